@@ -1,0 +1,82 @@
+//! What is wrong with a configuration.
+
+/// A configuration that would not be safe, or could never work.
+///
+/// It is returned while the layer or a verifier is being built, never at run time, and names the offending input. Key
+/// material is never part of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The list of token sources is empty, so that no handshake could ever be authenticated.
+    #[error("no token source: no handshake could be authenticated")]
+    NoTokenSource,
+    /// The same token source is listed twice.
+    #[error("the token source `{0}` is listed twice")]
+    DuplicateTokenSource(String),
+    /// Not a header name (RFC 9110 §5.1), or a header that other sources or the protocol itself own.
+    #[error("`{0}` cannot be used as the name of a token header")]
+    InvalidHeaderName(String),
+    /// Not a cookie name (RFC 6265 §4.1.1).
+    #[error("`{0}` is not a cookie name")]
+    InvalidCookieName(String),
+    /// Not usable as the name of a query parameter.
+    #[error("`{0}` is not a usable name for a query parameter")]
+    InvalidQueryName(String),
+    /// A subprotocol marker or prefix is empty or holds a character that a subprotocol name may not hold (RFC 6455 §4.1).
+    #[error("`{0}` cannot stand in a subprotocol name")]
+    InvalidSubprotocol(String),
+    /// The longest token allowed is zero bytes long.
+    #[error("the token length cap is zero: every token would be refused")]
+    ZeroTokenLength,
+    /// The realm holds a character that a quoted string may not hold (RFC 9110 §5.6.4).
+    #[error("the realm {0:?} holds a character that a quoted string may not hold")]
+    InvalidRealm(String),
+    /// An entry of the list of allowed origins could never equal what a client sends.
+    #[error("`{origin}` can never match an `Origin` header: {problem}")]
+    InvalidOrigin {
+        /// The entry.
+        origin: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The list of allowed origins is empty: no browser could connect.
+    #[error("the list of allowed origins is empty")]
+    NoOrigin,
+    /// A cookie is a token source, and the origin policy would let every web page use it.
+    #[error("the cookie `{cookie}` is a token source, but any origin is allowed: every web page could use it")]
+    CookieFromAnyOrigin {
+        /// The name of the cookie.
+        cookie: String,
+    },
+    /// The verifier has no key.
+    #[error("the verifier has no key")]
+    NoKey,
+    /// Neither `aws-lc-rs` nor `rust-crypto` is compiled in.
+    #[error("no crypto backend: enable the feature `aws-lc-rs` or `rust-crypto` of axum-ws-auth")]
+    NoCryptoBackend,
+    /// The text or bytes are not a key that can verify signatures.
+    #[error("unusable key: {problem}")]
+    InvalidKey {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A secret or key is too short for its algorithm (RFC 7518 §3.2 and §3.3).
+    #[error("the key for {algorithm} has {bits} bits, at least {minimum} are needed")]
+    WeakKey {
+        /// The algorithm's name.
+        algorithm: String,
+        /// How long the key is.
+        bits: usize,
+        /// How long it must be.
+        minimum: usize,
+    },
+    /// The key is of another kind or curve than the algorithm.
+    #[error("the key cannot be used with {algorithm}")]
+    AlgorithmMismatch {
+        /// The algorithm's name.
+        algorithm: String,
+    },
+    /// An issuer, audience, token type or key id is the empty string.
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+}

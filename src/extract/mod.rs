@@ -1,0 +1,146 @@
+//! What handlers ask for.
+
+mod upgrade;
+
+use std::any::type_name;
+
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts, ws::rejection::WebSocketUpgradeRejection},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
+
+pub use upgrade::AuthenticatedUpgrade;
+
+use crate::{Rejection, Session, config::Anonymous, telemetry};
+
+#[allow(unused_imports, reason = "for the docs")]
+use axum::extract::ws::WebSocketUpgrade;
+
+/// The session of an authenticated request, for handlers.
+///
+/// [`AuthenticatedUpgrade`] is axum's [`WebSocketUpgrade`] with the session in it. [`Authenticated`] is the session alone,
+/// for handlers that keep axum's extractor or use another library's, and `Option<Authenticated<C>>` is for routes where
+/// the layer is [`optional`](crate::WsAuthLayer::optional).
+///
+/// Behind a layer that is missing, or whose verifier has other claims, they answer with a 500 and an error in the log that
+/// says so: a route that forgot its layer does not work unauthenticated, it does not work at all.
+///
+/// # Example
+///
+/// ```
+/// use axum::{Router, extract::ws::WebSocketUpgrade, http::StatusCode, response::Response, routing::any};
+/// use axum_ws_auth::{Authenticated, WsAuthLayer, test_util::{self, TestToken, handshake}};
+/// use serde_json::Value;
+/// use tower::ServiceExt;
+///
+/// async fn chat(visitor: Option<Authenticated<Value>>, upgrade: WebSocketUpgrade) -> Response {
+///     let name = visitor.and_then(|Authenticated(session)| session.subject().map(str::to_owned));
+///     upgrade.on_upgrade(async move |mut socket| {
+///         let greeting = format!("hello, {}", name.as_deref().unwrap_or("stranger"));
+///         let _ = socket.send(greeting.into()).await;
+///     })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).optional();
+/// let app = Router::new().route("/", any(chat)).layer(layer);
+///
+/// // Yes, with a token and without …
+/// let token = TestToken::new("alice").sign();
+/// for (handshake, greeting) in
+///     [(handshake().bearer_subprotocol(&token), "hello, alice"), (handshake(), "hello, stranger")]
+/// {
+///     let (mut socket, _) = test_util::connect(app.clone(), handshake.build()).await?;
+///     let message = futures_util::StreamExt::next(&mut socket).await.expect("a greeting")?;
+///     assert_eq!(message.to_text()?, greeting);
+/// }
+///
+/// // … and no with a bad one.
+/// let response = app.oneshot(handshake().bearer_subprotocol("bad").build()).await?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+///
+/// // A route that forgot its layer.
+/// let app = Router::new().route("/", any(chat));
+/// assert_eq!(app.oneshot(handshake().build()).await?.status(), StatusCode::INTERNAL_SERVER_ERROR);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Authenticated<C>(pub Session<C>);
+
+/// Why [`Authenticated`] or [`AuthenticatedUpgrade`] could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticatedRejection {
+    /// The layer is optional, and this request had no token. Answered with 401.
+    #[error(transparent)]
+    Anonymous(Rejection),
+    /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered with
+    /// 500.
+    #[error("no session with claims of type `{claims}` in the request")]
+    NoSession {
+        /// The type that the handler asked for.
+        claims: &'static str,
+    },
+    /// The request is authenticated and is no WebSocket handshake. Answered as axum does.
+    #[error(transparent)]
+    Upgrade(WebSocketUpgradeRejection),
+}
+
+impl IntoResponse for AuthenticatedRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Anonymous(rejection) => rejection.into_response(),
+            Self::NoSession { .. } => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Self::Upgrade(rejection) => rejection.into_response(),
+        }
+    }
+}
+
+impl<C, S> FromRequestParts<S> for Authenticated<C>
+where
+    C: Send + Sync + 'static,
+    S: Sync,
+{
+    type Rejection = AuthenticatedRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        session_of(parts)?.map(Self).ok_or_else(|| anonymous(parts))
+    }
+}
+
+impl<C, S> OptionalFromRequestParts<S> for Authenticated<C>
+where
+    C: Send + Sync + 'static,
+    S: Sync,
+{
+    type Rejection = AuthenticatedRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(session_of(parts)?.map(Self))
+    }
+}
+
+/// The session, or none if the layer admitted the request without a token.
+fn session_of<C: Send + Sync + 'static>(parts: &Parts) -> Result<Option<Session<C>>, AuthenticatedRejection> {
+    match parts.extensions.get::<Session<C>>() {
+        Some(session) => Ok(Some(session.clone())),
+        None if parts.extensions.get::<Anonymous>().is_some() => Ok(None),
+        None => {
+            let claims = type_name::<C>();
+            telemetry::no_session(claims);
+            Err(AuthenticatedRejection::NoSession { claims })
+        }
+    }
+}
+
+fn anonymous(parts: &Parts) -> AuthenticatedRejection {
+    match parts.extensions.get::<Anonymous>() {
+        Some(Anonymous(config)) => {
+            let rejection = Rejection::missing_token(&config.challenges, parts.version);
+            telemetry::refused(&rejection);
+            AuthenticatedRejection::Anonymous(rejection)
+        }
+        None => AuthenticatedRejection::NoSession { claims: "" },
+    }
+}

@@ -1,0 +1,155 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use http::{Method, Request, StatusCode, request::Parts};
+use http_body::Body as HttpBody;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{Rejection, config::Config, telemetry, token::Selection, verify::Verification};
+
+pin_project! {
+    /// The response future of [`WsAuth`](crate::WsAuth).
+    pub struct ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S, B, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, B, F> {
+        /// The answer stands already.
+        Refused { response: Option<Response> },
+        /// Step four. Step five, admission to a registry of live sessions, comes between this one and the next.
+        Verifying { verification: Verification, waiting: Option<Waiting<S, B>> },
+        /// Step six, and then seven if there is an answer to be completed.
+        Calling { #[pin] future: F, answer: Option<Answer> },
+    }
+}
+
+/// What waits for the verification.
+struct Waiting<S, B> {
+    service: S,
+    body: B,
+    config: Arc<Config>,
+    answer: Answer,
+}
+
+/// Completes the answer to a handshake: step seven.
+pub(crate) struct Answer {
+    selection: Selection,
+    is_connect: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(parts: &Parts, selection: Selection) -> Self {
+        Self { selection, is_connect: parts.method == Method::CONNECT }
+    }
+
+    pub(crate) const fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    fn complete<R>(&self, response: &mut Response<R>) {
+        // Over HTTP/2 any success completes the handshake (RFC 8441 §5).
+        let accepted =
+            response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
+        if accepted && self.selection.apply(response.headers_mut()) {
+            telemetry::unoffered_subprotocol();
+        }
+    }
+}
+
+impl<S, B> ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    pub(crate) const fn refused(response: Response) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+
+    pub(crate) const fn passing(future: S::Future) -> Self {
+        Self { state: State::Calling { future, answer: None } }
+    }
+
+    pub(crate) const fn calling(future: S::Future, answer: Answer) -> Self {
+        Self { state: State::Calling { future, answer: Some(answer) } }
+    }
+
+    pub(crate) fn verifying(
+        verification: Verification,
+        service: S,
+        body: B,
+        config: Arc<Config>,
+        answer: Answer,
+    ) -> Self {
+        let waiting = Some(Waiting { service, body, config, answer });
+        Self { state: State::Verifying { verification, waiting } }
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<axum::BoxError>,
+{
+    type Output = Result<Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Refused { response } => {
+                    return Poll::Ready(Ok(response.take().expect("`ResponseFuture` polled after completion")));
+                }
+                StateProj::Verifying { verification, waiting } => {
+                    let (parts, outcome) = ready!(verification.as_mut().poll(cx));
+                    let Waiting { mut service, body, config, answer } =
+                        waiting.take().expect("`ResponseFuture` polled after completion");
+                    match outcome {
+                        Ok(()) => {
+                            let future = service.call(Request::from_parts(parts, body));
+                            State::Calling { future, answer: Some(answer) }
+                        }
+                        Err(error) => {
+                            let rejection = Rejection::verify(error, &config.challenges, parts.version);
+                            let response = config.refuse(rejection, parts, answer.selection());
+                            State::Refused { response: Some(response) }
+                        }
+                    }
+                }
+                StateProj::Calling { future, answer } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(answer) = answer {
+                        answer.complete(&mut response);
+                    }
+                    return Poll::Ready(Ok(response.map(Body::new)));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, B> fmt::Debug for ResponseFuture<S, B>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+use std::{fmt, sync::Arc};
+
+use axum::response::Response;
+use tower_layer::Layer;
+
+use crate::{
+    AllowOrigin, CloseCodes, ConfigError, Rejection, Session, TimeSource, TokenSource, Verifier, WsAuth,
+    config::Config, rejection::Challenges, telemetry, token::Sources, verify::Erased,
+};
+
+/// Authenticates WebSocket handshakes; see the [crate docs](crate).
+///
+/// It can stand around a [`Router`](axum::Router), a single route, or in any tower stack. *Every* request through it is
+/// authenticated, so that there is no shape of request that gets past; see [`handshakes_only`](Self::handshakes_only).
+///
+/// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query.
+#[derive(Clone)]
+#[must_use]
+pub struct WsAuthLayer {
+    config: Arc<Config>,
+}
+
+impl WsAuthLayer {
+    /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers anything
+    /// else with a refusal.
+    pub fn new<V: Verifier>(verifier: V) -> Self {
+        let verifier = Erased::new(verifier, |parts, verified| {
+            telemetry::admitted(verified.subject.as_deref());
+            parts.extensions.insert(Session::new(verified));
+        });
+        Self { config: Arc::new(Config::new(Arc::new(verifier))) }
+    }
+
+    /// Sets where a token may stand.
+    ///
+    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`], because a browser can use the
+    /// one, every other client the other, and neither leaves the token in a URL.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty, names a source twice, or holds a name that could never match; or if a cookie is among them and
+    /// the origin policy is [`AllowOrigin::insecure_any`].
+    pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
+        let config = Arc::make_mut(&mut self.config);
+        config.sources = Sources::new(sources)?;
+        config.check()?;
+        Ok(self)
+    }
+
+    /// Sets which web pages may open a WebSocket.
+    ///
+    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a page that sends
+    /// one has it. Once set, the policy goes for both.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty or holds an entry that could never match; or if it is [`AllowOrigin::insecure_any`] and a
+    /// cookie is among the sources.
+    pub fn allow_origin(mut self, policy: impl Into<AllowOrigin>) -> Result<Self, ConfigError> {
+        let config = Arc::make_mut(&mut self.config);
+        config.allow_origin = Some(policy.into().checked()?);
+        config.check()?;
+        Ok(self)
+    }
+
+    /// Sets how many bytes long a token may be, as it stands in the request. Longer ones are refused before they are
+    /// decoded.
+    ///
+    /// Defaults to 8192, because that is what proxies in front let through in a header line.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_token_len(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        if bytes == 0 {
+            return Err(ConfigError::ZeroTokenLength);
+        }
+        Arc::make_mut(&mut self.config).max_token_len = bytes;
+        Ok(self)
+    }
+
+    /// Admits requests *without* a token anonymously. A bad token is still refused.
+    ///
+    /// Handlers then take `Option<Authenticated<C>>`. Defaults to off.
+    pub fn optional(mut self) -> Self {
+        Arc::make_mut(&mut self.config).optional = true;
+        self
+    }
+
+    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, untouched.
+    ///
+    /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
+    /// believed to be protected should be.
+    pub fn handshakes_only(mut self) -> Self {
+        Arc::make_mut(&mut self.config).handshakes_only = true;
+        self
+    }
+
+    /// Sets the realm of the challenge (RFC 9110 §11.5). Defaults to `websocket`, because there must be one.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty or holds anything but visible ASCII and spaces.
+    pub fn realm(mut self, realm: impl AsRef<str>) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.config).challenges = Challenges::new(realm.as_ref())?;
+        Ok(self)
+    }
+
+    /// Answers refusals with a response of one's own. Start from
+    /// [`into_response`](axum::response::IntoResponse::into_response), which has the standard headers.
+    ///
+    /// On HTTP/1 the connection is closed all the same, and an answer that would mean success is replaced: a refused
+    /// handshake is never completed.
+    pub fn on_rejection(mut self, hook: impl Fn(Rejection) -> Response + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.config).on_rejection = Some(Arc::new(hook));
+        self
+    }
+
+    /// Refuses handshakes by accepting them and closing at once, with a code that a page can read.
+    ///
+    /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from "server
+    /// down". With this it can, by the code and by the reason, which is [`RejectionKind::as_str`](crate::RejectionKind::as_str).
+    /// Requests that are no well-formed handshake, and pages whose origin is not allowed, still get the plain response.
+    ///
+    /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
+    /// connection until the client closes it, for two seconds at most.
+    pub fn accept_then_close(mut self, codes: CloseCodes) -> Self {
+        Arc::make_mut(&mut self.config).accept_then_close = Some(codes);
+        self
+    }
+
+    /// Sets the clock, for tests. Defaults to the system's.
+    pub fn time_source(mut self, time: TimeSource) -> Self {
+        Arc::make_mut(&mut self.config).time = time;
+        self
+    }
+}
+
+impl<S> Layer<S> for WsAuthLayer {
+    type Service = WsAuth<S>;
+
+    fn layer(&self, inner: S) -> WsAuth<S> {
+        WsAuth::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for WsAuthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WsAuthLayer").field(&self.config).finish()
+    }
+}

@@ -1,0 +1,140 @@
+//! Authenticates WebSocket connections on [axum]: a tower layer that answers `401` instead of a handshake.
+//!
+//! A WebSocket handshake is an HTTP request over which a web page has almost no control: it has a URL, cookies, and a list of
+//! subprotocols. [`WsAuthLayer`] finds the token in any of these, or in a header, takes it out before anything else can
+//! see it, checks the page's origin, has a [`Verifier`] verify the token, and only then lets the request through to
+//! axum's `WebSocketUpgrade`, or to anything else that upgrades.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, response::Response, routing::any};
+//! use axum_ws_auth::{AuthenticatedUpgrade, WsAuthLayer, jwt::JwtVerifier};
+//! use axum_ws_auth::test_util::{TestToken, handshake};
+//! use tower::ServiceExt;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Claims {
+//!     sub: String,
+//! }
+//!
+//! async fn chat(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
+//!     upgrade.on_upgrade(async |mut socket| {
+//!         let claims = socket.claims();
+//!         while let Some(Ok(message)) = socket.recv().await {
+//!             println!("{} says {message:?}", claims.sub);
+//!         }
+//!     })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let verifier = JwtVerifier::<Claims>::builder()
+//!     .secret(b"at least thirty-two bytes of secret")?
+//!     .issuer("https://id.example.com")
+//!     .audience("chat")
+//!     .build()?;
+//! let app = Router::new().route("/chat", any(chat)).layer(WsAuthLayer::new(verifier));
+//!
+//! // Yes: what a browser sends for `new WebSocket(url, ["bearer", token])`.
+//! let token = TestToken::new("alice").claim("iss", "https://id.example.com").claim("aud", "chat");
+//! let token = token.sign_with(b"at least thirty-two bytes of secret");
+//! let response = app.clone().oneshot(handshake().path("/chat").bearer_subprotocol(&token).build()).await?;
+//! assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+//! assert_eq!(response.headers()["sec-websocket-protocol"], "bearer");
+//!
+//! // No: without a token there is no handshake.
+//! let response = app.oneshot(handshake().path("/chat").build()).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="websocket""#);
+//! # Ok(()) }
+//! ```
+//!
+//! # The way of a handshake
+//!
+//! 1. **Find** the token: [`TokenSource`].
+//! 2. **Strip** it from headers, URI and `OriginalUri`.
+//! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
+//! 4. **Verify**: [`Verifier`], and [`jwt`] for JSON Web Tokens.
+//! 5. **Admit**: nothing to do yet; limits and revocation will come here.
+//! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
+//! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
+//!    because browsers drop a connection on which nothing is selected, or something that was not offered.
+//!
+//! Whatever fails is a [`Rejection`], never a `101`. HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are treated
+//! alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
+//! [`any`](axum::routing::any), which takes both methods.
+//!
+//! # After the upgrade
+//!
+//! A token is looked at once, during the handshake. A socket that outlives its token is not closed yet:
+//! [`Session::expires_at`] says when to do so.
+//!
+//! # Speed
+//!
+//! `axum::serve` leaves Nagle's algorithm on, which delays small messages. No layer can turn it off, the listener can:
+//!
+//! ```no_run
+//! use axum::serve::ListenerExt;
+//!
+//! # async fn serve(app: axum::Router) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?.tap_io(|stream| {
+//!     let _ = stream.set_nodelay(true);
+//! });
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what | default |
+//! | --- | --- | --- |
+//! | `jwt` | [`jwt::JwtVerifier`]; needs one of the next two | yes |
+//! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
+//! | `rust-crypto` | signatures by the RustCrypto crates: no C | no |
+//! | `tracing` | events for handshakes admitted and refused | yes |
+//! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
+//! | `full` | everything but `rust-crypto` and `test-util` | no |
+//!
+//! [axum]: https://docs.rs/axum
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod config;
+mod error;
+mod extract;
+mod future;
+mod layer;
+mod origin;
+mod refuse;
+mod rejection;
+mod service;
+mod session;
+mod socket;
+mod telemetry;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+mod time;
+mod token;
+mod verify;
+
+#[cfg(feature = "jwt")]
+pub use self::verify::jwt;
+pub use self::{
+    error::ConfigError,
+    extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
+    future::ResponseFuture,
+    layer::WsAuthLayer,
+    origin::{AllowOrigin, OriginError, OriginErrorKind},
+    rejection::{Rejection, RejectionKind},
+    service::WsAuth,
+    session::{CloseCodes, Session},
+    socket::AuthenticatedSocket,
+    time::TimeSource,
+    token::{Token, TokenError, TokenErrorKind, TokenSource},
+    verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},
+};
+
+// The README's examples are compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,319 @@
+//! Why a handshake was refused, and the response that it becomes.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode, Version,
+    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::{ConfigError, OriginError, TokenError, TokenErrorKind, VerifyError};
+
+/// Why a handshake was refused, and the response that it becomes.
+///
+/// The client is told the class: a status, a challenge and a problem document. The cause stays on this side: it is the
+/// [`source`](Error::source), and the rejection stands in the response's extensions for outer layers
+/// and logs.
+///
+/// | [kind](RejectionKind) | status | `WWW-Authenticate: Bearer realm="…"` and |
+/// | --- | --- | --- |
+/// | `MissingToken` | 401 | no `error` (RFC 6750 §3.1) |
+/// | `InvalidRequest` | 400 | `error="invalid_request"` |
+/// | `InvalidToken` | 401 | `error="invalid_token"` |
+/// | `InsufficientScope` | 403 | `error="insufficient_scope"`, and `scope` where it is known |
+/// | `OriginNotAllowed` | 403 | (none) |
+/// | `Unavailable` | 503 | (none), but `Retry-After` |
+///
+/// The body is `application/problem+json` (RFC 9457). On HTTP/1 the connection is closed, because bytes that a client sent
+/// behind a refused upgrade must not be read as the next request.
+///
+/// # Example
+///
+/// ```
+/// use axum_ws_auth::{Rejection, RejectionKind, WsAuthLayer, test_util::{self, handshake}};
+/// use axum::{Router, http::StatusCode, response::{IntoResponse, Response}, routing::any};
+/// use tower::ServiceExt;
+///
+/// // A body of one's own, with the standard headers.
+/// fn refuse(rejection: Rejection) -> Response {
+///     let (parts, _) = rejection.into_response().into_parts();
+///     Response::from_parts(parts, "please sign in".into())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = WsAuthLayer::new(test_util::verifier::<serde_json::Value>()).realm("chat")?.on_rejection(refuse);
+/// let app = Router::new().route("/", any(test_util::echo)).layer(layer);
+/// let response = app.oneshot(handshake().build()).await?;
+///
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="chat""#);
+/// let cause = response.extensions().get::<Rejection>().expect("the layer puts it there");
+/// assert_eq!(cause.kind(), RejectionKind::MissingToken);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    kind: RejectionKind,
+    cause: Option<Cause>,
+    challenge: Option<HeaderValue>,
+    version: Version,
+}
+
+/// The class of a refusal, which is what the client is told; see [`Rejection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// There is no token.
+    MissingToken,
+    /// There are several tokens, or the place for one is empty, or the token is too long.
+    InvalidRequest,
+    /// The token cannot be decoded, is not valid, or is no longer or not yet valid.
+    InvalidToken,
+    /// The token is valid, and not enough.
+    InsufficientScope,
+    /// The page may not open a WebSocket here.
+    OriginNotAllowed,
+    /// It cannot be told now whether the token is valid.
+    Unavailable,
+}
+
+#[derive(Clone, Debug)]
+enum Cause {
+    Token(TokenError),
+    Origin(OriginError),
+    Verify(Arc<VerifyError>),
+}
+
+/// The challenges of a layer, written out once.
+#[derive(Clone, Debug)]
+pub(crate) struct Challenges {
+    realm: String,
+    bare: HeaderValue,
+    invalid_request: HeaderValue,
+    invalid_token: HeaderValue,
+    insufficient_scope: HeaderValue,
+}
+
+impl Rejection {
+    pub(crate) fn missing_token(challenges: &Challenges, version: Version) -> Self {
+        Self::new(RejectionKind::MissingToken, None, challenges, version)
+    }
+
+    pub(crate) fn token(error: TokenError, challenges: &Challenges, version: Version) -> Self {
+        let kind = match error.kind() {
+            TokenErrorKind::Undecodable => RejectionKind::InvalidToken,
+            _ => RejectionKind::InvalidRequest,
+        };
+        Self::new(kind, Some(Cause::Token(error)), challenges, version)
+    }
+
+    pub(crate) fn origin(error: OriginError, challenges: &Challenges, version: Version) -> Self {
+        Self::new(RejectionKind::OriginNotAllowed, Some(Cause::Origin(error)), challenges, version)
+    }
+
+    pub(crate) fn verify(error: VerifyError, challenges: &Challenges, version: Version) -> Self {
+        let kind = if error.is_unavailable() {
+            RejectionKind::Unavailable
+        } else if error.is_forbidden() {
+            RejectionKind::InsufficientScope
+        } else {
+            RejectionKind::InvalidToken
+        };
+        let mut rejection = Self::new(kind, None, challenges, version);
+        if let Some(challenge) = error.scope().and_then(|scope| challenges.with_scope(scope)) {
+            rejection.challenge = Some(challenge);
+        }
+        rejection.cause = Some(Cause::Verify(Arc::new(error)));
+        rejection
+    }
+
+    fn new(kind: RejectionKind, cause: Option<Cause>, challenges: &Challenges, version: Version) -> Self {
+        let challenge = match kind {
+            RejectionKind::MissingToken => Some(&challenges.bare),
+            RejectionKind::InvalidRequest => Some(&challenges.invalid_request),
+            RejectionKind::InvalidToken => Some(&challenges.invalid_token),
+            RejectionKind::InsufficientScope => Some(&challenges.insufficient_scope),
+            RejectionKind::OriginNotAllowed | RejectionKind::Unavailable => None,
+        };
+        Self { kind, cause, challenge: challenge.cloned(), version }
+    }
+
+    /// The class of the refusal.
+    #[must_use]
+    pub const fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The status of the response.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self.kind {
+            RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
+            RejectionKind::MissingToken | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
+            RejectionKind::InsufficientScope | RejectionKind::OriginNotAllowed => StatusCode::FORBIDDEN,
+            RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The exact reason, as a stable name for logs and metrics: `token_expired`, `origin_missing`, `token_too_large`, …
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match &self.cause {
+            None => self.kind.as_str(),
+            Some(Cause::Token(error)) => error.kind().as_str(),
+            Some(Cause::Origin(error)) => error.kind().as_str(),
+            Some(Cause::Verify(error)) => error.kind().as_str(),
+        }
+    }
+
+    /// When the client may try again, if that is the answer.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.cause {
+            Some(Cause::Verify(error)) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether the response ends the connection.
+    pub(crate) fn closes_connection(&self) -> bool {
+        self.version <= Version::HTTP_11
+    }
+}
+
+impl RejectionKind {
+    /// A stable name, which clients see in the body as `error` and as the reason in a close frame.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing_token",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The problem document (RFC 9457): always the same for a class, so that it tells nothing else.
+    const fn body(self) -> &'static str {
+        match self {
+            Self::MissingToken => {
+                r#"{"title":"Unauthorized","status":401,"detail":"a token is required","error":"missing_token"}"#
+            }
+            Self::InvalidRequest => {
+                r#"{"title":"Bad Request","status":400,"detail":"the credentials are malformed","error":"invalid_request"}"#
+            }
+            Self::InvalidToken => {
+                r#"{"title":"Unauthorized","status":401,"detail":"the token is not valid","error":"invalid_token"}"#
+            }
+            Self::InsufficientScope => {
+                r#"{"title":"Forbidden","status":403,"detail":"the token does not allow this","error":"insufficient_scope"}"#
+            }
+            Self::OriginNotAllowed => {
+                r#"{"title":"Forbidden","status":403,"detail":"the origin is not allowed","error":"origin_not_allowed"}"#
+            }
+            Self::Unavailable => {
+                r#"{"title":"Service Unavailable","status":503,"detail":"try again later","error":"unavailable"}"#
+            }
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.kind.body()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.closes_connection() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
+        if let Some(challenge) = &self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RejectionKind::MissingToken => "the handshake has no token",
+            RejectionKind::InvalidRequest => "the handshake's credentials are malformed",
+            RejectionKind::InvalidToken => "the handshake's token is not valid",
+            RejectionKind::InsufficientScope => "the handshake's token is not enough",
+            RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
+            RejectionKind::Unavailable => "the handshake cannot be verified now",
+        })
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.cause.as_ref()? {
+            Cause::Token(error) => Some(error),
+            Cause::Origin(error) => Some(error),
+            Cause::Verify(error) => Some(&**error),
+        }
+    }
+}
+
+impl Default for Challenges {
+    /// Named `websocket`: the scheme must be followed by something (RFC 6750 §3).
+    fn default() -> Self {
+        Self {
+            realm: "websocket".to_owned(),
+            bare: HeaderValue::from_static(r#"Bearer realm="websocket""#),
+            invalid_request: HeaderValue::from_static(r#"Bearer realm="websocket", error="invalid_request""#),
+            invalid_token: HeaderValue::from_static(r#"Bearer realm="websocket", error="invalid_token""#),
+            insufficient_scope: HeaderValue::from_static(r#"Bearer realm="websocket", error="insufficient_scope""#),
+        }
+    }
+}
+
+impl Challenges {
+    /// Writes a realm as a quoted string (RFC 9110 §5.6.4).
+    pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
+        let invalid = || ConfigError::InvalidRealm(realm.to_owned());
+        if realm.is_empty() || !realm.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return Err(invalid());
+        }
+        let realm = realm.replace('\\', r"\\").replace('"', r#"\""#);
+        let challenge = |rest: &str| {
+            HeaderValue::try_from(format!("Bearer realm=\"{realm}\"{rest}"))
+                .map_err(|_| ConfigError::InvalidRealm(realm.clone()))
+        };
+        Ok(Self {
+            bare: challenge("")?,
+            invalid_request: challenge(r#", error="invalid_request""#)?,
+            invalid_token: challenge(r#", error="invalid_token""#)?,
+            insufficient_scope: challenge(r#", error="insufficient_scope""#)?,
+            realm,
+        })
+    }
+
+    /// Names the scope, if it can be written: `scope-token`s of RFC 6749 §3.3, with one space between them.
+    fn with_scope(&self, scope: &str) -> Option<HeaderValue> {
+        let is_token =
+            |token: &str| !token.is_empty() && token.bytes().all(|b| matches!(b, b'!' | b'#'..=b'[' | b']'..=b'~'));
+        if !scope.split(' ').all(is_token) {
+            return None;
+        }
+        let realm = &self.realm;
+        HeaderValue::try_from(format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{scope}\"")).ok()
+    }
+}
+
+/// `Retry-After` counts in seconds. Rounded up, and never "at once".
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+}

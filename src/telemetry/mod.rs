@@ -1,0 +1,56 @@
+//! Events. Without the feature `tracing` they are empty and cost nothing.
+//!
+//! | event | level | when |
+//! | --- | --- | --- |
+//! | `handshake admitted` | debug | a token was accepted |
+//! | `handshake refused` | info | with `kind` and `reason`, and the cause at debug level |
+//! | `no session in the request` | error | a handler wants claims on a route without the layer |
+//! | `subprotocol not offered` | warn | a handler selected a name that must not be selected |
+//! | `refusal hook answered with success` | error | a refusal of one's own would have let the client in |
+
+#[cfg(feature = "tracing")]
+mod events {
+    use std::error::Error;
+
+    use crate::Rejection;
+
+    pub(crate) fn admitted(subject: Option<&str>) {
+        tracing::debug!(subject, "handshake admitted");
+    }
+
+    pub(crate) fn refused(rejection: &Rejection) {
+        tracing::info!(kind = rejection.kind().as_str(), reason = rejection.reason(), "handshake refused");
+        if let Some(cause) = rejection.source() {
+            let beneath = cause.source().map(tracing::field::display);
+            tracing::debug!(%cause, beneath, "cause of the refusal");
+        }
+    }
+
+    pub(crate) fn no_session(claims: &'static str) {
+        tracing::error!(
+            claims,
+            "no session in the request: put a WsAuthLayer around this route, with a verifier whose claims are of this type"
+        );
+    }
+
+    pub(crate) fn unoffered_subprotocol() {
+        tracing::warn!("subprotocol not offered: the handler's selection is left out of the answer");
+    }
+
+    pub(crate) fn hook_answered_with_success() {
+        tracing::error!("refusal hook answered with success: the standard refusal is sent instead");
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+mod events {
+    use crate::Rejection;
+
+    pub(crate) const fn admitted(_: Option<&str>) {}
+    pub(crate) const fn refused(_: &Rejection) {}
+    pub(crate) const fn no_session(_: &'static str) {}
+    pub(crate) const fn unoffered_subprotocol() {}
+    pub(crate) const fn hook_answered_with_success() {}
+}
+
+pub(crate) use events::{admitted, hook_answered_with_success, no_session, refused, unoffered_subprotocol};

@@ -1,0 +1,64 @@
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use hyper::body::Incoming;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::io::DuplexStream;
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
+use tower_service::Service;
+
+/// How much the pipe holds each way: more than a large message would hide back-pressure.
+const PIPE: usize = 16 * 1024;
+
+/// Why [`connect`] got no WebSocket.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server answered with something else than a handshake.
+    #[error("the handshake was refused with {}", .0.status())]
+    Refused(Box<Response<Vec<u8>>>),
+    /// The handshake failed otherwise.
+    #[error(transparent)]
+    Failed(Box<tungstenite::Error>),
+}
+
+/// Opens a WebSocket to an application over a pipe in memory: hyper on one end, tungstenite on the other, no port.
+///
+/// The connection is served by a task of its own, which ends with it. Works under tokio's paused clock. HTTP/1.1 only.
+///
+/// # Errors
+///
+/// If the handshake is refused, with the response; or fails otherwise.
+pub async fn connect<A, B>(
+    app: A,
+    handshake: Request<Body>,
+) -> Result<(WebSocketStream<DuplexStream>, Response<()>), ConnectError>
+where
+    A: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    A::Future: Send,
+    A::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (client, server) = tokio::io::duplex(PIPE);
+    let serving = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(server), TowerToHyperService::new(app))
+        .with_upgrades();
+    tokio::spawn(async move {
+        // What goes wrong here shows at the other end.
+        let _ = serving.await;
+    });
+
+    let (mut parts, _) = handshake.into_parts();
+    // tungstenite wants to know the host.
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    parts.uri = format!("ws://localhost{path}").parse().unwrap_or_default();
+    match client_async(Request::from_parts(parts, ()), client).await {
+        Ok((socket, response)) => Ok((socket, response.map(|_| ()))),
+        Err(tungstenite::Error::Http(response)) => {
+            Err(ConnectError::Refused(Box::new(response.map(Option::unwrap_or_default))))
+        }
+        Err(error) => Err(ConnectError::Failed(Box::new(error))),
+    }
+}

@@ -1,0 +1,139 @@
+use axum::body::Body;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Version,
+    header::{
+        AUTHORIZATION, CONNECTION, COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+
+/// Starts a well-formed handshake for `/` on the host `localhost`, without any token.
+pub fn handshake() -> HandshakeBuilder {
+    HandshakeBuilder { path: "/".to_owned(), headers: Vec::new(), version: Version::HTTP_11 }
+}
+
+/// Builds the request of a WebSocket handshake; see [`handshake`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct HandshakeBuilder {
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    version: Version,
+}
+
+impl HandshakeBuilder {
+    /// Sets path and query. Defaults to `/`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Offers the pair `bearer, <token>`, as `new WebSocket(url, ["bearer", token])` does.
+    ///
+    /// # Panics
+    ///
+    /// If the token cannot stand in a header.
+    pub fn bearer_subprotocol(self, token: &str) -> Self {
+        self.subprotocols(["bearer", token])
+    }
+
+    /// Offers subprotocols.
+    ///
+    /// # Panics
+    ///
+    /// If a name cannot stand in a header.
+    pub fn subprotocols<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names: Vec<&str> = names.into_iter().collect();
+        self.header(SEC_WEBSOCKET_PROTOCOL, names.join(", "))
+    }
+
+    /// Adds `Authorization: Bearer <token>`.
+    ///
+    /// # Panics
+    ///
+    /// If the token cannot stand in a header.
+    pub fn authorization(self, token: &str) -> Self {
+        self.header(AUTHORIZATION, format!("Bearer {token}"))
+    }
+
+    /// Adds a cookie.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in a header.
+    pub fn cookie(self, name: &str, value: &str) -> Self {
+        self.header(COOKIE, format!("{name}={value}"))
+    }
+
+    /// Adds an `Origin`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot stand in a header.
+    pub fn origin(self, origin: &str) -> Self {
+        self.header(ORIGIN, origin)
+    }
+
+    /// Adds a line of any header.
+    ///
+    /// # Panics
+    ///
+    /// If name or value cannot stand in a header.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        let (Ok(name), Ok(value)) = (name.try_into(), value.try_into()) else {
+            unreachable!("a test handshake got a name or value that cannot stand in a header")
+        };
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Makes it an extended `CONNECT` over HTTP/2 (RFC 8441), as browsers send it on a connection that speaks HTTP/2.
+    pub fn http2(mut self) -> Self {
+        self.version = Version::HTTP_2;
+        self
+    }
+
+    /// The request.
+    ///
+    /// It can be upgraded as far as the response goes, for `oneshot`; [`connect`](super::connect) makes a real connection
+    /// of it.
+    ///
+    /// # Panics
+    ///
+    /// If the path is not a valid one.
+    #[must_use]
+    pub fn build(self) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.version_mut() = self.version;
+        let headers = request.headers_mut();
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        if self.version == Version::HTTP_2 {
+            *request.method_mut() = Method::CONNECT;
+            *request.uri_mut() = format!("http://localhost{}", self.path).parse().expect("a valid path");
+            request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+        } else {
+            headers.insert(HOST, HeaderValue::from_static("localhost"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            // The example of RFC 6455 §1.3.
+            headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+            *request.uri_mut() = self.path.parse().expect("a valid path");
+        }
+        for (name, value) in self.headers {
+            // A test may say another `Host`; anything else may stand there twice.
+            if name == HOST {
+                request.headers_mut().insert(name, value);
+            } else {
+                request.headers_mut().append(name, value);
+            }
+        }
+        // axum takes a request for one that can be upgraded if hyper's handle is there. This one belongs to no connection.
+        let handle = hyper::upgrade::on(Request::new(()));
+        request.extensions_mut().insert(handle);
+        request
+    }
+}

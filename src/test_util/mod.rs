@@ -1,0 +1,68 @@
+//! For tests of applications that use this crate: handshakes, tokens, and connections without a port.
+//!
+//! - [`handshake`] makes requests for `tower::ServiceExt::oneshot`, which answers refusals as the real thing does, and
+//!   completes a handshake as far as the `101`.
+//! - [`connect`] goes all the way: a client's WebSocket, over a pipe in memory.
+//! - [`TestToken`] mints tokens in one line, for a secret of one's own or for [`verifier`].
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, http::StatusCode, response::Response, routing::any};
+//! use axum_ws_auth::{AuthenticatedUpgrade, WsAuthLayer, test_util::{self, TestToken, handshake}};
+//! use futures_util::{SinkExt, StreamExt};
+//! use tower::ServiceExt;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Claims { sub: String }
+//!
+//! async fn chat(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
+//!     upgrade.on_upgrade(async |mut socket| {
+//!         let name = socket.claims().sub.clone();
+//!         while let Some(Ok(message)) = socket.recv().await {
+//!             let Ok(text) = message.to_text() else { break };
+//!             let _ = socket.send(format!("{name}: {text}").into()).await;
+//!         }
+//!     })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new().route("/chat", any(chat)).layer(WsAuthLayer::new(test_util::verifier::<Claims>()));
+//! let token = TestToken::new("alice").sign();
+//!
+//! // Yes.
+//! let request = handshake().path("/chat").bearer_subprotocol(&token).build();
+//! let (mut socket, response) = test_util::connect(app.clone(), request).await?;
+//! assert_eq!(response.headers()["sec-websocket-protocol"], "bearer");
+//! socket.send("hi".into()).await?;
+//! assert_eq!(socket.next().await.expect("an answer")?.to_text()?, "alice: hi");
+//!
+//! // No.
+//! let response = app.oneshot(handshake().path("/chat").build()).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(()) }
+//! ```
+
+mod connect;
+mod handshake;
+mod token;
+
+use axum::{
+    extract::ws::{WebSocket, WebSocketUpgrade},
+    response::Response,
+};
+
+pub use connect::{ConnectError, connect};
+pub use handshake::{HandshakeBuilder, handshake};
+pub use token::{TEST_SECRET, TestToken, base64url, verifier};
+
+/// A handler that sends back every message. It knows nothing of sessions, so that it shows what the layer does alone.
+pub async fn echo(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket: WebSocket| {
+        while let Some(Ok(message)) = socket.recv().await {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    })
+}

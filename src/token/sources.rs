@@ -1,0 +1,160 @@
+//! All sources of a layer together.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, Uri, header::SEC_WEBSOCKET_PROTOCOL, request::Parts};
+
+use super::{
+    Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, encoding, header, query,
+    source::Source,
+    spelling::Spelling,
+    subprotocol::{self, Offer, Rewrite},
+};
+use crate::ConfigError;
+
+/// The sources of a layer, checked, in the order in which they are searched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    authorization: bool,
+    headers: Vec<HeaderName>,
+    spellings: Vec<Spelling>,
+    queries: Vec<Cow<'static, str>>,
+    cookies: Vec<Cow<'static, str>>,
+}
+
+/// What a handshake carries.
+pub(crate) struct Found {
+    /// The token, or what is wrong with it, or that there is none.
+    pub(crate) token: Result<Option<Token>, TokenError>,
+    /// Whether the browser attached the token by itself.
+    pub(crate) ambient: bool,
+    pub(crate) selection: Selection,
+}
+
+impl Sources {
+    pub(crate) fn standard() -> Self {
+        Self { authorization: true, spellings: vec![Spelling::BEARER], ..Self::default() }
+    }
+
+    pub(crate) fn new(sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
+        let mut checked = Self::default();
+        let mut seen = Vec::new();
+        for source in sources {
+            if seen.contains(&source) {
+                return Err(ConfigError::DuplicateTokenSource(source.name()));
+            }
+            checked.add(source.clone())?;
+            seen.push(source);
+        }
+        if seen.is_empty() { Err(ConfigError::NoTokenSource) } else { Ok(checked) }
+    }
+
+    fn add(&mut self, source: TokenSource) -> Result<(), ConfigError> {
+        match source.0 {
+            Source::Authorization => self.authorization = true,
+            Source::Header(name) => self.headers.push(header::parse_name(&name)?),
+            Source::Cookie(name) => {
+                cookie::check_name(&name)?;
+                self.cookies.push(name);
+            }
+            Source::Query(name) => {
+                query::check_name(&name)?;
+                self.queries.push(name);
+            }
+            Source::Subprotocol(spelling) => {
+                if let Some(part) = spelling.custom_part()
+                    && (part.is_empty() || !part.bytes().all(encoding::is_tchar))
+                {
+                    return Err(ConfigError::InvalidSubprotocol(part.to_owned()));
+                }
+                self.spellings.push(spelling);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a cookie that is a source, if there is one.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.cookies.first().map(AsRef::as_ref)
+    }
+
+    /// Finds the token and takes it out of the headers and the URI. Where it is refused, nothing may see the request,
+    /// so then it is not rewritten.
+    pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
+        let Offer { token: offered, selection, rewrite } = subprotocol::read(&parts.headers, &self.spellings, max_len);
+        let (token, ambient) = match self.find(parts, offered, max_len) {
+            Ok(Some((token, ambient))) => (Ok(Some(token)), ambient),
+            Ok(None) => (Ok(None), false),
+            Err(kind) => (Err(kind), false),
+        };
+        let token = token.and_then(|token| self.strip(parts, rewrite).map(|()| token));
+        Found { token: token.map_err(TokenError::new), ambient, selection }
+    }
+
+    /// A copy of the URI without tokens; `None` where it holds none.
+    pub(crate) fn strip_uri(&self, uri: &Uri) -> Result<Option<Uri>, TokenError> {
+        query::strip(uri, &self.queries).map_err(TokenError::new)
+    }
+
+    /// The one token of the request, and whether it is ambient.
+    fn find(
+        &self,
+        parts: &Parts,
+        offered: Result<Option<Token>, TokenErrorKind>,
+        max_len: usize,
+    ) -> Result<Option<(Token, bool)>, TokenErrorKind> {
+        let mut explicit = offered?;
+        if self.authorization {
+            merge(&mut explicit, header::find_bearer(&parts.headers, max_len)?)?;
+        }
+        for name in &self.headers {
+            merge(&mut explicit, header::find(&parts.headers, name, max_len)?)?;
+        }
+        for name in &self.queries {
+            merge(&mut explicit, query::find(&parts.uri, name, max_len)?)?;
+        }
+        if let Some(token) = explicit {
+            return Ok(Some((token, false)));
+        }
+        let mut ambient = None;
+        for name in &self.cookies {
+            merge(&mut ambient, cookie::find(&parts.headers, name, max_len)?)?;
+        }
+        Ok(ambient.map(|token| (token, true)))
+    }
+
+    fn strip(&self, parts: &mut Parts, rewrite: Option<Rewrite>) -> Result<(), TokenErrorKind> {
+        match rewrite {
+            None => {}
+            Some(Rewrite::Remove) => {
+                parts.headers.remove(SEC_WEBSOCKET_PROTOCOL);
+            }
+            Some(Rewrite::Replace(line)) => {
+                parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
+            }
+        }
+        if self.authorization {
+            header::strip_bearer(&mut parts.headers);
+        }
+        for name in &self.headers {
+            parts.headers.remove(name);
+        }
+        for name in &self.cookies {
+            cookie::strip(&mut parts.headers, name)?;
+        }
+        if let Some(uri) = query::strip(&parts.uri, &self.queries)? {
+            parts.uri = uri;
+        }
+        Ok(())
+    }
+}
+
+/// The same token twice is one token; two different ones are none (RFC 6750 §2).
+fn merge(found: &mut Option<Token>, other: Option<Token>) -> Result<(), TokenErrorKind> {
+    match (&found, &other) {
+        (Some(first), Some(second)) if first != second => return Err(TokenErrorKind::Conflicting),
+        (None, Some(_)) => *found = other,
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+use std::borrow::Cow;
+
+/// One way to spell a token in `Sec-WebSocket-Protocol`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// A marker, and the token as the next name.
+    Pair { marker: Cow<'static, str> },
+    /// One name: a prefix and the token.
+    Prefixed(Prefixed),
+    /// The only name is the token.
+    Raw,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Prefixed {
+    pub(super) prefix: Cow<'static, str>,
+    pub(super) encoding: Encoding,
+    /// The public name to select, where the convention has one. Otherwise it is the first other name.
+    pub(super) carrier: Option<&'static str>,
+    /// What a name is that ends with the prefix: no token (Kubernetes says so), or a bad one.
+    pub(super) bare_prefix: BarePrefix,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BarePrefix {
+    NoToken,
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As it is.
+    Raw,
+    /// Base64 in either alphabet, padded or not.
+    Base64,
+    /// `encodeURIComponent`.
+    Percent,
+    /// Base64 of a JSON object with a member `Authorization`.
+    AppSync,
+}
+
+impl Spelling {
+    pub(super) const BEARER: Self = Self::Pair { marker: Cow::Borrowed("bearer") };
+    pub(super) const KUBERNETES: Self = Self::Prefixed(Prefixed {
+        prefix: Cow::Borrowed("base64url.bearer.authorization.k8s.io."),
+        encoding: Encoding::Base64,
+        carrier: None,
+        bare_prefix: BarePrefix::NoToken,
+    });
+    pub(super) const PHOENIX: Self = Self::carried("base64url.bearer.phx.", Encoding::Base64, "phoenix");
+    pub(super) const QUARKUS: Self =
+        Self::carried("quarkus-http-upgrade%23Authorization%23Bearer%20", Encoding::Percent, "bearer-token-carrier");
+    pub(super) const JUPYTER: Self =
+        Self::carried("v1.token.websocket.jupyter.org.", Encoding::Percent, "v1.token.websocket.jupyter.org");
+    pub(super) const OPENAI_REALTIME: Self = Self::carried("openai-insecure-api-key.", Encoding::Raw, "realtime");
+    pub(super) const APPSYNC_EVENTS: Self = Self::carried("header-", Encoding::AppSync, "aws-appsync-event-ws");
+
+    pub(super) const fn prefix(prefix: Cow<'static, str>) -> Self {
+        Self::Prefixed(Prefixed { prefix, encoding: Encoding::Raw, carrier: None, bare_prefix: BarePrefix::Refused })
+    }
+
+    const fn carried(prefix: &'static str, encoding: Encoding, carrier: &'static str) -> Self {
+        Self::Prefixed(Prefixed {
+            prefix: Cow::Borrowed(prefix),
+            encoding,
+            carrier: Some(carrier),
+            bare_prefix: BarePrefix::Refused,
+        })
+    }
+
+    /// The part of the wire format that a user may have chosen, to be checked.
+    pub(super) fn custom_part(&self) -> Option<&str> {
+        match self {
+            Self::Pair { marker } => Some(marker),
+            Self::Prefixed(Prefixed { prefix, encoding: Encoding::Raw, .. }) => Some(prefix),
+            Self::Prefixed(_) | Self::Raw => None,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Pair { marker } => format!("subprotocol pair {marker}"),
+            Self::Prefixed(prefixed) => format!("subprotocol prefix {}", prefixed.prefix),
+            Self::Raw => "raw subprotocol".to_owned(),
+        }
+    }
+}

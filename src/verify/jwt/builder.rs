@@ -1,0 +1,150 @@
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use serde::de::DeserializeOwned;
+
+use super::{Jwk, JwtKey, JwtVerifier, crypto, verifier::Rules};
+use crate::ConfigError;
+
+/// Builds a [`JwtVerifier`]; see the [module docs](super).
+#[must_use]
+pub struct JwtVerifierBuilder<C> {
+    rules: Rules,
+    claims: PhantomData<fn() -> C>,
+}
+
+impl<C> JwtVerifierBuilder<C> {
+    pub(super) fn new() -> Self {
+        let rules = Rules {
+            keys: Vec::new(),
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            any_audience: false,
+            token_type: None,
+            exp_required: true,
+            leeway: Duration::from_secs(30),
+        };
+        Self { rules, claims: PhantomData }
+    }
+
+    /// Adds an HMAC secret for `HS256`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwtKey::secret`].
+    pub fn secret(self, secret: &[u8]) -> Result<Self, ConfigError> {
+        JwtKey::secret(secret).map(|key| self.key(key))
+    }
+
+    /// Adds a public key in PEM.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwtKey::pem`].
+    pub fn pem(self, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        JwtKey::pem(pem).map(|key| self.key(key))
+    }
+
+    /// Adds a public key in DER.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwtKey::der`].
+    pub fn der(self, der: &[u8]) -> Result<Self, ConfigError> {
+        JwtKey::der(der).map(|key| self.key(key))
+    }
+
+    /// Adds a JSON Web Key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwtKey::jwk`].
+    pub fn jwk(self, jwk: &Jwk) -> Result<Self, ConfigError> {
+        JwtKey::jwk(jwk).map(|key| self.key(key))
+    }
+
+    /// Adds a key that has a key id or an algorithm of its own. Keys of all kinds stand side by side.
+    pub fn key(mut self, key: JwtKey) -> Self {
+        self.rules.keys.push(key);
+        self
+    }
+
+    /// Adds an issuer: a token's `iss` must be one of those added, exactly.
+    ///
+    /// Defaults to none, which does not look at `iss`: a key that only one issuer has says as much.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.rules.issuers.push(issuer.into());
+        self
+    }
+
+    /// Adds an audience: a token's `aud` must name one of those added.
+    ///
+    /// Defaults to none, which refuses every token that has an `aud`, because it was issued for somebody else (RFC 7519
+    /// §4.1.3).
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.rules.audiences.push(audience.into());
+        self
+    }
+
+    /// Does not look at `aud`.
+    ///
+    /// Insecure because a token that the same issuer made for another service is then good here too.
+    pub fn insecure_any_audience(mut self) -> Self {
+        self.rules.any_audience = true;
+        self
+    }
+
+    /// Requires a `typ` in the header, such as `at+jwt` (RFC 9068 §2.1).
+    ///
+    /// Defaults to none, because most issuers write `JWT` whatever it is. Set it where the issuer signs other kinds of
+    /// tokens with the same key (RFC 8725 §3.11).
+    pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
+        self.rules.token_type = Some(token_type.into());
+        self
+    }
+
+    /// How far the issuer's clock may be off, for `exp` and `nbf`. Defaults to 30 seconds, because clocks are.
+    pub const fn leeway(mut self, leeway: Duration) -> Self {
+        self.rules.leeway = leeway;
+        self
+    }
+
+    /// Accepts tokens without `exp`.
+    ///
+    /// Insecure because such a token, once stolen, is good for ever.
+    pub const fn insecure_allow_missing_exp(mut self) -> Self {
+        self.rules.exp_required = false;
+        self
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
+    /// Builds the verifier.
+    ///
+    /// # Errors
+    ///
+    /// If there is no key or no crypto backend, or an issuer, audience or token type is empty.
+    pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
+        if crypto::provider().is_none() {
+            return Err(ConfigError::NoCryptoBackend);
+        }
+        if self.rules.keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        for (what, values) in [("issuer", &self.rules.issuers), ("audience", &self.rules.audiences)] {
+            if values.iter().any(String::is_empty) {
+                return Err(ConfigError::Empty(what));
+            }
+        }
+        if self.rules.token_type.as_deref() == Some("") {
+            return Err(ConfigError::Empty("token type"));
+        }
+        Ok(JwtVerifier::new(self.rules))
+    }
+}
+
+// By hand: a derive would ask for `C: Debug`.
+impl<C> fmt::Debug for JwtVerifierBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rules.fmt(f)
+    }
+}

@@ -1,0 +1,70 @@
+//! Which crypto backend is in use, and what differs between the two.
+//!
+//! jsonwebtoken has a process-wide provider that panics in the first request where cargo has unified features so that
+//! neither or both of its backends are compiled in. So it is not used: the backend is the one that this crate's own
+//! features name, and is called directly.
+
+use jsonwebtoken::crypto::CryptoProvider;
+
+#[cfg(feature = "aws-lc-rs")]
+mod backend {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
+
+    use super::CryptoProvider;
+
+    pub(super) const PROVIDER: Option<&'static CryptoProvider> = Some(&jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER);
+    pub(super) const MAX_RSA_BITS: usize = 8192;
+
+    /// jsonwebtoken parses the key at each verification, so that a point off the curve would be noticed by nobody: every
+    /// signature would just be bad.
+    pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
+        match point.len() {
+            65 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok(),
+            97 => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+mod backend {
+    use jsonwebtoken::{Algorithm, DecodingKey};
+
+    use super::CryptoProvider;
+
+    pub(super) const PROVIDER: Option<&'static CryptoProvider> =
+        Some(&jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER);
+    pub(super) const MAX_RSA_BITS: usize = 4096;
+
+    /// Making the verifier parses the key.
+    pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
+        let algorithm = if point.len() == 65 { Algorithm::ES256 } else { Algorithm::ES384 };
+        let provider = &jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+        (provider.verifier_factory)(&algorithm, &DecodingKey::from_ec_der(point)).is_ok()
+    }
+}
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod backend {
+    use super::CryptoProvider;
+
+    pub(super) const PROVIDER: Option<&'static CryptoProvider> = None;
+    pub(super) const MAX_RSA_BITS: usize = 0;
+
+    pub(super) const fn is_point_on_curve(_: &[u8]) -> bool {
+        false
+    }
+}
+
+/// The backend, if one is compiled in.
+pub(crate) const fn provider() -> Option<&'static CryptoProvider> {
+    backend::PROVIDER
+}
+
+/// The longest RSA modulus that the backend verifies with.
+pub(super) const MAX_RSA_BITS: usize = backend::MAX_RSA_BITS;
+
+/// Whether these bytes are an uncompressed point of P-256 or P-384.
+pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
+    backend::is_point_on_curve(point)
+}
