@@ -53,7 +53,6 @@ use crate::Token;
 ///     if parts.uri.path() == format!("/rooms/{}", user.name) { Ok(()) } else { Err(VerifyError::forbidden()) }
 /// });
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let app = Router::new().route("/rooms/{name}", any(test_util::echo)).layer(WsAuthLayer::new(only_own_room));
 /// for (token, status) in [
 ///     ("token-of-alice", StatusCode::SWITCHING_PROTOCOLS),

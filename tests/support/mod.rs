@@ -1,0 +1,79 @@
+//! What the tests share.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::future::{Ready, ready};
+
+use axum::{Router, body::Body, extract::OriginalUri, response::Response, routing::any};
+use axum_ws_auth::{
+    Rejection, RejectionKind, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    test_util::{self, TestToken},
+};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// A text in the shape of a JWT that [`opaque`] accepts, and nothing else does.
+pub(crate) const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0LXNpZ25hdHVyZQ";
+
+/// Accepts [`TOKEN`] and nothing else.
+pub(crate) fn opaque(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+    let known = input.token.expose() == TOKEN;
+    ready(if known { Ok(Verified::new("alice".to_owned()).with_subject("alice")) } else { Err(VerifyError::invalid()) })
+}
+
+pub(crate) fn jwt_layer() -> WsAuthLayer {
+    WsAuthLayer::new(test_util::verifier::<Value>())
+}
+
+pub(crate) fn opaque_layer() -> WsAuthLayer {
+    WsAuthLayer::new(opaque)
+}
+
+pub(crate) fn token() -> String {
+    TestToken::new("alice").sign()
+}
+
+/// Echoes on `/` and on every other path.
+pub(crate) fn echo_behind(layer: WsAuthLayer) -> Router {
+    Router::new().route("/", any(test_util::echo)).route("/{*rest}", any(test_util::echo)).layer(layer)
+}
+
+/// Answers with everything that a handler can see of the request.
+pub(crate) fn mirror_behind(layer: WsAuthLayer) -> Router {
+    async fn mirror(OriginalUri(original): OriginalUri, request: Request<Body>) -> String {
+        let headers: Vec<String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        format!("uri {}\noriginal {original}\n{}\n{request:?}", request.uri(), headers.join("\n"))
+    }
+    Router::new().route("/", any(mirror)).nest("/nested", Router::new().route("/", any(mirror))).layer(layer)
+}
+
+pub(crate) async fn answer(app: &Router, request: Request<Body>) -> Response {
+    app.clone().oneshot(request).await.expect("a router does not fail")
+}
+
+pub(crate) async fn text(response: Response) -> String {
+    let bytes = response.into_body().collect().await.expect("a body in memory").to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// Why a request was refused, if it was.
+pub(crate) fn refusal(response: &Response) -> Option<(RejectionKind, &'static str)> {
+    response.extensions().get::<Rejection>().map(|rejection| (rejection.kind(), rejection.reason()))
+}
+
+pub(crate) fn selected(response: &Response) -> Option<&str> {
+    let mut lines = response.headers().get_all("sec-websocket-protocol").iter();
+    let line = lines.next().map(|line| line.to_str().expect("ASCII"));
+    assert!(lines.next().is_none(), "the header may appear only once");
+    line
+}
+
+pub(crate) fn is_refused_with(response: &Response, status: StatusCode, reason: &str) -> bool {
+    response.status() == status && refusal(response).is_some_and(|(_, actual)| actual == reason)
+}
