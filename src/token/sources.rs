@@ -8,7 +8,7 @@ use super::{
     Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, encoding, header, query,
     source::Source,
     spelling::Spelling,
-    subprotocol::{self, Offer, Rewrite},
+    subprotocol::{Rewrite, Scan},
 };
 use crate::ConfigError;
 
@@ -81,12 +81,13 @@ impl Sources {
     /// Finds the token and takes it out of the headers and the URI. Where it is refused, nothing may see the request,
     /// so then it is not rewritten.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
-        let Offer { token: offered, selection, rewrite } = subprotocol::read(&parts.headers, &self.spellings, max_len);
-        let (token, ambient) = match self.find(parts, offered, max_len) {
+        let scan = Scan::new(&parts.headers, &self.spellings, max_len);
+        let (token, ambient) = match self.find(parts, scan.token(), max_len) {
             Ok(Some((token, ambient))) => (Ok(Some(token)), ambient),
             Ok(None) => (Ok(None), false),
             Err(kind) => (Err(kind), false),
         };
+        let (selection, rewrite) = scan.finish(token.as_ref().ok().and_then(Option::as_ref));
         let token = token.and_then(|token| self.strip(parts, rewrite).map(|()| token));
         Found { token: token.map_err(TokenError::new), ambient, selection }
     }
@@ -123,13 +124,13 @@ impl Sources {
         Ok(ambient.map(|token| (token, true)))
     }
 
-    fn strip(&self, parts: &mut Parts, rewrite: Option<Rewrite>) -> Result<(), TokenErrorKind> {
+    fn strip(&self, parts: &mut Parts, rewrite: Rewrite) -> Result<(), TokenErrorKind> {
         match rewrite {
-            None => {}
-            Some(Rewrite::Remove) => {
+            Rewrite::Keep => {}
+            Rewrite::Remove => {
                 parts.headers.remove(SEC_WEBSOCKET_PROTOCOL);
             }
-            Some(Rewrite::Replace(line)) => {
+            Rewrite::Replace(line) => {
                 parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
             }
         }

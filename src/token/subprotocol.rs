@@ -7,15 +7,8 @@ use super::{
     spelling::{BarePrefix, Encoding, Prefixed, Spelling},
 };
 
-/// What the list of subprotocols says.
-pub(super) struct Offer {
-    pub(super) token: Result<Option<Token>, TokenErrorKind>,
-    pub(super) selection: Selection,
-    /// The header as the inner service may see it; `None` where it stays as it is.
-    pub(super) rewrite: Option<Rewrite>,
-}
-
 pub(super) enum Rewrite {
+    Keep,
     Remove,
     Replace(HeaderValue),
 }
@@ -25,14 +18,9 @@ pub(super) fn names_of(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
-pub(super) fn read(headers: &HeaderMap, spellings: &[Spelling], max_len: usize) -> Offer {
-    let mut scan = Scan { max_len, ..Scan::default() };
-    scan.read(headers, spellings);
-    scan.finish(headers)
-}
-
-#[derive(Default)]
-struct Scan<'a> {
+/// What was found in the list of subprotocols, while other sources are still to be searched.
+pub(super) struct Scan<'a> {
+    headers: &'a HeaderMap,
     max_len: usize,
     token: Option<Token>,
     error: Option<TokenErrorKind>,
@@ -56,8 +44,39 @@ enum Choice<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn read(&mut self, headers: &'a HeaderMap, spellings: &[Spelling]) {
-        let mut names = all_names(headers);
+    pub(super) fn new(headers: &'a HeaderMap, spellings: &[Spelling], max_len: usize) -> Self {
+        let (claimed, seen) = (Vec::new(), Vec::new());
+        let mut scan = Self { headers, max_len, token: None, error: None, claimed, seen, choice: Choice::None };
+        scan.read(spellings);
+        if scan.error.is_none() && !scan.claimed.is_empty() && scan.chosen(scan.token.as_ref()).is_none() {
+            scan.fail(TokenErrorKind::NothingToSelect);
+        }
+        scan
+    }
+
+    /// The token in the list.
+    pub(super) fn token(&self) -> Result<Option<Token>, TokenErrorKind> {
+        self.error.map_or_else(|| Ok(self.token.clone()), Err)
+    }
+
+    /// What may be selected, and the header as the inner service may see it, now that it is known what the token is.
+    pub(super) fn finish(self, token: Option<&Token>) -> (Selection, Rewrite) {
+        let fallback = self.chosen(token).and_then(|name| HeaderValue::from_bytes(name).ok()).map(|mut name| {
+            // Only the raw spelling names the token itself.
+            name.set_sensitive(!self.is_public(name.as_bytes(), token));
+            name
+        });
+        let rewrite = self.rewrite(token);
+        let offered = match &rewrite {
+            Rewrite::Keep => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
+            Rewrite::Replace(line) => Some(line.clone()),
+            Rewrite::Remove => None,
+        };
+        (Selection { offered, fallback }, rewrite)
+    }
+
+    fn read(&mut self, spellings: &[Spelling]) {
+        let mut names = all_names(self.headers);
         while let Some(name) = names.next() {
             for (position, spelling) in spellings.iter().enumerate() {
                 let used = match spelling {
@@ -82,7 +101,7 @@ impl<'a> Scan<'a> {
             }
         }
         if self.seen.is_empty() && spellings.contains(&Spelling::Raw) {
-            let mut names = all_names(headers);
+            let mut names = all_names(self.headers);
             if let (Some(name), None) = (names.next(), names.next()) {
                 self.choose(Choice::Name(name));
                 self.claim(name, name, |name| encoding::name(name).map(Some));
@@ -146,60 +165,47 @@ impl<'a> Scan<'a> {
         self.error.get_or_insert(kind);
     }
 
-    /// Whether a name holds no token: it is none of those claimed, nor what one of them decodes to.
-    fn is_public(&self, name: &[u8]) -> bool {
-        !self.claimed.contains(&name) && self.token.as_ref().is_none_or(|token| token.expose().as_bytes() != name)
-    }
-
-    fn finish(mut self, headers: &'a HeaderMap) -> Offer {
-        let chosen = match self.choice {
+    /// The name to select if the handler selects none.
+    fn chosen(&self, token: Option<&Token>) -> Option<&'a [u8]> {
+        let public = || all_names(self.headers).filter(|name| self.is_public(name, token) && is_name(name));
+        match self.choice {
             Choice::None => None,
             Choice::Name(name) => Some(name),
-            Choice::Other(carrier) => {
-                let public = || all_names(headers).filter(|name| self.is_public(name) && is_name(name));
-                carrier
-                    .and_then(|carrier| public().find(|name| name.eq_ignore_ascii_case(carrier.as_bytes())))
-                    .or_else(|| public().next())
-            }
-        };
-        if chosen.is_none() && !self.claimed.is_empty() {
-            self.fail(TokenErrorKind::NothingToSelect);
+            Choice::Other(carrier) => carrier
+                .and_then(|carrier| public().find(|name| name.eq_ignore_ascii_case(carrier.as_bytes())))
+                .or_else(|| public().next()),
         }
-        let fallback = chosen.and_then(|name| HeaderValue::from_bytes(name).ok()).map(|mut name| {
-            // Only the raw spelling names the token itself.
-            name.set_sensitive(!self.is_public(name.as_bytes()));
-            name
-        });
-        let rewrite = self.rewrite(headers);
-        let offered = match &rewrite {
-            None => headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
-            Some(Rewrite::Replace(value)) => Some(value.clone()),
-            Some(Rewrite::Remove) => None,
-        };
-        Offer { token: self.error.map_or(Ok(self.token), Err), selection: Selection { offered, fallback }, rewrite }
     }
 
-    /// One line with all public names, which is the same list (RFC 6455 §11.3.4).
-    fn rewrite(&mut self, headers: &'a HeaderMap) -> Option<Rewrite> {
-        if self.claimed.is_empty() && headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().nth(1).is_none() {
-            return None;
+    /// Whether a name holds no token: neither one of those claimed, nor the token in a spelling that is no source here.
+    fn is_public(&self, name: &[u8], token: Option<&Token>) -> bool {
+        let holds = |token: &Token| {
+            let token = token.expose().as_bytes();
+            name == token || (token.len() >= NO_COINCIDENCE && name.windows(token.len()).any(|part| part == token))
+        };
+        !self.claimed.contains(&name) && !token.is_some_and(holds)
+    }
+
+    /// One line with all public names, which is the same list.
+    fn rewrite(&self, token: Option<&Token>) -> Rewrite {
+        let is_one_line = self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().nth(1).is_none();
+        let all_public = all_names(self.headers).all(|name| self.is_public(name, token));
+        if is_one_line && all_public {
+            return Rewrite::Keep;
         }
-        let public: Vec<&[u8]> = all_names(headers).filter(|name| self.is_public(name)).collect();
-        if public.is_empty() {
-            return Some(Rewrite::Remove);
-        }
+        let public: Vec<&[u8]> = all_names(self.headers).filter(|name| self.is_public(name, token)).collect();
         match HeaderValue::from_bytes(&public.join(&b", "[..])) {
-            Ok(mut line) => {
-                line.set_sensitive(!self.claimed.is_empty());
-                Some(Rewrite::Replace(line))
+            Ok(mut line) if !public.is_empty() => {
+                line.set_sensitive(!all_public);
+                Rewrite::Replace(line)
             }
-            Err(_) => {
-                self.fail(TokenErrorKind::Unstrippable);
-                Some(Rewrite::Remove)
-            }
+            _ => Rewrite::Remove,
         }
     }
 }
+
+/// A token at least this long does not stand in a subprotocol's name by chance, as `a` stands in `chat`.
+const NO_COINCIDENCE: usize = 16;
 
 /// Several lines are one list (RFC 6455 §11.3.4).
 fn all_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {

@@ -1,0 +1,683 @@
+//! Every place where a token may stand, and its malformed neighbours.
+
+mod support;
+
+use axum::body::Body;
+use axum_ws_auth::{
+    ConfigError, RejectionKind as Kind, TokenSource,
+    test_util::{HandshakeBuilder, base64url, handshake},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderValue, Request, StatusCode};
+use proptest::prelude::*;
+use support::*;
+
+enum Expected {
+    /// Accepted; the answer selects this, and the handler is offered that.
+    Selects(Option<&'static str>, &'static str),
+    /// Refused, for this reason.
+    Refused(Kind, &'static str),
+    /// Refused, because there is no token.
+    Missing,
+}
+use Expected::{Missing, Refused, Selects};
+
+struct Case {
+    name: &'static str,
+    source: TokenSource,
+    request: HandshakeBuilder,
+    expected: Expected,
+}
+
+fn case(name: &'static str, source: TokenSource, request: HandshakeBuilder, expected: Expected) -> Case {
+    Case { name, source, request, expected }
+}
+
+const EMPTY: Expected = Refused(Kind::InvalidRequest, "empty_token");
+const REPEATED: Expected = Refused(Kind::InvalidRequest, "repeated_token");
+const CONFLICTING: Expected = Refused(Kind::InvalidRequest, "conflicting_tokens");
+const TOO_LARGE: Expected = Refused(Kind::InvalidRequest, "token_too_large");
+const UNDECODABLE: Expected = Refused(Kind::InvalidToken, "undecodable_token");
+const NOTHING_TO_SELECT: Expected = Refused(Kind::InvalidRequest, "nothing_to_select");
+const UNKNOWN: Expected = Refused(Kind::InvalidToken, "token_invalid");
+
+/// Offers a list, byte for byte.
+fn offer(list: impl AsRef<[u8]>) -> HandshakeBuilder {
+    handshake().header("sec-websocket-protocol", HeaderValue::from_bytes(list.as_ref()).expect("a header value"))
+}
+
+fn header(name: &str, value: impl AsRef<[u8]>) -> HandshakeBuilder {
+    handshake().header(name, HeaderValue::from_bytes(value.as_ref()).expect("a header value"))
+}
+
+/// Runs each case against the layer with that one source, twice: for the answer, and for what a handler can see.
+async fn check(cases: Vec<Case>) {
+    for Case { name, source, request, expected } in cases {
+        let layer = || opaque_layer().sources([source.clone()]).expect("a valid source");
+        let response = answer(&echo_behind(layer()), request.clone().build()).await;
+        match expected {
+            Selects(selection, offered) => {
+                assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{name}: {:?}", refusal(&response));
+                assert_eq!(selected(&response), selection, "{name}");
+                let seen = text(answer(&mirror_behind(layer()), request.clone().build()).await).await;
+                assert!(!mentions_token(&seen), "{name}: {seen}");
+                let line = seen.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: ")).unwrap_or("");
+                assert_eq!(line, offered, "{name}");
+            }
+            Refused(kind, reason) => assert_eq!(refusal(&response), Some((kind, reason)), "{name}"),
+            Missing => assert_eq!(refusal(&response), Some((Kind::MissingToken, "missing_token")), "{name}"),
+        }
+    }
+}
+
+/// Whether a text holds the token in any of the forms in which it travels.
+fn mentions_token(text: &str) -> bool {
+    let unpadded = STANDARD.encode(TOKEN);
+    [TOKEN, &base64url(TOKEN), unpadded.trim_end_matches('=')].iter().any(|form| text.contains(form))
+}
+
+#[tokio::test]
+async fn the_pair() {
+    let pair = TokenSource::bearer_subprotocol;
+    check(vec![
+        case("alone", pair(), offer(format!("bearer, {TOKEN}")), Selects(Some("bearer"), "bearer")),
+        case("no space", pair(), offer(format!("bearer,{TOKEN}")), Selects(Some("bearer"), "bearer")),
+        case("much space", pair(), offer(format!("  bearer \t ,\t{TOKEN}  ")), Selects(Some("bearer"), "bearer")),
+        case("case", pair(), offer(format!("BeareR, {TOKEN}")), Selects(Some("BeareR"), "BeareR")),
+        case("others", pair(), offer(format!("a, bearer, {TOKEN}, b")), Selects(Some("bearer"), "a, bearer, b")),
+        case("empty elements", pair(), offer(format!(",, bearer,,{TOKEN},")), Selects(Some("bearer"), "bearer")),
+        case("trailing comma", pair(), offer(format!("bearer, {TOKEN},")), Selects(Some("bearer"), "bearer")),
+        case(
+            "several lines",
+            pair(),
+            offer("a, bearer").header("sec-websocket-protocol", TOKEN).header("sec-websocket-protocol", "b"),
+            Selects(Some("bearer"), "a, bearer, b"),
+        ),
+        case("token again", pair(), offer(format!("{TOKEN}, bearer, {TOKEN}")), Selects(Some("bearer"), "bearer")),
+        case("marker alone", pair(), offer("bearer"), EMPTY),
+        case("marker last", pair(), offer("chat, bearer"), EMPTY),
+        case("marker and commas", pair(), offer("bearer, ,"), EMPTY),
+        case("marker twice", pair(), offer("bearer, bearer"), REPEATED),
+        case("two pairs", pair(), offer(format!("bearer, {TOKEN}, bearer, {TOKEN}")), REPEATED),
+        case("order", pair(), offer(format!("{TOKEN}, bearer")), EMPTY),
+        case("name between", pair(), offer(format!("bearer, chat, {TOKEN}")), UNKNOWN),
+        case("no marker", pair(), offer(TOKEN), Missing),
+        case("other marker", pair(), offer(format!("token, {TOKEN}")), Missing),
+        case("longer marker", pair(), offer(format!("bearers, {TOKEN}")), Missing),
+        case("padding", pair(), offer("bearer, abc="), UNDECODABLE),
+        case("slash", pair(), offer("bearer, a/c"), UNDECODABLE),
+        case("space", pair(), offer("bearer, a c"), UNDECODABLE),
+        case("quotes", pair(), offer(format!("bearer, \"{TOKEN}\"")), UNDECODABLE),
+        case("not ASCII", pair(), offer("bearer, tökén"), UNDECODABLE),
+        case("not UTF-8", pair(), offer(b"bearer, \xff\xfe"), UNDECODABLE),
+        case("too long", pair(), offer(format!("bearer, {}", "a".repeat(8193))), TOO_LARGE),
+        case("as long as may be", pair(), offer(format!("bearer, {}", "a".repeat(8192))), UNKNOWN),
+        case("no list", pair(), handshake(), Missing),
+        case("empty list", pair(), offer(""), Missing),
+    ])
+    .await;
+
+    let own = || TokenSource::subprotocol_pair("access_token");
+    check(vec![
+        case(
+            "own marker",
+            own(),
+            offer(format!("access_token, {TOKEN}")),
+            Selects(Some("access_token"), "access_token"),
+        ),
+        case("not bearer", own(), offer(format!("bearer, {TOKEN}")), Missing),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_hundred_names() {
+    let names: Vec<String> = (0..98).map(|n| format!("name-{n}")).collect();
+    let list = format!("{}, bearer, {TOKEN}", names.join(", "));
+    let response = answer(&echo_behind(opaque_layer()), offer(list).build()).await;
+    assert_eq!(selected(&response), Some("bearer"));
+
+    // In as many lines, with the pair torn apart.
+    let mut request = offer("bearer").header("sec-websocket-protocol", TOKEN);
+    for name in &names {
+        request = request.header("sec-websocket-protocol", name.as_str());
+    }
+    let response = answer(&echo_behind(opaque_layer()), request.build()).await;
+    assert_eq!(selected(&response), Some("bearer"));
+}
+
+#[tokio::test]
+async fn the_prefix() {
+    let prefix = || TokenSource::subprotocol_prefix("bearer.");
+    check(vec![
+        case("before", prefix(), offer(format!("bearer.{TOKEN}, app.v1")), Selects(Some("app.v1"), "app.v1")),
+        case("behind", prefix(), offer(format!("app.v1, bearer.{TOKEN}")), Selects(Some("app.v1"), "app.v1")),
+        case("case", prefix(), offer(format!("app.v1, BEARER.{TOKEN}")), Selects(Some("app.v1"), "app.v1")),
+        case("alone", prefix(), offer(format!("bearer.{TOKEN}")), NOTHING_TO_SELECT),
+        case("beside the bare token", prefix(), offer(format!("bearer.{TOKEN}, {TOKEN}")), NOTHING_TO_SELECT),
+        case("beside an illegal name", prefix(), offer(format!("bearer.{TOKEN}, a/b")), NOTHING_TO_SELECT),
+        case("empty", prefix(), offer("bearer., app.v1"), EMPTY),
+        case("twice", prefix(), offer(format!("bearer.{TOKEN}, bearer.{TOKEN}, app.v1")), REPEATED),
+        case("two", prefix(), offer(format!("bearer.{TOKEN}, bearer.other, app.v1")), CONFLICTING),
+        case("illegal", prefix(), offer("bearer.a=, app.v1"), UNDECODABLE),
+        case("without the dot", prefix(), offer("bearer, app.v1"), Missing),
+        case("too long", prefix(), offer(format!("bearer.{}, a", "a".repeat(8193))), TOO_LARGE),
+        case("as long as may be", prefix(), offer(format!("bearer.{}, a", "a".repeat(8192))), UNKNOWN),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn kubernetes() {
+    let source = TokenSource::kubernetes;
+    let encoded = |token: &str| format!("base64url.bearer.authorization.k8s.io.{}", base64url(token));
+    let good = encoded(TOKEN);
+    check(vec![
+        case(
+            "first",
+            source(),
+            offer(format!("{good}, v4.channel.k8s.io")),
+            Selects(Some("v4.channel.k8s.io"), "v4.channel.k8s.io"),
+        ),
+        case("last", source(), offer(format!("a, b, {good}")), Selects(Some("a"), "a, b")),
+        case("lines", source(), offer(&good).header("sec-websocket-protocol", "a"), Selects(Some("a"), "a")),
+        case(
+            "padded",
+            source(),
+            offer(format!("base64url.bearer.authorization.k8s.io.{}, a", STANDARD.encode(TOKEN))),
+            Selects(Some("a"), "a"),
+        ),
+        case("alone", source(), offer(&good), NOTHING_TO_SELECT),
+        case("a second token", source(), offer(format!("{good}, {good}, a")), REPEATED),
+        case("empty", source(), offer("base64url.bearer.authorization.k8s.io., a"), Missing),
+        case("bad alphabet", source(), offer("base64url.bearer.authorization.k8s.io.a!b, a"), UNDECODABLE),
+        case("one symbol too many", source(), offer("base64url.bearer.authorization.k8s.io.abcde, a"), UNDECODABLE),
+        case("not canonical", source(), offer("base64url.bearer.authorization.k8s.io.YR, a"), UNDECODABLE),
+        case("misplaced padding", source(), offer("base64url.bearer.authorization.k8s.io.YQ==YQ, a"), UNDECODABLE),
+        case("too much padding", source(), offer("base64url.bearer.authorization.k8s.io.YQ===, a"), UNDECODABLE),
+        case("only padding", source(), offer("base64url.bearer.authorization.k8s.io.==, a"), UNDECODABLE),
+        case("not UTF-8", source(), offer("base64url.bearer.authorization.k8s.io.__79, a"), UNDECODABLE),
+        case("a line break", source(), offer(format!("{}, a", encoded("one\ntwo"))), UNDECODABLE),
+        case("a space", source(), offer(format!("{}, a", encoded("one two"))), UNDECODABLE),
+        case("another token", source(), offer(format!("{}, a", encoded("other"))), UNKNOWN),
+        case(
+            "the raw token",
+            source(),
+            offer(format!("base64url.bearer.authorization.k8s.io.{TOKEN}, a")),
+            UNDECODABLE,
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn phoenix() {
+    let unpadded = STANDARD.encode(TOKEN).trim_end_matches('=').to_owned();
+    let name = format!("base64url.bearer.phx.{unpadded}");
+    check(vec![
+        case(
+            "as its client sends it",
+            TokenSource::phoenix(),
+            offer(format!("phoenix, {name}")),
+            Selects(Some("phoenix"), "phoenix"),
+        ),
+        case(
+            "reversed",
+            TokenSource::phoenix(),
+            offer(format!("{name}, phoenix")),
+            Selects(Some("phoenix"), "phoenix"),
+        ),
+        case(
+            "others first",
+            TokenSource::phoenix(),
+            offer(format!("a, {name}, phoenix")),
+            Selects(Some("phoenix"), "a, phoenix"),
+        ),
+        case("no carrier", TokenSource::phoenix(), offer(format!("{name}, a")), Selects(Some("a"), "a")),
+        case("alone", TokenSource::phoenix(), offer(&name), NOTHING_TO_SELECT),
+        case("carrier only", TokenSource::phoenix(), offer("phoenix"), Missing),
+        case("empty", TokenSource::phoenix(), offer("phoenix, base64url.bearer.phx."), EMPTY),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn both_base64_alphabets() {
+    // `~~~???` is where the alphabets differ.
+    for (encoded, token) in [("fn5-Pz8_", "~~~???"), ("fn5+Pz8/", "~~~???")] {
+        let layer = axum_ws_auth::WsAuthLayer::new(move |input: axum_ws_auth::VerifyInput<'_>| {
+            assert_eq!(input.token.expose(), token);
+            std::future::ready(Ok(axum_ws_auth::Verified::new(())))
+        });
+        let app = echo_behind(layer.sources([TokenSource::kubernetes()]).unwrap());
+        let response = answer(&app, offer(format!("base64url.bearer.authorization.k8s.io.{encoded}, a")).build()).await;
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS, "{encoded}: {:?}", refusal(&response));
+    }
+}
+
+#[tokio::test]
+async fn quarkus_and_jupyter() {
+    let quarkus =
+        |token: &str| format!("bearer-token-carrier, quarkus-http-upgrade%23Authorization%23Bearer%20{token}");
+    let jupyter = |token: &str| format!("v1.token.websocket.jupyter.org, v1.token.websocket.jupyter.org.{token}");
+    let escaped = TOKEN.replace('.', "%2E").replace('e', "%65");
+    let carrier = "bearer-token-carrier";
+    let jupyter_carrier = "v1.token.websocket.jupyter.org";
+    let source = TokenSource::quarkus;
+    check(vec![
+        case("quarkus", source(), offer(quarkus(TOKEN)), Selects(Some(carrier), carrier)),
+        case("escaped", source(), offer(quarkus(&escaped)), Selects(Some(carrier), carrier)),
+        case("lower-case escapes", source(), offer(quarkus(&escaped.to_ascii_lowercase())), UNKNOWN),
+        case(
+            "basic",
+            source(),
+            offer("bearer-token-carrier, quarkus-http-upgrade%23Authorization%23Basic%20abc"),
+            Missing,
+        ),
+        case("bare percent", source(), offer(quarkus("a%")), UNDECODABLE),
+        case("half an escape", source(), offer(quarkus("a%2")), UNDECODABLE),
+        case("no hexadecimal", source(), offer(quarkus("a%zz")), UNDECODABLE),
+        case("signs in an escape", source(), offer(quarkus("a%+2")), UNDECODABLE),
+        case("an escaped line break", source(), offer(quarkus("a%0Ab")), UNDECODABLE),
+        case("an escaped NUL", source(), offer(quarkus("a%00b")), UNDECODABLE),
+        case("escapes of no UTF-8", source(), offer(quarkus("a%FFb")), UNDECODABLE),
+        case("escaped twice", source(), offer(quarkus(&TOKEN.replace('.', "%252E"))), UNKNOWN),
+        case("empty", source(), offer(quarkus("")), EMPTY),
+        case("jupyter", TokenSource::jupyter(), offer(jupyter(TOKEN)), Selects(Some(jupyter_carrier), jupyter_carrier)),
+        case(
+            "jupyter escaped",
+            TokenSource::jupyter(),
+            offer(jupyter(&escaped)),
+            Selects(Some(jupyter_carrier), jupyter_carrier),
+        ),
+        case("jupyter without", TokenSource::jupyter(), offer(jupyter_carrier), Missing),
+        case("jupyter empty", TokenSource::jupyter(), offer(jupyter("")), EMPTY),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn openai_and_appsync() {
+    let appsync = |json: &str| format!("aws-appsync-event-ws, header-{}", base64url(json));
+    let carrier = "aws-appsync-event-ws";
+    let source = TokenSource::appsync_events;
+    check(vec![
+        case(
+            "openai",
+            TokenSource::openai_realtime(),
+            offer(format!("realtime, openai-insecure-api-key.{TOKEN}, openai-beta.realtime-v1")),
+            Selects(Some("realtime"), "realtime, openai-beta.realtime-v1"),
+        ),
+        case("openai empty", TokenSource::openai_realtime(), offer("realtime, openai-insecure-api-key."), EMPTY),
+        case(
+            "appsync",
+            source(),
+            offer(appsync(&format!(r#"{{"host":"h","Authorization":"{TOKEN}"}}"#))),
+            Selects(Some(carrier), carrier),
+        ),
+        case(
+            "appsync bearer",
+            source(),
+            offer(appsync(&format!(r#"{{"Authorization":"bearer {TOKEN}"}}"#))),
+            Selects(Some(carrier), carrier),
+        ),
+        case(
+            "appsync escaped",
+            source(),
+            offer(appsync(&format!(r#"{{"Authorization":"{}"}}"#, TOKEN.replace('.', "\\u002e")))),
+            Selects(Some(carrier), carrier),
+        ),
+        case("appsync key", source(), offer(appsync(r#"{"host":"h","x-api-key":"k"}"#)), Missing),
+        case("appsync null", source(), offer(appsync(r#"{"Authorization":null}"#)), Missing),
+        case("appsync twice", source(), offer(appsync(r#"{"Authorization":"a","Authorization":"b"}"#)), UNDECODABLE),
+        case("appsync number", source(), offer(appsync(r#"{"Authorization":1}"#)), UNDECODABLE),
+        case("appsync no JSON", source(), offer(appsync("nope")), UNDECODABLE),
+        case("appsync empty text", source(), offer(appsync(r#"{"Authorization":""}"#)), EMPTY),
+        case("appsync only bearer", source(), offer(appsync(r#"{"Authorization":"Bearer "}"#)), EMPTY),
+        case("appsync nothing", source(), offer("aws-appsync-event-ws, header-"), EMPTY),
+        case("appsync deep", source(), offer(appsync(&format!(r#"{{"x":{}"#, "[".repeat(1000)))), UNDECODABLE),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_raw_token_is_an_explicit_choice() {
+    let raw = TokenSource::insecure_raw_subprotocol;
+    let layer = || opaque_layer().sources([raw()]).unwrap();
+    let response = answer(&echo_behind(layer()), offer(TOKEN).build()).await;
+    assert_eq!(selected(&response), Some(TOKEN));
+    assert!(!format!("{response:?}").contains(TOKEN), "the name is marked sensitive");
+    let seen = text(answer(&mirror_behind(layer()), offer(TOKEN).build()).await).await;
+    assert!(!mentions_token(&seen), "{seen}");
+    check(vec![
+        case("beside another", raw(), offer(format!("{TOKEN}, chat")), Missing),
+        case("illegal", raw(), offer("a/b"), UNDECODABLE),
+        case("another token", raw(), offer("other"), UNKNOWN),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn authorization() {
+    let source = TokenSource::authorization;
+    let line = |value: &str| header("authorization", value);
+    check(vec![
+        case("bearer", source(), line(&format!("Bearer {TOKEN}")), Selects(None, "")),
+        case("case", source(), line(&format!("bEARER {TOKEN}")), Selects(None, "")),
+        case("spaces", source(), line(&format!("Bearer   {TOKEN}")), Selects(None, "")),
+        case("token68 padding", source(), line("Bearer abc=="), UNKNOWN),
+        case("a tab", source(), line(&format!("Bearer\t{TOKEN}")), UNDECODABLE),
+        case("a space and a tab", source(), line(&format!("Bearer \t{TOKEN}")), UNDECODABLE),
+        case("nothing", source(), line("Bearer"), EMPTY),
+        case("only a space", source(), line("Bearer "), EMPTY),
+        case("two tokens", source(), line(&format!("Bearer {TOKEN} {TOKEN}")), UNDECODABLE),
+        case("a list", source(), line(&format!("Bearer {TOKEN}, Bearer {TOKEN}")), UNDECODABLE),
+        case("quotes", source(), line(&format!("Bearer \"{TOKEN}\"")), UNDECODABLE),
+        case("padding within", source(), line("Bearer a=b"), UNDECODABLE),
+        case("only padding", source(), line("Bearer =="), UNDECODABLE),
+        case("comma", source(), line(&format!("Bearer,{TOKEN}")), UNDECODABLE),
+        case("not UTF-8", source(), header("authorization", b"Bearer \xff"), UNDECODABLE),
+        case("two lines", source(), line(&format!("Bearer {TOKEN}")).authorization(TOKEN), REPEATED),
+        case("beside basic", source(), line("Basic YTpi").authorization(TOKEN), REPEATED),
+        case("basic", source(), line("Basic YTpi"), Missing),
+        case("basic twice", source(), line("Basic YTpi").header("authorization", "Basic YTpi"), Missing),
+        case("another scheme", source(), line(&format!("Bearertoken {TOKEN}")), Missing),
+        case("empty", source(), line(""), Missing),
+        case("too long", source(), line(&format!("Bearer {}", "a".repeat(8193))), TOO_LARGE),
+    ])
+    .await;
+    let layer = || opaque_layer().optional();
+    let seen = text(answer(&mirror_behind(layer()), line("Basic YTpi").build()).await).await;
+    assert!(seen.contains("authorization: Basic YTpi"), "what is not ours stays: {seen}");
+}
+
+#[tokio::test]
+async fn a_header_of_ones_own() {
+    let source = || TokenSource::header("X-Auth-Token");
+    check(vec![
+        case("good", source(), header("x-auth-token", TOKEN), Selects(None, "")),
+        case("empty", source(), header("x-auth-token", ""), EMPTY),
+        case("two lines", source(), header("x-auth-token", TOKEN).header("x-auth-token", TOKEN), REPEATED),
+        case("a scheme", source(), header("x-auth-token", format!("Bearer {TOKEN}")), UNDECODABLE),
+        case("not UTF-8", source(), header("x-auth-token", b"\xff"), UNDECODABLE),
+        case("too long", source(), header("x-auth-token", "a".repeat(8193)), TOO_LARGE),
+        case("another", source(), header("x-token", TOKEN), Missing),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_cookie() {
+    let source = || TokenSource::cookie("__Host-session");
+    let cookie = |line: &str| header("cookie", line).origin("https://localhost");
+    check(vec![
+        case("alone", source(), cookie(&format!("__Host-session={TOKEN}")), Selects(None, "")),
+        case("among others", source(), cookie(&format!("a=b; __Host-session={TOKEN};c=d")), Selects(None, "")),
+        case("in quotes", source(), cookie(&format!("__Host-session=\"{TOKEN}\"")), Selects(None, "")),
+        case(
+            "several lines",
+            source(),
+            cookie("a=b").header("cookie", format!("__Host-session={TOKEN}")),
+            Selects(None, ""),
+        ),
+        case("spaces", source(), cookie(&format!(" __Host-session = {TOKEN} ")), Selects(None, "")),
+        case("twice", source(), cookie(&format!("__Host-session={TOKEN}; __Host-session={TOKEN}")), REPEATED),
+        case(
+            "twice in two lines",
+            source(),
+            cookie(&format!("__Host-session={TOKEN}")).cookie("__Host-session", "x"),
+            REPEATED,
+        ),
+        case("empty", source(), cookie("__Host-session="), EMPTY),
+        case("without a value", source(), cookie("__Host-session"), Missing),
+        case("another case", source(), cookie(&format!("__host-session={TOKEN}")), Missing),
+        case("a longer name", source(), cookie(&format!("__Host-session2={TOKEN}")), Missing),
+        case("a space within", source(), cookie("__Host-session=a b"), UNDECODABLE),
+        case("not ASCII", source(), cookie("__Host-session=é"), UNDECODABLE),
+        case("not UTF-8", source(), header("cookie", b"__Host-session=\xff").origin("https://localhost"), UNDECODABLE),
+        case(
+            "beside one that is not UTF-8",
+            source(),
+            header("cookie", [b"x=\xff; __Host-session=".as_slice(), TOKEN.as_bytes()].concat())
+                .origin("https://localhost"),
+            Selects(None, ""),
+        ),
+        // A browser lets any subdomain set these, and parsers that trim all of Unicode take them for the real one.
+        case("a no-break space before", source(), cookie(&format!("\u{a0}__Host-session={TOKEN}")), UNDECODABLE),
+        case("a line separator behind", source(), cookie(&format!("__Host-session\u{2028}={TOKEN}")), UNDECODABLE),
+        case("too long", source(), cookie(&format!("__Host-session={}", "a".repeat(8193))), TOO_LARGE),
+    ])
+    .await;
+
+    // The others stay byte for byte, also a line that is not UTF-8.
+    let request = header("cookie", format!("a=b;  c=\"d e\"; __Host-session={TOKEN} ;f"))
+        .origin("https://localhost")
+        .header("cookie", HeaderValue::from_bytes(b"x=\xff").unwrap());
+    let app = mirror_behind(opaque_layer().sources([source()]).unwrap());
+    let seen = text(answer(&app, request.build()).await).await;
+    assert!(seen.contains("cookie: a=b;  c=\"d e\";f\n"), "{seen}");
+    assert!(seen.contains("cookie: x=\u{fffd}\n"), "{seen}");
+    assert!(seen.contains(r#""cookie": Sensitive"#), "{seen}");
+}
+
+#[tokio::test]
+async fn a_query_parameter() {
+    let source = || TokenSource::query("access_token");
+    let path = |query: &str| handshake().path(format!("/{query}"));
+    check(vec![
+        case("alone", source(), path(&format!("?access_token={TOKEN}")), Selects(None, "")),
+        case("among others", source(), path(&format!("?a=b&access_token={TOKEN}&c=d")), Selects(None, "")),
+        case("escaped", source(), path(&format!("?access_token={}", TOKEN.replace('e', "%65"))), Selects(None, "")),
+        case("an escaped name", source(), path(&format!("?acc%65ss_token={TOKEN}")), Selects(None, "")),
+        case("twice", source(), path(&format!("?access_token={TOKEN}&access_token={TOKEN}")), REPEATED),
+        case("twice, once escaped", source(), path(&format!("?access_token={TOKEN}&acc%65ss_token={TOKEN}")), REPEATED),
+        case("empty", source(), path("?access_token="), EMPTY),
+        case("without a value", source(), path("?access_token"), EMPTY),
+        case("another case", source(), path(&format!("?Access_Token={TOKEN}")), Missing),
+        case("not UTF-8", source(), path("?access_token=%ff"), UNDECODABLE),
+        case("a plus is a space", source(), path("?access_token=a+b"), UNDECODABLE),
+        case("a line break", source(), path("?access_token=a%0ab"), UNDECODABLE),
+        case("escaped twice", source(), path("?access_token=%2565"), UNKNOWN),
+        case("a semicolon does not separate", source(), path(&format!("?a=b;access_token={TOKEN}")), Missing),
+        case("too long", source(), path(&format!("?access_token={}", "a".repeat(8193))), TOO_LARGE),
+        case("no query", source(), path(""), Missing),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_uri_is_rewritten_wherever_it_stands() {
+    let layer = || opaque_layer().sources([TokenSource::query("access_token"), TokenSource::query("t")]).unwrap();
+    let app = mirror_behind(layer());
+    for (target, expected) in [
+        (format!("/?access_token={TOKEN}"), "/"),
+        (format!("/?a=b&access_token={TOKEN}&&c=%20d&e"), "/?a=b&&c=%20d&e"),
+        (format!("/?acc%65ss_token={TOKEN}&x"), "/?x"),
+        (format!("/?access_token={TOKEN}&t={TOKEN}"), "/"),
+    ] {
+        let seen = text(answer(&app, handshake().path(&target).build()).await).await;
+        assert!(seen.starts_with(&format!("uri {expected}\noriginal {expected}\n")), "{target}: {seen}");
+        assert!(!mentions_token(&seen), "{target}: {seen}");
+    }
+    // Nested, and with an authority.
+    let seen = text(answer(&app, handshake().path(format!("/nested?a&t={TOKEN}")).build()).await).await;
+    assert!(seen.starts_with("uri /?a\noriginal /nested?a\n"), "{seen}");
+    // (axum empties the body of an answer to `CONNECT`.)
+    let mut request = handshake().http2().path(format!("/?a&t={TOKEN}")).build();
+    *request.method_mut() = http::Method::GET;
+    let seen = text(answer(&app, request).await).await;
+    assert!(seen.starts_with("uri http://localhost/?a\noriginal http://localhost/?a\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn one_token_in_two_places_is_one_and_two_are_none() {
+    let sources = || {
+        [
+            TokenSource::bearer_subprotocol(),
+            TokenSource::subprotocol_prefix("bearer."),
+            TokenSource::authorization(),
+            TokenSource::header("x-token"),
+            TokenSource::query("token"),
+            TokenSource::cookie("session"),
+            TokenSource::cookie("other"),
+        ]
+    };
+    let app = || echo_behind(opaque_layer().sources(sources()).unwrap());
+    let good = |request: HandshakeBuilder| request.origin("https://localhost").build();
+
+    let everywhere = || {
+        offer(format!("bearer, {TOKEN}, bearer.{TOKEN}"))
+            .authorization(TOKEN)
+            .header("x-token", TOKEN)
+            .cookie("session", TOKEN)
+            .path(format!("/?token={TOKEN}"))
+    };
+    assert_eq!(answer(&app(), good(everywhere())).await.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mirror = mirror_behind(opaque_layer().sources(sources()).unwrap());
+    let seen = text(answer(&mirror, good(everywhere())).await).await;
+    assert!(!mentions_token(&seen), "{seen}");
+
+    for (name, request) in [
+        ("pair and header", offer(format!("bearer, {TOKEN}")).authorization("other")),
+        ("header and pair", offer("bearer, other").authorization(TOKEN)),
+        ("query and header", handshake().path("/?token=other").header("x-token", TOKEN)),
+        ("prefix and pair", offer(format!("bearer.other, bearer, {TOKEN}"))),
+        ("two cookies", handshake().cookie("session", TOKEN).cookie("other", "other")),
+    ] {
+        let response = answer(&app(), good(request)).await;
+        assert_eq!(refusal(&response), Some((Kind::InvalidRequest, "conflicting_tokens")), "{name}");
+    }
+
+    // An explicit token outranks a cookie, whatever that is, and the cookie is stripped all the same.
+    for cookies in ["session=other", "session=a; session=b", "session="] {
+        let request = || good(handshake().authorization(TOKEN).header("cookie", cookies));
+        assert_eq!(answer(&app(), request()).await.status(), StatusCode::SWITCHING_PROTOCOLS, "{cookies}");
+        let seen = text(answer(&mirror, request()).await).await;
+        assert!(!seen.contains("session="), "{seen}");
+    }
+    // But a bad explicit one is not made good by a cookie.
+    for bad in [handshake().authorization(""), handshake().authorization("other"), offer("bearer")] {
+        let response = answer(&app(), good(bad.cookie("session", TOKEN))).await;
+        assert!(response.status().is_client_error());
+    }
+}
+
+#[test]
+fn a_source_that_could_never_work_does_not_build() {
+    let build = |source: TokenSource| opaque_layer().sources([source]).map(|_| ()).unwrap_err();
+    for name in ["", "x token", "x:token", "authorization", "Cookie", "sec-websocket-protocol", "Host", "Origin"] {
+        assert_eq!(build(TokenSource::header(name)), ConfigError::InvalidHeaderName(name.to_owned()));
+    }
+    for name in ["", "a b", "a=b", "a;b", "ä"] {
+        assert_eq!(build(TokenSource::cookie(name)), ConfigError::InvalidCookieName(name.to_owned()));
+    }
+    for part in ["", "a b", "a,b", "a/b", "a=", "ä"] {
+        assert_eq!(build(TokenSource::subprotocol_pair(part)), ConfigError::InvalidSubprotocol(part.to_owned()));
+        assert_eq!(build(TokenSource::subprotocol_prefix(part)), ConfigError::InvalidSubprotocol(part.to_owned()));
+    }
+    assert_eq!(build(TokenSource::query("")), ConfigError::InvalidQueryName(String::new()));
+    let twice = opaque_layer().sources([TokenSource::cookie("a"), TokenSource::cookie("a")]);
+    assert_eq!(twice.map(|_| ()).unwrap_err(), ConfigError::DuplicateTokenSource("cookie a".to_owned()));
+}
+
+/// All presets but the raw one, side by side.
+fn all_presets() -> Vec<TokenSource> {
+    vec![
+        TokenSource::bearer_subprotocol(),
+        TokenSource::subprotocol_prefix("bearer."),
+        TokenSource::kubernetes(),
+        TokenSource::phoenix(),
+        TokenSource::quarkus(),
+        TokenSource::jupyter(),
+        TokenSource::openai_realtime(),
+        TokenSource::appsync_events(),
+        TokenSource::authorization(),
+    ]
+}
+
+/// One element of an offer: names that mean something, the token in its spellings, and noise.
+fn element() -> impl Strategy<Value = Vec<u8>> {
+    let fixed = [
+        "bearer".to_owned(),
+        "BEARER".to_owned(),
+        TOKEN.to_owned(),
+        format!("bearer.{TOKEN}"),
+        format!("base64url.bearer.authorization.k8s.io.{}", base64url(TOKEN)),
+        "base64url.bearer.authorization.k8s.io.".to_owned(),
+        format!("base64url.bearer.phx.{}", base64url(TOKEN)),
+        "phoenix".to_owned(),
+        format!("quarkus-http-upgrade%23Authorization%23Bearer%20{TOKEN}"),
+        "bearer-token-carrier".to_owned(),
+        format!("v1.token.websocket.jupyter.org.{TOKEN}"),
+        "v1.token.websocket.jupyter.org".to_owned(),
+        "realtime".to_owned(),
+        format!("openai-insecure-api-key.{TOKEN}"),
+        "aws-appsync-event-ws".to_owned(),
+        format!("header-{}", base64url(format!(r#"{{"Authorization":"{TOKEN}"}}"#))),
+        "chat.v1".to_owned(),
+        " ".to_owned(),
+        String::new(),
+    ];
+    prop_oneof![
+        8 => proptest::sample::select(fixed.map(String::into_bytes).to_vec()),
+        1 => proptest::collection::vec(prop_oneof![Just(b'\t'), 0x20..0x7fu8, 0x80..=0xffu8], 0..12),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// RFC 6455 §4.2.2: what is selected was offered. And it is never the token.
+    #[test]
+    fn the_selected_name_was_offered_and_is_never_the_token(
+        lines in proptest::collection::vec(proptest::collection::vec(element(), 0..6), 0..3),
+        authorized in any::<bool>(),
+        sets_protocol in proptest::option::of(proptest::sample::select(vec!["chat.v1", "bearer", "imagined", TOKEN])),
+    ) {
+        let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.join(&b',')).collect();
+        let mut request = if authorized { handshake().authorization(TOKEN) } else { handshake() };
+        for line in &lines {
+            request = request.header("sec-websocket-protocol", HeaderValue::from_bytes(line).unwrap());
+        }
+        let layer = opaque_layer().sources(all_presets()).unwrap();
+        let reckless = move |mut upgrade: axum::extract::WebSocketUpgrade| async move {
+            let seen = format!("{:?}", upgrade.requested_protocols().collect::<Vec<_>>());
+            assert!(!mentions_token(&seen), "{seen}");
+            if let Some(name) = sets_protocol {
+                upgrade.set_selected_protocol(HeaderValue::from_static(name));
+            }
+            upgrade.on_upgrade(async |_| {})
+        };
+        let app = axum::Router::new().route("/", axum::routing::any(reckless)).layer(layer);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let response = runtime.block_on(answer(&app, request.build()));
+
+        prop_assert!(response.status() == StatusCode::SWITCHING_PROTOCOLS || response.status().is_client_error());
+        if let Some(selected) = selected(&response) {
+            let offered = lines.iter().any(|line| line.split(|&b| b == b',').any(|name| name.trim_ascii() == selected.as_bytes()));
+            prop_assert!(offered, "{selected} was not offered");
+            prop_assert!(!mentions_token(selected), "{selected}");
+        }
+        for (name, value) in response.headers() {
+            prop_assert!(!mentions_token(&String::from_utf8_lossy(value.as_bytes())), "{name}");
+        }
+    }
+
+    /// Nothing that can stand in a request makes the layer panic, and nothing but the token gets in.
+    #[test]
+    fn no_request_panics_or_gets_in(
+        name in proptest::sample::select(vec!["authorization", "cookie", "sec-websocket-protocol", "x-token", "origin", "host"]),
+        value in proptest::collection::vec(prop_oneof![Just(b'\t'), 0x20..0x7fu8, 0x80..=0xffu8], 0..64),
+        query in "[!-~&&[^#<>\"`{}]]{0,40}",
+    ) {
+        let mut sources = all_presets();
+        sources.extend([TokenSource::cookie("a"), TokenSource::query("a"), TokenSource::header("x-token")]);
+        let app = echo_behind(opaque_layer().sources(sources).unwrap());
+        let Ok(uri) = format!("/?{query}").parse::<http::Uri>() else { return Ok(()) };
+        let mut request: Request<Body> = handshake().header(name, HeaderValue::from_bytes(&value).unwrap()).build();
+        *request.uri_mut() = uri;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let response = runtime.block_on(answer(&app, request));
+        prop_assert!(response.status().is_client_error());
+    }
+}
