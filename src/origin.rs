@@ -283,7 +283,7 @@ fn problem_of(origin: &str) -> Option<&'static str> {
     if authority.contains(['/', '?', '#']) {
         return Some("an origin ends with the host or port, without a path or trailing slash");
     }
-    if authority.contains('@') || authority.parse::<Authority>().is_err() {
+    if host_and_port(authority).is_none() {
         return Some("its host or port is malformed");
     }
     None
@@ -297,16 +297,16 @@ fn is_same_origin(origin: &str, parts: &Parts) -> bool {
         _ => return false,
     };
     let Some(target) = target_of(&parts.uri, &parts.headers) else { return false };
-    let (Ok(page), Ok(target)) = (authority.parse::<Authority>(), target.parse::<Authority>()) else { return false };
-    // Ports that do not parse would pass for missing ones, and user names for part of a host.
-    let plain = |authority: &Authority| {
-        let port_is_real = authority.port_u16().is_some() || authority.as_str().len() == authority.host().len();
-        port_is_real && !authority.as_str().contains('@')
-    };
-    plain(&page)
-        && plain(&target)
-        && page.host().eq_ignore_ascii_case(target.host())
+    let (Some(page), Some(target)) = (host_and_port(authority), host_and_port(target)) else { return false };
+    page.host().eq_ignore_ascii_case(target.host())
         && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
+}
+
+/// `http` takes user names, and ports that are no numbers, which would then pass for missing ones.
+fn host_and_port(text: &str) -> Option<Authority> {
+    let authority: Authority = text.parse().ok()?;
+    let is_plain = authority.port_u16().is_some() || authority.as_str() == authority.host();
+    (is_plain && !text.contains('@')).then_some(authority)
 }
 
 /// The host that was asked for: `:authority` or the absolute form of the target (RFC 9112 §3.2.2), else the one `Host`. Where

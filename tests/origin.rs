@@ -1,0 +1,268 @@
+//! Which pages may open a WebSocket.
+
+mod support;
+
+use axum_ws_auth::{
+    AllowOrigin, ConfigError, RejectionKind, TokenSource, WsAuthLayer,
+    test_util::{HandshakeBuilder, handshake},
+};
+use http::{HeaderValue, StatusCode};
+use support::*;
+
+fn cookie_layer() -> WsAuthLayer {
+    opaque_layer().sources([TokenSource::cookie("session"), TokenSource::authorization()]).unwrap()
+}
+
+fn with_cookie() -> HandshakeBuilder {
+    handshake().cookie("session", TOKEN)
+}
+
+async fn reason(layer: WsAuthLayer, request: HandshakeBuilder) -> Option<&'static str> {
+    let response = answer(&echo_behind(layer), request.build()).await;
+    match refusal(&response) {
+        None => {
+            assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+            None
+        }
+        Some((kind, reason)) => {
+            assert_eq!(kind, RejectionKind::OriginNotAllowed);
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            Some(reason)
+        }
+    }
+}
+
+const NOT_ALLOWED: Option<&str> = Some("origin_not_allowed");
+const MISSING: Option<&str> = Some("origin_missing");
+const MALFORMED: Option<&str> = Some("origin_malformed");
+
+#[tokio::test]
+async fn a_cookie_counts_only_from_the_same_origin_by_default() {
+    struct Case {
+        name: &'static str,
+        host: &'static str,
+        origin: &'static str,
+        expected: Option<&'static str>,
+    }
+    for Case { name, host, origin, expected } in [
+        Case { name: "same", host: "example.com", origin: "https://example.com", expected: None },
+        Case { name: "case", host: "EXAMPLE.com", origin: "HTTPS://Example.COM", expected: None },
+        Case { name: "port", host: "example.com:8443", origin: "https://example.com:8443", expected: None },
+        Case { name: "default port", host: "example.com:443", origin: "https://example.com", expected: None },
+        Case { name: "spelled default port", host: "example.com", origin: "https://example.com:443", expected: None },
+        Case { name: "http", host: "localhost:3000", origin: "http://localhost:3000", expected: None },
+        Case { name: "http default port", host: "localhost:80", origin: "http://localhost", expected: None },
+        Case { name: "IPv6", host: "[::1]:3000", origin: "http://[::1]:3000", expected: None },
+        Case { name: "other port", host: "example.com", origin: "https://example.com:8443", expected: NOT_ALLOWED },
+        Case {
+            name: "other scheme's port",
+            host: "example.com:443",
+            origin: "http://example.com",
+            expected: NOT_ALLOWED,
+        },
+        Case { name: "empty port", host: "example.com", origin: "https://example.com:", expected: NOT_ALLOWED },
+        Case {
+            name: "port too large",
+            host: "example.com",
+            origin: "https://example.com:65979",
+            expected: NOT_ALLOWED,
+        },
+        Case { name: "subdomain", host: "example.com", origin: "https://app.example.com", expected: NOT_ALLOWED },
+        Case { name: "parent", host: "app.example.com", origin: "https://example.com", expected: NOT_ALLOWED },
+        Case { name: "prefixed", host: "example.com", origin: "https://evil-example.com", expected: NOT_ALLOWED },
+        Case { name: "suffixed", host: "example.com", origin: "https://example.com.evil.com", expected: NOT_ALLOWED },
+        Case { name: "trailing dot", host: "example.com", origin: "https://example.com.", expected: NOT_ALLOWED },
+        Case { name: "user", host: "example.com", origin: "https://example.com@evil.com", expected: NOT_ALLOWED },
+        Case {
+            name: "user on both sides",
+            host: "a@example.com",
+            origin: "https://a@example.com",
+            expected: NOT_ALLOWED,
+        },
+        Case { name: "path", host: "example.com", origin: "https://example.com/", expected: NOT_ALLOWED },
+        Case { name: "custom scheme", host: "localhost", origin: "tauri://localhost", expected: NOT_ALLOWED },
+        Case { name: "null", host: "null", origin: "null", expected: NOT_ALLOWED },
+        Case { name: "no scheme", host: "example.com", origin: "example.com", expected: NOT_ALLOWED },
+        Case { name: "empty", host: "example.com", origin: "", expected: NOT_ALLOWED },
+        Case {
+            name: "list",
+            host: "example.com",
+            origin: "https://example.com https://evil.com",
+            expected: NOT_ALLOWED,
+        },
+    ] {
+        let request = with_cookie().header("host", host).origin(origin);
+        assert_eq!(reason(cookie_layer(), request.clone()).await, expected, "{name}");
+        let named = cookie_layer().allow_origin(AllowOrigin::same_origin()).unwrap();
+        assert_eq!(reason(named, request).await, expected, "{name}, named");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_without_one_clear_origin_is_refused() {
+    let layers = || {
+        [
+            cookie_layer(),
+            cookie_layer().allow_origin(["https://localhost"]).unwrap(),
+            cookie_layer().allow_origin(AllowOrigin::predicate(|_, _| true)).unwrap(),
+        ]
+    };
+    for layer in layers() {
+        assert_eq!(reason(layer, with_cookie()).await, MISSING);
+    }
+    for layer in layers() {
+        let twice = with_cookie().origin("https://localhost").origin("https://localhost");
+        assert_eq!(reason(layer, twice).await, MALFORMED);
+    }
+    for layer in layers() {
+        // A Cyrillic `е`, which a browser would have sent as `xn--…`.
+        let lookalike = HeaderValue::from_bytes("https://еxample.com".as_bytes()).unwrap();
+        assert_eq!(reason(layer, with_cookie().header("origin", lookalike)).await, MALFORMED);
+    }
+}
+
+#[tokio::test]
+async fn the_host_must_be_clear_too() {
+    let request = |change: fn(&mut http::HeaderMap)| {
+        let mut request = with_cookie().origin("https://localhost").build();
+        change(request.headers_mut());
+        request
+    };
+    let app = echo_behind(cookie_layer());
+    for change in [
+        (|headers| _ = headers.remove("host")) as fn(&mut http::HeaderMap),
+        |headers| _ = headers.append("host", HeaderValue::from_static("localhost")),
+        |headers| _ = headers.insert("host", HeaderValue::from_static("")),
+        |headers| _ = headers.insert("host", HeaderValue::from_bytes(b"\xff").unwrap()),
+    ] {
+        assert_eq!(answer(&app, request(change)).await.status(), StatusCode::FORBIDDEN);
+    }
+    assert_eq!(answer(&app, request(|_| {})).await.status(), StatusCode::SWITCHING_PROTOCOLS);
+
+    // HTTP/2 names the host in the target; a `Host` beside it must agree.
+    let http2 = with_cookie().http2().origin("https://localhost");
+    assert_eq!(answer(&app, http2.clone().build()).await.status(), StatusCode::OK);
+    assert_eq!(answer(&app, http2.clone().header("host", "localhost").build()).await.status(), StatusCode::OK);
+    assert_eq!(answer(&app, http2.header("host", "other").build()).await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_list_means_what_it_says() {
+    let list = || {
+        cookie_layer()
+            .allow_origin([
+                "https://app.example.com",
+                "HTTPS://Shop.Example.com:443",
+                "http://localhost:3000",
+                "tauri://localhost",
+                "http://tauri.localhost",
+                "chrome-extension://abcdefghijklmnop",
+                "https://xn--e1awd7f.com",
+                "file://",
+            ])
+            .unwrap()
+    };
+    for (origin, expected) in [
+        ("https://app.example.com", None),
+        ("https://APP.example.com", None),
+        ("https://app.example.com:443", None),
+        ("https://shop.example.com", None),
+        ("http://localhost:3000", None),
+        ("tauri://localhost", None),
+        ("http://tauri.localhost", None),
+        ("chrome-extension://abcdefghijklmnop", None),
+        ("https://xn--e1awd7f.com", None),
+        ("file://", None),
+        ("http://app.example.com", NOT_ALLOWED),
+        ("http://app.example.com:443", NOT_ALLOWED),
+        ("https://app.example.com:80", NOT_ALLOWED),
+        ("https://app.example.com/", NOT_ALLOWED),
+        ("https://app.example.com.evil.com", NOT_ALLOWED),
+        ("https://evil-app.example.com", NOT_ALLOWED),
+        ("https://example.com", NOT_ALLOWED),
+        ("https://appxexample.com", NOT_ALLOWED),
+        ("http://localhost", NOT_ALLOWED),
+        ("https://tauri.localhost", NOT_ALLOWED),
+        ("capacitor://localhost", NOT_ALLOWED),
+        ("null", NOT_ALLOWED),
+        ("", NOT_ALLOWED),
+        ("*", NOT_ALLOWED),
+        ("https://localhost", NOT_ALLOWED),
+    ] {
+        assert_eq!(reason(list(), with_cookie().origin(origin)).await, expected, "cookie, {origin}");
+        let explicit = handshake().authorization(TOKEN).origin(origin);
+        assert_eq!(reason(list(), explicit).await, expected, "explicit, {origin}");
+    }
+    let null = cookie_layer().allow_origin(["null"]).unwrap();
+    assert_eq!(reason(null.clone(), with_cookie().origin("null")).await, None);
+    assert_eq!(reason(null, with_cookie().origin("https://localhost")).await, NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn an_explicit_token_needs_no_origin() {
+    let explicit = || handshake().authorization(TOKEN);
+    let with_policy = || cookie_layer().allow_origin(["https://app.example.com"]).unwrap();
+    assert_eq!(reason(cookie_layer(), explicit()).await, None);
+    assert_eq!(reason(cookie_layer(), explicit().origin("https://anywhere.example")).await, None);
+    assert_eq!(reason(with_policy(), explicit()).await, None);
+    assert_eq!(reason(with_policy(), explicit().origin("https://anywhere.example")).await, NOT_ALLOWED);
+    let any = opaque_layer().allow_origin(AllowOrigin::insecure_any()).unwrap();
+    assert_eq!(reason(any, explicit().origin("https://anywhere.example")).await, None);
+    // Not even anonymously.
+    let foreign = handshake().origin("https://anywhere.example");
+    assert_eq!(reason(with_policy().optional(), foreign).await, NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_predicate_decides_over_the_normal_form() {
+    let policy = AllowOrigin::predicate(|origin, parts| {
+        origin.strip_prefix("https://").is_some_and(|host| host.ends_with(".example.com")) && parts.uri.path() == "/"
+    });
+    let layer = || cookie_layer().allow_origin(policy.clone()).unwrap();
+    assert_eq!(reason(layer(), with_cookie().origin("HTTPS://A.Example.com:443")).await, None);
+    assert_eq!(reason(layer(), with_cookie().origin("https://example.com.evil.com")).await, NOT_ALLOWED);
+    assert_eq!(reason(layer(), with_cookie().path("/x").origin("https://a.example.com")).await, NOT_ALLOWED);
+}
+
+#[test]
+fn an_origin_that_can_never_match_does_not_build() {
+    for origin in [
+        "",
+        "*",
+        "example.com",
+        "https://",
+        "https://example.com/",
+        "https://example.com/path",
+        "https://example.com?x",
+        "https://*.example.com",
+        "https://user@example.com",
+        "https://exa mple.com",
+        "https://example.com:port",
+        "https://еxample.com",
+        "://example.com",
+        "1http://example.com",
+        "NULL",
+    ] {
+        let error = opaque_layer().allow_origin([origin]).map(|_| ()).expect_err(origin);
+        assert!(matches!(&error, ConfigError::InvalidOrigin { origin: named, .. } if named == origin), "{error:?}");
+        assert!(error.to_string().contains(origin), "{error}");
+    }
+    assert_eq!(opaque_layer().allow_origin(Vec::<String>::new()).map(|_| ()).unwrap_err(), ConfigError::NoOrigin);
+}
+
+#[test]
+fn a_cookie_from_any_origin_does_not_build() {
+    let expected = ConfigError::CookieFromAnyOrigin { cookie: "session".to_owned() };
+    let cookie_first = cookie_layer().allow_origin(AllowOrigin::insecure_any());
+    assert_eq!(cookie_first.map(|_| ()).unwrap_err(), expected);
+    let policy_first = opaque_layer().allow_origin(AllowOrigin::insecure_any()).unwrap();
+    assert_eq!(policy_first.sources([TokenSource::cookie("session")]).map(|_| ()).unwrap_err(), expected);
+}
+
+#[test]
+fn policies_can_be_printed() {
+    assert_eq!(format!("{:?}", AllowOrigin::predicate(|_, _| true)), "AllowOrigin(<fn>)");
+    assert_eq!(format!("{:?}", AllowOrigin::list(["null"])), r#"AllowOrigin(["null"])"#);
+    assert_eq!(format!("{:?}", AllowOrigin::insecure_any()), "AllowOrigin(Any)");
+    assert_eq!(format!("{:?}", AllowOrigin::same_origin()), "AllowOrigin(SameOrigin)");
+}
