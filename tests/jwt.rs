@@ -305,6 +305,18 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
     assert_eq!(with_secret().token_type("").build().unwrap_err(), ConfigError::Empty("token type"));
 }
 
+/// Why such secrets do not build: to `jsonwebtoken` they are as good as any.
+#[test]
+fn plain_decode_takes_secrets_that_can_be_guessed() {
+    let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
+    for secret in [b"".as_slice(), b"secret"] {
+        let key = EncodingKey::from_secret(secret);
+        let token = sign_raw(Algorithm::HS256, &key, r#"{"alg":"HS256"}"#, json!({"exp": exp}).to_string());
+        assert!(plainly_accepts(&token, &DecodingKey::from_secret(secret), &Validation::new(Algorithm::HS256)));
+        assert!(JwtKey::secret(secret).is_err());
+    }
+}
+
 #[tokio::test]
 async fn the_algorithm_is_the_keys_and_not_the_tokens() {
     let rsa = with_key(JwtKey::pem(RSA_PUBLIC).unwrap());

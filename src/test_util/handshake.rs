@@ -1,3 +1,5 @@
+use std::fmt;
+
 use axum::body::Body;
 use http::{
     HeaderName, HeaderValue, Method, Request, Version,
@@ -13,7 +15,7 @@ pub fn handshake() -> HandshakeBuilder {
 }
 
 /// Builds the request of a WebSocket handshake; see [`handshake`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct HandshakeBuilder {
     path: String,
@@ -135,5 +137,16 @@ impl HandshakeBuilder {
         let handle = hyper::upgrade::on(Request::new(()));
         request.extensions_mut().insert(handle);
         request
+    }
+}
+
+// By hand: a token may stand in a value or in the path, and a failing test prints what it has.
+impl fmt::Debug for HandshakeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("HandshakeBuilder")
+            .field("version", &self.version)
+            .field("headers", &names)
+            .finish_non_exhaustive()
     }
 }

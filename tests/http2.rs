@@ -1,0 +1,148 @@
+//! WebSockets over HTTP/2 (RFC 8441), through `axum::serve` and a real connection.
+
+mod support;
+
+use axum::{Router, response::Response, routing::any};
+use axum_ws_auth::{AuthenticatedUpgrade, CloseCodes, TokenSource, WsAuthLayer};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::{body::Incoming, client::conn::http2::SendRequest, ext::Protocol, upgrade::Upgraded};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use support::*;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+struct Client {
+    sender: SendRequest<Empty<Bytes>>,
+    authority: String,
+}
+
+impl Client {
+    /// Serves a router behind the layer, and opens one HTTP/2 connection to it.
+    async fn of(layer: WsAuthLayer) -> Self {
+        async fn echo(upgrade: AuthenticatedUpgrade<String>) -> Response {
+            upgrade.protocols(["chat"]).on_upgrade(async |socket| {
+                let (sink, stream) = socket.split();
+                let _ = stream.forward(sink).await;
+            })
+        }
+        let app = Router::new().route("/", any(echo)).layer(layer);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender, authority: address.to_string() }
+    }
+
+    async fn connect(&mut self, path: &str, headers: &[(&str, &str)]) -> http::Response<Incoming> {
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(format!("http://{}{path}", self.authority))
+            .extension(Protocol::from_static("websocket"))
+            .header("sec-websocket-version", "13");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.sender.ready().await.unwrap();
+        self.sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap()
+    }
+}
+
+async fn socket_of(response: http::Response<Incoming>) -> WebSocketStream<TokioIo<Upgraded>> {
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
+}
+
+#[tokio::test]
+async fn a_good_token_opens_a_socket_on_a_shared_connection() {
+    let mut client = Client::of(opaque_layer()).await;
+    let pair = format!("bearer, {TOKEN}");
+    let with_chat = format!("chat, bearer, {TOKEN}");
+    for (headers, selected) in [
+        ([("sec-websocket-protocol", pair.as_str())], Some("bearer")),
+        ([("sec-websocket-protocol", with_chat.as_str())], Some("chat")),
+        ([("authorization", &*format!("Bearer {TOKEN}"))], None),
+    ] {
+        let response = client.connect("/", &headers).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let name = response.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap().to_owned());
+        assert_eq!(name.as_deref(), selected);
+        let mut socket = socket_of(response).await;
+        socket.send(Message::text("hi")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().to_text().unwrap(), "hi");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_ordinary_status_and_leaves_the_connection_alone() {
+    let mut client = Client::of(opaque_layer()).await;
+    for round in 0..3 {
+        let response = client.connect("/", &[("authorization", "Bearer other")]).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{round}");
+        assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="websocket", error="invalid_token""#);
+        assert!(!response.headers().contains_key("connection"));
+    }
+    let response = client.connect("/", &[("authorization", &format!("Bearer {TOKEN}"))]).await;
+    assert_eq!(response.status(), StatusCode::OK, "the same connection goes on");
+}
+
+/// axum empties the body of a successful answer to `CONNECT` only; a refusal's reaches the client.
+#[tokio::test]
+async fn a_refusals_body_arrives() {
+    let mut client = Client::of(opaque_layer()).await;
+    let response = client.connect("/", &[]).await;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"], "missing_token");
+}
+
+#[tokio::test]
+async fn cookies_come_in_several_lines() {
+    let layer = opaque_layer().sources([TokenSource::cookie("session")]).unwrap();
+    let mut client = Client::of(layer).await;
+    let origin = format!("http://{}", client.authority);
+    let token = format!("session={TOKEN}");
+    for (headers, status) in [
+        (vec![("cookie", "a=b"), ("cookie", &*token), ("origin", &*origin)], StatusCode::OK),
+        (vec![("cookie", "session=x"), ("cookie", &*token), ("origin", &*origin)], StatusCode::BAD_REQUEST),
+        (vec![("cookie", &*token)], StatusCode::FORBIDDEN),
+        (vec![("cookie", &*token), ("origin", "https://evil.example")], StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(client.connect("/", &headers).await.status(), status, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_is_stripped_from_the_target() {
+    let layer = opaque_layer().sources([TokenSource::query("ticket")]).unwrap();
+    let mut client = Client::of(layer).await;
+    assert_eq!(client.connect(&format!("/?ticket={TOKEN}"), &[]).await.status(), StatusCode::OK);
+    assert_eq!(client.connect("/?ticket=other", &[]).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn accept_then_close_sends_its_frame() {
+    let mut client = Client::of(opaque_layer().accept_then_close(CloseCodes::IANA)).await;
+    let response = client.connect("/", &[("sec-websocket-protocol", "bearer, other")]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut socket = socket_of(response).await;
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no close frame") };
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "invalid_token"));
+}
+
+#[tokio::test]
+async fn a_plain_connect_is_authenticated_too() {
+    let mut client = Client::of(opaque_layer().handshakes_only()).await;
+    let request = Request::builder().method(Method::CONNECT).uri(client.authority.clone()).body(Empty::new()).unwrap();
+    client.sender.ready().await.unwrap();
+    let response = client.sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
