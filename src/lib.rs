@@ -84,6 +84,19 @@
 //! # }
 //! ```
 //!
+//! # Events
+//!
+//! With the feature `tracing`, under the target `axum_ws_auth`. None of them holds a token.
+//!
+//! | event | level | fields |
+//! | --- | --- | --- |
+//! | `handshake admitted` | debug | `subject` |
+//! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
+//! | `cause of the refusal` | debug | `cause`, and what is `beneath` it |
+//! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
+//! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
+//! | `refusal hook answered with success` | error | the standard refusal was sent instead |
+//!
 //! # Features
 //!
 //! | feature | what | default |

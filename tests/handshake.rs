@@ -1,5 +1,7 @@
 //! The layer, whole: what gets through, what does not, and what the handler then has.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! WebSockets over HTTP/2 (RFC 8441), through `axum::serve` and a real connection.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use axum::{Router, response::Response, routing::any};

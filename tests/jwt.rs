@@ -1,5 +1,7 @@
 //! `JwtVerifier`: every kind of key, and every way in which it is stricter than `jsonwebtoken` by itself.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` at each call reads better")]
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 
 mod support;

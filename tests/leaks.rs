@@ -1,5 +1,7 @@
 //! The token is never seen: not in a response, not in a `Debug`, not in a log.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Which pages may open a WebSocket.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use axum_ws_auth::{

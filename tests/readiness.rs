@@ -1,5 +1,7 @@
 //! The service that was polled ready is the one that is called, and a refusal leaves it as it was.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! What a refused client is told: status, challenge, body, close codes; and what stays on this side.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{error::Error as _, time::Duration};

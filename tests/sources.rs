@@ -1,5 +1,7 @@
 //! Every place where a token may stand, and its malformed neighbours.
 
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use axum::body::Body;

@@ -72,7 +72,7 @@ pub struct Authenticated<C>(pub Session<C>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticatedRejection {
-    /// The layer is optional, and this request had no token. Answered with 401.
+    /// The layer is optional, and this request had no token. Answered with 401, in the standard words.
     #[error(transparent)]
     Anonymous(Rejection),
     /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered with
@@ -105,7 +105,11 @@ where
     type Rejection = AuthenticatedRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        session_of(parts)?.map(Self).ok_or_else(|| anonymous(parts))
+        session_of(parts).map(Self).inspect_err(|error| {
+            if let AuthenticatedRejection::Anonymous(rejection) = error {
+                telemetry::refused(rejection);
+            }
+        })
     }
 }
 
@@ -117,30 +121,23 @@ where
     type Rejection = AuthenticatedRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
-        Ok(session_of(parts)?.map(Self))
-    }
-}
-
-/// The session, or none if the layer admitted the request without a token.
-fn session_of<C: Send + Sync + 'static>(parts: &Parts) -> Result<Option<Session<C>>, AuthenticatedRejection> {
-    match parts.extensions.get::<Session<C>>() {
-        Some(session) => Ok(Some(session.clone())),
-        None if parts.extensions.get::<Anonymous>().is_some() => Ok(None),
-        None => {
-            let claims = type_name::<C>();
-            telemetry::no_session(claims);
-            Err(AuthenticatedRejection::NoSession { claims })
+        match session_of(parts) {
+            Ok(session) => Ok(Some(Self(session))),
+            Err(AuthenticatedRejection::Anonymous(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
 
-fn anonymous(parts: &Parts) -> AuthenticatedRejection {
-    match parts.extensions.get::<Anonymous>() {
-        Some(Anonymous(config)) => {
-            let rejection = Rejection::missing_token(&config.challenges, parts.version);
-            telemetry::refused(&rejection);
-            AuthenticatedRejection::Anonymous(rejection)
-        }
-        None => AuthenticatedRejection::NoSession { claims: "" },
+fn session_of<C: Send + Sync + 'static>(parts: &Parts) -> Result<Session<C>, AuthenticatedRejection> {
+    if let Some(session) = parts.extensions.get::<Session<C>>() {
+        return Ok(session.clone());
     }
+    if let Some(Anonymous(config)) = parts.extensions.get::<Anonymous>() {
+        let rejection = Rejection::missing_token(&config.challenges, parts.version);
+        return Err(AuthenticatedRejection::Anonymous(rejection));
+    }
+    let claims = type_name::<C>();
+    telemetry::no_session(claims);
+    Err(AuthenticatedRejection::NoSession { claims })
 }

@@ -1,12 +1,4 @@
-//! Events. Without the feature `tracing` they are empty and cost nothing.
-//!
-//! | event | level | when |
-//! | --- | --- | --- |
-//! | `handshake admitted` | debug | a token was accepted |
-//! | `handshake refused` | info | with `kind` and `reason`, and the cause at debug level |
-//! | `no session in the request` | error | a handler wants claims on a route without the layer |
-//! | `subprotocol not offered` | warn | a handler selected a name that must not be selected |
-//! | `refusal hook answered with success` | error | a refusal of one's own would have let the client in |
+//! Events, which the crate docs list. Without the feature `tracing` they are empty and cost nothing.
 
 #[cfg(feature = "tracing")]
 mod events {
@@ -29,7 +21,7 @@ mod events {
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
-            "no session in the request: put a WsAuthLayer around this route, with a verifier whose claims are of this type"
+            "no session in the request: this route lacks a WsAuthLayer whose verifier has claims of this type"
         );
     }
 

@@ -153,7 +153,7 @@ impl Sources {
 /// The same token twice is one token; two different ones are none (RFC 6750 §2).
 fn merge(found: &mut Option<Token>, other: Option<Token>) -> Result<(), TokenErrorKind> {
     match (&found, &other) {
-        (Some(first), Some(second)) if first != second => return Err(TokenErrorKind::Conflicting),
+        (Some(first), Some(second)) if first.expose() != second.expose() => return Err(TokenErrorKind::Conflicting),
         (None, Some(_)) => *found = other,
         _ => {}
     }

@@ -147,7 +147,9 @@ impl<'a> Scan<'a> {
         let decoded = if token.len() > self.max_len { Err(TokenErrorKind::TooLong) } else { decode(token) };
         match (decoded, &self.token) {
             (Err(kind), _) => self.fail(kind),
-            (Ok(Some(token)), Some(first)) if token != *first => self.fail(TokenErrorKind::Conflicting),
+            (Ok(Some(token)), Some(first)) if token.expose() != first.expose() => {
+                self.fail(TokenErrorKind::Conflicting)
+            }
             (Ok(Some(token)), _) => self.token = Some(token),
             (Ok(None), _) => {}
         }

@@ -38,7 +38,7 @@ use crate::Token;
 /// struct User { name: &'static str }
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // A look-up of opaque tokens. The closure takes what it needs out of the input; the future then stands alone.
+/// // A look-up of opaque tokens (a real one would look up their hashes). The closure takes what it needs out of the input; the future then stands alone.
 /// let sessions = |input: VerifyInput<'_>| {
 ///     let token = input.token.clone();
 ///     async move {

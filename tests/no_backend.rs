@@ -1,0 +1,18 @@
+//! Without a crypto backend nothing panics: the builder says what is missing.
+
+#![cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+
+use axum_ws_auth::{
+    ConfigError,
+    jwt::{JwtKey, JwtVerifier},
+};
+
+#[test]
+fn the_builder_says_that_there_is_no_backend() {
+    const PUBLIC_KEY: &str = include_str!("test_keys/ed25519.pub.pem");
+    assert_eq!(JwtKey::secret(&[1; 32]).map(|_| ()), Err(ConfigError::NoCryptoBackend));
+    assert_eq!(JwtKey::pem(PUBLIC_KEY).map(|_| ()), Err(ConfigError::NoCryptoBackend));
+    assert_eq!(JwtVerifier::<()>::builder().build().map(|_| ()), Err(ConfigError::NoCryptoBackend));
+    let text = ConfigError::NoCryptoBackend.to_string();
+    assert!(text.contains("`aws-lc-rs`") && text.contains("`rust-crypto`"), "{text}");
+}
