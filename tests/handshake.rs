@@ -26,6 +26,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 use support::*;
+use tokio_tungstenite::tungstenite::{Message as ClientMessage, protocol::CloseFrame};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::test]
@@ -434,6 +435,40 @@ async fn the_socket_is_a_stream_and_a_sink_and_splits() {
     for text in ["one", "two"] {
         socket.send(text.into()).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap().to_text().unwrap(), text);
+    }
+}
+
+/// A handler that stops at the close frame drops the socket before axum has written the answer.
+#[tokio::test]
+async fn a_close_is_answered_however_the_handler_ends() {
+    async fn until_close(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |mut socket| while let Some(Ok(Message::Text(_))) = socket.recv().await {})
+    }
+    async fn until_error(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |mut socket| {
+            while let Some(Ok(message)) = socket.next().await {
+                if socket.send(message).await.is_err() {
+                    break;
+                }
+            }
+        })
+    }
+    let app = Router::new()
+        .route("/close", any(until_close))
+        .route("/error", any(until_error))
+        .route("/echo", any(test_util::echo))
+        .layer(opaque_layer());
+    for path in ["/close", "/error", "/echo"] {
+        let request = handshake().path(path).authorization(TOKEN).build();
+        let (mut socket, _) = test_util::connect(app.clone(), request).await.expect("a handshake");
+        socket.send("hi".into()).await.unwrap();
+        let goodbye = CloseFrame { code: 1000.into(), reason: "bye".into() };
+        socket.close(Some(goodbye.clone())).await.unwrap();
+        let mut last = None;
+        while let Some(message) = socket.next().await {
+            last = Some(message.unwrap_or_else(|error| panic!("{path}: {error}")));
+        }
+        assert_eq!(last, Some(ClientMessage::Close(Some(goodbye))), "{path}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -51,6 +52,8 @@ impl<C> AuthenticatedSocket<C> {
 
     /// Receives the next message; `None` once the connection is closed.
     ///
+    /// A client's close frame comes as a message too, and is answered by then: the socket may be dropped.
+    ///
     /// # Errors
     ///
     /// If the connection broke, or the client broke the protocol.
@@ -59,7 +62,7 @@ impl<C> AuthenticatedSocket<C> {
     ///
     /// Dropping the future loses no message.
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        self.socket.recv().await
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// Sends a message and flushes it.
@@ -84,8 +87,15 @@ impl<C> AuthenticatedSocket<C> {
 impl<C> Stream for AuthenticatedSocket<C> {
     type Item = Result<Message, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inner().poll_next(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.as_mut().inner().poll_next(cx);
+        if let Poll::Ready(Some(Ok(Message::Close(_)))) = polled {
+            // The answer to a close frame is queued until the next read. Most handlers do not read again but drop the
+            // socket, and to the client the connection would have broken. What cannot be written at once is not worth
+            // waiting for.
+            let _ = self.inner().poll_flush(cx);
+        }
+        polled
     }
 }
 

@@ -48,7 +48,7 @@ mod handshake;
 mod token;
 
 use axum::{
-    extract::ws::{WebSocket, WebSocketUpgrade},
+    extract::ws::{Message, WebSocket, WebSocketUpgrade},
     response::Response,
 };
 
@@ -60,7 +60,8 @@ pub use token::{TEST_SECRET, TestToken, base64url, verifier};
 pub async fn echo(upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async |mut socket: WebSocket| {
         while let Some(Ok(message)) = socket.recv().await {
-            if socket.send(message).await.is_err() {
+            // A close frame is answered while the end is read.
+            if !matches!(message, Message::Close(_)) && socket.send(message).await.is_err() {
                 break;
             }
         }

@@ -148,7 +148,7 @@ impl<'a> Scan<'a> {
         match (decoded, &self.token) {
             (Err(kind), _) => self.fail(kind),
             (Ok(Some(token)), Some(first)) if token.expose() != first.expose() => {
-                self.fail(TokenErrorKind::Conflicting)
+                self.fail(TokenErrorKind::Conflicting);
             }
             (Ok(Some(token)), _) => self.token = Some(token),
             (Ok(None), _) => {}

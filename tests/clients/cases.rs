@@ -1,0 +1,180 @@
+//! What the clients do, and what must come of it.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use axum_ws_auth::test_util::TestToken;
+use serde::{Deserialize, Serialize};
+
+use crate::server::Server;
+
+/// A WebSocket to open, and a message to have echoed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Attempt {
+    pub(crate) url: String,
+    pub(crate) protocols: Vec<String>,
+    pub(crate) headers: BTreeMap<&'static str, String>,
+    pub(crate) text: String,
+}
+
+/// What the client saw.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The message came back, and the client closed with 1000.
+    Echoed { protocol: String, text: String, code: u16 },
+    /// The server closed before the message came back.
+    Closed { protocol: String, code: u16, reason: String },
+    /// The handshake was refused with a status.
+    Refused { status: u16 },
+    /// The handshake failed, as the web's `WebSocket` tells it.
+    Failed { error: bool, code: u16, reason: String },
+}
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) attempt: Attempt,
+    /// What the server answered.
+    pub(crate) status: u16,
+    /// What a client sees that sees everything.
+    pub(crate) outcome: Outcome,
+}
+
+pub(crate) fn good_tokens(server: &Server) -> Vec<Case> {
+    let token = server.token.as_str();
+    let to = |path| Attempt::new(server, path);
+    vec![
+        Case::accepted("pair", to("/bearer").protocols(["bearer", token]), "bearer"),
+        Case::accepted("marker in another case", to("/bearer").protocols(["Bearer", token]), "Bearer"),
+        Case::accepted("pair after another name", to("/bearer").protocols(["chat.v1", "bearer", token]), "bearer"),
+        Case::accepted("handler selects", to("/v1").protocols(["bearer", token, "chat.v1"]), "chat.v1"),
+        Case::accepted("handler finds nothing to select", to("/v1").protocols(["bearer", token]), "bearer"),
+        Case::accepted("nearly 8 KiB", to("/bearer").protocols(["bearer", &long(5900)]), "bearer"),
+        // More than the read buffer holds.
+        Case::accepted(
+            "long message",
+            to("/bearer").protocols(["bearer", token]).text(&"long ".repeat(20_000)),
+            "bearer",
+        ),
+        Case::accepted("header", to("/bearer").header("authorization", format!("Bearer {token}")), ""),
+        Case::accepted(
+            "header beside a name",
+            to("/v1").protocols(["chat.v1"]).header("authorization", format!("Bearer {token}")),
+            "chat.v1",
+        ),
+    ]
+}
+
+pub(crate) fn bad_tokens(server: &Server) -> Vec<Case> {
+    let to = |path| Attempt::new(server, path);
+    vec![
+        Case::refused("no token", to("/bearer"), 401),
+        Case::refused("another name only", to("/bearer").protocols(["chat.v1"]), 401),
+        Case::refused("no JWT", to("/bearer").protocols(["bearer", "bad"]), 401),
+        Case::refused("another key", to("/bearer").protocols(["bearer", &forged()]), 401),
+        Case::refused("expired", to("/bearer").protocols(["bearer", &expired()]), 401),
+        Case::refused("bad header", to("/bearer").header("authorization", "Bearer bad"), 401),
+        Case::refused("more than 8 KiB", to("/bearer").protocols(["bearer", &long(6200)]), 400),
+        Case::refused("marker alone", to("/bearer").protocols(["bearer"]), 400),
+        // What is refused leaves nothing behind.
+        Case::accepted("good again", to("/bearer").protocols(["bearer", &server.token]), "bearer"),
+    ]
+}
+
+pub(crate) fn cookies(server: &Server) -> Vec<Case> {
+    let own = server.origin();
+    let with = |path, token: &str| Attempt::new(server, path).header("cookie", format!("theme=dark; session={token}"));
+    let good = |path| with(path, &server.token);
+    vec![
+        Case::accepted("right origin", good("/cookie").header("origin", &own), ""),
+        Case::refused("wrong origin", good("/cookie").header("origin", "http://127.0.0.1"), 403),
+        Case::refused("no origin", good("/cookie"), 403),
+        Case::refused("no cookie", Attempt::new(server, "/cookie").header("origin", &own), 401),
+        Case::refused("bad cookie", with("/cookie", &forged()).header("origin", &own), 401),
+        // A page of another origin is not told why, nor is whoever hides it.
+        Case::refused("wrong origin, told nothing", good("/cookie/close").header("origin", "http://127.0.0.1"), 403),
+        Case::refused("no origin, told nothing", good("/cookie/close"), 403),
+        Case::closed(
+            "bad cookie, told",
+            with("/cookie/close", &forged()).header("origin", &own),
+            "",
+            3000,
+            "invalid_token",
+        ),
+    ]
+}
+
+pub(crate) fn closings(server: &Server) -> Vec<Case> {
+    let to = |path| Attempt::new(server, path);
+    vec![
+        Case::accepted("good", to("/close").protocols(["bearer", &server.token]), "bearer"),
+        Case::closed("no token", to("/close"), "", 3000, "missing_token"),
+        Case::closed("another name only", to("/close").protocols(["chat.v1"]), "chat.v1", 3000, "missing_token"),
+        Case::closed("no JWT", to("/close").protocols(["bearer", "bad"]), "bearer", 3000, "invalid_token"),
+        Case::closed("another key", to("/close").protocols(["bearer", &forged()]), "bearer", 3000, "invalid_token"),
+        Case::closed("expired", to("/close").protocols(["bearer", &expired()]), "bearer", 3000, "invalid_token"),
+        // It talks without listening first. The close frame must not be lost for that.
+        Case::closed(
+            "much to say",
+            to("/close").protocols(["bearer", "bad"]).text(&"long ".repeat(60_000)),
+            "bearer",
+            3000,
+            "invalid_token",
+        ),
+        Case::closed("marker alone", to("/close").protocols(["bearer"]), "bearer", 1008, "invalid_request"),
+    ]
+}
+
+fn forged() -> String {
+    TestToken::new("alice").sign_with(b"TEST KEY, but not the one of the server")
+}
+
+fn expired() -> String {
+    TestToken::new("alice").expires_at(SystemTime::UNIX_EPOCH).sign()
+}
+
+/// One of about 4/3 as many bytes.
+fn long(bytes: usize) -> String {
+    TestToken::new("alice").claim("padding", "x".repeat(bytes)).sign()
+}
+
+impl Attempt {
+    pub(crate) fn new(server: &Server, path: &str) -> Self {
+        Self { url: server.websocket(path), protocols: Vec::new(), headers: BTreeMap::new(), text: "hello".to_owned() }
+    }
+
+    pub(crate) fn protocols<const N: usize>(mut self, names: [&str; N]) -> Self {
+        self.protocols = names.map(str::to_owned).to_vec();
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.insert(name, value.into());
+        self
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.text);
+        self
+    }
+}
+
+impl Outcome {
+    /// All that a page can see of any refusal.
+    pub(crate) const FAILED: Self = Self::Failed { error: true, code: 1006, reason: String::new() };
+}
+
+impl Case {
+    pub(crate) fn accepted(name: &'static str, attempt: Attempt, protocol: &str) -> Self {
+        let outcome = Outcome::Echoed { protocol: protocol.to_owned(), text: attempt.text.clone(), code: 1000 };
+        Self { name, attempt, status: 101, outcome }
+    }
+
+    fn refused(name: &'static str, attempt: Attempt, status: u16) -> Self {
+        Self { name, attempt, status, outcome: Outcome::Refused { status } }
+    }
+
+    fn closed(name: &'static str, attempt: Attempt, protocol: &str, code: u16, reason: &str) -> Self {
+        let outcome = Outcome::Closed { protocol: protocol.to_owned(), code, reason: reason.to_owned() };
+        Self { name, attempt, status: 101, outcome }
+    }
+}

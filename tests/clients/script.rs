@@ -1,0 +1,53 @@
+//! Clients in other languages: a script gets the attempts on its standard input, and prints a line for each.
+
+use std::{io::ErrorKind, path::Path, process::Stdio};
+
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+};
+
+use crate::cases::{Attempt, Outcome};
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+
+/// Runs the script of the npm package.
+pub(crate) async fn node(package: &str, attempts: &[Attempt]) -> Vec<Outcome> {
+    let missing = "node is missing: run tests/run, or apt-get install nodejs npm";
+    let installed = Path::new(HERE).join("node_modules").join(package).is_dir();
+    assert!(installed, "the npm package {package} is missing: run tests/run, or npm ci in tests/clients");
+    run(Command::new("node").arg(format!("{package}.mjs")), missing, attempts).await
+}
+
+pub(crate) async fn python(script: &str, attempts: &[Attempt]) -> Vec<Outcome> {
+    let missing = "python3 is missing: run tests/run, or apt-get install python3-venv";
+    let virtual_environment = Path::new(HERE).join(".venv/bin/python");
+    let python = if virtual_environment.exists() { virtual_environment } else { "python3".into() };
+    run(Command::new(python).arg(script), missing, attempts).await
+}
+
+/// Starts a program that ends with the test.
+pub(crate) fn start(command: &mut Command, missing: &str) -> Child {
+    match command.kill_on_drop(true).spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => panic!("{missing}"),
+        Err(error) => panic!("{command:?} does not start: {error}"),
+    }
+}
+
+async fn run(command: &mut Command, missing: &str, attempts: &[Attempt]) -> Vec<Outcome> {
+    command.current_dir(HERE).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = start(command, missing);
+    let input = serde_json::to_vec(attempts).expect("JSON");
+    if let Some(mut stdin) = child.stdin.take() {
+        // A script that ends without reading says why below.
+        let _ = stdin.write_all(&input).await;
+    }
+    let output = child.wait_with_output().await.expect("the script's output");
+    let (lines, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", errors.trim_end());
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}\n{errors}")))
+        .collect()
+}

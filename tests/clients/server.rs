@@ -1,0 +1,168 @@
+//! A server on loopback: routes behind layers, and a page that opens WebSockets to them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Json, Router,
+    extract::{Query, Request, State},
+    http::header::{CONTENT_TYPE, COOKIE, ORIGIN, SET_COOKIE},
+    middleware::{Next, from_fn_with_state},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::{any, get, post},
+    serve::ListenerExt,
+};
+use axum_ws_auth::{
+    AuthenticatedSocket, AuthenticatedUpgrade, CloseCodes, TokenSource, WsAuthLayer,
+    test_util::{self, TestToken},
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+use crate::cases::{Attempt, Outcome};
+
+pub(crate) struct Server {
+    /// A good one.
+    pub(crate) token: String,
+    authority: String,
+    shared: Arc<Shared>,
+    reports: mpsc::UnboundedReceiver<Vec<Outcome>>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// A handshake as a middleware outside of the layer sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Handshake {
+    pub(crate) status: u16,
+    pub(crate) with_cookie: bool,
+    pub(crate) origin: Option<String>,
+}
+
+struct Shared {
+    token: String,
+    handshakes: Mutex<Vec<Handshake>>,
+    attempts: Mutex<Vec<Attempt>>,
+    reports: mpsc::UnboundedSender<Vec<Outcome>>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let (sender, reports) = mpsc::unbounded_channel();
+        let token = TestToken::new("alice").sign();
+        let shared = Arc::new(Shared {
+            token: token.clone(),
+            handshakes: Mutex::default(),
+            attempts: Mutex::default(),
+            reports: sender,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let authority = listener.local_addr().expect("an address").to_string();
+        let listener = listener.tap_io(|stream| {
+            // Without it small messages wait; what is sent does not change.
+            let _ = stream.set_nodelay(true);
+        });
+        let serving = tokio::spawn(axum::serve(listener, app(&shared)).into_future());
+        Self { token, authority, shared, reports, serving }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+
+    pub(crate) fn websocket(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.authority)
+    }
+
+    pub(crate) fn page(&self) -> String {
+        format!("{}/page", self.origin())
+    }
+
+    /// Where a browser gets the cookie and is sent on.
+    pub(crate) fn login_then(&self, url: &str) -> String {
+        format!("{}/login?then={url}", self.origin())
+    }
+
+    /// What the page does once it is open.
+    pub(crate) fn page_runs(&self, attempts: Vec<Attempt>) {
+        *self.shared.attempts.lock().unwrap_or_else(PoisonError::into_inner) = attempts;
+    }
+
+    /// What came of it.
+    pub(crate) async fn report(&mut self) -> Vec<Outcome> {
+        self.reports.recv().await.expect("the server runs")
+    }
+
+    pub(crate) fn handshakes(&self) -> Vec<Handshake> {
+        self.shared.handshakes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn app(shared: &Arc<Shared>) -> Router {
+    let layer = WsAuthLayer::new(test_util::verifier::<Value>());
+    let cookie = layer.clone().sources([TokenSource::cookie("session")]).expect("a cookie with the default policy");
+    let handshakes = Router::new()
+        .route("/bearer", any(echo).layer(layer.clone()))
+        .route("/v1", any(echo_v1).layer(layer.clone()))
+        .route("/close", any(echo).layer(layer.accept_then_close(CloseCodes::IANA)))
+        .route("/cookie", any(echo).layer(cookie.clone()))
+        .route("/cookie/close", any(echo).layer(cookie.accept_then_close(CloseCodes::IANA)))
+        .layer(from_fn_with_state(Arc::clone(shared), log));
+    let pages = Router::new()
+        .route("/page", get(Html(include_str!("page.html"))))
+        .route("/web.mjs", get(([(CONTENT_TYPE, "text/javascript")], include_str!("web.mjs"))))
+        .route("/login", get(login))
+        .route("/attempts", get(attempts))
+        .route("/report", post(report))
+        .with_state(Arc::clone(shared));
+    handshakes.merge(pages)
+}
+
+async fn echo(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    upgrade.on_upgrade(send_back)
+}
+
+async fn echo_v1(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    upgrade.protocols(["chat.v1"]).on_upgrade(send_back)
+}
+
+async fn send_back(mut socket: AuthenticatedSocket<Value>) {
+    while let Some(Ok(message)) = socket.recv().await {
+        // To send back the close frame fails, and the client must see a clean close all the same.
+        if socket.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let with_cookie = request.headers().contains_key(COOKIE);
+    let origin = request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let response = next.run(request).await;
+    let handshake = Handshake { status: response.status().as_u16(), with_cookie, origin };
+    shared.handshakes.lock().unwrap_or_else(PoisonError::into_inner).push(handshake);
+    response
+}
+
+#[derive(serde::Deserialize)]
+struct Login {
+    then: String,
+}
+
+async fn login(State(shared): State<Arc<Shared>>, Query(Login { then }): Query<Login>) -> Response {
+    let cookie = format!("session={}; Path=/; HttpOnly; SameSite=Strict", shared.token);
+    ([(SET_COOKIE, cookie)], Redirect::to(&then)).into_response()
+}
+
+async fn attempts(State(shared): State<Arc<Shared>>) -> Json<Vec<Attempt>> {
+    Json(shared.attempts.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+async fn report(State(shared): State<Arc<Shared>>, Json(outcomes): Json<Vec<Outcome>>) {
+    // Nobody waits for it where the test has failed already.
+    let _ = shared.reports.send(outcomes);
+}
