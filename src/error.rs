@@ -76,7 +76,13 @@ pub enum ConfigError {
         /// The algorithm's name.
         algorithm: String,
     },
-    /// An issuer, audience, token type or key id is the empty string.
+    /// An audience is configured, and so is that any will do.
+    #[error("an audience is configured, and any audience is allowed")]
+    AudienceAndAny,
+    /// The leeway is longer than an hour, for which no clock is wrong.
+    #[error("the leeway of {0:?} is longer than an hour")]
+    LongLeeway(std::time::Duration),
+    /// A realm, issuer, audience, token type or key id is the empty string.
     #[error("the {0} is empty")]
     Empty(&'static str),
 }

@@ -92,7 +92,8 @@
 //! | --- | --- | --- |
 //! | `handshake admitted` | debug | `subject` |
 //! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
-//! | `cause of the refusal` | debug | `cause`, and what is `beneath` it |
+//! | `cause of the refusal` | debug | `cause` |
+//! | `beneath the cause` | trace | `beneath`: a verifier's own error; for JWTs it may quote claims |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |

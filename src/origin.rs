@@ -6,7 +6,7 @@ use http::{
     HeaderMap, Uri,
     header::{HOST, ORIGIN},
     request::Parts,
-    uri::Authority,
+    uri::{Authority, Scheme},
 };
 
 use crate::ConfigError;
@@ -83,8 +83,8 @@ pub enum OriginErrorKind {
 impl AllowOrigin {
     /// Pages that were served by this host and port, as the request's `Host` (or `:authority`) names them.
     ///
-    /// The scheme is not compared, because a server behind a TLS proxy does not know its own; name the origin in a
-    /// [`list`](Self::list) to have it compared. Behind a proxy that rewrites `Host`, a list is needed too. And a list is
+    /// The scheme is compared only where the request tells it, over HTTP/2, because a server behind a TLS proxy does not know its
+    /// own; name the origin in a [`list`](Self::list) to have it compared always. Behind a proxy that rewrites `Host`, a list is needed too. And a list is
     /// what protects a server on `localhost` from DNS rebinding, where `Host` and `Origin` agree and both are the
     /// attacker's.
     #[must_use]
@@ -265,6 +265,9 @@ fn problem_of(origin: &str) -> Option<&'static str> {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return Some("it is not of the form scheme://host");
     };
+    if scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss") {
+        return Some("an origin is that of the page: http or https");
+    }
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     if !is_scheme {
@@ -296,16 +299,23 @@ fn is_same_origin(origin: &str, parts: &Parts) -> bool {
         Some(("http", authority)) => (authority, 80),
         _ => return false,
     };
+    // Over HTTP/2 the scheme is told. `http` may stand there for a proxy that ends TLS; `https` is true.
+    if default_port == 80 && parts.uri.scheme() == Some(&Scheme::HTTPS) {
+        return false;
+    }
     let Some(target) = target_of(&parts.uri, &parts.headers) else { return false };
     let (Some(page), Some(target)) = (host_and_port(authority), host_and_port(target)) else { return false };
     page.host().eq_ignore_ascii_case(target.host())
         && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
 }
 
-/// `http` takes user names, and ports that are no numbers, which would then pass for missing ones.
+/// `http` takes user names, and ports that no browser would write so; those that are no numbers would pass for missing ones.
 fn host_and_port(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
-    let is_plain = authority.port_u16().is_some() || authority.as_str() == authority.host();
+    let is_plain = match authority.port() {
+        Some(port) => port.as_str() == port.as_u16().to_string(),
+        None => authority.as_str() == authority.host(),
+    };
     (is_plain && !text.contains('@')).then_some(authority)
 }
 

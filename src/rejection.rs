@@ -284,7 +284,10 @@ impl Challenges {
     /// Writes a realm as a quoted string (RFC 9110 §5.6.4).
     pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
         let invalid = || ConfigError::InvalidRealm(realm.to_owned());
-        if realm.is_empty() || !realm.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        if realm.is_empty() {
+            return Err(ConfigError::Empty("realm"));
+        }
+        if !realm.bytes().all(|b| matches!(b, b' '..=b'~')) {
             return Err(invalid());
         }
         let realm = realm.replace('\\', r"\\").replace('"', r#"\""#);

@@ -159,6 +159,15 @@ fn an_algorithm_follows_from_the_key_where_it_can() {
     }
 }
 
+/// As some Java issuers write them; one of the backends would verify nothing with it.
+#[tokio::test]
+async fn a_leading_zero_in_an_rsa_key_makes_no_difference() {
+    let original = serde_json::to_value(rsa_jwk(json!({}))).unwrap();
+    let padded = |name: &str| base64url([vec![0], base64url_decode(original[name].as_str().unwrap())].concat());
+    let key = JwtKey::jwk(&rsa_jwk(json!({"n": padded("n"), "e": padded("e")}))).unwrap();
+    assert!(verify(&with_key(key), &sign(Algorithm::RS256, json!({}), &good_claims())).await.is_ok());
+}
+
 #[tokio::test]
 async fn keys_are_chosen_by_key_id() {
     let other_secret = [7; 32];
@@ -294,6 +303,15 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
         ("shifted coordinates", JwtKey::jwk(&jwk(on(&x[1..], &[&x[..1], &y].concat(), "P-256")))),
         ("short Ed25519", JwtKey::jwk(&jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})))),
         ("long Ed25519", JwtKey::jwk(&jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": base64url([1; 33])})))),
+        ("small order", JwtKey::jwk(&ed_of([&[1], [0; 31].as_slice()].concat()))),
+        ("small order, negative", JwtKey::jwk(&ed_of([&[1], [0; 30].as_slice(), &[0x80]].concat()))),
+        ("order four", JwtKey::jwk(&ed_of(vec![0; 32]))),
+        ("order two", JwtKey::jwk(&ed_of([&[0xec], [0xff; 30].as_slice(), &[0x7f]].concat()))),
+        ("p for zero", JwtKey::jwk(&ed_of([&[0xed], [0xff; 30].as_slice(), &[0x7f]].concat()))),
+        ("p + 1 for one", JwtKey::jwk(&ed_of([&[0xee], [0xff; 30].as_slice(), &[0xff]].concat()))),
+        ("order eight", JwtKey::jwk(&ed_of(ORDER_EIGHT.to_vec()))),
+        ("a long exponent", JwtKey::jwk(&rsa_jwk(json!({"e": base64url([1, 0, 0, 0, 0, 0, 1])})))),
+        ("two PEMs", JwtKey::pem(format!("{RSA_PUBLIC}{P256_PUBLIC}"))),
         ("X25519", JwtKey::jwk(&jwk(json!({"kty": "OKP", "crv": "X25519", "x": base64url([1; 32])})))),
         ("OKP on P-256", JwtKey::jwk(&jwk(json!({"kty": "OKP", "crv": "P-256", "x": base64url([1; 32])})))),
         ("unknown type", JwtKey::jwk(&jwk(json!({"kty": "XX"})))),
@@ -304,6 +322,12 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
     assert_eq!(JwtVerifier::<Value>::builder().build().unwrap_err(), ConfigError::NoKey);
     assert_eq!(with_secret().issuer("").build().unwrap_err(), ConfigError::Empty("issuer"));
     assert_eq!(with_secret().audience("").build().unwrap_err(), ConfigError::Empty("audience"));
+    let both = with_secret().audience("a").insecure_any_audience().build();
+    assert_eq!(both.unwrap_err(), ConfigError::AudienceAndAny);
+    let hour = Duration::from_secs(3600);
+    assert!(with_secret().leeway(hour).build().is_ok());
+    let longer = hour + Duration::from_nanos(1);
+    assert_eq!(with_secret().leeway(longer).build().unwrap_err(), ConfigError::LongLeeway(longer));
     assert_eq!(with_secret().token_type("").build().unwrap_err(), ConfigError::Empty("token type"));
 }
 
@@ -380,7 +404,13 @@ async fn what_is_no_jwt_is_malformed() {
         ("alg twice", raw(r#"{"alg":"HS256","alg":"none"}"#, &claims), Kind::Malformed),
         ("alg of the wrong type", raw(r#"{"alg":1}"#, &claims), Kind::Malformed),
         ("claims that are no JSON", raw(r#"{"alg":"HS256"}"#, "nope"), Kind::MalformedClaim),
+        ("a header by position", raw(r#"["HS256"]"#, &claims), Kind::Malformed),
         ("claims that are an array", raw(r#"{"alg":"HS256"}"#, "[1]"), Kind::MalformedClaim),
+        (
+            "claims by position",
+            raw(r#"{"alg":"HS256"}"#, &format!(r#"["i","s","a",{}]"#, NOW + 60)),
+            Kind::MalformedClaim,
+        ),
         (
             "exp twice",
             raw(r#"{"alg":"HS256"}"#, &format!(r#"{{"exp":{},"exp":{}}}"#, NOW - 99, NOW + 99)),
@@ -580,6 +610,15 @@ fn ec_jwk(public: &str, curve: &str, len: usize) -> Jwk {
     let point = point(public, len);
     let (x, y) = point.split_at(len / 2);
     jwk(json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)}))
+}
+
+const ORDER_EIGHT: [u8; 32] = [
+    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
+    0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+];
+
+fn ed_of(point: Vec<u8>) -> Jwk {
+    jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(point)}))
 }
 
 fn ed_jwk() -> Jwk {

@@ -55,6 +55,12 @@ async fn a_cookie_counts_only_from_the_same_origin_by_default() {
         Case { name: "http", host: "localhost:3000", origin: "http://localhost:3000", expected: None },
         Case { name: "http default port", host: "localhost:80", origin: "http://localhost", expected: None },
         Case { name: "IPv6", host: "[::1]:3000", origin: "http://[::1]:3000", expected: None },
+        Case {
+            name: "zero-filled port",
+            host: "example.com",
+            origin: "https://example.com:0443",
+            expected: NOT_ALLOWED,
+        },
         Case { name: "other port", host: "example.com", origin: "https://example.com:8443", expected: NOT_ALLOWED },
         Case {
             name: "other scheme's port",
@@ -145,7 +151,13 @@ async fn the_host_must_be_clear_too() {
     let http2 = with_cookie().http2().origin("https://localhost");
     assert_eq!(answer(&app, http2.clone().build()).await.status(), StatusCode::OK);
     assert_eq!(answer(&app, http2.clone().header("host", "localhost").build()).await.status(), StatusCode::OK);
-    assert_eq!(answer(&app, http2.header("host", "other").build()).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(answer(&app, http2.clone().header("host", "other").build()).await.status(), StatusCode::FORBIDDEN);
+    // … and the scheme: a page that came unencrypted is not the one that asks for `https`.
+    for (origin, status) in [("http://localhost", StatusCode::FORBIDDEN), ("https://localhost", StatusCode::OK)] {
+        let mut request = with_cookie().http2().origin(origin).build();
+        *request.uri_mut() = "https://localhost/".parse().unwrap();
+        assert_eq!(answer(&app, request).await.status(), status, "{origin}");
+    }
 }
 
 #[tokio::test]
@@ -244,6 +256,10 @@ fn an_origin_that_can_never_match_does_not_build() {
         "://example.com",
         "1http://example.com",
         "NULL",
+        "ws://example.com",
+        "WSS://example.com",
+        "https://example.com:0443",
+        "https://example.com:65979",
     ] {
         let error = opaque_layer().allow_origin([origin]).map(|_| ()).expect_err(origin);
         assert!(matches!(&error, ConfigError::InvalidOrigin { origin: named, .. } if named == origin), "{error:?}");

@@ -332,6 +332,7 @@ async fn openai_and_appsync() {
         case("appsync key", source(), offer(appsync(r#"{"host":"h","x-api-key":"k"}"#)), Missing),
         case("appsync null", source(), offer(appsync(r#"{"Authorization":null}"#)), Missing),
         case("appsync twice", source(), offer(appsync(r#"{"Authorization":"a","Authorization":"b"}"#)), UNDECODABLE),
+        case("appsync by position", source(), offer(appsync(&format!(r#"["{TOKEN}"]"#))), UNDECODABLE),
         case("appsync number", source(), offer(appsync(r#"{"Authorization":1}"#)), UNDECODABLE),
         case("appsync no JSON", source(), offer(appsync("nope")), UNDECODABLE),
         case("appsync empty text", source(), offer(appsync(r#"{"Authorization":""}"#)), EMPTY),

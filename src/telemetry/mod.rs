@@ -13,8 +13,11 @@ mod events {
     pub(crate) fn refused(rejection: &Rejection) {
         tracing::info!(kind = rejection.kind().as_str(), reason = rejection.reason(), "handshake refused");
         if let Some(cause) = rejection.source() {
-            let beneath = cause.source().map(tracing::field::display);
-            tracing::debug!(%cause, beneath, "cause of the refusal");
+            tracing::debug!(%cause, "cause of the refusal");
+            // serde quotes claims here, which may be personal data.
+            if let Some(beneath) = cause.source() {
+                tracing::trace!(%beneath, "beneath the cause");
+            }
         }
     }
 

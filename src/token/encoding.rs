@@ -68,6 +68,9 @@ pub(super) fn appsync(bytes: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
     }
 
     let json = base64_bytes(bytes)?;
+    if !is_json_object(&json) {
+        return Err(TokenErrorKind::Undecodable);
+    }
     let headers: Headers<'_> = serde_json::from_slice(&json).map_err(|_| TokenErrorKind::Undecodable)?;
     let Some(value) = headers.authorization else { return Ok(None) };
     let token = match value.as_bytes().split_first_chunk::<7>() {
@@ -88,6 +91,11 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
         return Err(TokenErrorKind::Undecodable);
     }
     plain(&Cow::from(percent_encoding::percent_decode(bytes)))
+}
+
+/// Whether this may be a JSON object. serde's derived structs also take an array, by position.
+pub(crate) fn is_json_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
 }
 
 fn base64_bytes(bytes: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {

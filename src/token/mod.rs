@@ -16,6 +16,8 @@ use std::fmt;
 pub use error::{TokenError, TokenErrorKind};
 pub use source::TokenSource;
 
+#[cfg(feature = "jwt")]
+pub(crate) use encoding::is_json_object;
 pub(crate) use selection::Selection;
 pub(crate) use sources::{Found, Sources};
 

@@ -5,6 +5,9 @@ use serde::de::DeserializeOwned;
 use super::{Jwk, JwtKey, JwtVerifier, crypto, verifier::Rules};
 use crate::ConfigError;
 
+/// No clock is wrong by more, and a token would outlive its `exp` by as much.
+const MAX_LEEWAY: Duration = Duration::from_secs(3600);
+
 /// Builds a [`JwtVerifier`]; see the [module docs](super).
 #[must_use]
 pub struct JwtVerifierBuilder<C> {
@@ -70,6 +73,9 @@ impl<C> JwtVerifierBuilder<C> {
 
     /// Adds an issuer: a token's `iss` must be one of those added, exactly.
     ///
+    /// Every key then counts for every one of them. Issuers that do not share their keys need a verifier each, joined by
+    /// [`Verifier::or`](crate::Verifier::or), or one could sign in the name of another (RFC 8725 §3.8).
+    ///
     /// Defaults to none, which does not look at `iss`: a key that only one issuer has says as much.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.rules.issuers.push(issuer.into());
@@ -102,7 +108,7 @@ impl<C> JwtVerifierBuilder<C> {
         self
     }
 
-    /// How far the issuer's clock may be off, for `exp` and `nbf`. Defaults to 30 seconds, because clocks are.
+    /// How far the issuer's clock may be off, for `exp` and `nbf`; an hour at most. Defaults to 30 seconds, because clocks are.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.rules.leeway = leeway;
         self
@@ -122,7 +128,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     ///
     /// # Errors
     ///
-    /// If there is no key or no crypto backend, or an issuer, audience or token type is empty.
+    /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer than an
+    /// hour; if there is an audience although any will do.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if crypto::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);
@@ -134,6 +141,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
             if values.iter().any(String::is_empty) {
                 return Err(ConfigError::Empty(what));
             }
+        }
+        if self.rules.any_audience && !self.rules.audiences.is_empty() {
+            return Err(ConfigError::AudienceAndAny);
+        }
+        if self.rules.leeway > MAX_LEEWAY {
+            return Err(ConfigError::LongLeeway(self.rules.leeway));
         }
         if self.rules.token_type.as_deref() == Some("") {
             return Err(ConfigError::Empty("token type"));

@@ -4,11 +4,12 @@
 //! neither or both of its backends are compiled in. So it is not used: the backend is the one that this crate's own
 //! features name, and is called directly.
 
-use jsonwebtoken::crypto::CryptoProvider;
+use jsonwebtoken::{Algorithm, crypto::CryptoProvider};
 
 #[cfg(feature = "aws-lc-rs")]
 mod backend {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
+    use jsonwebtoken::Algorithm;
 
     use super::CryptoProvider;
 
@@ -17,12 +18,15 @@ mod backend {
 
     /// jsonwebtoken parses the key at each verification, so that a point off the curve would be noticed by nobody: every
     /// signature would just be bad.
-    pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
-        match point.len() {
-            65 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok(),
-            97 => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok(),
-            _ => false,
-        }
+    pub(super) fn is_point_on_curve(algorithm: Algorithm, point: &[u8]) -> bool {
+        let parsed = match algorithm {
+            Algorithm::ES256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),
+            Algorithm::ES384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point),
+            // aws-lc looks at these bytes at each verification only. With a point off the curve, none succeeds.
+            Algorithm::EdDSA => return true,
+            _ => return false,
+        };
+        parsed.is_ok()
     }
 }
 
@@ -37,21 +41,27 @@ mod backend {
     pub(super) const MAX_RSA_BITS: usize = 4096;
 
     /// Making the verifier parses the key.
-    pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
-        let algorithm = if point.len() == 65 { Algorithm::ES256 } else { Algorithm::ES384 };
+    pub(super) fn is_point_on_curve(algorithm: Algorithm, point: &[u8]) -> bool {
+        let key = match algorithm {
+            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_der(point),
+            Algorithm::EdDSA => DecodingKey::from_ed_der(point),
+            _ => return false,
+        };
         let provider = &jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
-        (provider.verifier_factory)(&algorithm, &DecodingKey::from_ec_der(point)).is_ok()
+        (provider.verifier_factory)(&algorithm, &key).is_ok()
     }
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 mod backend {
+    use jsonwebtoken::Algorithm;
+
     use super::CryptoProvider;
 
     pub(super) const PROVIDER: Option<&'static CryptoProvider> = None;
     pub(super) const MAX_RSA_BITS: usize = 0;
 
-    pub(super) const fn is_point_on_curve(_: &[u8]) -> bool {
+    pub(super) const fn is_point_on_curve(_: Algorithm, _: &[u8]) -> bool {
         false
     }
 }
@@ -64,7 +74,7 @@ pub(crate) const fn provider() -> Option<&'static CryptoProvider> {
 /// The longest RSA modulus that the backend verifies with.
 pub(super) const MAX_RSA_BITS: usize = backend::MAX_RSA_BITS;
 
-/// Whether these bytes are an uncompressed point of P-256 or P-384.
-pub(super) fn is_point_on_curve(point: &[u8]) -> bool {
-    backend::is_point_on_curve(point)
+/// Whether these bytes are a point on the curve of the algorithm.
+pub(super) fn is_point_on_curve(algorithm: Algorithm, point: &[u8]) -> bool {
+    backend::is_point_on_curve(algorithm, point)
 }

@@ -6,6 +6,7 @@ use super::{
     super::{VerifyError, VerifyErrorKind},
     claims::{Text, some},
 };
+use crate::token::is_json_object;
 
 /// A JWS in compact form (RFC 7515 §7.1), cut into its parts.
 pub(super) struct Compact<'a> {
@@ -53,7 +54,11 @@ impl<'a> Compact<'a> {
 
 impl<'a> Header<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, VerifyError> {
-        let header: Self = serde_json::from_slice(json).map_err(|_| VerifyError::new(VerifyErrorKind::Malformed))?;
+        let malformed = || VerifyError::new(VerifyErrorKind::Malformed);
+        if !is_json_object(json) {
+            return Err(malformed());
+        }
+        let header: Self = serde_json::from_slice(json).map_err(|_| malformed())?;
         if header.crit { Err(VerifyError::new(VerifyErrorKind::CriticalHeader)) } else { Ok(header) }
     }
 

@@ -2,11 +2,14 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
+    Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 
-use super::crypto;
+use super::{
+    check::{check, ec_algorithm, invalid, without_leading_zeros},
+    crypto,
+};
 use crate::ConfigError;
 
 /// One key, for one algorithm (RFC 8725 §3.1).
@@ -34,6 +37,8 @@ pub struct JwtKey {
     key: DecodingKey,
 }
 
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 impl JwtKey {
     /// An HMAC secret, for `HS256`.
     ///
@@ -48,10 +53,13 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If it is something else, a private key or a certificate for instance; if it is broken or too short; if no crypto
-    /// backend is compiled in.
+    /// If it is something else, a private key or a certificate for instance, or more than one; if it is broken or too short, or,
+    /// for RSA, longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
     pub fn pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
+        if pem.windows(BEGIN.len()).filter(|window| window == &BEGIN).count() > 1 {
+            return Err(invalid("it is more than one PEM block; add one key for each"));
+        }
         let says = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
         if says(b"PRIVATE KEY-----") {
             return Err(invalid("it is a private key; a verifier needs the public one"));
@@ -103,6 +111,7 @@ impl JwtKey {
             return Err(invalid("its `key_ops` does not include `verify`"));
         }
         let key = DecodingKey::from_jwk(jwk).map_err(|_| invalid("it is of an unknown type, or not base64url"))?;
+        let key = without_leading_zeros(key);
         let natural = match &jwk.algorithm {
             AlgorithmParameters::EllipticCurve(parameters) => {
                 let algorithm = ec_algorithm(&key)?;
@@ -152,20 +161,7 @@ impl JwtKey {
     }
 
     fn new(algorithm: Algorithm, key: DecodingKey) -> Result<Self, ConfigError> {
-        if crypto::provider().is_none() {
-            return Err(ConfigError::NoCryptoBackend);
-        }
-        if key.family() != algorithm.family() {
-            return Err(ConfigError::AlgorithmMismatch { algorithm: name_of(algorithm) });
-        }
-        match algorithm.family() {
-            AlgorithmFamily::Hmac => check_secret(algorithm, &key)?,
-            AlgorithmFamily::Rsa => check_rsa(algorithm, &key)?,
-            AlgorithmFamily::Ec => check_ec(algorithm, &key)?,
-            // The backends would read past the end of a shorter one, or ignore the rest of a longer one.
-            AlgorithmFamily::Ed if bytes_of(&key)?.len() != 32 => return Err(invalid("it is not 32 bytes long")),
-            AlgorithmFamily::Ed => {}
-        }
+        check(algorithm, &key)?;
         Ok(Self { algorithm, key_id: None, key })
     }
 
@@ -197,74 +193,4 @@ impl fmt::Debug for JwtKey {
             .field("key_id", &self.key_id)
             .finish_non_exhaustive()
     }
-}
-
-fn check_secret(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {
-    let minimum = match algorithm {
-        Algorithm::HS384 => 384,
-        Algorithm::HS512 => 512,
-        _ => 256,
-    };
-    at_least(minimum, bytes_of(key)?.len() * 8, algorithm)
-}
-
-fn check_rsa(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {
-    let (n, e) = match key.kind() {
-        DecodingKeyKind::RsaModulusExponent { n, e } => (n.clone(), e.clone()),
-        DecodingKeyKind::SecretOrDer(der) => {
-            let provider = crypto::provider().ok_or(ConfigError::NoCryptoBackend)?;
-            (provider.key_utils.rsa_pub_components_from_public_key)(der)
-                .map_err(|_| invalid("it is not a well-formed RSA public key"))?
-        }
-    };
-    let bits = bit_length(&n);
-    at_least(2048, bits, algorithm)?;
-    if bits > crypto::MAX_RSA_BITS {
-        return Err(invalid("its modulus is longer than the crypto backend takes"));
-    }
-    // An exponent of one makes everything a valid signature; an even one is no RSA exponent.
-    if bit_length(&e) < 2 || e.last().is_none_or(|last| last % 2 == 0) || n.last().is_none_or(|last| last % 2 == 0) {
-        return Err(invalid("it is not a well-formed RSA public key"));
-    }
-    Ok(())
-}
-
-fn check_ec(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {
-    if ec_algorithm(key)? != algorithm {
-        return Err(ConfigError::AlgorithmMismatch { algorithm: name_of(algorithm) });
-    }
-    if crypto::is_point_on_curve(bytes_of(key)?) { Ok(()) } else { Err(invalid("its point is not on its curve")) }
-}
-
-/// The one algorithm for the key's curve, told by the length of its uncompressed point (SEC 1 §2.3.3).
-fn ec_algorithm(key: &DecodingKey) -> Result<Algorithm, ConfigError> {
-    match bytes_of(key)? {
-        [4, xy @ ..] if xy.len() == 64 => Ok(Algorithm::ES256),
-        [4, xy @ ..] if xy.len() == 96 => Ok(Algorithm::ES384),
-        _ => Err(invalid("its curve is neither P-256 nor P-384, or its point is compressed")),
-    }
-}
-
-fn bytes_of(key: &DecodingKey) -> Result<&[u8], ConfigError> {
-    key.try_get_as_bytes().map_err(|_| invalid("it has no bytes"))
-}
-
-fn bit_length(big_endian: &[u8]) -> usize {
-    let significant = big_endian.iter().position(|&b| b != 0).and_then(|first| big_endian.get(first..));
-    significant.map_or(0, |bytes| bytes.len() * 8 - bytes.first().map_or(0, |first| first.leading_zeros() as usize))
-}
-
-fn at_least(minimum: usize, bits: usize, algorithm: Algorithm) -> Result<(), ConfigError> {
-    if bits < minimum {
-        return Err(ConfigError::WeakKey { algorithm: name_of(algorithm), bits, minimum });
-    }
-    Ok(())
-}
-
-fn name_of(algorithm: Algorithm) -> String {
-    format!("{algorithm:?}")
-}
-
-const fn invalid(problem: &'static str) -> ConfigError {
-    ConfigError::InvalidKey { problem }
 }

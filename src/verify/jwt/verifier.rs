@@ -14,6 +14,7 @@ use super::{
     claims::Registered,
     header::{self, Compact, Header},
 };
+use crate::token::is_json_object;
 
 /// Verifies JSON Web Tokens with claims of type `C`; see the [module docs](super).
 ///
@@ -50,6 +51,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
         // What follows is signed, so an error may say what it found.
         let payload = header::decode(compact.payload)?;
+        if !is_json_object(&payload) {
+            return Err(VerifyError::new(Kind::MalformedClaim));
+        }
         let registered: Registered<'_> = serde_json::from_slice(&payload)
             .map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))?;
         let expires_at = self.rules.check_claims(&registered, now)?;
