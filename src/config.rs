@@ -1,6 +1,6 @@
 //! What a layer and its services share, and the checks on a handshake that need no waiting.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use axum::{extract::OriginalUri, response::Response};
 use http::{Method, header::UPGRADE, request::Parts};
@@ -24,11 +24,13 @@ pub(crate) struct Config {
     pub(crate) challenges: Challenges,
     pub(crate) on_rejection: Option<Arc<dyn Fn(Rejection) -> Response + Send + Sync>>,
     pub(crate) accept_then_close: Option<CloseCodes>,
+    /// What may be selected where a handshake is refused before a handler could choose.
+    pub(crate) subprotocols: Vec<Cow<'static, str>>,
     pub(crate) time: TimeSource,
 }
 
-/// Marks a request that `.optional()` let through without a token, so that a handler without the layer is not taken for
-/// one with it.
+/// Marks a request that the layer let through without a session, so that a handler without the layer is not taken for one
+/// with it.
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) Arc<Config>);
 
@@ -51,6 +53,7 @@ impl Config {
             challenges: Challenges::default(),
             on_rejection: None,
             accept_then_close: None,
+            subprotocols: Vec::new(),
             time: TimeSource::default(),
         }
     }
@@ -75,7 +78,8 @@ impl Config {
     pub(crate) fn examine(&self, parts: &mut Parts) -> Examined {
         let Found { token, ambient, selection } = self.sources.take(parts, self.max_token_len);
         let version = parts.version;
-        let token = token.and_then(|token| self.strip_original_uri(parts).map(|()| token));
+        let stripped = self.strip_original_uri(parts);
+        let token = token.and_then(|token| stripped.map(|()| token));
         let outcome = match token {
             Err(error) => Err(Rejection::token(error, &self.challenges, version)),
             Ok(token) => match self.check_origin(parts, ambient) {
@@ -119,12 +123,10 @@ impl Config {
 
     /// axum's router keeps a second copy of the URI.
     fn strip_original_uri(&self, parts: &mut Parts) -> Result<(), TokenError> {
-        if let Some(OriginalUri(uri)) = parts.extensions.get_mut::<OriginalUri>()
-            && let Some(stripped) = self.sources.strip_uri(uri)?
-        {
-            *uri = stripped;
+        match parts.extensions.get_mut::<OriginalUri>() {
+            Some(OriginalUri(uri)) => self.sources.strip_uri(uri),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -139,6 +141,7 @@ impl fmt::Debug for Config {
             .field("handshakes_only", &self.handshakes_only)
             .field("challenges", &self.challenges)
             .field("accept_then_close", &self.accept_then_close)
+            .field("subprotocols", &self.subprotocols)
             .field("time", &self.time)
             .finish_non_exhaustive()
     }

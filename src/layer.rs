@@ -1,17 +1,25 @@
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::response::Response;
 use tower_layer::Layer;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, Rejection, Session, TimeSource, TokenSource, Verifier, WsAuth,
-    config::Config, rejection::Challenges, telemetry, token::Sources, verify::Erased,
+    AllowOrigin, CloseCodes, ConfigError, Rejection, Session, TimeSource, TokenSource, Verified, Verifier, WsAuth,
+    config::{Anonymous, Config},
+    rejection::Challenges,
+    telemetry,
+    token::{Sources, check_subprotocol},
+    verify::Erased,
 };
 
 /// Authenticates WebSocket handshakes; see the [crate docs](crate).
 ///
 /// It can stand around a [`Router`](axum::Router), a single route, or in any tower stack. *Every* request through it is
 /// authenticated, so that there is no shape of request that gets past; see [`handshakes_only`](Self::handshakes_only).
+///
+/// As with every layer of axum, routes that are added to a router *after* it are outside. One layer stands around a route: it
+/// takes the token away, so that another one further in would find none and refuse. Where routes differ in their rules, each has
+/// a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
 ///
 /// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query.
 #[derive(Clone)]
@@ -24,9 +32,16 @@ impl WsAuthLayer {
     /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers anything
     /// else with a refusal.
     pub fn new<V: Verifier>(verifier: V) -> Self {
-        let verifier = Erased::new(verifier, |parts, verified| {
-            telemetry::admitted(verified.subject.as_deref());
-            parts.extensions.insert(Session::new(verified));
+        // What an outer layer has found out does not count here, for its rules may be others.
+        let verifier = Erased::new(verifier, |parts, verified: Option<Verified<V::Claims>>| match verified {
+            Some(verified) => {
+                telemetry::admitted(verified.subject.as_deref());
+                parts.extensions.remove::<Anonymous>();
+                parts.extensions.insert(Session::new(verified));
+            }
+            None => {
+                parts.extensions.remove::<Session<V::Claims>>();
+            }
         });
         Self { config: Arc::new(Config::new(Arc::new(verifier))) }
     }
@@ -87,7 +102,8 @@ impl WsAuthLayer {
         self
     }
 
-    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, untouched.
+    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, as they are. To handlers they are
+    /// anonymous.
     ///
     /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
     /// believed to be protected should be.
@@ -120,13 +136,32 @@ impl WsAuthLayer {
     ///
     /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from "server
     /// down". With this it can, by the code and by the reason, which is [`RejectionKind::as_str`](crate::RejectionKind::as_str).
-    /// Requests that are no well-formed handshake, and pages whose origin is not allowed, still get the plain response.
+    /// Requests that are no well-formed handshake, and pages whose origin is not allowed, still get the plain response; and so
+    /// does an offer of subprotocols in which there is neither a token nor one of [`subprotocols`](Self::subprotocols),
+    /// because browsers want one to be selected, and any of them might be a secret.
     ///
     /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
     /// connection until the client closes it, for two seconds at most.
     pub fn accept_then_close(mut self, codes: CloseCodes) -> Self {
         Arc::make_mut(&mut self.config).accept_then_close = Some(codes);
         self
+    }
+
+    /// Names the subprotocols that the application speaks, such as `graphql-transport-ws`, so that one of them can be selected
+    /// by [`accept_then_close`](Self::accept_then_close). Handlers still choose for themselves. Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If a name is empty or holds a character that a subprotocol may not hold (RFC 6455 §4.1).
+    pub fn subprotocols<I>(mut self, names: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Cow<'static, str>>,
+    {
+        let names: Vec<Cow<'static, str>> = names.into_iter().map(Into::into).collect();
+        names.iter().try_for_each(|name| check_subprotocol(name))?;
+        Arc::make_mut(&mut self.config).subprotocols = names;
+        Ok(self)
     }
 
     /// Sets the clock, for tests. Defaults to the system's.

@@ -60,7 +60,7 @@
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
 //!    because browsers drop a connection on which nothing is selected, or something that was not offered.
 //!
-//! Whatever fails is a [`Rejection`], never a `101`. HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are treated
+//! Whatever fails is a [`Rejection`], never a `101` (unless asked for: [`accept_then_close`](WsAuthLayer::accept_then_close)). HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are treated
 //! alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
 //! [`any`](axum::routing::any), which takes both methods.
 //!
@@ -104,7 +104,7 @@
 //! | --- | --- | --- |
 //! | `jwt` | [`jwt::JwtVerifier`]; needs one of the next two | yes |
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
-//! | `rust-crypto` | signatures by the RustCrypto crates: no C | no |
+//! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `tracing` | events for handshakes admitted and refused | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |

@@ -27,6 +27,7 @@ impl Config {
             .accept_then_close
             .and_then(|codes| self.accept_then_close(codes, &rejection, parts, selection))
             .unwrap_or_else(|| self.response_to(rejection.clone()));
+        // Answers of one's own, and a `101`, do not have it yet.
         response.extensions_mut().insert(rejection);
         response
     }
@@ -60,7 +61,7 @@ impl Config {
         // All that the client has to say is a control frame (RFC 6455 §5.5). For a longer one tungstenite would reserve the
         // memory that its header asks for.
         let mut upgrade = upgrade_of(&mut parts)?.read_buffer_size(128).max_frame_size(125).max_message_size(125);
-        if let Some(name) = selection.any() {
+        if let Some(name) = selection.without_handler(&self.subprotocols).ok()? {
             upgrade.set_selected_protocol(name);
         }
         Some(upgrade.on_upgrade(|socket| close(socket, frame)))

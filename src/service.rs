@@ -48,6 +48,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         if !self.config.concerns(&parts) {
+            parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         }
         let Examined { selection, outcome } = self.config.examine(&mut parts);
@@ -55,6 +56,7 @@ where
         match outcome {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, parts, answer.selection())),
             Ok(None) => {
+                self.config.verifier.forget(&mut parts);
                 parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
                 ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
             }

@@ -129,6 +129,42 @@ async fn handshakes_only_lets_plain_requests_through_untouched() {
 }
 
 #[tokio::test]
+async fn to_handlers_a_plain_request_is_anonymous() {
+    async fn required(_: Authenticated<String>) {}
+    async fn optional(who: Option<Authenticated<String>>) -> String {
+        who.is_none().to_string()
+    }
+    async fn upgrade(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |_| {})
+    }
+    let routes = Router::new().route("/", any(required)).route("/o", any(optional)).route("/u", any(upgrade));
+    let app = routes.layer(opaque_layer().handshakes_only());
+    let plain = |path: &str| Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
+    assert_eq!(answer(&app, plain("/")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(text(answer(&app, plain("/o")).await).await, "true");
+    assert_eq!(answer(&app, plain("/u")).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// The outer one takes the token away, and what it found out does not count for the inner one, whose rules may be others.
+#[tokio::test]
+async fn of_two_layers_the_inner_one_decides() {
+    async fn required(_: Authenticated<String>) {}
+    async fn optional(who: Option<Authenticated<Value>>) -> String {
+        who.is_some().to_string()
+    }
+    let good = || handshake().authorization(TOKEN).build();
+    let forbidden = || WsAuthLayer::new(opaque.authorize(|_, _| Err(VerifyError::forbidden())));
+    for inner in [forbidden(), forbidden().optional()] {
+        let app = Router::new().route("/", any(required)).layer(inner).layer(opaque_layer());
+        assert_eq!(answer(&app, good()).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    // An anonymous visitor of the outer one is none to the inner one, whose claims are others.
+    let outer = opaque_layer().sources([TokenSource::header("x-other")]).unwrap().optional();
+    let app = Router::new().route("/", any(optional)).layer(opaque_layer()).layer(outer);
+    assert_eq!(answer(&app, good()).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
 async fn optional_admits_no_token_and_refuses_a_bad_one() {
     async fn handler(who: Option<Authenticated<String>>) -> String {
         who.map_or_else(|| "nobody".to_owned(), |Authenticated(session)| session.claims().to_string())

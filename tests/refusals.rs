@@ -254,9 +254,80 @@ async fn accept_then_close_tells_a_page_why() {
             assert_eq!(protocol.as_deref(), token.map(|_| "bearer"), "{name} {reason}");
         }
     }
+    // Without a token in it, an offer may be one that nobody here understands: nothing of it is sent back.
+    let layer = || obedient().accept_then_close(CloseCodes::IANA);
+    let spoken = || layer().subprotocols(["v2", "v1"]).unwrap();
+    for secret in ["chat", TOKEN, "bearer.secret", "base64url.bearer.authorization.k8s.io.c2VjcmV0"] {
+        for layer in [layer(), spoken()] {
+            let response = answer(&echo_behind(layer), handshake().subprotocols([secret, "other"]).build()).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{secret}");
+            assert!(!format!("{response:?}").contains(secret));
+        }
+    }
+    let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["x", "v1", "v2"])).await;
+    assert_eq!(protocol.as_deref(), Some("v1"));
+    let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["v1", "bearer", "x"])).await;
+    assert_eq!(protocol.as_deref(), Some("bearer"));
+    assert!(matches!(layer().subprotocols(["a b"]), Err(ConfigError::InvalidSubprotocol(name)) if name == "a b"));
+}
+
+/// tungstenite reserves what a frame's header says before the frame is there.
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_cannot_announce_a_large_frame() {
     let app = echo_behind(obedient().accept_then_close(CloseCodes::IANA));
-    let (protocol, _) = closed_with(&app, handshake().subprotocols(["chat", "other"])).await;
-    assert_eq!(protocol.as_deref(), Some("chat"));
+    let (socket, _) = test_util::connect(app, handshake().build()).await.expect("a handshake");
+    let mut pipe = socket.into_inner();
+    let started = tokio::time::Instant::now();
+    // A masked binary frame of 15 MiB, of which nothing follows.
+    let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0xf0, 0, 0, 1, 2, 3, 4];
+    tokio::io::AsyncWriteExt::write_all(&mut pipe, &header).await.unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut Vec::new()).await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO, "it is dropped at once, and not after the time to close");
+}
+
+/// The policy is asked once more whether the page may know why, also where the token could not be read.
+#[tokio::test]
+async fn an_origin_predicate_never_sees_the_token() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let log = seen.clone();
+    let policy = axum_ws_auth::AllowOrigin::predicate(move |_, parts| {
+        log.lock().unwrap().push_str(&format!(
+            "{} {:?} {:?}",
+            parts.uri,
+            parts.headers,
+            parts.extensions.get::<axum::extract::OriginalUri>()
+        ));
+        true
+    });
+    let sources = || {
+        [
+            TokenSource::query("t"),
+            TokenSource::authorization(),
+            TokenSource::cookie("s"),
+            TokenSource::bearer_subprotocol(),
+        ]
+    };
+    let layer = obedient().sources(sources()).unwrap().allow_origin(policy).unwrap();
+    let app = echo_behind(layer.accept_then_close(CloseCodes::IANA));
+    let page = || handshake().origin("https://localhost");
+    for request in [
+        page().path("/?t=secret-1").authorization("other-secret"),
+        page().path("/?t=secret-1&t=secret-2"),
+        page().path(format!("/?t=secret-{}", "x".repeat(9000))),
+        page().cookie("s", "secret-1").cookie("s", "secret-2"),
+        page().authorization("secret-1").authorization("secret-2"),
+        page().header("authorization", "Bearer secret 1"),
+        page().subprotocols(["bearer", "secret/1"]),
+        page().subprotocols(["bearer", "secret-1", "bearer", "secret-2"]),
+        page().bearer_subprotocol("secret-1").path("/?t=secret-2"),
+        page().bearer_subprotocol("secret-1"),
+    ] {
+        seen.lock().unwrap().clear();
+        answer(&app, request.clone().build()).await;
+        let seen = seen.lock().unwrap();
+        assert!(!seen.is_empty(), "{request:?}: it is asked");
+        assert!(!seen.contains("secret"), "{request:?}: {seen}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -382,6 +382,7 @@ async fn authorization() {
         case("not UTF-8", source(), header("authorization", b"Bearer \xff"), UNDECODABLE),
         case("two lines", source(), line(&format!("Bearer {TOKEN}")).authorization(TOKEN), REPEATED),
         case("beside basic", source(), line("Basic YTpi").authorization(TOKEN), REPEATED),
+        case("joined behind basic", source(), line(&format!("Basic YTpi, Bearer {TOKEN}")), UNDECODABLE),
         case("basic", source(), line("Basic YTpi"), Missing),
         case("basic twice", source(), line("Basic YTpi").header("authorization", "Basic YTpi"), Missing),
         case("another scheme", source(), line(&format!("Bearertoken {TOKEN}")), Missing),
@@ -579,8 +580,56 @@ fn a_source_that_could_never_work_does_not_build() {
         assert_eq!(build(TokenSource::subprotocol_prefix(part)), ConfigError::InvalidSubprotocol(part.to_owned()));
     }
     assert_eq!(build(TokenSource::query("")), ConfigError::InvalidQueryName(String::new()));
-    let twice = opaque_layer().sources([TokenSource::cookie("a"), TokenSource::cookie("a")]);
-    assert_eq!(twice.map(|_| ()).unwrap_err(), ConfigError::DuplicateTokenSource("cookie a".to_owned()));
+    for (twice, name) in [
+        ([TokenSource::cookie("a"), TokenSource::cookie("a")], "cookie a"),
+        ([TokenSource::header("X-A"), TokenSource::header("x-a")], "header x-a"),
+        ([TokenSource::bearer_subprotocol(), TokenSource::subprotocol_pair("Bearer")], "subprotocol pair bearer"),
+    ] {
+        let error = opaque_layer().sources(twice).map(|_| ()).unwrap_err();
+        assert_eq!(error, ConfigError::DuplicateTokenSource(name.to_owned()));
+    }
+    assert!(opaque_layer().sources([TokenSource::cookie("a"), TokenSource::cookie("A")]).is_ok());
+}
+
+/// A token that came by a source of the layer is taken out of others' spellings too.
+#[tokio::test]
+async fn a_token_in_a_spelling_that_is_no_source_is_not_shown() {
+    let unpadded = STANDARD.encode(TOKEN).trim_end_matches('=').to_owned();
+    let offers = [
+        TOKEN.to_owned(),
+        format!("bearer.{TOKEN}"),
+        format!("base64url.bearer.authorization.k8s.io.{}", base64url(TOKEN)),
+        format!("base64url.bearer.phx.{unpadded}"),
+        format!("quarkus-http-upgrade%23Authorization%23Bearer%20{}", TOKEN.replace('.', "%2E")),
+        format!("v1.token.websocket.jupyter.org.{TOKEN}"),
+        format!("openai-insecure-api-key.{TOKEN}"),
+        format!("header-{}", base64url(format!(r#"{{"Authorization":"Bearer {TOKEN}"}}"#))),
+    ];
+    for offered in offers {
+        let request = handshake().authorization(TOKEN).subprotocols([offered.as_str(), "chat"]);
+        let seen = text(answer(&mirror_behind(opaque_layer()), request.build()).await).await;
+        assert!(seen.contains("sec-websocket-protocol: chat\n") && !seen.contains(&offered), "{offered}: {seen}");
+    }
+    // … and out of the usual header.
+    let only_pair = opaque_layer().sources([TokenSource::bearer_subprotocol()]).unwrap();
+    let request = handshake().authorization(TOKEN).bearer_subprotocol(TOKEN);
+    let seen = text(answer(&mirror_behind(only_pair), request.build()).await).await;
+    assert!(!mentions_token(&seen), "{seen}");
+}
+
+/// All that hyper lets through in one header, from somebody without a token. Quadratic work would take minutes here.
+#[tokio::test]
+async fn a_list_as_long_as_it_can_be_is_no_work() {
+    let pairs = "bearer,abcdef,".repeat(29_000);
+    let distinct: String = (0..20_000).map(|n| format!("bearer.{n},")).collect();
+    let names = "name,".repeat(80_000);
+    let long = format!("{},x", "a".repeat(390_000));
+    for list in [&pairs, &distinct, &names, &long] {
+        for request in [offer(list), offer(list).authorization(&format!("{}b", "a".repeat(8000)))] {
+            let layer = opaque_layer().sources(all_presets()).unwrap();
+            assert!(answer(&echo_behind(layer), request.build()).await.status().is_client_error());
+        }
+    }
 }
 
 /// All presets but the raw one, side by side.

@@ -72,7 +72,8 @@ pub struct Authenticated<C>(pub Session<C>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticatedRejection {
-    /// The layer is optional, and this request had no token. Answered with 401, in the standard words.
+    /// The layer let the request through without a token, being optional or for handshakes only. Answered with 401, in the
+    /// standard words.
     #[error(transparent)]
     Anonymous(Rejection),
     /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered with

@@ -1,5 +1,4 @@
-use axum::body::Body;
-use bytes::Bytes;
+use axum::body::{Body, Bytes};
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;

@@ -86,9 +86,8 @@ impl HandshakeBuilder {
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        let (Ok(name), Ok(value)) = (name.try_into(), value.try_into()) else {
-            unreachable!("a test handshake got a name or value that cannot stand in a header")
-        };
+        let name = name.try_into().ok().expect("a name that can stand in a header");
+        let value = value.try_into().ok().expect("a value that can stand in a header");
         self.headers.push((name, value));
         self
     }

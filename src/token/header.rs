@@ -35,10 +35,12 @@ pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<
     let Some(first) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
         // RFC 9110 §5.3: the field is no list, and a proxy may have looked at the other line.
-        let any = headers.get_all(AUTHORIZATION).iter().any(|line| behind_bearer(line).is_some());
+        let any = headers.get_all(AUTHORIZATION).iter().any(mentions_bearer);
         return if any { Err(TokenErrorKind::Repeated) } else { Ok(None) };
     }
-    let Some(rest) = behind_bearer(first) else { return Ok(None) };
+    let Some(rest) = behind_bearer(first.as_bytes()) else {
+        return if mentions_bearer(first) { Err(TokenErrorKind::Undecodable) } else { Ok(None) };
+    };
     let token = rest.trim_ascii_start();
     if token.is_empty() {
         return Err(TokenErrorKind::Empty);
@@ -53,8 +55,15 @@ pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<
     encoding::token68(token).map(Some)
 }
 
+/// Whether `Authorization` carries this token.
+pub(super) fn is_bearer(headers: &HeaderMap, token: &Token) -> bool {
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| behind_bearer(line.as_bytes()));
+    bearers.map(<[u8]>::trim_ascii).any(|text| text == token.expose().as_bytes())
+}
+
+/// Takes `Authorization` out, if it is about a bearer token.
 pub(super) fn strip_bearer(headers: &mut HeaderMap) {
-    if headers.get(AUTHORIZATION).is_some_and(|line| behind_bearer(line).is_some()) {
+    if headers.get_all(AUTHORIZATION).iter().any(mentions_bearer) {
         headers.remove(AUTHORIZATION);
     }
 }
@@ -73,8 +82,13 @@ pub(super) fn find(headers: &HeaderMap, name: &HeaderName, max_len: usize) -> Re
 
 /// What follows the scheme, if the scheme is `Bearer`. `Bearertoken` is another scheme; `Bearer,` is a broken one of
 /// this.
-fn behind_bearer(line: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, rest) = line.as_bytes().split_at_checked("bearer".len())?;
+fn behind_bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = credentials.split_at_checked("bearer".len())?;
     let ends = rest.first().is_none_or(|&next| !encoding::is_tchar(next));
     (scheme.eq_ignore_ascii_case(b"bearer") && ends).then_some(rest)
+}
+
+/// Whether there are bearer credentials anywhere in a line. The field is no list, but somebody may have joined two lines.
+fn mentions_bearer(line: &HeaderValue) -> bool {
+    line.as_bytes().split(|&b| b == b',').any(|part| behind_bearer(part.trim_ascii()).is_some())
 }

@@ -20,6 +20,7 @@ pub use source::TokenSource;
 pub(crate) use encoding::is_json_object;
 pub(crate) use selection::Selection;
 pub(crate) use sources::{Found, Sources};
+pub(crate) use subprotocol::check_subprotocol;
 
 /// The secret text that a client sent to prove who it is.
 ///

@@ -30,20 +30,21 @@ pub(super) fn find(uri: &Uri, name: &str, max_len: usize) -> Result<Option<Token
     Ok(found)
 }
 
-/// The URI without the parameters of these names, the others byte for byte; `None` where it has none of them.
-pub(super) fn strip(uri: &Uri, names: &[Cow<'static, str>]) -> Result<Option<Uri>, TokenErrorKind> {
-    let Some(query) = uri.query() else { return Ok(None) };
+/// Takes the parameters of these names out of a URI. The others stay byte for byte.
+pub(super) fn strip(uri: &mut Uri, names: &[Cow<'static, str>]) -> Result<(), TokenErrorKind> {
+    let Some(query) = uri.query() else { return Ok(()) };
     let is_token = |parameter: &&str| names.iter().any(|name| is_named(parameter, name));
     if !parameters(query).any(|parameter| is_token(&parameter)) {
-        return Ok(None);
+        return Ok(());
     }
     let kept: Vec<&str> = parameters(query).filter(|parameter| !is_token(parameter)).collect();
     let kept = kept.join("&");
     let target = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{kept}", uri.path()) };
 
-    let mut parts = uri.clone().into_parts();
+    let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| TokenErrorKind::Unstrippable)?);
-    Uri::from_parts(parts).map(Some).map_err(|_| TokenErrorKind::Unstrippable)
+    *uri = Uri::from_parts(parts).map_err(|_| TokenErrorKind::Unstrippable)?;
+    Ok(())
 }
 
 fn parameters(query: &str) -> impl Iterator<Item = &str> {

@@ -1,8 +1,13 @@
 //! Which subprotocol the answer names.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::subprotocol::names_of;
+
+/// None of the names offered may be selected.
+pub(crate) struct NothingToSelect;
 
 /// What a handshake's answer may say in `Sec-WebSocket-Protocol`.
 #[derive(Clone, Default)]
@@ -14,10 +19,15 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// A name to select where there is no handler to choose: browsers drop a connection on which nothing is selected.
-    pub(crate) fn any(&self) -> Option<HeaderValue> {
-        let first = || names_of(self.offered.as_ref()?).next().and_then(|name| HeaderValue::from_bytes(name).ok());
-        self.fallback.clone().or_else(first)
+    /// What to select where there is no handler to choose: `Ok(None)` if nothing was offered, and an error if what was offered
+    /// is none of these names. It might be a token in a spelling that nobody knows.
+    pub(crate) fn without_handler(&self, spoken: &[Cow<'static, str>]) -> Result<Option<HeaderValue>, NothingToSelect> {
+        if self.fallback.is_some() || self.offered.is_none() {
+            return Ok(self.fallback.clone());
+        }
+        let spoken = |name: &&[u8]| spoken.iter().any(|spoken| spoken.as_bytes() == *name);
+        let offered = self.offered.iter().flat_map(names_of).find(spoken);
+        offered.and_then(|name| HeaderValue::from_bytes(name).ok()).map(Some).ok_or(NothingToSelect)
     }
 
     /// Makes the answer's header true: at most once, and only a name that was offered (RFC 6455 §4.2.2).

@@ -11,11 +11,11 @@ use super::spelling::Spelling;
 ///
 /// - A token that is there but cannot be read is a bad token, never "no token".
 /// - A source that carries two tokens is refused, and so are two sources that carry different ones: there is no
-///   picking (RFC 6750 §2).
+///   picking (RFC 6750 §2). What a place that is not among the sources carries is left alone.
 /// - A token is taken out of the request before anything else can see it: header, URI and axum's `OriginalUri`. That
 ///   goes for every configured source, also those that were outranked.
 /// - A cookie is *ambient*: the browser attaches it whichever page asks. Any other token is *explicit*: somebody chose
-///   to send it. An explicit token outranks a cookie, and a cookie counts only from an [allowed
+///   to send it. An explicit token outranks a cookie, good or bad, and a cookie counts only from an [allowed
 ///   origin](crate::AllowOrigin).
 ///
 /// A source is only a description; it is checked when it is handed to
@@ -176,7 +176,7 @@ impl TokenSource {
     pub(super) fn name(&self) -> String {
         match &self.0 {
             Source::Authorization => "Authorization".to_owned(),
-            Source::Header(name) => format!("header {name}"),
+            Source::Header(name) => format!("header {}", name.to_ascii_lowercase()),
             Source::Cookie(name) => format!("cookie {name}"),
             Source::Query(name) => format!("query parameter {name}"),
             Source::Subprotocol(spelling) => spelling.name(),

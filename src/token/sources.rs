@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use http::{HeaderName, Uri, header::SEC_WEBSOCKET_PROTOCOL, request::Parts};
 
 use super::{
-    Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, encoding, header, query,
+    Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, header, query,
     source::Source,
     spelling::Spelling,
-    subprotocol::{Rewrite, Scan},
+    subprotocol::{Rewrite, Scan, check_subprotocol},
 };
 use crate::ConfigError;
 
@@ -40,11 +40,12 @@ impl Sources {
         let mut checked = Self::default();
         let mut seen = Vec::new();
         for source in sources {
-            if seen.contains(&source) {
-                return Err(ConfigError::DuplicateTokenSource(source.name()));
+            let name = source.name();
+            if seen.contains(&name) {
+                return Err(ConfigError::DuplicateTokenSource(name));
             }
-            checked.add(source.clone())?;
-            seen.push(source);
+            checked.add(source)?;
+            seen.push(name);
         }
         if seen.is_empty() { Err(ConfigError::NoTokenSource) } else { Ok(checked) }
     }
@@ -62,11 +63,7 @@ impl Sources {
                 self.queries.push(name);
             }
             Source::Subprotocol(spelling) => {
-                if let Some(part) = spelling.custom_part()
-                    && (part.is_empty() || !part.bytes().all(encoding::is_tchar))
-                {
-                    return Err(ConfigError::InvalidSubprotocol(part.to_owned()));
-                }
+                spelling.custom_part().map_or(Ok(()), check_subprotocol)?;
                 self.spellings.push(spelling);
             }
         }
@@ -78,8 +75,7 @@ impl Sources {
         self.cookies.first().map(AsRef::as_ref)
     }
 
-    /// Finds the token and takes it out of the headers and the URI. Where it is refused, nothing may see the request,
-    /// so then it is not rewritten.
+    /// Finds the token and takes it out of the headers and the URI, also where it is refused.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
         let scan = Scan::new(&parts.headers, &self.spellings, max_len);
         let (token, ambient) = match self.find(parts, scan.token(), max_len) {
@@ -88,12 +84,13 @@ impl Sources {
             Err(kind) => (Err(kind), false),
         };
         let (selection, rewrite) = scan.finish(token.as_ref().ok().and_then(Option::as_ref));
-        let token = token.and_then(|token| self.strip(parts, rewrite).map(|()| token));
+        let stripped = self.strip(parts, rewrite, token.as_ref().ok().and_then(Option::as_ref));
+        let token = token.and_then(|token| stripped.map(|()| token));
         Found { token: token.map_err(TokenError::new), ambient, selection }
     }
 
-    /// A copy of the URI without tokens; `None` where it holds none.
-    pub(crate) fn strip_uri(&self, uri: &Uri) -> Result<Option<Uri>, TokenError> {
+    /// Takes the token out of a URI.
+    pub(crate) fn strip_uri(&self, uri: &mut Uri) -> Result<(), TokenError> {
         query::strip(uri, &self.queries).map_err(TokenError::new)
     }
 
@@ -124,7 +121,7 @@ impl Sources {
         Ok(ambient.map(|token| (token, true)))
     }
 
-    fn strip(&self, parts: &mut Parts, rewrite: Rewrite) -> Result<(), TokenErrorKind> {
+    fn strip(&self, parts: &mut Parts, rewrite: Rewrite, token: Option<&Token>) -> Result<(), TokenErrorKind> {
         match rewrite {
             Rewrite::Keep => {}
             Rewrite::Remove => {
@@ -134,19 +131,17 @@ impl Sources {
                 parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
             }
         }
-        if self.authorization {
+        // A client that sends its token in two places may use one that is no source here.
+        if self.authorization || token.is_some_and(|token| header::is_bearer(&parts.headers, token)) {
             header::strip_bearer(&mut parts.headers);
         }
         for name in &self.headers {
             parts.headers.remove(name);
         }
         for name in &self.cookies {
-            cookie::strip(&mut parts.headers, name)?;
+            cookie::strip(&mut parts.headers, name);
         }
-        if let Some(uri) = query::strip(&parts.uri, &self.queries)? {
-            parts.uri = uri;
-        }
-        Ok(())
+        query::strip(&mut parts.uri, &self.queries)
     }
 }
 

@@ -39,6 +39,15 @@ pub(super) enum Encoding {
     AppSync,
 }
 
+impl Prefixed {
+    /// The encoded token, if the name begins as this convention says. Case makes no difference, to be on the safe side: a
+    /// name is rather taken for a token than shown to a handler.
+    pub(super) fn behind_prefix<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+        let (start, rest) = name.split_at_checked(self.prefix.len())?;
+        start.eq_ignore_ascii_case(self.prefix.as_bytes()).then_some(rest)
+    }
+}
+
 impl Spelling {
     pub(super) const BEARER: Self = Self::Pair { marker: Cow::Borrowed("bearer") };
     pub(super) const KUBERNETES: Self = Self::Prefixed(Prefixed {
@@ -68,6 +77,22 @@ impl Spelling {
         })
     }
 
+    /// The conventions that are known, whether they are sources of a layer or not.
+    pub(super) fn known_prefixes() -> impl Iterator<Item = &'static Prefixed> {
+        static KNOWN: [Spelling; 6] = [
+            Spelling::KUBERNETES,
+            Spelling::PHOENIX,
+            Spelling::QUARKUS,
+            Spelling::JUPYTER,
+            Spelling::OPENAI_REALTIME,
+            Spelling::APPSYNC_EVENTS,
+        ];
+        KNOWN.iter().filter_map(|spelling| match spelling {
+            Self::Prefixed(prefixed) => Some(prefixed),
+            Self::Pair { .. } | Self::Raw => None,
+        })
+    }
+
     /// The part of the wire format that a user may have chosen, to be checked.
     pub(super) fn custom_part(&self) -> Option<&str> {
         match self {
@@ -79,8 +104,8 @@ impl Spelling {
 
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Pair { marker } => format!("subprotocol pair {marker}"),
-            Self::Prefixed(prefixed) => format!("subprotocol prefix {}", prefixed.prefix),
+            Self::Pair { marker } => format!("subprotocol pair {}", marker.to_ascii_lowercase()),
+            Self::Prefixed(prefixed) => format!("subprotocol prefix {}", prefixed.prefix.to_ascii_lowercase()),
             Self::Raw => "raw subprotocol".to_owned(),
         }
     }

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
+use crate::ConfigError;
+
 use super::{
     Selection, Token, TokenErrorKind, encoding,
     spelling::{BarePrefix, Encoding, Prefixed, Spelling},
@@ -11,6 +13,15 @@ pub(super) enum Rewrite {
     Keep,
     Remove,
     Replace(HeaderValue),
+}
+
+/// Whether a text may stand in a subprotocol's name.
+pub(crate) fn check_subprotocol(text: &str) -> Result<(), ConfigError> {
+    if !text.is_empty() && is_name(text.as_bytes()) {
+        Ok(())
+    } else {
+        Err(ConfigError::InvalidSubprotocol(text.to_owned()))
+    }
 }
 
 /// The names in one header line. Empty list elements count for nothing (RFC 9110 §5.6.1).
@@ -66,7 +77,8 @@ impl<'a> Scan<'a> {
             name.set_sensitive(!self.is_public(name.as_bytes(), token));
             name
         });
-        let rewrite = self.rewrite(token);
+        // What is refused is seen by nobody, save that an origin predicate may look at it once more.
+        let rewrite = if self.error.is_some() { Rewrite::Remove } else { self.rewrite(token) };
         let offered = match &rewrite {
             Rewrite::Keep => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
             Rewrite::Replace(line) => Some(line.clone()),
@@ -77,7 +89,10 @@ impl<'a> Scan<'a> {
 
     fn read(&mut self, spellings: &[Spelling]) {
         let mut names = all_names(self.headers);
-        while let Some(name) = names.next() {
+        // The first error ends it: a long list of tokens must not be work.
+        while self.error.is_none()
+            && let Some(name) = names.next()
+        {
             for (position, spelling) in spellings.iter().enumerate() {
                 let used = match spelling {
                     Spelling::Pair { marker } => {
@@ -119,20 +134,12 @@ impl<'a> Scan<'a> {
     }
 
     fn prefixed(&mut self, name: &'a [u8], prefixed: &Prefixed) -> bool {
-        let Some((start, rest)) = name.split_at_checked(prefixed.prefix.len()) else { return false };
-        if !start.eq_ignore_ascii_case(prefixed.prefix.as_bytes())
-            || (rest.is_empty() && prefixed.bare_prefix == BarePrefix::NoToken)
-        {
+        let Some(rest) = prefixed.behind_prefix(name) else { return false };
+        if rest.is_empty() && prefixed.bare_prefix == BarePrefix::NoToken {
             return false;
         }
         self.choose(Choice::Other(prefixed.carrier));
-        self.claim(name, rest, |rest| match prefixed.encoding {
-            _ if rest.is_empty() => Err(TokenErrorKind::Empty),
-            Encoding::Raw => encoding::name(rest).map(Some),
-            Encoding::Base64 => encoding::base64(rest).map(Some),
-            Encoding::Percent => encoding::percent(rest).map(Some),
-            Encoding::AppSync => encoding::appsync(rest),
-        });
+        self.claim(name, rest, |rest| decode(prefixed.encoding, rest));
         true
     }
 
@@ -182,8 +189,14 @@ impl<'a> Scan<'a> {
     /// Whether a name holds no token: neither one of those claimed, nor the token in a spelling that is no source here.
     fn is_public(&self, name: &[u8], token: Option<&Token>) -> bool {
         let holds = |token: &Token| {
-            let token = token.expose().as_bytes();
-            name == token || (token.len() >= NO_COINCIDENCE && name.windows(token.len()).any(|part| part == token))
+            let text = token.expose().as_bytes();
+            let spells = |prefixed: &Prefixed| {
+                let decoded = prefixed.behind_prefix(name).map(|rest| decode(prefixed.encoding, rest));
+                matches!(decoded, Some(Ok(Some(decoded))) if decoded.expose().as_bytes() == text)
+            };
+            name == text
+                || (text.len() >= NO_COINCIDENCE && name.ends_with(text))
+                || Spelling::known_prefixes().any(spells)
         };
         !self.claimed.contains(&name) && !token.is_some_and(holds)
     }
@@ -206,8 +219,18 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// A token at least this long does not stand in a subprotocol's name by chance, as `a` stands in `chat`.
+/// A token at least this long does not end a subprotocol's name by chance, as `t` ends `chat`.
 const NO_COINCIDENCE: usize = 16;
+
+fn decode(encoding: Encoding, encoded: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
+    match encoding {
+        _ if encoded.is_empty() => Err(TokenErrorKind::Empty),
+        Encoding::Raw => encoding::name(encoded).map(Some),
+        Encoding::Base64 => encoding::base64(encoded).map(Some),
+        Encoding::Percent => encoding::percent(encoded).map(Some),
+        Encoding::AppSync => encoding::appsync(encoded),
+    }
+}
 
 /// Several lines are one list (RFC 6455 §11.3.4).
 fn all_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {

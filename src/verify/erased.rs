@@ -12,17 +12,21 @@ pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<(), Ve
 
 /// [`Verifier`] without its types.
 pub(crate) trait AnyVerifier: Send + Sync {
+    /// Verifies, and puts what was verified into the request.
     fn verify(self: Arc<Self>, token: Token, parts: Parts, now: SystemTime) -> Verification;
+
+    /// Takes out of the request what another layer may have put there.
+    fn forget(&self, parts: &mut Parts);
 }
 
 pub(crate) struct Erased<V: Verifier> {
     verifier: V,
-    /// Puts what was verified into the request, where its type is still known.
-    keep: fn(&mut Parts, Verified<V::Claims>),
+    /// Puts what was verified into the request, or takes it out again, where its type is still known.
+    keep: fn(&mut Parts, Option<Verified<V::Claims>>),
 }
 
 impl<V: Verifier> Erased<V> {
-    pub(crate) fn new(verifier: V, keep: fn(&mut Parts, Verified<V::Claims>)) -> Self {
+    pub(crate) fn new(verifier: V, keep: fn(&mut Parts, Option<Verified<V::Claims>>)) -> Self {
         Self { verifier, keep }
     }
 }
@@ -31,8 +35,12 @@ impl<V: Verifier> AnyVerifier for Erased<V> {
     fn verify(self: Arc<Self>, token: Token, mut parts: Parts, now: SystemTime) -> Verification {
         Box::pin(async move {
             let result = self.verifier.verify(VerifyInput::new(&token, &parts, now)).await;
-            let outcome = result.map(|verified| (self.keep)(&mut parts, verified));
+            let outcome = result.map(|verified| (self.keep)(&mut parts, Some(verified)));
             (parts, outcome)
         })
+    }
+
+    fn forget(&self, parts: &mut Parts) {
+        (self.keep)(parts, None);
     }
 }

@@ -87,6 +87,9 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Adds a check over the claims and the request: a scope, the room in the path.
     ///
+    /// `parts.uri` is what the layer sees: not percent-decoded, and without the prefix of a router that it is nested in, which
+    /// axum's `OriginalUri` in `parts.extensions` still has.
+    ///
     /// The check runs only for valid tokens. Let it return [`VerifyError::insufficient_scope`] or
     /// [`VerifyError::forbidden`], which are answered with a 403.
     fn authorize<F>(self, check: F) -> Authorize<Self, F>
