@@ -29,8 +29,8 @@ pub(crate) struct Config {
     pub(crate) time: TimeSource,
 }
 
-/// Marks a request that the layer let through without a session, so that a handler without the layer is not taken for one
-/// with it.
+/// Marks a request that the layer let through without a session, so that a handler without the layer is not taken for
+/// one with it.
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) Arc<Config>);
 

@@ -22,7 +22,8 @@ pub enum ConfigError {
     /// Not usable as the name of a query parameter.
     #[error("`{0}` is not a usable name for a query parameter")]
     InvalidQueryName(String),
-    /// A subprotocol marker or prefix is empty or holds a character that a subprotocol name may not hold (RFC 6455 §4.1).
+    /// A subprotocol marker or prefix is empty or holds a character that a subprotocol name may not hold (RFC 6455
+    /// §4.1).
     #[error("`{0}` cannot stand in a subprotocol name")]
     InvalidSubprotocol(String),
     /// The longest token allowed is zero bytes long.

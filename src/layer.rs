@@ -17,9 +17,9 @@ use crate::{
 /// It can stand around a [`Router`](axum::Router), a single route, or in any tower stack. *Every* request through it is
 /// authenticated, so that there is no shape of request that gets past; see [`handshakes_only`](Self::handshakes_only).
 ///
-/// As with every layer of axum, routes that are added to a router *after* it are outside. One layer stands around a route: it
-/// takes the token away, so that another one further in would find none and refuse. Where routes differ in their rules, each has
-/// a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
+/// As with every layer of axum, routes that are added to a router *after* it are outside. One layer stands around a
+/// route: it takes the token away, so that another one further in would find none and refuse. Where routes differ in
+/// their rules, each has a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
 ///
 /// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ pub struct WsAuthLayer {
 }
 
 impl WsAuthLayer {
-    /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers anything
-    /// else with a refusal.
+    /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers
+    /// anything else with a refusal.
     pub fn new<V: Verifier>(verifier: V) -> Self {
         // What an outer layer has found out does not count here, for its rules may be others.
         let verifier = Erased::new(verifier, |parts, verified: Option<Verified<V::Claims>>| match verified {
@@ -48,13 +48,13 @@ impl WsAuthLayer {
 
     /// Sets where a token may stand.
     ///
-    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`], because a browser can use the
-    /// one, every other client the other, and neither leaves the token in a URL.
+    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`], because a browser can use
+    /// the one, every other client the other, and neither leaves the token in a URL.
     ///
     /// # Errors
     ///
-    /// If the list is empty, names a source twice, or holds a name that could never match; or if a cookie is among them and
-    /// the origin policy is [`AllowOrigin::insecure_any`].
+    /// If the list is empty, names a source twice, or holds a name that could never match; or if a cookie is among them
+    /// and the origin policy is [`AllowOrigin::insecure_any`].
     pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
         let config = Arc::make_mut(&mut self.config);
         config.sources = Sources::new(sources)?;
@@ -64,8 +64,8 @@ impl WsAuthLayer {
 
     /// Sets which web pages may open a WebSocket.
     ///
-    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a page that sends
-    /// one has it. Once set, the policy goes for both.
+    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a page that
+    /// sends one has it. Once set, the policy goes for both.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl WsAuthLayer {
         self
     }
 
-    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, as they are. To handlers they are
-    /// anonymous.
+    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, as they are. To handlers
+    /// they are anonymous.
     ///
     /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
     /// believed to be protected should be.
@@ -134,11 +134,12 @@ impl WsAuthLayer {
 
     /// Refuses handshakes by accepting them and closing at once, with a code that a page can read.
     ///
-    /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from "server
-    /// down". With this it can, by the code and by the reason, which is [`RejectionKind::as_str`](crate::RejectionKind::as_str).
-    /// Requests that are no well-formed handshake, and pages whose origin is not allowed, still get the plain response; and so
-    /// does an offer of subprotocols in which there is neither a token nor one of [`subprotocols`](Self::subprotocols),
-    /// because browsers want one to be selected, and any of them might be a secret.
+    /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from
+    /// "server down". With this it can, by the code and by the reason, which is
+    /// [`RejectionKind::as_str`](crate::RejectionKind::as_str). Requests that are no well-formed handshake, and pages
+    /// whose origin is not allowed, still get the plain response; and so does an offer of subprotocols in which there
+    /// is neither a token nor one of [`subprotocols`](Self::subprotocols), because browsers want one to be selected,
+    /// and any of them might be a secret.
     ///
     /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
     /// connection until the client closes it, for two seconds at most.
@@ -147,8 +148,9 @@ impl WsAuthLayer {
         self
     }
 
-    /// Names the subprotocols that the application speaks, such as `graphql-transport-ws`, so that one of them can be selected
-    /// by [`accept_then_close`](Self::accept_then_close). Handlers still choose for themselves. Defaults to none.
+    /// Names the subprotocols that the application speaks, such as `graphql-transport-ws`, so that one of them can be
+    /// selected by [`accept_then_close`](Self::accept_then_close). Handlers still choose for themselves. Defaults to
+    /// none.
     ///
     /// # Errors
     ///

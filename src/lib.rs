@@ -1,9 +1,9 @@
 //! Authenticates WebSocket connections on [axum]: a tower layer that answers `401` instead of a handshake.
 //!
-//! A WebSocket handshake is an HTTP request over which a web page has almost no control: it has a URL, cookies, and a list of
-//! subprotocols. [`WsAuthLayer`] finds the token in any of these, or in a header, takes it out before anything else can
-//! see it, checks the page's origin, has a [`Verifier`] verify the token, and only then lets the request through to
-//! axum's `WebSocketUpgrade`, or to anything else that upgrades.
+//! A WebSocket handshake is an HTTP request over which a web page has almost no control: it has a URL, cookies, and a
+//! list of subprotocols. [`WsAuthLayer`] finds the token in any of these, or in a header, takes it out before anything
+//! else can see it, checks the page's origin, has a [`Verifier`] verify the token, and only then lets the request
+//! through to axum's `WebSocketUpgrade`, or to anything else that upgrades.
 //!
 //! # Example
 //!
@@ -60,8 +60,9 @@
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
 //!    because browsers drop a connection on which nothing is selected, or something that was not offered.
 //!
-//! Whatever fails is a [`Rejection`], never a `101` (unless asked for: [`accept_then_close`](WsAuthLayer::accept_then_close)). HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are treated
-//! alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
+//! Whatever fails is a [`Rejection`], never a `101` (unless asked for:
+//! [`accept_then_close`](WsAuthLayer::accept_then_close)). HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441)
+//! are treated alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
 //! [`any`](axum::routing::any), which takes both methods.
 //!
 //! # After the upgrade

@@ -58,8 +58,8 @@ impl Config {
             return None;
         }
         let frame = CloseFrame { code: code_of(codes, rejection.kind()), reason: rejection.kind().as_str().into() };
-        // All that the client has to say is a control frame (RFC 6455 §5.5). For a longer one tungstenite would reserve the
-        // memory that its header asks for.
+        // All that the client has to say is a control frame (RFC 6455 §5.5). For a longer one tungstenite would reserve
+        // the memory that its header asks for.
         let mut upgrade = upgrade_of(&mut parts)?.read_buffer_size(128).max_frame_size(125).max_message_size(125);
         if let Some(name) = selection.without_handler(&self.subprotocols).ok()? {
             upgrade.set_selected_protocol(name);

@@ -145,7 +145,8 @@ async fn to_handlers_a_plain_request_is_anonymous() {
     assert_eq!(answer(&app, plain("/u")).await.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// The outer one takes the token away, and what it found out does not count for the inner one, whose rules may be others.
+/// The outer one takes the token away, and what it found out does not count for the inner one, whose rules may be
+/// others.
 #[tokio::test]
 async fn of_two_layers_the_inner_one_decides() {
     async fn required(_: Authenticated<String>) {}

@@ -23,8 +23,8 @@ use axum::extract::ws::WebSocketUpgrade;
 /// for handlers that keep axum's extractor or use another library's, and `Option<Authenticated<C>>` is for routes where
 /// the layer is [`optional`](crate::WsAuthLayer::optional).
 ///
-/// Behind a layer that is missing, or whose verifier has other claims, they answer with a 500 and an error in the log that
-/// says so: a route that forgot its layer does not work unauthenticated, it does not work at all.
+/// Behind a layer that is missing, or whose verifier has other claims, they answer with a 500 and an error in the log
+/// that says so: a route that forgot its layer does not work unauthenticated, it does not work at all.
 ///
 /// # Example
 ///
@@ -72,12 +72,12 @@ pub struct Authenticated<C>(pub Session<C>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticatedRejection {
-    /// The layer let the request through without a token, being optional or for handshakes only. Answered with 401, in the
-    /// standard words.
+    /// The layer let the request through without a token, being optional or for handshakes only. Answered with 401, in
+    /// the standard words.
     #[error(transparent)]
     Anonymous(Rejection),
-    /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered with
-    /// 500.
+    /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered
+    /// with 500.
     #[error("no session with claims of type `{claims}` in the request")]
     NoSession {
         /// The type that the handler asked for.

@@ -14,8 +14,8 @@ use crate::{AuthenticatedSocket, Session};
 
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
-/// It has all of axum's knobs, and one other default: a read buffer of 8 KiB instead of 128 KiB, which is allocated for every
-/// connection and makes up most of what an idle one costs. Large messages still arrive whole; raise it with
+/// It has all of axum's knobs, and one other default: a read buffer of 8 KiB instead of 128 KiB, which is allocated for
+/// every connection and makes up most of what an idle one costs. Large messages still arrive whole; raise it with
 /// [`read_buffer_size`](Self::read_buffer_size) where most of them are large.
 ///
 /// # Example
@@ -58,7 +58,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
     }
 
     /// Sets how many bytes are gathered before they are written, short of a flush; see
-    /// [`WebSocketUpgrade::write_buffer_size`]. Defaults to 128 KiB as in axum, because it is only allocated as it fills.
+    /// [`WebSocketUpgrade::write_buffer_size`]. Defaults to 128 KiB as in axum, because it is only allocated as it
+    /// fills.
     pub fn write_buffer_size(self, bytes: usize) -> Self {
         self.with(|upgrade| upgrade.write_buffer_size(bytes))
     }

@@ -1,8 +1,8 @@
 /// The close codes by which a WebSocket tells why it ended.
 ///
 /// A page cannot see the status of a refused handshake, but it can see these. They are a choice and not constants,
-/// because clients disagree on what they mean: a graphql-ws client never retries after 4401, and Centrifugo has other uses for
-/// 3000.
+/// because clients disagree on what they mean: a graphql-ws client never retries after 4401, and Centrifugo has other
+/// uses for 3000.
 ///
 /// | | [`IANA`](Self::IANA) | [`HTTP_LIKE`](Self::HTTP_LIKE) | [`GRAPHQL_WS`](Self::GRAPHQL_WS) |
 /// | --- | --- | --- | --- |

@@ -43,8 +43,8 @@ impl<C> AuthenticatedSocket<C> {
         &self.session
     }
 
-    /// The subprotocol that the handler selected. `None` if it selected none, also where the layer then named the public
-    /// marker in the answer.
+    /// The subprotocol that the handler selected. `None` if it selected none, also where the layer then named the
+    /// public marker in the answer.
     #[must_use]
     pub fn protocol(&self) -> Option<&HeaderValue> {
         self.socket.protocol()

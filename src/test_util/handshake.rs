@@ -100,8 +100,8 @@ impl HandshakeBuilder {
 
     /// The request.
     ///
-    /// It can be upgraded as far as the response goes, for `oneshot`; [`connect`](super::connect) makes a real connection
-    /// of it.
+    /// It can be upgraded as far as the response goes, for `oneshot`; [`connect`](super::connect) makes a real
+    /// connection of it.
     ///
     /// # Panics
     ///
@@ -132,7 +132,8 @@ impl HandshakeBuilder {
                 request.headers_mut().append(name, value);
             }
         }
-        // axum takes a request for one that can be upgraded if hyper's handle is there. This one belongs to no connection.
+        // axum takes a request for one that can be upgraded if hyper's handle is there. This one belongs to no
+        // connection.
         let handle = hyper::upgrade::on(Request::new(()));
         request.extensions_mut().insert(handle);
         request

@@ -5,7 +5,8 @@
 //! - [`connect`] goes all the way: a client's WebSocket, over a pipe in memory.
 //! - [`TestToken`] mints tokens in one line, for a secret of one's own or for [`verifier`].
 //!
-//! The sockets are those of tokio-tungstenite, in the version that axum has: this module may change with it in any release.
+//! The sockets are those of tokio-tungstenite, in the version that axum has: this module may change with it in any
+//! release.
 //!
 //! # Example
 //!

@@ -88,7 +88,8 @@ fn behind_bearer(credentials: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer") && ends).then_some(rest)
 }
 
-/// Whether there are bearer credentials anywhere in a line. The field is no list, but somebody may have joined two lines.
+/// Whether there are bearer credentials anywhere in a line. The field is no list, but somebody may have joined two
+/// lines.
 fn mentions_bearer(line: &HeaderValue) -> bool {
     line.as_bytes().split(|&b| b == b',').any(|part| behind_bearer(part.trim_ascii()).is_some())
 }

@@ -24,9 +24,9 @@ pub(crate) use subprotocol::check_subprotocol;
 
 /// The secret text that a client sent to prove who it is.
 ///
-/// Its [`Debug`] never shows the text, it has no `Display`, and there is one way to the text, whose name can be searched
-/// for: [`expose`](Self::expose). It has no `==` either: comparing a secret byte by byte tells how far it agrees. Compare hashes,
-/// or look one up.
+/// Its [`Debug`] never shows the text, it has no `Display`, and there is one way to the text, whose name can be
+/// searched for: [`expose`](Self::expose). It has no `==` either: comparing a secret byte by byte tells how far it
+/// agrees. Compare hashes, or look one up.
 ///
 /// ```
 /// use axum_ws_auth::Token;

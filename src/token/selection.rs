@@ -19,8 +19,8 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// What to select where there is no handler to choose: `Ok(None)` if nothing was offered, and an error if what was offered
-    /// is none of these names. It might be a token in a spelling that nobody knows.
+    /// What to select where there is no handler to choose: `Ok(None)` if nothing was offered, and an error if what was
+    /// offered is none of these names. It might be a token in a spelling that nobody knows.
     pub(crate) fn without_handler(&self, spoken: &[Cow<'static, str>]) -> Result<Option<HeaderValue>, NothingToSelect> {
         if self.fallback.is_some() || self.offered.is_none() {
             return Ok(self.fallback.clone());

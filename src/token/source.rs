@@ -89,16 +89,16 @@ impl TokenSource {
     /// A cookie that holds the token, for browsers.
     ///
     /// It counts only from an allowed [origin](crate::AllowOrigin): the same origin by default. Take a name that begins
-    /// with `__Host-` (RFC 6265bis §4.1.3.2), which no other subdomain can set. A name in another case, or one that differs by
-    /// white space outside ASCII, is another cookie; the latter is refused, because parsers disagree on it.
+    /// with `__Host-` (RFC 6265bis §4.1.3.2), which no other subdomain can set. A name in another case, or one that
+    /// differs by white space outside ASCII, is another cookie; the latter is refused, because parsers disagree on it.
     pub fn cookie(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Cookie(name.into()))
     }
 
     /// A query parameter that holds the token, such as `access_token` for SignalR.
     ///
-    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. It is taken out of the URI
-    /// before the inner service sees it, but proxies in front have seen it.
+    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. It is taken out of
+    /// the URI before the inner service sees it, but proxies in front have seen it.
     pub fn query(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Query(name.into()))
     }

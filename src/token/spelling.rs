@@ -40,8 +40,8 @@ pub(super) enum Encoding {
 }
 
 impl Prefixed {
-    /// The encoded token, if the name begins as this convention says. Case makes no difference, to be on the safe side: a
-    /// name is rather taken for a token than shown to a handler.
+    /// The encoded token, if the name begins as this convention says. Case makes no difference, to be on the safe side:
+    /// a name is rather taken for a token than shown to a handler.
     pub(super) fn behind_prefix<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
         let (start, rest) = name.split_at_checked(self.prefix.len())?;
         start.eq_ignore_ascii_case(self.prefix.as_bytes()).then_some(rest)

@@ -2,8 +2,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why a token was not accepted.
 ///
-/// The client is told the class only ([`is_unavailable`](Self::is_unavailable), [`is_forbidden`](Self::is_forbidden), or
-/// else invalid); the rest is for logs. It never holds the token.
+/// The client is told the class only ([`is_unavailable`](Self::is_unavailable), [`is_forbidden`](Self::is_forbidden),
+/// or else invalid); the rest is for logs. It never holds the token.
 #[derive(Clone, Debug)]
 pub struct VerifyError {
     kind: VerifyErrorKind,
@@ -66,8 +66,8 @@ impl VerifyError {
         Self::new(VerifyErrorKind::Expired)
     }
 
-    /// A valid token whose scope is too narrow. Answered with 403 and `scope="…"`, which tells the client what to ask for
-    /// (RFC 6750 §3).
+    /// A valid token whose scope is too narrow. Answered with 403 and `scope="…"`, which tells the client what to ask
+    /// for (RFC 6750 §3).
     ///
     /// `scope` is a list of scope names with spaces between them. One that holds other characters than RFC 6749 §3.3
     /// allows is left out of the answer.

@@ -20,10 +20,9 @@ use crate::Token;
 /// Turns a token into claims, or says why not.
 ///
 /// It says yes, with [`Verified`] claims, or no, with a [`VerifyError`] that names the reason.
-/// [`JwtVerifier`](crate::jwt::JwtVerifier) is the one for JSON Web Tokens; anything else is a type of one's own, or a closure
-/// `Fn(VerifyInput<'_>) -> impl Future`.
-/// Verifiers combine: [`authorize`](Verifier::authorize) adds a rule of a route, [`or`](Verifier::or) a second kind of
-/// token.
+/// [`JwtVerifier`](crate::jwt::JwtVerifier) is the one for JSON Web Tokens; anything else is a type of one's own, or a
+/// closure `Fn(VerifyInput<'_>) -> impl Future`. Verifiers combine: [`authorize`](Verifier::authorize) adds a rule of a
+/// route, [`or`](Verifier::or) a second kind of token.
 ///
 /// A verifier must fail closed. What it cannot decide, because a database or a key server does not answer, is
 /// [`VerifyError::unavailable`]: the client is told to come back (503) and not to throw its token away (401).
@@ -87,8 +86,8 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Adds a check over the claims and the request: a scope, the room in the path.
     ///
-    /// `parts.uri` is what the layer sees: not percent-decoded, and without the prefix of a router that it is nested in, which
-    /// axum's `OriginalUri` in `parts.extensions` still has.
+    /// `parts.uri` is what the layer sees: not percent-decoded, and without the prefix of a router that it is nested
+    /// in, which axum's `OriginalUri` in `parts.extensions` still has.
     ///
     /// The check runs only for valid tokens. Let it return [`VerifyError::insufficient_scope`] or
     /// [`VerifyError::forbidden`], which are answered with a 403.
@@ -103,8 +102,8 @@ pub trait Verifier: Send + Sync + 'static {
     /// Accepts what this verifier or the other one accepts. This one is asked first.
     ///
     /// If neither accepts, the answer is the one that tells the client most: "come back later" before "not allowed"
-    /// before "not valid"; of two alike, that of this verifier. So a token is never called invalid by one verifier while
-    /// the one that may know it is out of order.
+    /// before "not valid"; of two alike, that of this verifier. So a token is never called invalid by one verifier
+    /// while the one that may know it is out of order.
     fn or<V>(self, other: V) -> Or<Self, V>
     where
         Self: Sized,

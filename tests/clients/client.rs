@@ -29,8 +29,8 @@ impl Client {
         !matches!(self, Self::Undici)
     }
 
-    /// How many handshakes a client makes of one that is answered so. undici tries a second time after 401, with the same
-    /// token, because fetch has browsers ask for a password there.
+    /// How many handshakes a client makes of one that is answered so. undici tries a second time after 401, with the
+    /// same token, because fetch has browsers ask for a password there.
     pub(crate) const fn handshakes(self, status: u16) -> usize {
         if matches!(self, Self::Undici) && status == 401 { 2 } else { 1 }
     }

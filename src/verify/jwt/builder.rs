@@ -73,8 +73,8 @@ impl<C> JwtVerifierBuilder<C> {
 
     /// Adds an issuer: a token's `iss` must be one of those added, exactly.
     ///
-    /// Every key then counts for every one of them. Issuers that do not share their keys need a verifier each, joined by
-    /// [`Verifier::or`](crate::Verifier::or), or one could sign in the name of another (RFC 8725 §3.8).
+    /// Every key then counts for every one of them. Issuers that do not share their keys need a verifier each, joined
+    /// by [`Verifier::or`](crate::Verifier::or), or one could sign in the name of another (RFC 8725 §3.8).
     ///
     /// Defaults to none, which does not look at `iss`: a key that only one issuer has says as much.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -108,7 +108,8 @@ impl<C> JwtVerifierBuilder<C> {
         self
     }
 
-    /// How far the issuer's clock may be off, for `exp` and `nbf`; an hour at most. Defaults to 30 seconds, because clocks are.
+    /// How far the issuer's clock may be off, for `exp` and `nbf`; an hour at most. Defaults to 30 seconds, because
+    /// clocks are.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.rules.leeway = leeway;
         self
@@ -128,8 +129,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     ///
     /// # Errors
     ///
-    /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer than an
-    /// hour; if there is an audience although any will do.
+    /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer
+    /// than an hour; if there is an audience although any will do.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if crypto::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);

@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-/// The registered claims that are looked at. One that is there and is `null` or of another type is an error, and so is one
-/// that is there twice.
+/// The registered claims that are looked at. One that is there and is `null` or of another type is an error, and so is
+/// one that is there twice.
 #[derive(Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default, deserialize_with = "some")]

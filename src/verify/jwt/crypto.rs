@@ -16,8 +16,8 @@ mod backend {
     pub(super) const PROVIDER: Option<&'static CryptoProvider> = Some(&jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER);
     pub(super) const MAX_RSA_BITS: usize = 8192;
 
-    /// jsonwebtoken parses the key at each verification, so that a point off the curve would be noticed by nobody: every
-    /// signature would just be bad.
+    /// jsonwebtoken parses the key at each verification, so that a point off the curve would be noticed by nobody:
+    /// every signature would just be bad.
     pub(super) fn is_point_on_curve(algorithm: Algorithm, point: &[u8]) -> bool {
         let parsed = match algorithm {
             Algorithm::ES256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),

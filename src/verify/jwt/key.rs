@@ -53,8 +53,8 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If it is something else, a private key or a certificate for instance, or more than one; if it is broken or too short, or,
-    /// for RSA, longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
+    /// If it is something else, a private key or a certificate for instance, or more than one; if it is broken or too
+    /// short, or, for RSA, longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
     pub fn pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
         if pem.windows(BEGIN.len()).filter(|window| window == &BEGIN).count() > 1 {

@@ -7,8 +7,8 @@
 //! - A token is verified only with the algorithm of a configured key: there is no `none`, and no public key is ever an
 //!   HMAC secret (RFC 8725 §3.1).
 //! - A critical header refuses (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are never followed.
-//! - A key that is too short, of another curve, private (in PEM or DER), broken, or one for which anybody could sign does not
-//!   build.
+//! - A key that is too short, of another curve, private (in PEM or DER), broken, or one for which anybody could sign
+//!   does not build.
 //!
 //! # Example
 //!

@@ -1,0 +1,111 @@
+//! How origins are brought into one form and compared.
+
+use std::borrow::Cow;
+
+use http::{
+    HeaderMap, Uri,
+    header::HOST,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
+
+/// Lower-cased and without the scheme's default port. Compared as text, because URL parsers call the origin of
+/// `tauri://localhost` `null`.
+pub(super) fn normalize(origin: &str) -> Cow<'_, str> {
+    let origin = if origin.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(origin.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(origin)
+    };
+    let default_port = [("https://", ":443"), ("http://", ":80")]
+        .iter()
+        .find(|(scheme, port)| origin.starts_with(scheme) && origin.ends_with(port))
+        .map(|(_, port)| port.len());
+    match (default_port, origin) {
+        (None, origin) => origin,
+        (Some(port), Cow::Borrowed(origin)) => Cow::Borrowed(origin.get(..origin.len() - port).unwrap_or(origin)),
+        (Some(port), Cow::Owned(mut origin)) => {
+            origin.truncate(origin.len() - port);
+            Cow::Owned(origin)
+        }
+    }
+}
+
+/// Why a configured origin could never equal one that a client sends.
+pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
+    if origin == "null" {
+        return None;
+    }
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return Some("it is not of the form scheme://host");
+    };
+    if scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss") {
+        return Some("an origin is that of the page: http or https");
+    }
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    if !is_scheme {
+        return Some("its scheme is malformed");
+    }
+    if !authority.is_ascii() {
+        return Some("browsers send the ASCII form of the host (xn--…)");
+    }
+    // Electron and Cordova send `file://`.
+    if authority.is_empty() {
+        return (!scheme.eq_ignore_ascii_case("file")).then_some("it has no host");
+    }
+    if authority.contains('*') {
+        return Some("there are no wildcards: use a predicate");
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Some("an origin ends with the host or port, without a path or trailing slash");
+    }
+    if host_and_port(authority).is_none() {
+        return Some("its host or port is malformed");
+    }
+    None
+}
+
+/// Host and port of the page and of the request. A missing port is the page's scheme's default on both sides.
+pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
+    let (authority, default_port) = match origin.split_once("://") {
+        Some(("https", authority)) => (authority, 443),
+        Some(("http", authority)) => (authority, 80),
+        _ => return false,
+    };
+    // Over HTTP/2 the scheme is told. `http` may stand there for a proxy that ends TLS; `https` is true.
+    if default_port == 80 && parts.uri.scheme() == Some(&Scheme::HTTPS) {
+        return false;
+    }
+    let Some(target) = target_of(&parts.uri, &parts.headers) else { return false };
+    let (Some(page), Some(target)) = (host_and_port(authority), host_and_port(target)) else { return false };
+    page.host().eq_ignore_ascii_case(target.host())
+        && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
+}
+
+/// `http` takes user names, and ports that no browser would write so; those that are no numbers would pass for missing
+/// ones.
+fn host_and_port(text: &str) -> Option<Authority> {
+    let authority: Authority = text.parse().ok()?;
+    let is_plain = match authority.port() {
+        Some(port) => port.as_str() == port.as_u16().to_string(),
+        None => authority.as_str() == authority.host(),
+    };
+    (is_plain && !text.contains('@')).then_some(authority)
+}
+
+/// The host that was asked for: `:authority` or the absolute form of the target (RFC 9112 §3.2.2), else the one `Host`.
+/// Where both are there they must agree (RFC 9113 §8.3.1).
+fn target_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().ok()?),
+        (None, _) => None,
+        (Some(_), Some(_)) => return None,
+    };
+    match (uri.authority(), host) {
+        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => None,
+        (Some(authority), _) => Some(authority.as_str()),
+        (None, host) => host,
+    }
+}
