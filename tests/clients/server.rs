@@ -108,9 +108,12 @@ fn app(shared: &Arc<Shared>) -> Router {
     let handshakes = Router::new()
         .route("/bearer", any(echo).layer(layer.clone()))
         .route("/v1", any(echo_v1).layer(layer.clone()))
-        .route("/close", any(echo).layer(layer.accept_then_close(CloseCodes::IANA)))
+        .route("/close", any(echo).layer(layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap()))
         .route("/cookie", any(echo).layer(cookie.clone()))
-        .route("/cookie/close", any(echo).layer(cookie.accept_then_close(CloseCodes::IANA)))
+        .route(
+            "/cookie/close",
+            any(echo).layer(cookie.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap()),
+        )
         .layer(from_fn_with_state(Arc::clone(shared), log));
     let pages = Router::new()
         .route("/page", get(Html(include_str!("page.html"))))
