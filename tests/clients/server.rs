@@ -108,12 +108,9 @@ fn app(shared: &Arc<Shared>) -> Router {
     let handshakes = Router::new()
         .route("/bearer", any(echo).layer(layer.clone()))
         .route("/v1", any(echo_v1).layer(layer.clone()))
-        .route("/close", any(echo).layer(layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap()))
+        .route("/close", any(echo).layer(telling(layer)))
         .route("/cookie", any(echo).layer(cookie.clone()))
-        .route(
-            "/cookie/close",
-            any(echo).layer(cookie.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap()),
-        )
+        .route("/cookie/close", any(echo).layer(telling(cookie)))
         .layer(from_fn_with_state(Arc::clone(shared), log));
     let pages = Router::new()
         .route("/page", get(Html(include_str!("page.html"))))
@@ -123,6 +120,11 @@ fn app(shared: &Arc<Shared>) -> Router {
         .route("/report", post(report))
         .with_state(Arc::clone(shared));
     handshakes.merge(pages)
+}
+
+/// Tells a page why it is refused.
+fn telling(layer: WsAuthLayer) -> WsAuthLayer {
+    layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).expect("a subprotocol's name")
 }
 
 async fn echo(upgrade: AuthenticatedUpgrade<Value>) -> Response {
