@@ -1,0 +1,85 @@
+//! The applications that are measured: authenticated by the layer, by hand, and not at all.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::{Request, State, ws::WebSocketUpgrade},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use axum_ws_auth::{
+    AuthenticatedUpgrade, WsAuthLayer,
+    test_util::{self, TEST_SECRET, TestToken},
+};
+use http::{StatusCode, header::AUTHORIZATION};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+#[derive(Clone, Deserialize)]
+struct Claims {
+    #[expect(dead_code, reason = "every token is parsed for its claims, and no handler here needs them")]
+    sub: String,
+}
+
+pub(crate) fn token() -> String {
+    TestToken::new("alice").sign()
+}
+
+/// Claims and token are the same as for [`check_by_hand`]; so is what is verified of them.
+pub(crate) fn layer() -> WsAuthLayer {
+    WsAuthLayer::new(test_util::verifier::<Claims>())
+}
+
+pub(crate) fn authenticated() -> Router {
+    async fn handler(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
+        upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    }
+    Router::new().route("/", any(handler)).layer(layer())
+}
+
+pub(crate) fn unauthenticated() -> Router {
+    async fn handler(upgrade: WebSocketUpgrade) -> Response {
+        drain(upgrade)
+    }
+    Router::new().route("/", any(handler))
+}
+
+pub(crate) fn authenticated_by_hand() -> Router {
+    async fn handler(Extension(_): Extension<Claims>, upgrade: WebSocketUpgrade) -> Response {
+        drain(upgrade)
+    }
+    check_by_hand(Router::new().route("/", any(handler)))
+}
+
+/// Completes the handshake and reads until the client leaves.
+pub(crate) fn drain(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+}
+
+/// The usual way without this crate: a middleware that looks at `Authorization` and calls jsonwebtoken.
+pub(crate) fn check_by_hand(app: Router) -> Router {
+    // Its process-wide provider panics where features are unified so that both backends are compiled in. That one is
+    // installed already is no matter.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let rules = Rules { key: DecodingKey::from_secret(TEST_SECRET), validation: Validation::new(Algorithm::HS256) };
+    app.layer(from_fn_with_state(Arc::new(rules), check))
+}
+
+struct Rules {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+async fn check(State(rules): State<Arc<Rules>>, mut request: Request, next: Next) -> Response {
+    let line = request.headers().get(AUTHORIZATION).and_then(|line| line.to_str().ok());
+    let Some(token) = line.and_then(|line| line.strip_prefix("Bearer ")) else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let Ok(data) = jsonwebtoken::decode::<Claims>(token, &rules.key, &rules.validation) else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    request.extensions_mut().insert(data.claims);
+    next.run(request).await
+}
