@@ -73,20 +73,13 @@ fn assert_clean(what: &str, text: &str, token: &str) {
 }
 
 fn all_sources() -> Vec<TokenSource> {
-    vec![
-        TokenSource::bearer_subprotocol(),
-        TokenSource::subprotocol_prefix("bearer."),
-        TokenSource::kubernetes(),
-        TokenSource::phoenix(),
-        TokenSource::quarkus(),
-        TokenSource::jupyter(),
-        TokenSource::openai_realtime(),
-        TokenSource::appsync_events(),
-        TokenSource::authorization(),
+    let mut sources = all_presets();
+    sources.extend([
         TokenSource::header("x-token"),
         TokenSource::query("access_token"),
         TokenSource::cookie("session"),
-    ]
+    ]);
+    sources
 }
 
 /// A token in each place where it may stand.

@@ -632,21 +632,6 @@ async fn a_list_as_long_as_it_can_be_is_no_work() {
     }
 }
 
-/// All presets but the raw one, side by side.
-fn all_presets() -> Vec<TokenSource> {
-    vec![
-        TokenSource::bearer_subprotocol(),
-        TokenSource::subprotocol_prefix("bearer."),
-        TokenSource::kubernetes(),
-        TokenSource::phoenix(),
-        TokenSource::quarkus(),
-        TokenSource::jupyter(),
-        TokenSource::openai_realtime(),
-        TokenSource::appsync_events(),
-        TokenSource::authorization(),
-    ]
-}
-
 /// One element of an offer: names that mean something, the token in its spellings, and noise.
 fn element() -> impl Strategy<Value = Vec<u8>> {
     let fixed = [

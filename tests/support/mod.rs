@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 
 use axum::{Router, body::Body, extract::OriginalUri, response::Response, routing::any};
 use axum_ws_auth::{
-    Rejection, RejectionKind, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    Rejection, RejectionKind, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, TestToken},
 };
 use http::{Request, StatusCode};
@@ -76,4 +76,19 @@ pub(crate) fn selected(response: &Response) -> Option<&str> {
 
 pub(crate) fn is_refused_with(response: &Response, status: StatusCode, reason: &str) -> bool {
     response.status() == status && refusal(response).is_some_and(|(_, actual)| actual == reason)
+}
+
+/// All presets but the raw one, side by side.
+pub(crate) fn all_presets() -> Vec<TokenSource> {
+    vec![
+        TokenSource::bearer_subprotocol(),
+        TokenSource::subprotocol_prefix("bearer."),
+        TokenSource::kubernetes(),
+        TokenSource::phoenix(),
+        TokenSource::quarkus(),
+        TokenSource::jupyter(),
+        TokenSource::openai_realtime(),
+        TokenSource::appsync_events(),
+        TokenSource::authorization(),
+    ]
 }
