@@ -264,6 +264,13 @@ async fn accept_then_close_tells_a_page_why() {
             assert!(!format!("{response:?}").contains(secret));
         }
     }
+    // Nor is what stands behind a token that cannot be read: it was not looked at.
+    let prefix = spoken().sources([TokenSource::subprotocol_prefix("bearer.")]).unwrap();
+    let offer = ["bearer.a=", "bearer.secret", "secret"];
+    let response = answer(&echo_behind(prefix.clone()), handshake().subprotocols(offer).build()).await;
+    assert_eq!((response.status(), selected(&response)), (StatusCode::UNAUTHORIZED, None));
+    let (protocol, _) = closed_with(&echo_behind(prefix), handshake().subprotocols(["bearer.a=", "v1"])).await;
+    assert_eq!(protocol.as_deref(), Some("v1"));
     let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["x", "v1", "v2"])).await;
     assert_eq!(protocol.as_deref(), Some("v1"));
     let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["v1", "bearer", "x"])).await;

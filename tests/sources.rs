@@ -6,7 +6,7 @@ mod support;
 
 use axum::body::Body;
 use axum_ws_auth::{
-    ConfigError, RejectionKind as Kind, TokenSource,
+    CloseCodes, ConfigError, RejectionKind as Kind, TokenSource,
     test_util::{HandshakeBuilder, base64url, handshake},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -669,6 +669,7 @@ proptest! {
     fn the_selected_name_was_offered_and_is_never_the_token(
         lines in proptest::collection::vec(proptest::collection::vec(element(), 0..6), 0..3),
         authorized in any::<bool>(),
+        accepts_then_closes in any::<bool>(),
         sets_protocol in proptest::option::of(proptest::sample::select(vec!["chat.v1", "bearer", "imagined", TOKEN])),
     ) {
         let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.join(&b',')).collect();
@@ -676,7 +677,10 @@ proptest! {
         for line in &lines {
             request = request.header("sec-websocket-protocol", HeaderValue::from_bytes(line).unwrap());
         }
-        let layer = opaque_layer().sources(all_presets()).unwrap();
+        let mut layer = opaque_layer().sources(all_presets()).unwrap();
+        if accepts_then_closes {
+            layer = layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap();
+        }
         let reckless = move |mut upgrade: axum::extract::WebSocketUpgrade| async move {
             let seen = format!("{:?}", upgrade.requested_protocols().collect::<Vec<_>>());
             assert!(!mentions_token(&seen), "{seen}");

@@ -78,8 +78,10 @@ impl<'a> Scan<'a> {
             name
         });
         // What is refused is seen by nobody, save that an origin predicate may look at it once more.
-        let rewrite = if self.error.is_some() { Rewrite::Remove } else { self.rewrite(token) };
+        let is_refused = self.error.is_some();
+        let rewrite = if is_refused { Rewrite::Remove } else { self.rewrite(token) };
         let offered = match &rewrite {
+            _ if is_refused => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
             Rewrite::Keep => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
             Rewrite::Replace(line) => Some(line.clone()),
             Rewrite::Remove => None,
@@ -182,7 +184,8 @@ impl<'a> Scan<'a> {
             Choice::Name(name) => Some(name),
             Choice::Other(carrier) => carrier
                 .and_then(|carrier| public().find(|name| name.eq_ignore_ascii_case(carrier.as_bytes())))
-                .or_else(|| public().next()),
+                // Reading ended at the error, so that any other name may hold a token.
+                .or_else(|| public().next().filter(|_| self.error.is_none())),
         }
     }
 
