@@ -264,6 +264,11 @@ async fn accept_then_close_tells_a_page_why() {
             assert!(!format!("{response:?}").contains(secret));
         }
     }
+    let both = [TokenSource::subprotocol_prefix("bearer."), TokenSource::authorization()];
+    let app = echo_behind(layer().sources(both).unwrap());
+    let conflicting = handshake().subprotocols(["bearer.secret-1", "secret-2"]).authorization("secret-2");
+    let response = answer(&app, conflicting.build()).await;
+    assert_eq!((response.status(), selected(&response)), (StatusCode::BAD_REQUEST, None));
     // Nor is what stands behind a token that cannot be read: it was not looked at.
     let prefix = spoken().sources([TokenSource::subprotocol_prefix("bearer.")]).unwrap();
     let offer = ["bearer.a=", "bearer.secret", "secret"];

@@ -77,11 +77,14 @@ impl Sources {
 
     /// Finds the token and takes it out of the headers and the URI, also where it is refused.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
-        let scan = Scan::new(&parts.headers, &self.spellings, max_len);
+        let mut scan = Scan::new(&parts.headers, &self.spellings, max_len);
         let (token, ambient) = match self.find(parts, scan.token(), max_len) {
             Ok(Some((token, ambient))) => (Ok(Some(token)), ambient),
             Ok(None) => (Ok(None), false),
-            Err(kind) => (Err(kind), false),
+            Err(kind) => {
+                scan.fail(kind);
+                (Err(kind), false)
+            }
         };
         let (selection, rewrite) = scan.finish(token.as_ref().ok().and_then(Option::as_ref));
         let stripped = self.strip(parts, rewrite, token.as_ref().ok().and_then(Option::as_ref));

@@ -171,8 +171,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The first error is the one that is told.
-    fn fail(&mut self, kind: TokenErrorKind) {
+    /// Records that the handshake is refused. The first error is the one that is told.
+    pub(super) fn fail(&mut self, kind: TokenErrorKind) {
         self.error.get_or_insert(kind);
     }
 
@@ -184,7 +184,7 @@ impl<'a> Scan<'a> {
             Choice::Name(name) => Some(name),
             Choice::Other(carrier) => carrier
                 .and_then(|carrier| public().find(|name| name.eq_ignore_ascii_case(carrier.as_bytes())))
-                // Reading ended at the error, so that any other name may hold a token.
+                // Where the handshake is refused, any other name may hold a token: reading ended, or there are several.
                 .or_else(|| public().next().filter(|_| self.error.is_none())),
         }
     }
