@@ -563,7 +563,7 @@ async fn the_type_of_a_token_can_be_required() {
 async fn claims_of_another_shape_are_named_as_such() {
     #[derive(Debug, serde::Deserialize)]
     struct Claims {
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only its absence is looked at")]
         room: String,
     }
     let verifier = JwtVerifier::<Claims>::builder().secret(TEST_SECRET).unwrap().build().unwrap();

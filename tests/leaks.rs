@@ -197,7 +197,7 @@ async fn a_refused_token_leaves_no_trace() {
 async fn an_error_about_claims_holds_no_token() {
     #[derive(serde::Deserialize)]
     struct Never {
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only its absence is looked at")]
         missing: u8,
     }
     let token = TestToken::new("alice").sign();

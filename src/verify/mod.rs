@@ -70,6 +70,9 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Verifies one token.
     ///
+    /// The handshake waits for as long as this takes: whatever asks somebody else sets a limit of its own, and answers
+    /// [`VerifyError::unavailable`] when it is over.
+    ///
     /// It must neither log the token nor put it into an error.
     ///
     /// # Errors
