@@ -1,38 +1,49 @@
 //! What a layer and its services share, and the checks on a handshake that need no waiting.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{extract::OriginalUri, response::Response};
 use http::{Method, header::UPGRADE, request::Parts};
+use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, OriginError, Rejection, TimeSource, Token, TokenError,
+    AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
+    gate::{Gate, Unclaimed, Verification},
     rejection::Challenges,
+    session::{AdmissionError, Head, SessionRules},
     token::{Found, Selection, Sources},
-    verify::{AnyVerifier, Verification},
 };
 
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) verifier: Arc<dyn AnyVerifier>,
+    pub(crate) gate: Arc<dyn Gate>,
     pub(crate) sources: Sources,
     /// `None` until the user sets one; see [`Config::check_origin`].
     pub(crate) allow_origin: Option<AllowOrigin>,
-    pub(crate) max_token_len: usize,
     pub(crate) optional: bool,
     pub(crate) handshakes_only: bool,
     pub(crate) challenges: Challenges,
     pub(crate) on_rejection: Option<Arc<dyn Fn(Rejection) -> Response + Send + Sync>>,
-    pub(crate) accept_then_close: Option<CloseCodes>,
+    pub(crate) accept_then_close: bool,
     /// What may be selected where a handshake is refused before a handler could choose.
     pub(crate) subprotocols: Vec<Cow<'static, str>>,
-    pub(crate) time: TimeSource,
+    /// What the user set; what goes for the sessions is in the rules.
+    close_codes: Option<CloseCodes>,
+    first_message: Option<FirstMessage>,
+    pub(crate) refresh_protocol: Option<RefreshProtocol>,
+    pub(crate) rules: Arc<SessionRules>,
 }
 
 /// Marks a request that the layer let through without a session, so that a handler without the layer is not taken for
 /// one with it.
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) Arc<Config>);
+
+/// Whether the request asks for another protocol, whichever: nothing gets past because it was not recognised. hyper gives
+/// the connection to no other request.
+pub(crate) fn is_handshake(parts: &Parts) -> bool {
+    parts.headers.contains_key(UPGRADE) || parts.method == Method::CONNECT
+}
 
 /// A handshake after the checks that need no waiting.
 pub(crate) struct Examined {
@@ -42,19 +53,21 @@ pub(crate) struct Examined {
 }
 
 impl Config {
-    pub(crate) fn new(verifier: Arc<dyn AnyVerifier>) -> Self {
+    pub(crate) fn new(gate: Arc<dyn Gate>) -> Self {
         Self {
-            verifier,
+            gate,
             sources: Sources::standard(),
             allow_origin: None,
-            max_token_len: 8 * 1024,
             optional: false,
             handshakes_only: false,
             challenges: Challenges::default(),
             on_rejection: None,
-            accept_then_close: None,
+            accept_then_close: false,
             subprotocols: Vec::new(),
-            time: TimeSource::default(),
+            close_codes: None,
+            first_message: None,
+            refresh_protocol: None,
+            rules: Arc::default(),
         }
     }
 
@@ -70,13 +83,27 @@ impl Config {
 
     /// Whether this layer looks at the request at all.
     pub(crate) fn concerns(&self, parts: &Parts) -> bool {
-        // An upgrade to whatever else is looked at too: nothing gets past because it was not recognised.
-        !self.handshakes_only || parts.headers.contains_key(UPGRADE) || parts.method == Method::CONNECT
+        !self.handshakes_only || is_handshake(parts)
+    }
+
+    pub(crate) fn rules_mut(&mut self) -> &mut SessionRules {
+        Arc::make_mut(&mut self.rules)
+    }
+
+    pub(crate) fn set_close_codes(&mut self, codes: CloseCodes) {
+        self.close_codes = Some(codes);
+        self.rules_mut().close_codes = codes;
+    }
+
+    pub(crate) fn set_first_message(&mut self, first_message: FirstMessage) {
+        let codes = self.close_codes.or(first_message.close_codes()).unwrap_or_default();
+        self.rules_mut().close_codes = codes;
+        self.first_message = Some(first_message);
     }
 
     /// Finds the token, strips it, and checks the origin: steps one to three of a handshake.
     pub(crate) fn examine(&self, parts: &mut Parts) -> Examined {
-        let Found { token, ambient, selection } = self.sources.take(parts, self.max_token_len);
+        let Found { token, ambient, selection } = self.sources.take(parts, self.rules.max_token_len);
         let version = parts.version;
         let stripped = self.strip_original_uri(parts);
         let token = token.and_then(|token| stripped.map(|()| token));
@@ -84,20 +111,40 @@ impl Config {
             Err(error) => Err(Rejection::token(error, &self.challenges, version)),
             Ok(token) => match self.check_origin(parts, ambient) {
                 Err(error) => Err(Rejection::origin(error, &self.challenges, version)),
-                Ok(()) if token.is_none() && !self.optional => Err(Rejection::missing_token(&self.challenges, version)),
+                Ok(()) if token.is_none() && !self.optional && self.deferrable(parts).is_none() => {
+                    Err(Rejection::missing_token(&self.challenges, version))
+                }
                 Ok(()) => Ok(token),
             },
         };
         Examined { selection, outcome }
     }
 
-    /// Step four of a handshake.
-    pub(crate) fn verify(&self, token: Token, parts: Parts) -> Verification {
-        Arc::clone(&self.verifier).verify(token, parts, self.now())
+    /// Steps four and five of a handshake.
+    pub(crate) fn verify(self: &Arc<Self>, token: Token, parts: Parts) -> Verification {
+        self.gate.verify(token, parts, Arc::clone(self))
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
-        self.time.now()
+    pub(crate) const fn first_message(&self) -> Option<&FirstMessage> {
+        self.first_message.as_ref()
+    }
+
+    /// How the client may authenticate later, if this is a handshake without a token and the layer lets it.
+    pub(crate) fn deferrable(&self, parts: &Parts) -> Option<&FirstMessage> {
+        let can_be_upgraded = is_handshake(parts) && parts.extensions.get::<OnUpgrade>().is_some();
+        self.first_message.as_ref().filter(|_| can_be_upgraded)
+    }
+
+    /// Withholds the connection from all but the one handler that waits for the first message.
+    pub(crate) fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
+        if self.deferrable(parts).is_none() {
+            return Ok(None);
+        }
+        let slot = self.rules.slot()?;
+        let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else { return Ok(None) };
+        let unclaimed = Arc::new(Unclaimed::new(on_upgrade, Head::of(parts), slot, parts.version));
+        self.gate.defer(parts, self, Arc::clone(&unclaimed));
+        Ok(Some(unclaimed))
     }
 
     /// The origin of a request with an ambient token must be allowed. That of any other is free until a policy is set,
@@ -136,13 +183,14 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("sources", &self.sources)
             .field("allow_origin", &self.allow_origin)
-            .field("max_token_len", &self.max_token_len)
             .field("optional", &self.optional)
             .field("handshakes_only", &self.handshakes_only)
             .field("challenges", &self.challenges)
             .field("accept_then_close", &self.accept_then_close)
             .field("subprotocols", &self.subprotocols)
-            .field("time", &self.time)
+            .field("first_message", &self.first_message)
+            .field("refresh_protocol", &self.refresh_protocol)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }

@@ -29,6 +29,12 @@ pub enum ConfigError {
     /// The longest token allowed is zero bytes long.
     #[error("the token length cap is zero: every token would be refused")]
     ZeroTokenLength,
+    /// A limit of zero: no session could begin.
+    #[error("the limit on {0} is zero")]
+    ZeroLimit(&'static str),
+    /// Not a code that a server may close with (RFC 6455 §7.4).
+    #[error("{0} is not a close code that a server may send")]
+    InvalidCloseCode(u16),
     /// The realm holds a character that a quoted string may not hold (RFC 9110 §5.6.4).
     #[error("the realm {0:?} holds a character that a quoted string may not hold")]
     InvalidRealm(String),

@@ -15,7 +15,12 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{Rejection, config::Config, telemetry, token::Selection, verify::Verification};
+use crate::{
+    config::Config,
+    gate::{Unclaimed, Verification},
+    telemetry,
+    token::Selection,
+};
 
 pin_project! {
     /// The response future of [`WsAuth`](crate::WsAuth).
@@ -33,7 +38,7 @@ pin_project! {
     enum State<S, B, F> {
         /// The answer stands already.
         Refused { response: Option<Response> },
-        /// Step four. Step five, admission to a registry of live sessions, comes between this one and the next.
+        /// Steps four and five.
         Verifying { verification: Verification, waiting: Option<Waiting<S, B>> },
         /// Step six, and then seven if there is an answer to be completed.
         Calling { #[pin] future: F, answer: Option<Answer> },
@@ -52,24 +57,37 @@ struct Waiting<S, B> {
 pub(crate) struct Answer {
     selection: Selection,
     is_connect: bool,
+    /// The client is to authenticate by its first message.
+    deferred: Option<(Arc<Unclaimed>, Arc<Config>)>,
 }
 
 impl Answer {
     pub(crate) fn new(parts: &Parts, selection: Selection) -> Self {
-        Self { selection, is_connect: parts.method == Method::CONNECT }
+        Self { selection, is_connect: parts.method == Method::CONNECT, deferred: None }
+    }
+
+    pub(crate) fn deferred(self, unclaimed: Arc<Unclaimed>, config: Arc<Config>) -> Self {
+        Self { deferred: Some((unclaimed, config)), ..self }
     }
 
     pub(crate) const fn selection(&self) -> &Selection {
         &self.selection
     }
 
-    fn complete<R>(&self, response: &mut Response<R>) {
+    fn complete(&self, mut response: Response) -> Response {
+        if let Some((unclaimed, config)) = &self.deferred
+            && !unclaimed.is_claimed()
+        {
+            // Whoever answered here did so to a client that nobody knows.
+            return config.refuse_unclaimed(unclaimed.version);
+        }
         // Over HTTP/2 any success completes the handshake (RFC 8441 §5).
         let accepted =
             response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
         if accepted && self.selection.apply(response.headers_mut()) {
             telemetry::unoffered_subprotocol();
         }
+        response
     }
 }
 
@@ -125,19 +143,19 @@ where
                             let future = service.call(Request::from_parts(parts, body));
                             State::Calling { future, answer: Some(answer) }
                         }
-                        Err(error) => {
-                            let rejection = Rejection::verify(error, &config.challenges, parts.version);
+                        Err(refusal) => {
+                            let rejection = refusal.rejection(&config, parts.version);
                             let response = config.refuse(rejection, parts, answer.selection());
                             State::Refused { response: Some(response) }
                         }
                     }
                 }
                 StateProj::Calling { future, answer } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some(answer) = answer {
-                        answer.complete(&mut response);
-                    }
-                    return Poll::Ready(Ok(response.map(Body::new)));
+                    let response = ready!(future.poll(cx))?.map(Body::new);
+                    return Poll::Ready(Ok(match answer {
+                        Some(answer) => answer.complete(response),
+                        None => response,
+                    }));
                 }
             };
             state.set(next);

@@ -1,15 +1,15 @@
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use axum::response::Response;
 use tower_layer::Layer;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, Rejection, Session, TimeSource, TokenSource, Verified, Verifier, WsAuth,
-    config::{Anonymous, Config},
+    AllowOrigin, CloseCodes, ConfigError, FirstMessage, RefreshProtocol, Rejection, Sessions, TimeSource, TokenSource,
+    Verifier, WsAuth,
+    config::Config,
+    gate::VerifierGate,
     rejection::Challenges,
-    telemetry,
     token::{Sources, check_subprotocol},
-    verify::Erased,
 };
 
 /// Authenticates WebSocket handshakes; see the [crate docs](crate).
@@ -32,18 +32,7 @@ impl WsAuthLayer {
     /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers
     /// anything else with a refusal.
     pub fn new<V: Verifier>(verifier: V) -> Self {
-        // What an outer layer has found out does not count here, for its rules may be others.
-        let verifier = Erased::new(verifier, |parts, verified: Option<Verified<V::Claims>>| match verified {
-            Some(verified) => {
-                telemetry::admitted(verified.subject.as_deref());
-                parts.extensions.remove::<Anonymous>();
-                parts.extensions.insert(Session::new(verified));
-            }
-            None => {
-                parts.extensions.remove::<Session<V::Claims>>();
-            }
-        });
-        Self { config: Arc::new(Config::new(Arc::new(verifier))) }
+        Self { config: Arc::new(Config::new(Arc::new(VerifierGate::new(verifier)))) }
     }
 
     /// Sets where a token may stand.
@@ -90,7 +79,7 @@ impl WsAuthLayer {
         if bytes == 0 {
             return Err(ConfigError::ZeroTokenLength);
         }
-        Arc::make_mut(&mut self.config).max_token_len = bytes;
+        Arc::make_mut(&mut self.config).rules_mut().max_token_len = bytes;
         Ok(self)
     }
 
@@ -143,8 +132,70 @@ impl WsAuthLayer {
     ///
     /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
     /// connection until the client closes it, for two seconds at most.
-    pub fn accept_then_close(mut self, codes: CloseCodes) -> Self {
-        Arc::make_mut(&mut self.config).accept_then_close = Some(codes);
+    pub fn accept_then_close(mut self) -> Self {
+        Arc::make_mut(&mut self.config).accept_then_close = true;
+        self
+    }
+
+    /// Sets the codes with which sockets are closed, at the end of their sessions and by
+    /// [`accept_then_close`](Self::accept_then_close).
+    ///
+    /// Defaults to [`CloseCodes::IANA`], because these are the ones that have a public meaning; or to those of the
+    /// protocol that [`first_message`](Self::first_message) speaks.
+    pub fn close_codes(mut self, codes: CloseCodes) -> Self {
+        Arc::make_mut(&mut self.config).set_close_codes(codes);
+        self
+    }
+
+    /// Registers the sessions, so that they can be counted, limited, looked at, ended and drained.
+    ///
+    /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
+    pub fn sessions(mut self, sessions: &Sessions) -> Self {
+        Arc::make_mut(&mut self.config).rules_mut().sessions = Some(sessions.clone());
+        self
+    }
+
+    /// Sets how old a session may become, however often it is refreshed: then it ends with
+    /// [`EndReason::MaxLifetime`](crate::EndReason::MaxLifetime).
+    ///
+    /// Defaults to no limit, because a token says itself how long it is good for. Set it for verifiers whose tokens do
+    /// not.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Result<Self, ConfigError> {
+        if lifetime.is_zero() {
+            return Err(ConfigError::ZeroLimit("the lifetime"));
+        }
+        Arc::make_mut(&mut self.config).rules_mut().max_lifetime = Some(lifetime);
+        Ok(self)
+    }
+
+    /// Sets how many attempts to [refresh](crate::Session::refresh) a session may make in how long a time, whether they
+    /// succeed or not. None at all is a number too.
+    ///
+    /// Defaults to five a minute, because each of them costs a verification, and a client needs one in the life of a
+    /// token.
+    pub fn refresh_limit(mut self, attempts: u32, per: Duration) -> Self {
+        Arc::make_mut(&mut self.config).rules_mut().refresh_limit = (attempts, per);
+        self
+    }
+
+    /// Lets clients refresh their sessions over the socket, without code in the handler.
+    ///
+    /// Defaults to off: every message is the handler's.
+    pub fn refresh_protocol(mut self, protocol: RefreshProtocol) -> Self {
+        Arc::make_mut(&mut self.config).refresh_protocol = Some(protocol);
+        self
+    }
+
+    /// Lets clients authenticate by their first message, who have no token in the handshake.
+    ///
+    /// With [`optional`](Self::optional), that goes for requests that are no handshakes. Defaults to off: no token, no
+    /// handshake.
+    pub fn first_message(mut self, first_message: FirstMessage) -> Self {
+        Arc::make_mut(&mut self.config).set_first_message(first_message);
         self
     }
 
@@ -168,7 +219,7 @@ impl WsAuthLayer {
 
     /// Sets the clock, for tests. Defaults to the system's.
     pub fn time_source(mut self, time: TimeSource) -> Self {
-        Arc::make_mut(&mut self.config).time = time;
+        Arc::make_mut(&mut self.config).rules_mut().time = time;
         self
     }
 }

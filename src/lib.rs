@@ -118,7 +118,9 @@ mod config;
 mod error;
 mod extract;
 mod future;
+mod gate;
 mod layer;
+mod lock;
 mod origin;
 mod refuse;
 mod rejection;
@@ -142,8 +144,11 @@ pub use self::{
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
     service::WsAuth,
-    session::{CloseCodes, Session},
-    socket::AuthenticatedSocket,
+    session::{
+        AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,
+        RefreshErrorKind, Session, SessionId, SessionInfo, Sessions,
+    },
+    socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, SessionEnded},
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},

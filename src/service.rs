@@ -13,7 +13,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::{
-    ResponseFuture,
+    Rejection, ResponseFuture,
     config::{Anonymous, Config, Examined},
     future::Answer,
 };
@@ -56,8 +56,17 @@ where
         match outcome {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, parts, answer.selection())),
             Ok(None) => {
-                self.config.verifier.forget(&mut parts);
+                self.config.gate.forget(&mut parts);
                 parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
+                let answer = match self.config.defer(&mut parts) {
+                    Ok(None) => answer,
+                    Ok(Some(unclaimed)) => answer.deferred(unclaimed, Arc::clone(&self.config)),
+                    Err(error) => {
+                        let rejection = Rejection::admission(error, &self.config.challenges, parts.version);
+                        let response = self.config.refuse(rejection, parts, answer.selection());
+                        return ResponseFuture::refused(response);
+                    }
+                };
                 ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
             }
             Ok(Some(token)) => {

@@ -32,7 +32,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 #[tokio::test]
 async fn a_good_token_reaches_the_handler_and_frames_flow() {
     async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
-        assert_eq!(upgrade.session().subject(), Some("alice"));
+        assert_eq!(upgrade.session().and_then(Session::subject), Some("alice"));
         upgrade.on_upgrade(async |mut socket| {
             let claims = socket.claims();
             while let Some(Ok(message)) = socket.recv().await {

@@ -5,7 +5,7 @@
 mod support;
 
 use axum::{Router, response::Response, routing::any};
-use axum_ws_auth::{AuthenticatedUpgrade, CloseCodes, TokenSource, WsAuthLayer};
+use axum_ws_auth::{AuthenticatedUpgrade, TokenSource, WsAuthLayer};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, Request, StatusCode};
@@ -132,7 +132,7 @@ async fn the_query_is_stripped_from_the_target() {
 
 #[tokio::test]
 async fn accept_then_close_sends_its_frame() {
-    let mut client = Client::of(opaque_layer().accept_then_close(CloseCodes::IANA)).await;
+    let mut client = Client::of(opaque_layer().accept_then_close()).await;
     let response = client.connect("/", &[("sec-websocket-protocol", "bearer, other")]).await;
     assert_eq!(response.status(), StatusCode::OK);
     let mut socket = socket_of(response).await;

@@ -233,9 +233,10 @@ async fn accept_then_close_tells_a_page_why() {
     for (name, codes, expected) in [
         ("IANA", CloseCodes::IANA, [1008, 3000, 3000, 3003, 1013]),
         ("HTTP-like", CloseCodes::HTTP_LIKE, [4400, 4401, 4401, 4403, 4503]),
-        ("graphql-ws", CloseCodes::GRAPHQL_WS, [4400, 4401, 4401, 4403, 1013]),
+        ("graphql-ws", CloseCodes::GRAPHQL_WS, [4400, 4403, 4403, 4403, 1013]),
+        ("Centrifugo", CloseCodes::CENTRIFUGO, [3501, 3500, 3500, 3507, 3004]),
     ] {
-        let app = echo_behind(obedient().accept_then_close(codes));
+        let app = echo_behind(obedient().accept_then_close().close_codes(codes));
         for ((token, reason), code) in [
             (Some(""), "invalid_request"),
             (None, "missing_token"),
@@ -255,7 +256,7 @@ async fn accept_then_close_tells_a_page_why() {
         }
     }
     // Without a token in it, an offer may be one that nobody here understands: nothing of it is sent back.
-    let layer = || obedient().accept_then_close(CloseCodes::IANA);
+    let layer = || obedient().accept_then_close();
     let spoken = || layer().subprotocols(["v2", "v1"]).unwrap();
     for secret in ["chat", TOKEN, "bearer.secret", "base64url.bearer.authorization.k8s.io.c2VjcmV0"] {
         for layer in [layer(), spoken()] {
@@ -286,7 +287,7 @@ async fn accept_then_close_tells_a_page_why() {
 /// tungstenite reserves what a frame's header says before the frame is there.
 #[tokio::test(start_paused = true)]
 async fn a_refused_client_cannot_announce_a_large_frame() {
-    let app = echo_behind(obedient().accept_then_close(CloseCodes::IANA));
+    let app = echo_behind(obedient().accept_then_close());
     let (socket, _) = test_util::connect(app, handshake().build()).await.expect("a handshake");
     let mut pipe = socket.into_inner();
     let started = tokio::time::Instant::now();
@@ -320,7 +321,7 @@ async fn an_origin_predicate_never_sees_the_token() {
         ]
     };
     let layer = obedient().sources(sources()).unwrap().allow_origin(policy).unwrap();
-    let app = echo_behind(layer.accept_then_close(CloseCodes::IANA));
+    let app = echo_behind(layer.accept_then_close());
     let page = || handshake().origin("https://localhost");
     for request in [
         page().path("/?t=secret-1").authorization("other-secret"),
@@ -344,7 +345,7 @@ async fn an_origin_predicate_never_sees_the_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_client_that_never_closes_is_dropped() {
-    let app = echo_behind(obedient().accept_then_close(CloseCodes::IANA));
+    let app = echo_behind(obedient().accept_then_close());
     let (socket, _) = test_util::connect(app, handshake().build()).await.expect("a handshake");
     // The raw pipe: nobody answers the close frame.
     let mut pipe = socket.into_inner();
@@ -359,7 +360,7 @@ async fn what_is_no_handshake_or_no_friend_gets_the_plain_refusal() {
         obedient()
             .sources([TokenSource::cookie("session"), TokenSource::bearer_subprotocol()])
             .unwrap()
-            .accept_then_close(CloseCodes::IANA)
+            .accept_then_close()
     };
     let app = echo_behind(layer());
     let listed = echo_behind(layer().allow_origin(["https://app.example"]).unwrap());
@@ -383,7 +384,7 @@ async fn what_is_no_handshake_or_no_friend_gets_the_plain_refusal() {
 
 #[tokio::test]
 async fn accept_then_close_works_over_http2() {
-    let app = echo_behind(obedient().accept_then_close(CloseCodes::IANA));
+    let app = echo_behind(obedient().accept_then_close());
     let response = answer(&app, handshake().http2().bearer_subprotocol("x").build()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(selected(&response), Some("bearer"));

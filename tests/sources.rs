@@ -6,7 +6,7 @@ mod support;
 
 use axum::body::Body;
 use axum_ws_auth::{
-    CloseCodes, ConfigError, RejectionKind as Kind, TokenSource,
+    ConfigError, RejectionKind as Kind, TokenSource,
     test_util::{HandshakeBuilder, base64url, handshake},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -679,7 +679,7 @@ proptest! {
         }
         let mut layer = opaque_layer().sources(all_presets()).unwrap();
         if accepts_then_closes {
-            layer = layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).unwrap();
+            layer = layer.accept_then_close().subprotocols(["chat.v1"]).unwrap();
         }
         let reckless = move |mut upgrade: axum::extract::WebSocketUpgrade| async move {
             let seen = format!("{:?}", upgrade.requested_protocols().collect::<Vec<_>>());

@@ -1,5 +1,6 @@
 //! What handlers ask for.
 
+mod deferred;
 mod upgrade;
 
 use std::any::type_name;

@@ -1,16 +1,29 @@
-use std::{borrow::Cow, fmt, future::Future};
+use std::{
+    borrow::Cow,
+    fmt,
+    future::{Future, ready},
+};
 
 use axum::{
+    Error,
     extract::{
         FromRequestParts,
-        ws::{DefaultOnFailedUpgrade, OnFailedUpgrade, WebSocketUpgrade},
+        ws::{OnFailedUpgrade, WebSocket, WebSocketUpgrade},
     },
     response::Response,
 };
-use http::{HeaderValue, request::Parts};
+use http::{HeaderValue, Request, request::Parts};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::{Authenticated, AuthenticatedRejection};
-use crate::{AuthenticatedSocket, Session};
+use super::{
+    Authenticated, AuthenticatedRejection,
+    deferred::{Plan, open},
+};
+use crate::{
+    AuthenticatedSocket, RefreshProtocol, Session,
+    gate::{Deferred, InBand},
+    socket::{Opened, Supervisor, Transport},
+};
 
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
@@ -36,65 +49,84 @@ use crate::{AuthenticatedSocket, Session};
 /// }
 /// ```
 #[must_use]
-pub struct AuthenticatedUpgrade<C, F = DefaultOnFailedUpgrade> {
-    upgrade: WebSocketUpgrade<F>,
-    session: Session<C>,
+pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
+    upgrade: WebSocketUpgrade,
+    limits: WebSocketConfig,
+    on_failed_upgrade: F,
+    client: Client<C>,
+    refresh_protocol: Option<RefreshProtocol>,
+}
+
+enum Client<C> {
+    Known(Session<C>),
+    /// It is to authenticate by its first message.
+    Unknown(Deferred<C>),
 }
 
 /// Small, because it is there for every connection; see [`AuthenticatedUpgrade`].
 const READ_BUFFER_SIZE: usize = 8 * 1024;
 
 impl<C, F> AuthenticatedUpgrade<C, F> {
-    /// The session that begins if the upgrade succeeds.
+    /// The session. `None` where the client has yet to authenticate by its [first message](crate::FirstMessage).
     #[must_use]
-    pub const fn session(&self) -> &Session<C> {
-        &self.session
+    pub const fn session(&self) -> Option<&Session<C>> {
+        match &self.client {
+            Client::Known(session) => Some(session),
+            Client::Unknown(_) => None,
+        }
     }
 
     /// Sets the size of the read buffer in bytes. Defaults to 8 KiB, because axum's 128 KiB is most of what an idle
     /// connection costs.
-    pub fn read_buffer_size(self, bytes: usize) -> Self {
-        self.with(|upgrade| upgrade.read_buffer_size(bytes))
+    pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
+        self.limits.read_buffer_size = bytes;
+        self
     }
 
     /// Sets how many bytes are gathered before they are written, short of a flush; see
     /// [`WebSocketUpgrade::write_buffer_size`]. Defaults to 128 KiB as in axum, because it is only allocated as it
     /// fills.
-    pub fn write_buffer_size(self, bytes: usize) -> Self {
-        self.with(|upgrade| upgrade.write_buffer_size(bytes))
+    pub const fn write_buffer_size(mut self, bytes: usize) -> Self {
+        self.limits.write_buffer_size = bytes;
+        self
     }
 
     /// Sets how many bytes may wait to be written while writing fails; see
     /// [`WebSocketUpgrade::max_write_buffer_size`]. Defaults to no limit, as in axum.
-    pub fn max_write_buffer_size(self, bytes: usize) -> Self {
-        self.with(|upgrade| upgrade.max_write_buffer_size(bytes))
+    pub const fn max_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.limits.max_write_buffer_size = bytes;
+        self
     }
 
     /// Sets how many bytes a message may have. Defaults to 64 MiB, as in axum.
-    pub fn max_message_size(self, bytes: usize) -> Self {
-        self.with(|upgrade| upgrade.max_message_size(bytes))
+    pub const fn max_message_size(mut self, bytes: usize) -> Self {
+        self.limits.max_message_size = Some(bytes);
+        self
     }
 
     /// Sets how many bytes a frame may have. Defaults to 16 MiB, as in axum.
-    pub fn max_frame_size(self, bytes: usize) -> Self {
-        self.with(|upgrade| upgrade.max_frame_size(bytes))
+    pub const fn max_frame_size(mut self, bytes: usize) -> Self {
+        self.limits.max_frame_size = Some(bytes);
+        self
     }
 
     /// Sets whether frames without a mask are accepted. Defaults to `false`, because RFC 6455 §5.1 forbids them.
-    pub fn accept_unmasked_frames(self, accept: bool) -> Self {
-        self.with(|upgrade| upgrade.accept_unmasked_frames(accept))
+    pub const fn accept_unmasked_frames(mut self, accept: bool) -> Self {
+        self.limits.accept_unmasked_frames = accept;
+        self
     }
 
     /// Selects the first of these subprotocols that the client offered; see [`WebSocketUpgrade::protocols`].
     ///
     /// Where none is selected and the token came in the list, the layer selects the public marker, because browsers
     /// insist on one.
-    pub fn protocols<I>(self, protocols: I) -> Self
+    pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<Cow<'static, str>>,
     {
-        self.with(|upgrade| upgrade.protocols(protocols))
+        self.upgrade = self.upgrade.protocols(protocols);
+        self
     }
 
     /// The subprotocols that the client offered. The token is not among them.
@@ -114,24 +146,49 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 
     /// Sets what is called if the upgrade fails after the handshake was answered. Defaults to nothing, as in axum.
     pub fn on_failed_upgrade<G: OnFailedUpgrade>(self, callback: G) -> AuthenticatedUpgrade<C, G> {
-        AuthenticatedUpgrade { upgrade: self.upgrade.on_failed_upgrade(callback), session: self.session }
-    }
-
-    fn with(self, change: impl FnOnce(WebSocketUpgrade<F>) -> WebSocketUpgrade<F>) -> Self {
-        Self { upgrade: change(self.upgrade), session: self.session }
+        AuthenticatedUpgrade {
+            upgrade: self.upgrade,
+            limits: self.limits,
+            on_failed_upgrade: callback,
+            client: self.client,
+            refresh_protocol: self.refresh_protocol,
+        }
     }
 }
 
 impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
     /// Completes the handshake and runs the callback with the socket, in a task of its own.
+    ///
+    /// The session is [supervised](AuthenticatedSocket) in that same task. It is free when the callback is done and the
+    /// socket dropped. If the session has ended by the time the socket is open, the callback does not run.
     #[must_use = "the handshake is completed by returning this response"]
     pub fn on_upgrade<H, Fut>(self, callback: H) -> Response
     where
         H: FnOnce(AuthenticatedSocket<C>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let session = self.session;
-        self.upgrade.on_upgrade(|socket| callback(AuthenticatedSocket::new(socket, session)))
+        let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol } = self;
+        match client {
+            Client::Known(session) => {
+                limited(upgrade, limits).on_failed_upgrade(on_failed_upgrade).on_upgrade(|socket: WebSocket| {
+                    let subprotocol = socket.protocol().cloned();
+                    let opened = Opened { transport: Transport::Axum(socket), subprotocol, replay: None };
+                    Supervisor::new(opened, session, refresh_protocol, callback)
+                })
+            }
+            Client::Unknown(deferred) => {
+                let plan = Plan { limits, subprotocol: upgrade.selected_protocol().cloned(), on_failed_upgrade };
+                if let Some(claimed) = deferred.unclaimed.claim() {
+                    tokio::spawn(async move {
+                        if let Some((opened, session)) = open(deferred, claimed, plan).await {
+                            Supervisor::new(opened, session, refresh_protocol, callback).await;
+                        }
+                    });
+                }
+                // For the answer alone: what it would upgrade is not the connection.
+                upgrade.on_upgrade(|_| ready(()))
+            }
+        }
     }
 }
 
@@ -143,19 +200,46 @@ where
     type Rejection = AuthenticatedRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let Authenticated(session) =
-            <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, state)
-            .await
-            .map_err(AuthenticatedRejection::Upgrade)?
-            .read_buffer_size(READ_BUFFER_SIZE);
-        Ok(Self { upgrade, session })
+        let client = match parts.extensions.remove::<Deferred<C>>() {
+            Some(deferred) => {
+                // axum insists on a connection, and this one is none.
+                parts.extensions.insert(hyper::upgrade::on(Request::new(())));
+                Client::Unknown(deferred)
+            }
+            None => {
+                let session = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+                Client::Known(session.0)
+            }
+        };
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        let limits = WebSocketConfig::default().read_buffer_size(READ_BUFFER_SIZE);
+        Ok(Self {
+            upgrade: upgrade.map_err(AuthenticatedRejection::Upgrade)?,
+            limits,
+            on_failed_upgrade: |_| {},
+            client,
+            refresh_protocol: parts.extensions.remove().map(|InBand(protocol)| protocol),
+        })
     }
+}
+
+fn limited(upgrade: WebSocketUpgrade, limits: WebSocketConfig) -> WebSocketUpgrade {
+    let upgrade = upgrade
+        .read_buffer_size(limits.read_buffer_size)
+        .write_buffer_size(limits.write_buffer_size)
+        .max_write_buffer_size(limits.max_write_buffer_size)
+        .accept_unmasked_frames(limits.accept_unmasked_frames);
+    let upgrade = limits.max_message_size.into_iter().fold(upgrade, WebSocketUpgrade::max_message_size);
+    limits.max_frame_size.into_iter().fold(upgrade, WebSocketUpgrade::max_frame_size)
 }
 
 // By hand: a derive would ask for `C: Debug`.
 impl<C, F> fmt::Debug for AuthenticatedUpgrade<C, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthenticatedUpgrade").field("upgrade", &self.upgrade).field("session", &self.session).finish()
+        f.debug_struct("AuthenticatedUpgrade")
+            .field("upgrade", &self.upgrade)
+            .field("limits", &self.limits)
+            .field("session", &self.session())
+            .finish_non_exhaustive()
     }
 }

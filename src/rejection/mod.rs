@@ -14,7 +14,7 @@ use http::{
 };
 
 pub(crate) use self::challenge::Challenges;
-use crate::{OriginError, TokenError, TokenErrorKind, VerifyError};
+use crate::{AdmissionError, CloseCodes, OriginError, TokenError, TokenErrorKind, VerifyError};
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
@@ -29,7 +29,9 @@ use crate::{OriginError, TokenError, TokenErrorKind, VerifyError};
 /// | `InvalidToken` | 401 | `error="invalid_token"` |
 /// | `InsufficientScope` | 403 | `error="insufficient_scope"`, and `scope` where it is known |
 /// | `OriginNotAllowed` | 403 | (none) |
+/// | `TooManySessions` | 429 | (none), but `Retry-After` |
 /// | `Unavailable` | 503 | (none), but `Retry-After` |
+/// | `TimedOut` | 408 | (none) |
 ///
 /// The body is `application/problem+json` (RFC 9457). On HTTP/1 the connection is closed, because bytes that a client
 /// sent behind a refused upgrade must not be read as the next request.
@@ -80,8 +82,13 @@ pub enum RejectionKind {
     InsufficientScope,
     /// The page may not open a WebSocket here.
     OriginNotAllowed,
-    /// It cannot be told now whether the token is valid.
+    /// The token's subject has as many sessions as it may have.
+    TooManySessions,
+    /// It cannot be told now whether the token is valid, or there is no room.
     Unavailable,
+    /// The client was to authenticate by its [first message](crate::FirstMessage), and sent none. The handshake was
+    /// complete by then, so this is only seen as a close code.
+    TimedOut,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +96,7 @@ enum Cause {
     Token(TokenError),
     Origin(OriginError),
     Verify(Arc<VerifyError>),
+    Admission(AdmissionError),
 }
 
 impl Rejection {
@@ -124,13 +132,28 @@ impl Rejection {
         rejection
     }
 
+    pub(crate) fn admission(error: AdmissionError, challenges: &Challenges, version: Version) -> Self {
+        let kind = match error {
+            AdmissionError::TooManySessions { .. } => RejectionKind::TooManySessions,
+            _ => RejectionKind::Unavailable,
+        };
+        Self::new(kind, Some(Cause::Admission(error)), challenges, version)
+    }
+
+    pub(crate) fn timed_out(challenges: &Challenges, version: Version) -> Self {
+        Self::new(RejectionKind::TimedOut, None, challenges, version)
+    }
+
     fn new(kind: RejectionKind, cause: Option<Cause>, challenges: &Challenges, version: Version) -> Self {
         let challenge = match kind {
             RejectionKind::MissingToken => Some(&challenges.bare),
             RejectionKind::InvalidRequest => Some(&challenges.invalid_request),
             RejectionKind::InvalidToken => Some(&challenges.invalid_token),
             RejectionKind::InsufficientScope => Some(&challenges.insufficient_scope),
-            RejectionKind::OriginNotAllowed | RejectionKind::Unavailable => None,
+            RejectionKind::OriginNotAllowed
+            | RejectionKind::TooManySessions
+            | RejectionKind::Unavailable
+            | RejectionKind::TimedOut => None,
         };
         Self { kind, cause, challenge: challenge.cloned(), version }
     }
@@ -148,7 +171,9 @@ impl Rejection {
             RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
             RejectionKind::MissingToken | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
             RejectionKind::InsufficientScope | RejectionKind::OriginNotAllowed => StatusCode::FORBIDDEN,
+            RejectionKind::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -160,6 +185,7 @@ impl Rejection {
             Some(Cause::Token(error)) => error.kind().as_str(),
             Some(Cause::Origin(error)) => error.kind().as_str(),
             Some(Cause::Verify(error)) => error.kind().as_str(),
+            Some(Cause::Admission(error)) => error.as_str(),
         }
     }
 
@@ -168,6 +194,7 @@ impl Rejection {
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.cause {
             Some(Cause::Verify(error)) => error.retry_after(),
+            Some(Cause::Admission(error)) => Some(error.retry_after()),
             _ => None,
         }
     }
@@ -188,7 +215,21 @@ impl RejectionKind {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::OriginNotAllowed => "origin_not_allowed",
+            Self::TooManySessions => "too_many_sessions",
             Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// The code of a close frame that says so.
+    pub(crate) const fn close_code(self, codes: &CloseCodes) -> u16 {
+        match self {
+            Self::InvalidRequest => codes.bad_request,
+            Self::MissingToken | Self::InvalidToken => codes.unauthorized,
+            Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
+            Self::TooManySessions => codes.too_many,
+            Self::Unavailable => codes.unavailable,
+            Self::TimedOut => codes.timeout,
         }
     }
 
@@ -209,6 +250,12 @@ impl RejectionKind {
             }
             Self::OriginNotAllowed => {
                 r#"{"title":"Forbidden","status":403,"detail":"the origin is not allowed","error":"origin_not_allowed"}"#
+            }
+            Self::TooManySessions => {
+                r#"{"title":"Too Many Requests","status":429,"detail":"too many sessions","error":"too_many_sessions"}"#
+            }
+            Self::TimedOut => {
+                r#"{"title":"Request Timeout","status":408,"detail":"no token came in time","error":"timed_out"}"#
             }
             Self::Unavailable => {
                 r#"{"title":"Service Unavailable","status":503,"detail":"try again later","error":"unavailable"}"#
@@ -245,7 +292,9 @@ impl fmt::Display for Rejection {
             RejectionKind::InvalidToken => "the handshake's token is not valid",
             RejectionKind::InsufficientScope => "the handshake's token is not enough",
             RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
-            RejectionKind::Unavailable => "the handshake cannot be verified now",
+            RejectionKind::TooManySessions => "the subject has too many sessions",
+            RejectionKind::Unavailable => "the handshake cannot be verified or admitted now",
+            RejectionKind::TimedOut => "the client sent no token in time",
         })
     }
 }
@@ -256,6 +305,7 @@ impl Error for Rejection {
             Cause::Token(error) => Some(error),
             Cause::Origin(error) => Some(error),
             Cause::Verify(error) => Some(&**error),
+            Cause::Admission(error) => Some(error),
         }
     }
 }

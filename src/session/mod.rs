@@ -1,63 +1,197 @@
-//! One authenticated connection.
+//! One authenticated connection, and the registry of all that there are.
 
 mod close;
+mod deadline;
+mod drain;
+mod end;
+mod head;
+mod id;
+mod life;
+mod limits;
+mod refresh;
+mod registry;
+mod rules;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 pub use close::CloseCodes;
+pub use drain::{Drain, Drained};
+pub use end::EndReason;
+pub use id::{ParseSessionIdError, SessionId};
+pub use limits::{AdmissionError, AtLimit, Limits};
+pub use refresh::{RefreshError, RefreshErrorKind};
+pub use registry::{SessionInfo, Sessions};
 
-use crate::Verified;
+pub(crate) use close::CLOSE_TIMEOUT;
+pub(crate) use head::Head;
+pub(crate) use life::{End, Life, Sight};
+pub(crate) use registry::Slot;
+pub(crate) use rules::SessionRules;
 
-/// What is known about one authenticated connection.
+use crate::{Verified, lock::lock, verify::VerifierOf};
+use registry::Registry;
+
+/// One authenticated connection: who is at the other end, and until when.
 ///
 /// The layer puts it into the extensions of the request; [`Authenticated`](crate::Authenticated) takes it out again.
 /// Clones are the same session.
-pub struct Session<C> {
-    claims: Arc<C>,
-    facts: Arc<Facts>,
+///
+/// It ends once, with one [`EndReason`]: at its deadline, by an order, or with the connection. The socket of an
+/// [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing. A handler that
+/// upgrades by other means holds on to the session for as long as it has the connection, and closes it itself when
+/// [`ended`](Self::ended) says so.
+pub struct Session<C>(Arc<Inner<C>>);
+
+struct Inner<C> {
+    life: Arc<Life>,
+    claims: Mutex<Arc<C>>,
+    verifier: Arc<dyn VerifierOf<C>>,
+    head: Head,
 }
 
-/// What holds whatever the type of the claims.
-struct Facts {
-    expires_at: Option<SystemTime>,
-    subject: Option<String>,
+/// The moment at which a token was verified, for the session that begins with it.
+pub(crate) struct Beginning {
+    rules: Arc<SessionRules>,
+    now: deadline::Moment,
+}
+
+impl Beginning {
+    pub(crate) fn now(rules: &Arc<SessionRules>) -> Self {
+        Self { now: rules.now(), rules: Arc::clone(rules) }
+    }
+
+    pub(crate) const fn wall(&self) -> SystemTime {
+        self.now.wall
+    }
+
+    /// Begins a session. With a slot it is registered, and admitted if the limits allow it.
+    pub(crate) fn session<C>(
+        self,
+        verified: Verified<C>,
+        verifier: Arc<dyn VerifierOf<C>>,
+        head: Head,
+        slot: Option<Slot>,
+    ) -> Result<Session<C>, AdmissionError> {
+        let Verified { claims, expires_at, subject, issuer, token_id } = verified;
+        let life = Life::new(life::Facts { subject, issuer, expires_at }, self.now, self.rules);
+        let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
+        if let Some(slot) = slot {
+            // First, so that no order to end it can be missed from here on.
+            let registry = Registry::register(&session.0.life, token_id.as_deref(), slot);
+            registry.admit(&session.0.life)?;
+        }
+        Ok(session)
+    }
+}
+
+impl SessionRules {
+    /// A slot for a connection, if there is a registry.
+    pub(crate) fn slot(&self) -> Result<Option<Slot>, AdmissionError> {
+        self.sessions.as_ref().map(|sessions| sessions.0.slot()).transpose()
+    }
 }
 
 impl<C> Session<C> {
-    pub(crate) fn new(verified: Verified<C>) -> Self {
-        let Verified { claims, expires_at, subject } = verified;
-        Self { claims: Arc::new(claims), facts: Arc::new(Facts { expires_at, subject }) }
-    }
-
-    /// The claims of the token.
+    /// The claims of the token; after a [refresh](Self::refresh), those of the new one.
     #[must_use]
     pub fn claims(&self) -> Arc<C> {
-        Arc::clone(&self.claims)
+        Arc::clone(&lock(&self.0.claims))
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.0.life.id()
     }
 
     /// Whom the token speaks of (`sub`), if it says so.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.facts.subject.as_deref()
+        self.0.life.subject.as_deref()
     }
 
-    /// The moment from which on the token is no longer accepted, all leeway included; `None` if there is none.
+    /// When the token was verified during the handshake.
+    #[must_use]
+    pub fn connected_at(&self) -> SystemTime {
+        self.0.life.connected_at()
+    }
+
+    /// The moment at which the session ends if it is not refreshed: when its token is no longer accepted, all leeway
+    /// included, or when it has reached its [greatest age](crate::WsAuthLayer::max_lifetime). `None` if there is no end
+    /// to it.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.facts.expires_at
+        self.0.life.deadline()
+    }
+
+    /// Waits until there is less than `before` left, and returns what is left: zero if the session has ended.
+    ///
+    /// For a message such as "your session ends in a minute". A [refresh](Self::refresh) puts it off. A session without
+    /// a deadline is waited for until it ends otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped and asked for again.
+    pub async fn expiring_in(&self, before: Duration) -> Duration {
+        self.0.life.expiring_in(before).await
+    }
+
+    /// Waits until the session has ended, and returns why.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped and asked for again.
+    pub async fn ended(&self) -> EndReason {
+        self.0.life.ended().await
+    }
+
+    /// Why the session ended; `None` while it lives.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.0.life.end_reason()
+    }
+
+    /// Ends the session, with [`EndReason::Policy`]: its socket is closed. Returns whether it did, or it had ended
+    /// before.
+    pub fn end(&self) -> bool {
+        self.0.life.end(End { reason: EndReason::Policy, code: None })
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.0.life
+    }
+}
+
+impl<C: Send + Sync + 'static> Session<C> {
+    /// Keeps the session, and not the type of its claims.
+    pub(crate) fn as_any(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::<Inner<C>>::clone(&self.0)
+    }
+}
+
+/// Nobody knows of the session any more, so there is none.
+impl<C> Drop for Inner<C> {
+    fn drop(&mut self) {
+        self.life.release();
     }
 }
 
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for Session<C> {
     fn clone(&self) -> Self {
-        Self { claims: Arc::clone(&self.claims), facts: Arc::clone(&self.facts) }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<C> fmt::Debug for Session<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
+            .field("id", &self.id())
             .field("subject", &self.subject())
             .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()

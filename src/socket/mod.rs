@@ -1,4 +1,11 @@
-//! The socket of an authenticated client.
+//! The socket of an authenticated client, and what keeps it honest.
+
+mod close;
+mod first_message;
+mod refresh_protocol;
+mod shared;
+mod supervisor;
+mod transport;
 
 use std::{
     fmt,
@@ -8,30 +15,56 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{
-    Error,
-    extract::ws::{Message, WebSocket},
-};
+use axum::{Error, extract::ws::Message};
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
 use http::HeaderValue;
 
-use crate::Session;
+pub use first_message::{FirstMessage, FirstToken};
+pub use refresh_protocol::RefreshProtocol;
+pub use shared::SessionEnded;
 
-/// axum's [`WebSocket`] with the session of the client.
+pub(crate) use close::close;
+pub(crate) use first_message::{Candidate, NoToken};
+pub(crate) use supervisor::Supervisor;
+pub(crate) use transport::Transport;
+
+use crate::{RefreshError, Session, Token};
+use shared::Shared;
+
+#[allow(unused_imports, reason = "for the docs")]
+use axum::extract::ws::WebSocket;
+
+/// axum's [`WebSocket`] with the session of the client, which ends when the session does.
 ///
-/// It is a [`Stream`] and a [`Sink`] of axum's [`Message`]; `futures_util::StreamExt::split` makes two halves of it.
+/// It is a [`Stream`] and a [`Sink`] of axum's [`Message`]; `futures_util::StreamExt::split` makes two halves of it,
+/// which may go into tasks of their own.
+///
+/// At the end of the [session](Session::ended) the client is sent a close frame with a code of
+/// [`CloseCodes`](crate::CloseCodes) and the [reason](crate::EndReason::as_str), and its connection is dropped when it
+/// has answered, or after two seconds. It does not matter what the handler does meanwhile: that it waits for something
+/// else, or for a client that does not read, or has given the socket away. (It must not block its thread, as nothing in
+/// an async program may.) To the handler it looks as if the client had closed: [`recv`](Self::recv) returns `None`, and
+/// [`send`](Self::send) fails with [`SessionEnded`].
+///
+/// Dropping the socket drops the connection.
 pub struct AuthenticatedSocket<C> {
-    socket: WebSocket,
+    shared: Arc<Shared>,
     session: Session<C>,
+    protocol: Option<HeaderValue>,
+}
+
+/// A WebSocket that was just opened.
+pub(crate) struct Opened {
+    pub(crate) transport: Transport,
+    /// What the handler selected.
+    pub(crate) subprotocol: Option<HeaderValue>,
+    /// What the handler is to receive first.
+    pub(crate) replay: Option<Message>,
 }
 
 impl<C> AuthenticatedSocket<C> {
-    pub(crate) const fn new(socket: WebSocket, session: Session<C>) -> Self {
-        Self { socket, session }
-    }
-
-    /// The claims of the token.
+    /// The claims of the token; after a [refresh](Self::refresh), those of the new one.
     #[must_use]
     pub fn claims(&self) -> Arc<C> {
         self.session.claims()
@@ -46,11 +79,11 @@ impl<C> AuthenticatedSocket<C> {
     /// The subprotocol that the handler selected. `None` if it selected none, also where the layer then named the
     /// public marker in the answer.
     #[must_use]
-    pub fn protocol(&self) -> Option<&HeaderValue> {
-        self.socket.protocol()
+    pub const fn protocol(&self) -> Option<&HeaderValue> {
+        self.protocol.as_ref()
     }
 
-    /// Receives the next message; `None` once the connection is closed.
+    /// Receives the next message; `None` once the connection is closed or the session has ended.
     ///
     /// A client's close frame comes as a message too, and is answered by then: the socket may be dropped.
     ///
@@ -62,46 +95,52 @@ impl<C> AuthenticatedSocket<C> {
     ///
     /// Dropping the future loses no message.
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+        poll_fn(|cx| self.shared.poll_next(cx)).await
     }
 
     /// Sends a message and flushes it.
     ///
     /// # Errors
     ///
-    /// If the connection is closed or broken, or the message is too large for the write buffer.
+    /// If the connection is closed or broken, the message is too large for the write buffer, or the session has ended,
+    /// which is a [`SessionEnded`] within the error.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the message may have been queued or not. What was queued is sent by the next send or
-    /// flush.
+    /// If the future is dropped, the message may have been queued or not, and never in part. What was queued is sent by
+    /// the next send or flush.
     pub async fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.socket.send(message).await
+        let mut message = Some(message);
+        poll_fn(|cx| self.shared.poll_send(cx, &mut message)).await
     }
+}
 
-    fn inner(self: Pin<&mut Self>) -> Pin<&mut WebSocket> {
-        Pin::new(&mut self.get_mut().socket)
+impl<C: Send + Sync + 'static> AuthenticatedSocket<C> {
+    /// Has the session stand on a new token; see [`Session::refresh`].
+    ///
+    /// # Errors
+    ///
+    /// If it is not refreshed, for whatever reason. Nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session is refreshed or it is not.
+    pub async fn refresh(&self, token: Token) -> Result<(), RefreshError> {
+        self.session.refresh(token).await
     }
 }
 
 impl<C> Stream for AuthenticatedSocket<C> {
     type Item = Result<Message, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.as_mut().inner().poll_next(cx);
-        if let Poll::Ready(Some(Ok(Message::Close(_)))) = polled {
-            // The answer to a close frame is queued until the next read. Most handlers do not read again but drop the
-            // socket, and to the client the connection would have broken. What cannot be written at once is not worth
-            // waiting for.
-            let _ = self.inner().poll_flush(cx);
-        }
-        polled
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.shared.poll_next(cx)
     }
 }
 
 impl<C> FusedStream for AuthenticatedSocket<C> {
     fn is_terminated(&self) -> bool {
-        self.socket.is_terminated()
+        self.shared.is_terminated()
     }
 }
 
@@ -109,19 +148,25 @@ impl<C> Sink<Message> for AuthenticatedSocket<C> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner().poll_ready(cx)
+        self.shared.poll_ready(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.inner().start_send(message)
+        self.shared.start_send(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner().poll_flush(cx)
+        self.shared.poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner().poll_close(cx)
+        self.shared.poll_close(cx)
+    }
+}
+
+impl<C> Drop for AuthenticatedSocket<C> {
+    fn drop(&mut self) {
+        self.shared.abandon();
     }
 }
 

@@ -4,10 +4,26 @@
 mod events {
     use std::error::Error;
 
-    use crate::Rejection;
+    use crate::{RefreshError, Rejection, SessionId, session::Life};
 
-    pub(crate) fn admitted(subject: Option<&str>) {
-        tracing::debug!(subject, "handshake admitted");
+    pub(crate) fn admitted(session: SessionId, subject: Option<&str>) {
+        tracing::debug!(%session, subject, "handshake admitted");
+    }
+
+    pub(crate) fn session_ended(life: &Life) {
+        let reason = life.end_reason().map(crate::EndReason::as_str);
+        tracing::debug!(session = %life.id(), subject = life.subject(), reason, "session ended");
+    }
+
+    pub(crate) fn session_refreshed(session: SessionId) {
+        tracing::debug!(%session, "session refreshed");
+    }
+
+    pub(crate) fn refresh_refused(session: SessionId, error: &RefreshError) {
+        tracing::info!(%session, reason = error.reason(), "refresh refused");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%session, %cause, "cause of the refusal");
+        }
     }
 
     pub(crate) fn refused(rejection: &Rejection) {
@@ -39,13 +55,19 @@ mod events {
 
 #[cfg(not(feature = "tracing"))]
 mod events {
-    use crate::Rejection;
+    use crate::{RefreshError, Rejection, SessionId, session::Life};
 
-    pub(crate) const fn admitted(_: Option<&str>) {}
+    pub(crate) const fn admitted(_: SessionId, _: Option<&str>) {}
+    pub(crate) const fn session_ended(_: &Life) {}
+    pub(crate) const fn session_refreshed(_: SessionId) {}
+    pub(crate) const fn refresh_refused(_: SessionId, _: &RefreshError) {}
     pub(crate) const fn refused(_: &Rejection) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
-pub(crate) use events::{admitted, hook_answered_with_success, no_session, refused, unoffered_subprotocol};
+pub(crate) use events::{
+    admitted, hook_answered_with_success, no_session, refresh_refused, refused, session_ended, session_refreshed,
+    unoffered_subprotocol,
+};

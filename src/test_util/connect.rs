@@ -4,7 +4,9 @@ use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::io::DuplexStream;
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config, tungstenite, tungstenite::protocol::WebSocketConfig,
+};
 use tower_service::Service;
 
 /// How much the pipe holds each way: more than a large message would hide back-pressure.
@@ -53,7 +55,9 @@ where
     // tungstenite wants to know the host.
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     parts.uri = format!("ws://localhost{path}").parse().unwrap_or_default();
-    match client_async(Request::from_parts(parts, ()), client).await {
+    // A test may open thousands, and tungstenite allocates 128 KiB for each to read into.
+    let config = WebSocketConfig::default().read_buffer_size(4 * 1024);
+    match client_async_with_config(Request::from_parts(parts, ()), client, Some(config)).await {
         Ok((socket, response)) => Ok((socket, response.map(|_| ()))),
         Err(tungstenite::Error::Http(response)) => {
             Err(ConnectError::Refused(Box::new(response.map(Option::unwrap_or_default))))

@@ -13,7 +13,7 @@ use http::request::Parts;
 pub use combine::{Authorize, Or};
 pub use error::{VerifyError, VerifyErrorKind};
 
-pub(crate) use erased::{AnyVerifier, Erased, Verification};
+pub(crate) use erased::VerifierOf;
 
 use crate::Token;
 
@@ -136,8 +136,12 @@ pub struct Verified<C> {
     pub claims: C,
     /// The moment from which on the token is no longer accepted, all leeway included; `None` if there is none.
     pub expires_at: Option<SystemTime>,
-    /// Whom the token speaks of (`sub`), if it says so.
+    /// Whom the token speaks of (`sub`), if it says so. A session is only refreshed for the same one.
     pub subject: Option<String>,
+    /// Who issued the token (`iss`), if it says so. A session is only refreshed by the same one.
+    pub issuer: Option<String>,
+    /// The id of the token (`jti`), if it has one. By it the token can be revoked.
+    pub token_id: Option<String>,
 }
 
 impl<'a> VerifyInput<'a> {
@@ -149,9 +153,9 @@ impl<'a> VerifyInput<'a> {
 }
 
 impl<C> Verified<C> {
-    /// Claims without a deadline or a subject.
+    /// Claims without a deadline, and of nobody.
     pub const fn new(claims: C) -> Self {
-        Self { claims, expires_at: None, subject: None }
+        Self { claims, expires_at: None, subject: None, issuer: None, token_id: None }
     }
 
     /// Sets the moment from which on the token is no longer accepted.
@@ -165,6 +169,20 @@ impl<C> Verified<C> {
     #[must_use]
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
+        self
+    }
+
+    /// Sets who issued the token.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Sets the id of the token.
+    #[must_use]
+    pub fn with_token_id(mut self, token_id: impl Into<String>) -> Self {
+        self.token_id = Some(token_id.into());
         self
     }
 }
@@ -207,6 +225,8 @@ impl<C> fmt::Debug for Verified<C> {
         f.debug_struct("Verified")
             .field("expires_at", &self.expires_at)
             .field("subject", &self.subject)
+            .field("issuer", &self.issuer)
+            .field("token_id", &self.token_id)
             .finish_non_exhaustive()
     }
 }

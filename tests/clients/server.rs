@@ -124,7 +124,7 @@ fn app(shared: &Arc<Shared>) -> Router {
 
 /// Tells a page why it is refused.
 fn telling(layer: WsAuthLayer) -> WsAuthLayer {
-    layer.accept_then_close(CloseCodes::IANA).subprotocols(["chat.v1"]).expect("a subprotocol's name")
+    layer.accept_then_close().subprotocols(["chat.v1"]).expect("a subprotocol's name")
 }
 
 async fn echo(upgrade: AuthenticatedUpgrade<Value>) -> Response {

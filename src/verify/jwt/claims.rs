@@ -22,6 +22,8 @@ pub(super) struct Registered<'a> {
     pub(super) exp: Option<NumericDate>,
     #[serde(default, deserialize_with = "some")]
     pub(super) nbf: Option<NumericDate>,
+    #[serde(borrow, default, deserialize_with = "some")]
+    pub(super) jti: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

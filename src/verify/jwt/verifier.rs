@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{
     super::{Verified, Verifier, VerifyError, VerifyErrorKind as Kind, VerifyInput},
     JwtKey, JwtVerifierBuilder,
-    claims::Registered,
+    claims::{Registered, Text},
     header::{self, Compact, Header},
 };
 use crate::token::is_json_object;
@@ -57,10 +57,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let registered: Registered<'_> = serde_json::from_slice(&payload)
             .map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))?;
         let expires_at = self.rules.check_claims(&registered, now)?;
-        let subject = registered.sub.map(|sub| sub.0.into_owned());
+        let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let (subject, issuer, token_id) = (owned(registered.sub), owned(registered.iss), owned(registered.jti));
         let claims = serde_json::from_slice(&payload)
             .map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))?;
-        Ok(Verified { claims, expires_at, subject })
+        Ok(Verified { claims, expires_at, subject, issuer, token_id })
     }
 }
 

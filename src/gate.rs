@@ -1,0 +1,151 @@
+//! The one place where the type of the claims is forgotten, so that the layer needs no type parameters.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use http::{Version, request::Parts};
+use hyper::upgrade::OnUpgrade;
+
+use crate::{
+    AdmissionError, RefreshProtocol, Rejection, Session, Token, Verifier, VerifyError, VerifyInput,
+    config::{Anonymous, Config, is_handshake},
+    lock::lock,
+    session::{Beginning, Head, Slot},
+    telemetry,
+    verify::VerifierOf,
+};
+
+/// A verification under way. It owns the request's head, and gives it back with the outcome.
+pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<(), Refusal>)> + Send>>;
+
+/// Begins sessions.
+pub(crate) trait Gate: Send + Sync {
+    /// Verifies the token, admits the session that begins with it, and puts that into the request: steps four and five
+    /// of a handshake.
+    fn verify(&self, token: Token, parts: Parts, config: Arc<Config>) -> Verification;
+
+    /// Takes out of the request what another layer may have put there.
+    fn forget(&self, parts: &mut Parts);
+
+    /// Puts into the request what it takes to begin a session with the client's first message.
+    fn defer(&self, parts: &mut Parts, config: &Arc<Config>, connection: Arc<Unclaimed>);
+}
+
+pub(crate) struct VerifierGate<V>(Arc<V>);
+
+/// Why no session began.
+pub(crate) enum Refusal {
+    Verify(VerifyError),
+    Admission(AdmissionError),
+}
+
+/// A handshake whose token is to come in the client's first message. The layer puts it into the request's extensions.
+pub(crate) struct Deferred<C> {
+    pub(crate) verifier: Arc<dyn VerifierOf<C>>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) unclaimed: Arc<Unclaimed>,
+}
+
+/// What only the handler can claim that waits for the first message.
+pub(crate) struct Unclaimed {
+    pub(crate) version: Version,
+    connection: Mutex<Option<(OnUpgrade, Head, Option<Slot>)>>,
+}
+
+/// How clients refresh their sessions, for the handler's extractor.
+#[derive(Clone)]
+pub(crate) struct InBand(pub(crate) RefreshProtocol);
+
+impl InBand {
+    fn put(parts: &mut Parts, config: &Config) {
+        match &config.refresh_protocol {
+            Some(protocol) => parts.extensions.insert(Self(protocol.clone())),
+            None => parts.extensions.remove(),
+        };
+    }
+}
+
+impl<V> VerifierGate<V> {
+    pub(crate) fn new(verifier: V) -> Self {
+        Self(Arc::new(verifier))
+    }
+}
+
+impl<V: Verifier> VerifierGate<V> {
+    fn put(parts: &mut Parts, session: Session<V::Claims>, config: &Config) {
+        telemetry::admitted(session.id(), session.subject());
+        // What an outer layer has found out does not count here, for its rules may be others.
+        parts.extensions.remove::<Anonymous>();
+        parts.extensions.remove::<Deferred<V::Claims>>();
+        InBand::put(parts, config);
+        parts.extensions.insert(session);
+    }
+}
+
+impl<V: Verifier> Gate for VerifierGate<V> {
+    fn verify(&self, token: Token, mut parts: Parts, config: Arc<Config>) -> Verification {
+        let verifier = Arc::clone(&self.0);
+        let beginning = Beginning::now(&config.rules);
+        Box::pin(async move {
+            let outcome = match verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await {
+                Err(error) => Err(Refusal::Verify(error)),
+                // Only connections that stay are registered and counted.
+                Ok(verified) => {
+                    let slot = if is_handshake(&parts) { config.rules.slot() } else { Ok(None) };
+                    slot.and_then(|slot| beginning.session(verified, verifier, Head::of(&parts), slot))
+                        .map_err(Refusal::Admission)
+                }
+            };
+            let outcome = outcome.map(|session| Self::put(&mut parts, session, &config));
+            (parts, outcome)
+        })
+    }
+
+    fn forget(&self, parts: &mut Parts) {
+        parts.extensions.remove::<Session<V::Claims>>();
+        parts.extensions.remove::<Deferred<V::Claims>>();
+    }
+
+    fn defer(&self, parts: &mut Parts, config: &Arc<Config>, unclaimed: Arc<Unclaimed>) {
+        let verifier: Arc<dyn VerifierOf<V::Claims>> = Arc::<V>::clone(&self.0);
+        InBand::put(parts, config);
+        parts.extensions.insert(Deferred { verifier, config: Arc::clone(config), unclaimed });
+    }
+}
+
+impl Unclaimed {
+    pub(crate) fn new(on_upgrade: OnUpgrade, head: Head, slot: Option<Slot>, version: Version) -> Self {
+        Self { version, connection: Mutex::new(Some((on_upgrade, head, slot))) }
+    }
+
+    pub(crate) fn claim(&self) -> Option<(OnUpgrade, Head, Option<Slot>)> {
+        lock(&self.connection).take()
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        lock(&self.connection).is_none()
+    }
+}
+
+impl Refusal {
+    pub(crate) fn rejection(self, config: &Config, version: Version) -> Rejection {
+        match self {
+            Self::Verify(error) => Rejection::verify(error, &config.challenges, version),
+            Self::Admission(error) => Rejection::admission(error, &config.challenges, version),
+        }
+    }
+}
+
+// By hand: a derive would ask the same of `C`.
+impl<C> Clone for Deferred<C> {
+    fn clone(&self) -> Self {
+        Self {
+            verifier: Arc::clone(&self.verifier),
+            config: Arc::clone(&self.config),
+            unclaimed: Arc::clone(&self.unclaimed),
+        }
+    }
+}

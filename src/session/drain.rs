@@ -1,0 +1,159 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroUsize,
+    pin::pin,
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{EndReason, Sessions, close::CLOSE_TIMEOUT, life::End};
+use crate::ConfigError;
+
+/// How [`Sessions::drain`] closes the sessions of a server that goes down.
+///
+/// In batches that are drawn by lot, with pauses between them that are longer or shorter by up to a half: so the clients
+/// do not all come back at the same moment.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum_ws_auth::{Drain, Sessions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), axum_ws_auth::ConfigError> {
+/// let sessions = Sessions::new();
+/// let drain = Drain::service_restart().batch(500)?.every(Duration::from_millis(100)).within(Duration::from_secs(20));
+/// let drained = sessions.drain(drain).await;
+/// assert_eq!((drained.closed, drained.remaining), (0, 0));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Drain {
+    code: u16,
+    batch: NonZeroUsize,
+    every: Duration,
+    within: Duration,
+}
+
+/// What came of a [`Drain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// How many connections are gone.
+    pub closed: usize,
+    /// How many were still held when the time was up.
+    pub remaining: usize,
+}
+
+/// RFC 6455 §7.4.1, and the IANA registry.
+const GOING_AWAY: u16 = 1001;
+const SERVICE_RESTART: u16 = 1012;
+
+impl Drain {
+    /// Closes with 1012 "service restart": come back, here or elsewhere.
+    pub const fn service_restart() -> Self {
+        Self::with_code(SERVICE_RESTART)
+    }
+
+    /// Closes with 1001 "going away": the server is not coming back.
+    pub const fn going_away() -> Self {
+        Self::with_code(GOING_AWAY)
+    }
+
+    const fn with_code(code: u16) -> Self {
+        let batch = NonZeroUsize::new(100).expect("it is not zero");
+        Self { code, batch, every: Duration::from_millis(100), within: Duration::from_secs(25) }
+    }
+
+    /// Sets how many sessions are closed at a time. Defaults to 100.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn batch(self, sessions: usize) -> Result<Self, ConfigError> {
+        let batch = NonZeroUsize::new(sessions).ok_or(ConfigError::ZeroLimit("sessions of a batch"))?;
+        Ok(Self { batch, ..self })
+    }
+
+    /// Sets the pause between two batches. Defaults to 100 milliseconds: a thousand sessions a second.
+    pub const fn every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// Sets how long all of it may take. Defaults to 25 seconds, because most supervisors of processes kill after 30.
+    /// If that is too short for all the batches, the pauses become shorter.
+    pub const fn within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
+    }
+
+    /// The pause between this many batches: such that the last one has the time to answer its close frames.
+    fn pause(&self, batches: usize) -> Duration {
+        let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
+        self.every.min(self.within.saturating_sub(CLOSE_TIMEOUT) / batches)
+    }
+}
+
+impl Sessions {
+    /// Admits nobody any more, closes all sessions in batches with [`EndReason::Shutdown`], and waits until they are
+    /// gone or the time is up.
+    ///
+    /// Handshakes are answered with 503 from here on, also if the future is dropped. A client has two seconds to answer
+    /// the close frame before its connection is dropped.
+    ///
+    /// axum's graceful shutdown waits for requests, but not for WebSockets; `examples/shutdown.rs` shows how the two go
+    /// together.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the sessions that no batch came to live on. Another call goes on with them.
+    pub async fn drain(&self, drain: Drain) -> Drained {
+        let registry = &self.0;
+        let until = Instant::now() + drain.within;
+        registry.close();
+        let before = registry.held();
+        let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
+
+        let lottery = RandomState::new();
+        let mut lives = registry.live();
+        lives.sort_by_cached_key(|life| lottery.hash_one(life.id()));
+        let batches = lives.chunks(drain.batch.get());
+        let pause = drain.pause(batches.len());
+        for (number, batch) in batches.enumerate() {
+            for life in batch {
+                life.end(end);
+            }
+            let next = Instant::now() + jittered(pause, lottery.hash_one(number));
+            if self.vacated_by(next.min(until)).await || Instant::now() >= until {
+                break;
+            }
+        }
+        for life in registry.live() {
+            life.end(end);
+        }
+        self.vacated_by(until).await;
+        let remaining = registry.held();
+        Drained { closed: before.saturating_sub(remaining), remaining }
+    }
+
+    /// Waits until no connection is held, or the time has come. Whether none is held.
+    async fn vacated_by(&self, until: Instant) -> bool {
+        loop {
+            let mut vacated = pin!(self.0.vacated.notified());
+            // From here on it is not missed.
+            vacated.as_mut().enable();
+            if self.0.held() == 0 {
+                return true;
+            }
+            if timeout_at(until, vacated).await.is_err() {
+                return self.0.held() == 0;
+            }
+        }
+    }
+}
+
+/// Longer or shorter by up to a half.
+fn jittered(pause: Duration, lot: u64) -> Duration {
+    pause / 2 + pause.mul_f64((lot % 1024) as f64 / 1024.0)
+}

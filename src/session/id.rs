@@ -1,0 +1,73 @@
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    str::FromStr,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Names one session, on all nodes and for ever.
+///
+/// It is no secret and proves nothing. Written out it is 32 hexadecimal digits, which [`FromStr`] reads again.
+///
+/// ```
+/// use axum_ws_auth::SessionId;
+///
+/// let id: SessionId = "0123456789abcdef0000000000000001".parse()?;
+/// assert_eq!(id.to_string(), "0123456789abcdef0000000000000001");
+/// assert!("1".parse::<SessionId>().is_err());
+/// # Ok::<(), axum_ws_auth::ParseSessionIdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId {
+    process: u64,
+    number: u64,
+}
+
+/// The text is not a [`SessionId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a session id is 32 hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseSessionIdError;
+
+impl SessionId {
+    pub(super) fn next() -> Self {
+        // Keyed by the operating system's random numbers.
+        static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Self { process: *PROCESS, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Counts up within the process.
+    pub(super) const fn number(self) -> u64 {
+        self.number
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(ParseSessionIdError);
+        }
+        let (process, number) = text.split_at(16);
+        let read = |digits| u64::from_str_radix(digits, 16).map_err(|_| ParseSessionIdError);
+        Ok(Self { process: read(process)?, number: read(number)? })
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.process, self.number)
+    }
+}
+
+// By hand: as it is written everywhere else.
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}

@@ -1,0 +1,287 @@
+//! The life of one session, whatever the type of its claims.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Notify, time::timeout};
+
+use super::{
+    EndReason, RefreshError, SessionId,
+    deadline::{Deadline, Moment},
+    refresh::{Attempts, RefreshErrorKind},
+    registry::Registration,
+    rules::SessionRules,
+};
+use crate::lock::lock;
+
+/// How long the wall clock may go unread: it may have been set, and the machine may have slept.
+const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
+
+/// What is shared by the handles of a session, the registry and the supervisor of its socket.
+pub(crate) struct Life {
+    id: SessionId,
+    pub(super) subject: Option<Arc<str>>,
+    pub(super) issuer: Option<Box<str>>,
+    pub(super) rules: Arc<SessionRules>,
+    accepted: Moment,
+    /// Counts the changes of `state` that a supervisor must see, so that it need not lock to see that there is none.
+    version: AtomicU64,
+    state: Mutex<State>,
+    /// Tells those who wait in [`Life::ended`] and its like of the same changes.
+    changed: Notify,
+}
+
+struct State {
+    deadline: Option<Deadline>,
+    end: Option<End>,
+    supervisor: Option<Waker>,
+    registration: Option<Registration>,
+    attempts: Attempts,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) reason: EndReason,
+    /// Instead of the code of the profile.
+    pub(crate) code: Option<u16>,
+}
+
+/// What a supervisor sees.
+pub(crate) enum Sight {
+    Ended(End),
+    /// Look again at the next change, and after this time if there is one.
+    Alive(Option<Duration>),
+}
+
+/// What is known of the token that a session stands on.
+pub(super) struct Facts {
+    pub(super) subject: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) expires_at: Option<SystemTime>,
+}
+
+impl Life {
+    pub(super) fn new(facts: Facts, verified: Moment, rules: Arc<SessionRules>) -> Arc<Self> {
+        let deadline = Deadline::of(facts.expires_at, verified, rules.max_lifetime, verified);
+        let state = State { deadline, end: None, supervisor: None, registration: None, attempts: Attempts::new() };
+        Arc::new(Self {
+            id: SessionId::next(),
+            subject: facts.subject.map(Arc::from),
+            issuer: facts.issuer.map(Box::from),
+            rules,
+            accepted: verified,
+            version: AtomicU64::new(0),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(crate) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    pub(super) const fn connected_at(&self) -> SystemTime {
+        self.accepted.wall
+    }
+
+    pub(super) fn deadline(&self) -> Option<SystemTime> {
+        lock(&self.state).deadline.map(|deadline| deadline.wall())
+    }
+
+    /// How long there is to go, if there is an end to it.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let now = self.rules.now();
+        lock(&self.state).deadline.map(|deadline| deadline.left(now))
+    }
+
+    /// The close code and the reason, for a close frame.
+    pub(crate) fn close_code(&self, end: End) -> u16 {
+        end.code.unwrap_or_else(|| self.rules.close_codes.of_end(end.reason))
+    }
+
+    /// Ends the session, unless it has ended. Says whether it did.
+    pub(crate) fn end(&self, end: End) -> bool {
+        let registry;
+        let supervisor;
+        {
+            let mut state = lock(&self.state);
+            if state.end.is_some() {
+                return false;
+            }
+            state.end = Some(end);
+            registry = state.registration.as_ref().map(Registration::registry);
+            supervisor = self.change(&state);
+        }
+        // Out of the lock: others lock the registry first.
+        if let Some(registry) = registry {
+            registry.retire(self);
+        }
+        self.tell(supervisor);
+        true
+    }
+
+    /// The connection is over, or there never was one: what it held is free again.
+    pub(crate) fn release(&self) {
+        self.end(End { reason: EndReason::Closed, code: None });
+        // Bound first, so that the lock is not held while it is dropped.
+        let registration = lock(&self.state).registration.take();
+        drop(registration);
+    }
+
+    /// Hands over what keeps the session registered. It is dropped with the connection.
+    pub(super) fn hold(&self, registration: Registration) {
+        lock(&self.state).registration = Some(registration);
+    }
+
+    /// Why the session ended, if it has. A deadline that has come ends it here.
+    pub(crate) fn end_reason(&self) -> Option<EndReason> {
+        match self.look(None).0 {
+            Sight::Ended(end) => Some(end.reason),
+            Sight::Alive(_) => None,
+        }
+    }
+
+    /// Which change a supervisor saw last.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Looks whether the session lives, and has the supervisor woken at the next change. Returns the version that was
+    /// seen.
+    pub(crate) fn look(&self, supervisor: Option<&Waker>) -> (Sight, u64) {
+        let now = self.rules.now();
+        let due = {
+            let mut state = lock(&self.state);
+            if let Some(waker) = supervisor {
+                state.supervisor = Some(waker.clone());
+            }
+            let version = self.version();
+            if let Some(end) = state.end {
+                return (Sight::Ended(end), version);
+            }
+            match state.deadline.map(|deadline| (deadline.left(now), deadline.reason)) {
+                None => return (Sight::Alive(None), version),
+                Some((left, _)) if !left.is_zero() => {
+                    return (Sight::Alive(Some(left.min(WALL_CLOCK_READ))), version);
+                }
+                Some((_, reason)) => End { reason, code: None },
+            }
+        };
+        self.end(due);
+        // Somebody else may have been faster, with another reason.
+        let end = lock(&self.state).end.unwrap_or(due);
+        (Sight::Ended(end), self.version())
+    }
+
+    /// Wakes the supervisor, for what is not seen here.
+    pub(crate) fn nudge(&self) {
+        let supervisor = self.change(&lock(&self.state));
+        if let Some(supervisor) = supervisor {
+            supervisor.wake();
+        }
+    }
+
+    pub(super) async fn ended(&self) -> EndReason {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.look(None).0 {
+                Sight::Ended(end) => return end.reason,
+                Sight::Alive(None) => changed.await,
+                Sight::Alive(Some(next)) => {
+                    let _ = timeout(next, changed).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn expiring_in(&self, before: Duration) -> Duration {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Sight::Ended(_) = self.look(None).0 {
+                return Duration::ZERO;
+            }
+            match self.left() {
+                None => changed.await,
+                Some(left) if left <= before => return left,
+                Some(left) => {
+                    let _ = timeout((left - before).min(WALL_CLOCK_READ), changed).await;
+                }
+            }
+        }
+    }
+
+    /// Begins a refresh: one at a time, and not too many.
+    pub(super) fn begin_refresh(&self) -> Result<Refreshing<'_>, RefreshError> {
+        if self.end_reason().is_some() {
+            return Err(RefreshError::of(RefreshErrorKind::SessionEnded));
+        }
+        lock(&self.state).attempts.begin(self.rules.refresh_limit)?;
+        Ok(Refreshing(self))
+    }
+
+    /// Notes the token that the session is about to stand on, so that an order to end it by that one is not missed.
+    pub(super) fn note_token(&self, token_id: Option<&str>) {
+        let registry = lock(&self.state).registration.as_ref().map(Registration::registry);
+        if let Some(registry) = registry {
+            registry.note_token(self, token_id);
+        }
+    }
+
+    /// Moves the deadline, and runs `swap` at the same moment. Whether it did: not after the end.
+    pub(super) fn renew(&self, expires_at: Option<SystemTime>, verified: Moment, swap: impl FnOnce()) -> bool {
+        let supervisor = {
+            let mut state = lock(&self.state);
+            if state.end.is_some() {
+                return false;
+            }
+            state.deadline = Deadline::of(expires_at, verified, self.rules.max_lifetime, self.accepted);
+            swap();
+            self.change(&state)
+        };
+        self.tell(supervisor);
+        true
+    }
+
+    /// Counts a change that was made under the lock. Returns whom to wake when it is released.
+    fn change(&self, state: &State) -> Option<Waker> {
+        self.version.fetch_add(1, Ordering::Release);
+        state.supervisor.clone()
+    }
+
+    fn tell(&self, supervisor: Option<Waker>) {
+        if let Some(supervisor) = supervisor {
+            supervisor.wake();
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// A refresh under way. Dropped, it makes room for the next one.
+pub(super) struct Refreshing<'a>(&'a Life);
+
+impl Drop for Refreshing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).attempts.finish();
+    }
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Life").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+use std::{num::NonZeroUsize, time::Duration};
+
+use crate::ConfigError;
+
+/// How many sessions there may be; see [`Sessions::with_limits`](super::Sessions::with_limits).
+///
+/// A session counts from the moment its token was verified until its connection is dropped. What is not limited here is
+/// limited by nothing.
+///
+/// ```
+/// use axum_ws_auth::{AtLimit, Limits, Sessions};
+///
+/// let limits = Limits::new().total(50_000)?.per_subject(5, AtLimit::EvictOldest)?;
+/// let sessions = Sessions::with_limits(limits);
+/// assert_eq!(sessions.count(), 0);
+/// # Ok::<(), axum_ws_auth::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Limits {
+    pub(super) total: usize,
+    pub(super) per_subject: Option<(NonZeroUsize, AtLimit)>,
+    pub(super) retry_after: Duration,
+}
+
+/// What happens when a subject with as many sessions as it may have opens another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// The new one is refused: 429 and `Retry-After`.
+    RefuseNew,
+    /// The oldest one is ended, with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions).
+    EvictOldest,
+}
+
+/// Why a verified handshake was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmissionError {
+    /// The server is going down. Answered with 503.
+    #[error("the server is going down")]
+    Draining {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There are as many sessions as there may be. Answered with 503.
+    #[error("there are as many sessions as there may be")]
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The subject has as many sessions as it may have. Answered with 429.
+    #[error("the subject has as many sessions as it may have")]
+    TooManySessions {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl Limits {
+    /// No limits.
+    pub const fn new() -> Self {
+        Self { total: usize::MAX, per_subject: None, retry_after: Duration::from_secs(5) }
+    }
+
+    /// Sets how many sessions there may be in all. Handshakes beyond that are answered with 503.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn total(self, sessions: usize) -> Result<Self, ConfigError> {
+        let total = NonZeroUsize::new(sessions).ok_or(ConfigError::ZeroLimit("sessions"))?;
+        Ok(Self { total: total.get(), ..self })
+    }
+
+    /// Sets how many sessions a subject (`sub`) may have, and what happens when it opens another. Sessions that are
+    /// being closed no longer count here. One whose token names no subject is not limited.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn per_subject(self, sessions: usize, at_limit: AtLimit) -> Result<Self, ConfigError> {
+        let sessions = NonZeroUsize::new(sessions).ok_or(ConfigError::ZeroLimit("sessions of a subject"))?;
+        Ok(Self { per_subject: Some((sessions, at_limit)), ..self })
+    }
+
+    /// Sets after what time a client that was refused is told to come back, in whole seconds. Defaults to five seconds,
+    /// because that spreads them a little and keeps nobody waiting.
+    pub const fn retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AdmissionError {
+    /// A stable name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draining { .. } => "draining",
+            Self::Full { .. } => "server_full",
+            Self::TooManySessions { .. } => "too_many_sessions",
+        }
+    }
+
+    /// When the client may try again.
+    #[must_use]
+    pub const fn retry_after(self) -> Duration {
+        match self {
+            Self::Draining { retry_after } | Self::Full { retry_after } | Self::TooManySessions { retry_after } => {
+                retry_after
+            }
+        }
+    }
+}

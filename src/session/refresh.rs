@@ -1,0 +1,200 @@
+//! A new token for a session that lives.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::Session;
+use crate::{Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
+
+/// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
+#[derive(Clone, Debug)]
+pub struct RefreshError {
+    kind: RefreshErrorKind,
+    retry_after: Option<Duration>,
+    source: Option<VerifyError>,
+}
+
+/// What kept a session from being refreshed; see [`RefreshError::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshErrorKind {
+    /// The session has ended, perhaps just now.
+    SessionEnded,
+    /// Another refresh of the session is under way.
+    InProgress,
+    /// There were too many attempts; see [`WsAuthLayer::refresh_limit`](crate::WsAuthLayer::refresh_limit).
+    TooManyAttempts,
+    /// The token is longer than [`WsAuthLayer::max_token_len`](crate::WsAuthLayer::max_token_len).
+    TokenTooLarge,
+    /// What should hold the token does not.
+    Malformed,
+    /// The verifier did not accept the token; the [`source`](Error::source) says why.
+    NotVerified(VerifyErrorKind),
+    /// The token, or the session, does not name a subject: it cannot be told whether it is the same one.
+    NoSubject,
+    /// The token speaks of somebody else.
+    OtherSubject,
+    /// The token was issued by somebody else.
+    OtherIssuer,
+}
+
+impl RefreshError {
+    pub(crate) const fn of(kind: RefreshErrorKind) -> Self {
+        Self { kind, retry_after: None, source: None }
+    }
+
+    fn not_verified(error: VerifyError) -> Self {
+        let kind = RefreshErrorKind::NotVerified(error.kind());
+        Self { kind, retry_after: error.retry_after(), source: Some(error) }
+    }
+
+    /// What the reason is.
+    #[must_use]
+    pub const fn kind(&self) -> RefreshErrorKind {
+        self.kind
+    }
+
+    /// A stable name for the reason, for logs, metrics and clients.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self.kind {
+            RefreshErrorKind::SessionEnded => "session_ended",
+            RefreshErrorKind::InProgress => "refresh_in_progress",
+            RefreshErrorKind::TooManyAttempts => "too_many_attempts",
+            RefreshErrorKind::TokenTooLarge => "token_too_large",
+            RefreshErrorKind::Malformed => "malformed_message",
+            RefreshErrorKind::NotVerified(kind) => kind.as_str(),
+            RefreshErrorKind::NoSubject => "no_subject",
+            RefreshErrorKind::OtherSubject => "other_subject",
+            RefreshErrorKind::OtherIssuer => "other_issuer",
+        }
+    }
+
+    /// When to try again, if that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for RefreshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RefreshErrorKind::SessionEnded => "the session has ended",
+            RefreshErrorKind::InProgress => "another refresh is under way",
+            RefreshErrorKind::TooManyAttempts => "there were too many attempts to refresh the session",
+            RefreshErrorKind::TokenTooLarge => "the new token is too long",
+            RefreshErrorKind::Malformed => "what should hold the new token does not",
+            RefreshErrorKind::NotVerified(_) => "the new token was not accepted",
+            RefreshErrorKind::NoSubject => "the session or the new token names no subject",
+            RefreshErrorKind::OtherSubject => "the new token speaks of another subject",
+            RefreshErrorKind::OtherIssuer => "the new token was issued by another issuer",
+        })
+    }
+}
+
+impl Error for RefreshError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl<C: Send + Sync + 'static> Session<C> {
+    /// Has the session stand on a new token: the claims are replaced and the deadline moves.
+    ///
+    /// The token is verified as the first one was, with the head of the handshake (of its extensions there is only
+    /// axum's `OriginalUri`). It must speak of the same subject, and have the same issuer. A session never becomes older
+    /// than [`max_lifetime`](crate::WsAuthLayer::max_lifetime) by it. Handles to the old claims stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// If the token is not accepted, or another refresh is under way, or there were too many; or if the session ends
+    /// before the token is verified. Whatever the reason, nothing has changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session is refreshed or it is not.
+    pub async fn refresh(&self, token: Token) -> Result<(), RefreshError> {
+        let outcome = self.try_refresh(token).await;
+        match &outcome {
+            Ok(()) => telemetry::session_refreshed(self.id()),
+            Err(error) => telemetry::refresh_refused(self.id(), error),
+        }
+        outcome
+    }
+
+    async fn try_refresh(&self, token: Token) -> Result<(), RefreshError> {
+        let life = &self.0.life;
+        let _one_at_a_time = life.begin_refresh()?;
+        if token.expose().len() > life.rules.max_token_len {
+            return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
+        }
+        let now = life.rules.now();
+        let malformed = || RefreshError::of(RefreshErrorKind::Malformed);
+        let head = self.0.head.to_parts().ok_or_else(malformed)?;
+        let input = VerifyInput::new(&token, &head, now.wall);
+        let verified = self.0.verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
+        self.check_holder(&verified)?;
+
+        let Verified { claims, expires_at, token_id, .. } = verified;
+        life.note_token(token_id.as_deref());
+        let claims = Arc::new(claims);
+        // A token that expired while it was being verified ends the session at once, and that is right.
+        if life.renew(expires_at, now, || *lock(&self.0.claims) = claims) {
+            Ok(())
+        } else {
+            Err(RefreshError::of(RefreshErrorKind::SessionEnded))
+        }
+    }
+
+    fn check_holder(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
+        let life = &self.0.life;
+        match (life.subject.as_deref(), verified.subject.as_deref()) {
+            (Some(own), Some(new)) if own == new => {}
+            (Some(_), Some(_)) => return Err(RefreshError::of(RefreshErrorKind::OtherSubject)),
+            _ => return Err(RefreshError::of(RefreshErrorKind::NoSubject)),
+        }
+        if life.issuer.as_deref() != verified.issuer.as_deref() {
+            return Err(RefreshError::of(RefreshErrorKind::OtherIssuer));
+        }
+        Ok(())
+    }
+}
+
+/// Counts how often a refresh was tried in the present stretch of time.
+pub(super) struct Attempts {
+    under_way: bool,
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Attempts {
+    pub(super) const fn new() -> Self {
+        Self { under_way: false, since: None, count: 0 }
+    }
+
+    pub(super) fn begin(&mut self, (most, per): (u32, Duration)) -> Result<(), RefreshError> {
+        if self.under_way {
+            return Err(RefreshError::of(RefreshErrorKind::InProgress));
+        }
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        let past = now.saturating_duration_since(since);
+        if past >= per {
+            self.since = Some(now);
+            self.count = 0;
+        }
+        if self.count >= most {
+            let retry_after = Some(per.saturating_sub(past));
+            return Err(RefreshError { retry_after, ..RefreshError::of(RefreshErrorKind::TooManyAttempts) });
+        }
+        self.count += 1;
+        self.under_way = true;
+        Ok(())
+    }
+
+    pub(super) const fn finish(&mut self) {
+        self.under_way = false;
+    }
+}

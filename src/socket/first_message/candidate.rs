@@ -1,0 +1,99 @@
+use std::{future::poll_fn, io, task::Poll};
+
+use axum::{Error, extract::ws::Message};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as SocketError,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+use super::{FirstMessage, FirstToken, rationed::Rationed};
+use crate::{
+    TokenErrorKind,
+    socket::{Transport, close},
+};
+
+/// A client that is connected and not authenticated yet.
+pub(crate) struct Candidate {
+    transport: Transport,
+    protocol: FirstMessage,
+}
+
+/// Why there is no token.
+#[derive(Clone, Copy)]
+pub(crate) enum NoToken {
+    /// The client is gone.
+    Gone,
+    /// The first message holds none.
+    Missing,
+    /// What holds the token is not well-formed.
+    Malformed(TokenErrorKind),
+}
+
+impl Candidate {
+    pub(crate) async fn new(upgraded: Upgraded, protocol: FirstMessage) -> Self {
+        let most = protocol.max_bytes;
+        let limits =
+            WebSocketConfig::default().read_buffer_size(1024).max_message_size(Some(most)).max_frame_size(Some(most));
+        let stream = Rationed::new(TokioIo::new(upgraded), most);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
+        Self { transport: Transport::Own(socket), protocol }
+    }
+
+    /// Greets the client, if it wants to be, and waits for its token.
+    pub(crate) async fn token(&mut self) -> Result<FirstToken, NoToken> {
+        if let Some(greeting) = self.protocol.greeting.clone() {
+            self.transport.send(greeting).await.map_err(|_| NoToken::Gone)?;
+        }
+        loop {
+            match self.transport.recv().await {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return Err(NoToken::Gone),
+                Some(Ok(message)) => return self.protocol.find(&message).ok_or(NoToken::Missing),
+                Some(Err(error)) => return Err(fault(error)),
+            }
+        }
+    }
+
+    /// Tells the client that it was accepted. From here on the limits are those of the application.
+    pub(crate) async fn accept(mut self, limits: WebSocketConfig) -> Result<Transport, Error> {
+        if let Some(accepted) = self.protocol.accepted {
+            self.transport.send(accepted).await?;
+        }
+        // There may be a pong to be written, which the next reader would know nothing of.
+        poll_fn(|cx| self.transport.poll_flush(cx)).await?;
+        let Transport::Own(socket) = self.transport else { return Ok(self.transport) };
+        let stream = socket.into_inner().lift();
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
+        Ok(Transport::Own(socket))
+    }
+
+    /// Tells the client that it was refused.
+    pub(crate) async fn refuse(mut self, code: u16, reason: &'static str) {
+        if let Some(refused) = self.protocol.refused.take() {
+            // Sent with the close frame, for which there is a limit of time.
+            let mut refused = Some(refused);
+            poll_fn(|cx| {
+                let _ = self.transport.poll_send(cx, &mut refused);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        close(self.transport, code, reason).await;
+    }
+}
+
+fn fault(error: Error) -> NoToken {
+    match error.into_inner().downcast_ref::<SocketError>() {
+        Some(SocketError::Capacity(_)) => NoToken::Malformed(TokenErrorKind::TooLong),
+        Some(SocketError::Io(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+            NoToken::Malformed(TokenErrorKind::TooLong)
+        }
+        Some(SocketError::Utf8(_)) => NoToken::Malformed(TokenErrorKind::Undecodable),
+        _ => NoToken::Gone,
+    }
+}

@@ -1,0 +1,230 @@
+//! What the handler's socket and its supervisor share.
+
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use axum::{Error, extract::ws::Message};
+
+use super::{RefreshProtocol, Transport, refresh_protocol::Request};
+use crate::{
+    EndReason,
+    lock::lock,
+    session::{End, Life},
+};
+
+/// The WebSocket behind a lock that nobody waits for: the handler and the supervisor are mostly in one task.
+pub(super) struct Shared {
+    life: Arc<Life>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Gone once the session has ended.
+    transport: Option<Transport>,
+    /// Who waits for a message, and who waits to send one, perhaps in tasks of their own. They are woken when the
+    /// transport is taken away.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// To be received before anything else.
+    replay: Option<Message>,
+    in_band: Option<InBand>,
+}
+
+/// Refreshes by messages of the client's.
+struct InBand {
+    protocol: RefreshProtocol,
+    request: Option<Request>,
+    /// Until it is answered nothing else is received, so that the answers come in order.
+    under_way: bool,
+}
+
+/// A handler sends on a socket whose session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended: {0}")]
+#[non_exhaustive]
+pub struct SessionEnded(pub EndReason);
+
+impl Shared {
+    pub(super) fn new(
+        life: Arc<Life>,
+        transport: Transport,
+        replay: Option<Message>,
+        protocol: Option<RefreshProtocol>,
+    ) -> Self {
+        let in_band = protocol.map(|protocol| InBand { protocol, request: None, under_way: false });
+        let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
+        Self { life, state: Mutex::new(state) }
+    }
+
+    pub(super) const fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// Takes the transport away. Reading and sending end.
+    pub(super) fn take(&self) -> Option<Transport> {
+        let (transport, reader, writer) = {
+            let mut state = lock(&self.state);
+            (state.transport.take(), state.reader.take(), state.writer.take())
+        };
+        for waker in [reader, writer].into_iter().flatten() {
+            waker.wake();
+        }
+        transport
+    }
+
+    /// The handler dropped its socket, and the connection with it. After an order to end the session it is the
+    /// supervisor's, who closes it in good form.
+    pub(super) fn abandon(&self) {
+        if self.life.end(End { reason: EndReason::Closed, code: None }) {
+            drop(self.take());
+        }
+    }
+
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
+        if let Some(replay) = state.replay.take() {
+            return Poll::Ready(Some(Ok(replay)));
+        }
+        if state.in_band.as_ref().is_some_and(|in_band| in_band.under_way) {
+            set(&mut state.reader, cx);
+            return Poll::Pending;
+        }
+        let polled = transport.poll_next(cx);
+        match &polled {
+            Poll::Pending => set(&mut state.reader, cx),
+            Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+                if let Some(in_band) = &mut state.in_band
+                    && let Some(request) = in_band.protocol.read(message)
+                {
+                    in_band.request = Some(request);
+                    in_band.under_way = true;
+                    set(&mut state.reader, cx);
+                    drop(guard);
+                    self.life.nudge();
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(Some(Ok(Message::Close(_)))) => {
+                // The answer to a close frame is queued until the next read. Most handlers do not read again but drop
+                // the socket, and to the client the connection would have broken. What cannot be written at once is
+                // not worth waiting for.
+                let _ = transport.poll_flush(cx);
+                // Which took the place of whoever waits to send.
+                let writer = state.writer.take();
+                drop(guard);
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
+            }
+            Poll::Ready(None) => {
+                drop(guard);
+                self.life.end(End { reason: EndReason::Closed, code: None });
+            }
+            Poll::Ready(Some(_)) => {}
+        }
+        polled
+    }
+
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, message: &mut Option<Message>) -> Poll<Result<(), Error>> {
+        self.write(cx, |transport, cx| transport.poll_send(cx, message)).unwrap_or_else(|| self.ended())
+    }
+
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.write(cx, Transport::poll_ready).unwrap_or_else(|| self.ended())
+    }
+
+    pub(super) fn start_send(&self, message: Message) -> Result<(), Error> {
+        match &mut lock(&self.state).transport {
+            Some(transport) => transport.start_send(message),
+            None => Err(self.error()),
+        }
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.write(cx, Transport::poll_flush).unwrap_or_else(|| self.ended())
+    }
+
+    /// What is closed already is closed well.
+    pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.write(cx, Transport::poll_close).unwrap_or(Poll::Ready(Ok(())))
+    }
+
+    pub(super) fn is_terminated(&self) -> bool {
+        let state = lock(&self.state);
+        state.transport.as_ref().is_none_or(|transport| state.replay.is_none() && transport.is_terminated())
+    }
+
+    /// The client's next request to refresh the session.
+    pub(super) fn request(&self) -> Option<Request> {
+        lock(&self.state).in_band.as_mut()?.request.take()
+    }
+
+    /// Answers it, by the supervisor. Returns whether the answer is written.
+    pub(super) fn answer(&self, cx: &mut Context<'_>, answer: Option<Message>) -> bool {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        if let Some(in_band) = &mut state.in_band {
+            in_band.under_way = false;
+        }
+        if let (Some(transport), Some(answer)) = (&mut state.transport, answer) {
+            // Not after `poll_ready`, which a handler that sends may be waiting for: tungstenite queues it. Where a
+            // limit for the queue is set and reached, the client is not reading, and goes without an answer.
+            let _ = transport.start_send(answer);
+        }
+        let reader = state.reader.take();
+        drop(guard);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        self.flush_answer(cx)
+    }
+
+    /// Goes on writing it.
+    pub(super) fn flush_answer(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = lock(&self.state);
+        let Some(transport) = &mut state.transport else { return true };
+        if transport.poll_flush(cx).is_ready() {
+            return true;
+        }
+        // It took the place of whoever waits to send; in the supervisor's own task that is the same place.
+        let displaced = state.writer.take_if(|writer| !writer.will_wake(cx.waker()));
+        drop(state);
+        if let Some(writer) = displaced {
+            writer.wake();
+        }
+        false
+    }
+
+    /// Runs a write, and notes who waits for it. `None` after the end.
+    fn write<T>(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
+    ) -> Option<Poll<T>> {
+        let mut state = lock(&self.state);
+        let polled = write(state.transport.as_mut()?, cx);
+        if polled.is_pending() {
+            set(&mut state.writer, cx);
+        }
+        Some(polled)
+    }
+
+    fn ended<T>(&self) -> Poll<Result<T, Error>> {
+        Poll::Ready(Err(self.error()))
+    }
+
+    fn error(&self) -> Error {
+        Error::new(SessionEnded(self.life.end_reason().unwrap_or(EndReason::Closed)))
+    }
+}
+
+fn set(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}

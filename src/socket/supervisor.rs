@@ -1,0 +1,205 @@
+//! Keeps a socket honest until its close frame.
+
+use std::{
+    any::Any,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use axum::extract::ws::Message;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{AuthenticatedSocket, Opened, RefreshProtocol, close::close, refresh_protocol::Request, shared::Shared};
+use crate::{
+    EndReason, RefreshError, RefreshErrorKind, Session,
+    session::{End, Life, Sight},
+    telemetry,
+};
+
+pin_project! {
+    /// Runs the handler, and ends its session when the time has come.
+    ///
+    /// One future, and so one task, for both: whatever the handler waits for, this is polled when its timer fires or an
+    /// order to end arrives. It is done when the handler is done *and* the connection is gone, because the handler may
+    /// have left the socket to somebody else.
+    pub(crate) struct Supervisor<Fut> {
+        #[pin]
+        handler: Option<Fut>,
+        #[pin]
+        watch: Watch,
+        refresher: Option<Refresher>,
+        closing: Option<Boxed<()>>,
+        connection: Connection,
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The connection, as long as there is one. Whatever becomes of the supervisor, a panic in the handler or the end of the
+/// runtime, the connection and all that is counted for it go with this.
+struct Connection {
+    shared: Arc<Shared>,
+    open: bool,
+    /// Whoever else holds the session, it lasts as long as the connection.
+    _session: Arc<dyn Any + Send + Sync>,
+}
+
+impl<Fut: Future<Output = ()>> Supervisor<Fut> {
+    /// Supervises the socket, and has the handler run with it if the session has not ended by now.
+    pub(crate) fn new<C, H>(opened: Opened, session: Session<C>, protocol: Option<RefreshProtocol>, handler: H) -> Self
+    where
+        C: Send + Sync + 'static,
+        H: FnOnce(AuthenticatedSocket<C>) -> Fut,
+    {
+        let Opened { transport, subprotocol, replay } = opened;
+        let refresher = protocol.clone().map(|protocol| Refresher::new(session.clone(), protocol));
+        let shared = Arc::new(Shared::new(Arc::clone(session.life()), transport, replay, protocol));
+        let connection = Connection { shared: Arc::clone(&shared), open: true, _session: session.as_any() };
+        let handler = session
+            .end_reason()
+            .is_none()
+            .then(|| handler(AuthenticatedSocket { shared, session, protocol: subprotocol }));
+        Self { handler, watch: Watch::default(), refresher, closing: None, connection }
+    }
+}
+
+impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            if this.connection.open && this.closing.is_none() {
+                if let Poll::Ready(end) = this.watch.as_mut().poll(this.connection.shared.life(), cx) {
+                    *this.refresher = None;
+                    *this.closing = this.connection.close(end);
+                } else if let Some(refresher) = this.refresher {
+                    refresher.poll(&this.connection.shared, cx);
+                }
+            }
+            if let Some(closing) = this.closing
+                && closing.as_mut().poll(cx).is_ready()
+            {
+                *this.closing = None;
+                this.connection.release();
+            }
+            if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+                ready!(handler.poll(cx));
+                this.handler.set(None);
+                // Once more: it may have dropped the socket as its last act, which is the end of the session.
+                continue;
+            }
+            return if this.connection.open { Poll::Pending } else { Poll::Ready(()) };
+        }
+    }
+}
+
+impl Connection {
+    /// The future that closes it, unless it is closed.
+    fn close(&mut self, end: End) -> Option<Boxed<()>> {
+        match self.shared.take() {
+            Some(transport) if end.reason != EndReason::Closed => {
+                let code = self.shared.life().close_code(end);
+                Some(Box::pin(close(transport, code, end.reason.as_str())))
+            }
+            _ => {
+                self.release();
+                None
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        if self.open {
+            self.open = false;
+            drop(self.shared.take());
+            self.shared.life().release();
+            telemetry::session_ended(self.shared.life());
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+pin_project! {
+    /// Sees when a session ends.
+    #[derive(Default)]
+    struct Watch {
+        #[pin]
+        timer: Option<Sleep>,
+        // The change that was seen last, and whom the session was told to wake at the next one.
+        seen: Option<(u64, Waker)>,
+    }
+}
+
+impl Watch {
+    fn poll(self: Pin<&mut Self>, life: &Life, cx: &mut Context<'_>) -> Poll<End> {
+        let mut this = self.project();
+        loop {
+            let up_to_date = this
+                .seen
+                .as_ref()
+                .is_some_and(|(version, waker)| *version == life.version() && waker.will_wake(cx.waker()));
+            if !up_to_date {
+                let (sight, version) = life.look(Some(cx.waker()));
+                match sight {
+                    Sight::Ended(end) => return Poll::Ready(end),
+                    Sight::Alive(None) => this.timer.set(None),
+                    Sight::Alive(Some(next)) => match this.timer.as_mut().as_pin_mut() {
+                        Some(timer) => timer.reset(Instant::now() + next),
+                        None => this.timer.set(Some(sleep(next))),
+                    },
+                }
+                *this.seen = Some((version, cx.waker().clone()));
+            }
+            let Some(timer) = this.timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            ready!(timer.poll(cx));
+            *this.seen = None;
+        }
+    }
+}
+
+/// Refreshes the session as its client asks for it by messages.
+struct Refresher {
+    refresh: Box<dyn Fn(Request) -> Boxed<Option<Message>> + Send>,
+    under_way: Option<Boxed<Option<Message>>>,
+    unwritten: bool,
+}
+
+impl Refresher {
+    fn new<C: Send + Sync + 'static>(session: Session<C>, protocol: RefreshProtocol) -> Self {
+        let refresh = move |request: Request| -> Boxed<Option<Message>> {
+            let (session, protocol) = (session.clone(), protocol.clone());
+            Box::pin(async move {
+                let outcome = match request {
+                    Some(token) => session.refresh(token).await.map(|()| session.life().left()),
+                    None => Err(RefreshError::of(RefreshErrorKind::Malformed)),
+                };
+                protocol.answer(outcome.as_ref().copied())
+            })
+        };
+        Self { refresh: Box::new(refresh), under_way: None, unwritten: false }
+    }
+
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        if self.unwritten {
+            self.unwritten = !shared.flush_answer(cx);
+        }
+        if self.under_way.is_none() {
+            self.under_way = shared.request().map(|request| (self.refresh)(request));
+        }
+        if let Some(under_way) = &mut self.under_way
+            && let Poll::Ready(answer) = under_way.as_mut().poll(cx)
+        {
+            self.under_way = None;
+            self.unwritten = !shared.answer(cx, answer);
+        }
+    }
+}
