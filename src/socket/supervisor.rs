@@ -116,8 +116,9 @@ impl Connection {
         if self.open {
             self.open = false;
             drop(self.shared.take());
-            self.shared.life().release();
-            telemetry::session_ended(self.shared.life());
+            let life = self.shared.life();
+            life.release();
+            telemetry::session_ended(life.id(), life.subject(), life.end_reason());
         }
     }
 }

@@ -4,15 +4,14 @@
 mod events {
     use std::error::Error;
 
-    use crate::{RefreshError, Rejection, SessionId, session::Life};
+    use crate::{EndReason, RefreshError, Rejection, SessionId};
 
     pub(crate) fn admitted(session: SessionId, subject: Option<&str>) {
         tracing::debug!(%session, subject, "handshake admitted");
     }
 
-    pub(crate) fn session_ended(life: &Life) {
-        let reason = life.end_reason().map(crate::EndReason::as_str);
-        tracing::debug!(session = %life.id(), subject = life.subject(), reason, "session ended");
+    pub(crate) fn session_ended(session: SessionId, subject: Option<&str>, reason: Option<EndReason>) {
+        tracing::debug!(%session, subject, reason = reason.map(EndReason::as_str), "session ended");
     }
 
     pub(crate) fn session_refreshed(session: SessionId) {
@@ -55,10 +54,10 @@ mod events {
 
 #[cfg(not(feature = "tracing"))]
 mod events {
-    use crate::{RefreshError, Rejection, SessionId, session::Life};
+    use crate::{EndReason, RefreshError, Rejection, SessionId};
 
     pub(crate) const fn admitted(_: SessionId, _: Option<&str>) {}
-    pub(crate) const fn session_ended(_: &Life) {}
+    pub(crate) const fn session_ended(_: SessionId, _: Option<&str>, _: Option<EndReason>) {}
     pub(crate) const fn session_refreshed(_: SessionId) {}
     pub(crate) const fn refresh_refused(_: SessionId, _: &RefreshError) {}
     pub(crate) const fn refused(_: &Rejection) {}
