@@ -42,9 +42,18 @@ struct InBand {
 
 /// A handler sends on a socket whose session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session has ended: {0}")]
-#[non_exhaustive]
-pub struct SessionEnded(pub EndReason);
+#[error("the session has ended: {reason}")]
+pub struct SessionEnded {
+    reason: EndReason,
+}
+
+impl SessionEnded {
+    /// Why it ended.
+    #[must_use]
+    pub const fn reason(self) -> EndReason {
+        self.reason
+    }
+}
 
 impl Shared {
     pub(super) fn new(
@@ -218,7 +227,7 @@ impl Shared {
     }
 
     fn error(&self) -> Error {
-        Error::new(SessionEnded(self.life.end_reason().unwrap_or(EndReason::Closed)))
+        Error::new(SessionEnded { reason: self.life.end_reason().unwrap_or(EndReason::Closed) })
     }
 }
 

@@ -1,17 +1,23 @@
 //! What the tests share.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::panic, dead_code, reason = "each test file uses its part, and a test may panic")]
 
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::OriginalUri, response::Response, routing::any};
 use axum_ws_auth::{
     Rejection, RejectionKind, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, TestToken},
 };
+use futures_util::StreamExt;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio::io::DuplexStream;
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use tower::ServiceExt;
 
 /// A text in the shape of a JWT that [`opaque`] accepts, and nothing else does.
@@ -91,4 +97,46 @@ pub(crate) fn all_presets() -> Vec<TokenSource> {
         TokenSource::appsync_events(),
         TokenSource::authorization(),
     ]
+}
+
+/// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of that subject, good for so many seconds from
+/// now, with that id. A subject of `nobody` is none, and `bad` is no token.
+pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+    let text = input.token.expose().to_owned();
+    let mut parts = text.split('.');
+    let subject = parts.next().unwrap_or_default();
+    let mut verified = Verified::new(text.clone());
+    match subject {
+        "bad" => return ready(Err(VerifyError::invalid())),
+        "nobody" => {}
+        subject => verified = verified.with_subject(subject),
+    }
+    if let Some(seconds) = parts.next() {
+        verified = verified.with_expires_at(input.now + Duration::from_secs(seconds.parse().expect("seconds")));
+    }
+    if let Some(id) = parts.next() {
+        verified = verified.with_token_id(id);
+    }
+    ready(Ok(verified))
+}
+
+pub(crate) type ClientSocket = WebSocketStream<DuplexStream>;
+
+/// A client that is connected with a token for [`timed`].
+pub(crate) async fn connected(app: &Router, token: &str) -> ClientSocket {
+    test_util::connect(app.clone(), test_util::handshake().bearer_subprotocol(token).build()).await.expect("a 101").0
+}
+
+/// The code and the reason of the close frame that comes next, and that the connection is dropped then.
+pub(crate) async fn closed(socket: &mut ClientSocket) -> (u16, String) {
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no close frame") };
+    assert!(socket.next().await.is_none(), "the connection is dropped");
+    (frame.code.into(), frame.reason.to_string())
+}
+
+/// Lets everything run that can, without time passing.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
