@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::{
     FirstToken, Rejection, Session, TokenErrorKind, VerifyInput,
     gate::{Deferred, Refusal},
-    session::{Beginning, Head, Slot},
+    session::{Beginning, Head, Slot, from_now},
     socket::{Candidate, NoToken, Opened},
     telemetry,
 };
@@ -43,7 +43,7 @@ where
     F: OnFailedUpgrade,
 {
     let protocol = deferred.config.first_message()?.clone();
-    let until = Instant::now() + protocol.time();
+    let until = from_now(protocol.time());
     let upgraded = match timeout_at(until, on_upgrade).await.ok()? {
         Ok(upgraded) => upgraded,
         Err(error) => {

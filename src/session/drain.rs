@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{EndReason, Sessions, close::CLOSE_TIMEOUT, life::End};
+use super::{EndReason, Sessions, close::CLOSE_TIMEOUT, deadline::from_now, life::End};
 use crate::ConfigError;
 
 /// How [`Sessions::drain`] closes the sessions of a server that goes down.
@@ -110,7 +110,7 @@ impl Sessions {
     /// If the future is dropped, the sessions that no batch came to live on. Another call goes on with them.
     pub async fn drain(&self, drain: Drain) -> Drained {
         let registry = &self.0;
-        let until = Instant::now() + drain.within;
+        let until = from_now(drain.within);
         registry.close();
         let before = registry.held();
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
@@ -124,7 +124,7 @@ impl Sessions {
             for life in batch {
                 life.end(end);
             }
-            let next = Instant::now() + jittered(pause, lottery.hash_one(number));
+            let next = from_now(jittered(pause, lottery.hash_one(number)));
             if self.vacated_by(next.min(until)).await || Instant::now() >= until {
                 break;
             }
@@ -155,5 +155,6 @@ impl Sessions {
 
 /// Longer or shorter by up to a half.
 fn jittered(pause: Duration, lot: u64) -> Duration {
-    pause / 2 + pause.mul_f64((lot % 1024) as f64 / 1024.0)
+    let share = u32::try_from(lot % 1024).unwrap_or_default();
+    (pause / 2).saturating_add((pause / 1024).saturating_mul(share))
 }

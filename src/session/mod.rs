@@ -28,6 +28,7 @@ pub use refresh::{RefreshError, RefreshErrorKind};
 pub use registry::{SessionInfo, Sessions};
 
 pub(crate) use close::CLOSE_TIMEOUT;
+pub(crate) use deadline::from_now;
 pub(crate) use head::Head;
 pub(crate) use life::{End, Life, Sight};
 pub(crate) use registry::Slot;

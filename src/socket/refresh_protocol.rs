@@ -102,8 +102,8 @@ struct Asked<'a> {
 
 fn read_json(message: &Message) -> Option<Request> {
     let Message::Text(text) = message else { return None };
-    // Other messages should not be parsed for this.
-    if !text.contains(REFRESH) {
+    // Other messages should not be parsed for this; and serde would take an array for an object.
+    if !text.contains(REFRESH) || !text.trim_start().starts_with('{') {
         return None;
     }
     let asked: Asked<'_> = serde_json::from_str(text).ok()?;
