@@ -3,13 +3,15 @@
 //! ```sh
 //! cargo run --example quickstart
 //! ```
+//!
+//! The token is good for a minute, or for as many seconds as are given. When it expires, the socket is closed.
 
 #![allow(clippy::print_stdout, reason = "it talks to a person")]
 
 use std::time::Duration;
 
 use axum::{Router, response::Response, routing::any, serve::ListenerExt};
-use axum_ws_auth::{AuthenticatedUpgrade, WsAuthLayer, jwt::JwtVerifier, test_util::TestToken};
+use axum_ws_auth::{AuthenticatedUpgrade, EndReason, WsAuthLayer, jwt::JwtVerifier, test_util::TestToken};
 
 /// Read yours from the environment or a file.
 const SECRET: &[u8] = b"an example secret, known to everybody";
@@ -29,13 +31,17 @@ async fn chat(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
                 break;
             }
         }
-        println!("{} has gone", claims.sub);
+        // The stream also ends when the session does.
+        let reason = socket.session().end_reason().map_or("the connection", EndReason::as_str);
+        println!("{} has gone ({reason})", claims.sub);
     })
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let verifier = JwtVerifier::<Claims>::builder().secret(SECRET)?.audience("chat").build()?;
+    let seconds = std::env::args().nth(1).map_or(Ok(60), |seconds| seconds.parse())?;
+    // No leeway, so that the minute is one. Where clocks may differ, leave the half minute that it is by default.
+    let verifier = JwtVerifier::<Claims>::builder().secret(SECRET)?.audience("chat").leeway(Duration::ZERO).build()?;
     let app = Router::new().route("/chat", any(chat)).layer(WsAuthLayer::new(verifier));
 
     // `axum::serve` leaves Nagle's algorithm on, which holds back small messages until the last one was acknowledged.
@@ -43,12 +49,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let _ = stream.set_nodelay(true);
     });
     let url = format!("ws://{}/chat", axum::serve::Listener::local_addr(&listener)?);
-    let token = TestToken::new("alice").claim("aud", "chat").expires_in(Duration::from_secs(3600)).sign_with(SECRET);
+    let token = TestToken::new("alice").claim("aud", "chat").expires_in(Duration::from_secs(seconds)).sign_with(SECRET);
 
-    println!("A token for alice, good for an hour:\n\n{token}\n");
+    println!("A token for alice, good for {seconds} seconds:\n\n{token}\n");
     println!("In a browser's console (on any page but one served by https):\n");
     println!("  ws = new WebSocket(\"{url}\", [\"bearer\", \"{token}\"]);");
-    println!("  ws.onmessage = e => console.log(e.data); ws.onopen = () => ws.send(\"hello\")\n");
+    println!("  ws.onmessage = e => console.log(e.data); ws.onopen = () => ws.send(\"hello\")");
+    println!("  ws.onclose = e => console.log(e.code, e.reason) // 3000 \"token_expired\", when the time is up\n");
     println!("With websocat, or with wscat:\n");
     println!("  websocat -H=\"Authorization: Bearer {token}\" {url}");
     println!("  npx wscat -H \"Authorization: Bearer {token}\" -c {url}\n");

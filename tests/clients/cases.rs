@@ -124,6 +124,17 @@ pub(crate) fn closings(server: &Server) -> Vec<Case> {
     ]
 }
 
+pub(crate) fn endings(server: &Server) -> Vec<Case> {
+    let to = |path| Attempt::new(server, path).protocols(["bearer", &server.token]);
+    vec![
+        // The handler does not even read.
+        Case::closed("in its time", to("/brief"), "bearer", 3000, "max_lifetime"),
+        Case::closed("by the application", to("/ended"), "bearer", 4403, "policy"),
+        // Nor does the client hear to what is sent to it, being busy with its own.
+        Case::closed("while it sends", to("/brief").text(&"long ".repeat(60_000)), "bearer", 3000, "max_lifetime"),
+    ]
+}
+
 fn forged() -> String {
     TestToken::new("alice").sign_with(b"TEST KEY, but not the one of the server")
 }

@@ -45,6 +45,11 @@ macro_rules! native_clients {
             async fn a_close_frame_says_why() {
                 check(Client::$client, cases::closings).await;
             }
+
+            #[tokio::test]
+            async fn the_end_of_a_session_closes_the_socket() {
+                check(Client::$client, cases::endings).await;
+            }
         }
     )*};
 }
@@ -72,6 +77,11 @@ mod page_in_chromium {
     #[tokio::test]
     async fn a_close_frame_says_why() {
         check_page(cases::closings).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_closes_the_socket() {
+        check_page(cases::endings).await;
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! A server on loopback: routes behind layers, and a page that opens WebSockets to them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
@@ -104,10 +107,13 @@ impl Drop for Server {
 
 fn app(shared: &Arc<Shared>) -> Router {
     let layer = WsAuthLayer::new(test_util::verifier::<Value>());
+    let brief = layer.clone().max_lifetime(Duration::from_millis(300)).expect("a lifetime");
     let cookie = layer.clone().sources([TokenSource::cookie("session")]).expect("a cookie with the default policy");
     let handshakes = Router::new()
         .route("/bearer", any(echo).layer(layer.clone()))
         .route("/v1", any(echo_v1).layer(layer.clone()))
+        .route("/brief", any(wait).layer(brief))
+        .route("/ended", any(end).layer(layer.clone().close_codes(CloseCodes::HTTP_LIKE)))
         .route("/close", any(echo).layer(telling(layer)))
         .route("/cookie", any(echo).layer(cookie.clone()))
         .route("/cookie/close", any(echo).layer(telling(cookie)))
@@ -133,6 +139,19 @@ async fn echo(upgrade: AuthenticatedUpgrade<Value>) -> Response {
 
 async fn echo_v1(upgrade: AuthenticatedUpgrade<Value>) -> Response {
     upgrade.protocols(["chat.v1"]).on_upgrade(send_back)
+}
+
+async fn wait(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    upgrade.on_upgrade(async |socket| {
+        let _held = socket;
+        std::future::pending::<()>().await;
+    })
+}
+
+async fn end(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    upgrade.on_upgrade(async |socket| {
+        socket.session().end();
+    })
 }
 
 async fn send_back(mut socket: AuthenticatedSocket<Value>) {
