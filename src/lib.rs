@@ -1,9 +1,11 @@
-//! Authenticates WebSocket connections on [axum]: a tower layer that answers `401` instead of a handshake.
+//! Authenticates WebSocket connections on [axum], from the handshake to the close frame: a tower layer that answers `401`
+//! instead of a handshake, and a socket that is closed when its session ends.
 //!
 //! A WebSocket handshake is an HTTP request over which a web page has almost no control: it has a URL, cookies, and a
 //! list of subprotocols. [`WsAuthLayer`] finds the token in any of these, or in a header, takes it out before anything
 //! else can see it, checks the page's origin, has a [`Verifier`] verify the token, and only then lets the request
-//! through to axum's `WebSocketUpgrade`, or to anything else that upgrades.
+//! through to axum's `WebSocketUpgrade`, or to anything else that upgrades. From then on the [`Session`] is what the
+//! connection stands on.
 //!
 //! # Example
 //!
@@ -55,7 +57,7 @@
 //! 2. **Strip** it from headers, URI and `OriginalUri`.
 //! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
 //! 4. **Verify**: [`Verifier`], and [`jwt`] for JSON Web Tokens.
-//! 5. **Admit**: nothing to do yet; limits and revocation will come here.
+//! 5. **Admit** the session: it is registered, and then the [`Limits`] are looked at ([`Sessions`]).
 //! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
 //!    because browsers drop a connection on which nothing is selected, or something that was not offered.
@@ -67,8 +69,55 @@
 //!
 //! # After the upgrade
 //!
-//! A token is looked at once, during the handshake. A socket that outlives its token is not closed yet:
-//! [`Session::expires_at`] says when to do so.
+//! A token is good for a while, and a WebSocket for as long as nobody closes it. The [`AuthenticatedSocket`] that
+//! [`AuthenticatedUpgrade`] hands out is closed when its session ends, whatever the handler is doing: with a close code of
+//! [`CloseCodes`], a reason that programs can read, and two seconds for the client to answer.
+//!
+//! - **It ends** ([`EndReason`]) when the token expires or the session is too old
+//!   ([`max_lifetime`](WsAuthLayer::max_lifetime)), by the monotonic clock or by the one on the wall, whichever comes
+//!   first; by order of the application ([`Session::end`], [`Sessions::end_subject`] and its like); and with its
+//!   connection. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
+//! - **It is refreshed** with a new token of the same subject and issuer: by the handler ([`Session::refresh`]), or by the
+//!   client's own messages ([`RefreshProtocol`]) without any code.
+//! - **It may begin later**, for clients that can send a token only when the socket is open ([`FirstMessage`]).
+//! - **All that there are** are in a registry, if the layer is given one ([`Sessions`]): to count, limit, list, end, and
+//!   drain them when the server goes down ([`Sessions::drain`]).
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, response::Response, routing::any};
+//! use axum_ws_auth::{AuthenticatedUpgrade, EndReason, Sessions, WsAuthLayer};
+//! use axum_ws_auth::test_util::{self, TestToken, handshake};
+//! use futures_util::StreamExt;
+//! use serde_json::Value;
+//! use tokio_tungstenite::tungstenite::Message;
+//!
+//! async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+//!     upgrade.on_upgrade(async |socket| {
+//!         // This handler never looks at its socket, and yet …
+//!         assert_eq!(socket.session().ended().await, EndReason::TokenExpired);
+//!     })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::time::pause();
+//! let sessions = Sessions::new();
+//! let layer = WsAuthLayer::new(test_util::verifier::<Value>()).sessions(&sessions);
+//! let app = Router::new().route("/", any(chat)).layer(layer);
+//!
+//! // … a token that is good for an hour (and half a minute of leeway) opens a socket for an hour. The clock of this test
+//! // is paused, so that it does not take as long.
+//! let token = TestToken::new("alice").expires_in(Duration::from_secs(3600)).sign();
+//! let (mut socket, _) = test_util::connect(app, handshake().bearer_subprotocol(&token).build()).await?;
+//! assert_eq!(sessions.count(), 1);
+//! let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+//! assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "token_expired"));
+//! # Ok(()) }
+//! ```
+//!
+//! A handler that upgrades by other means ([`Authenticated`] with axum's own extractor, or another library's) closes its
+//! socket itself: it holds on to the [`Session`] and watches [`Session::ended`].
 //!
 //! # Speed
 //!
@@ -91,10 +140,13 @@
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
-//! | `handshake admitted` | debug | `subject` |
+//! | `handshake admitted` | debug | `session` (its id) and `subject` |
 //! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
 //! | `cause of the refusal` | debug | `cause` |
 //! | `beneath the cause` | trace | `beneath`: a verifier's own error; for JWTs it may quote claims |
+//! | `session refreshed` | debug | `session` |
+//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); the cause at debug |
+//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str); of an [`AuthenticatedSocket`] |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
@@ -106,7 +158,7 @@
 //! | `jwt` | [`jwt::JwtVerifier`]; needs one of the next two | yes |
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
-//! | `tracing` | events for handshakes admitted and refused | yes |
+//! | `tracing` | events for handshakes and sessions | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
 //!
