@@ -116,22 +116,18 @@ impl Sessions {
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
 
         let lottery = RandomState::new();
-        let mut lives = registry.live();
+        let mut lives: Vec<_> = registry.live().collect();
         lives.sort_by_cached_key(|life| lottery.hash_one(life.id()));
         let batches = lives.chunks(drain.batch.get());
         let pause = drain.pause(batches.len());
         for (number, batch) in batches.enumerate() {
-            for life in batch {
-                life.end(end);
-            }
+            end.apply(batch.iter().cloned());
             let next = from_now(jittered(pause, lottery.hash_one(number)));
             if self.vacated_by(next.min(until)).await || Instant::now() >= until {
                 break;
             }
         }
-        for life in registry.live() {
-            life.end(end);
-        }
+        end.apply(registry.live());
         self.vacated_by(until).await;
         let remaining = registry.held();
         Drained { closed: before.saturating_sub(remaining), remaining }

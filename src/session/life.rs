@@ -54,6 +54,15 @@ pub(crate) struct End {
     pub(crate) code: Option<u16>,
 }
 
+impl End {
+    pub(super) const REVOKED: Self = Self { reason: EndReason::Revoked, code: None };
+
+    /// Ends the sessions like this. Returns how many had not ended before.
+    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<Life>>) -> usize {
+        lives.into_iter().filter(|life| life.end(self)).count()
+    }
+}
+
 /// What a supervisor sees.
 pub(crate) enum Sight {
     Ended(End),

@@ -1,0 +1,47 @@
+use std::{sync::Arc, time::SystemTime};
+
+use crate::session::{Life, SessionId};
+
+/// One session, as the registry knew it a moment ago; see [`Sessions::iter`].
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    id: SessionId,
+    subject: Option<Arc<str>>,
+    connected_at: SystemTime,
+    expires_at: Option<SystemTime>,
+}
+
+impl SessionInfo {
+    pub(super) fn of(life: &Life) -> Self {
+        Self {
+            id: life.id(),
+            subject: life.subject.clone(),
+            connected_at: life.connected_at(),
+            expires_at: life.deadline(),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whom its token speaks of (`sub`), if it says so.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// When its token was verified during the handshake.
+    #[must_use]
+    pub const fn connected_at(&self) -> SystemTime {
+        self.connected_at
+    }
+
+    /// When it ends, as things stand; see [`Session::expires_at`](crate::Session::expires_at).
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+}

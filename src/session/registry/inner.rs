@@ -1,0 +1,200 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+};
+
+use tokio::sync::Notify;
+
+use super::shard::{Entry, Shard};
+use crate::{
+    lock::lock,
+    session::{
+        End, EndReason, Life,
+        limits::{AdmissionError, Limits},
+    },
+};
+
+pub(crate) struct Registry {
+    /// A session is in the shard of its subject, so that all of a subject's are in one; without a subject, in any.
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    pub(super) limits: Limits,
+    /// How many [`Slot`]s there are.
+    held: AtomicUsize,
+    draining: AtomicBool,
+    /// From now on it drains.
+    closing: Notify,
+    /// The last slot was given back.
+    pub(in crate::session) vacated: Notify,
+}
+
+/// One of the connections that there may be in all. It lives as long as the connection.
+pub(crate) struct Slot(Arc<Registry>);
+
+/// Keeps a session registered for as long as it lives.
+pub(in crate::session) struct Registration {
+    slot: Slot,
+    number: u64,
+    shard: usize,
+}
+
+impl Registry {
+    pub(super) fn new(limits: Limits) -> Self {
+        // Several for each thread, so that two rarely meet.
+        let shards = (available_parallelism().map_or(8, usize::from) * 8).next_power_of_two();
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            limits,
+            held: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            closing: Notify::new(),
+            vacated: Notify::new(),
+        }
+    }
+
+    /// Takes one of the connections that there may be.
+    pub(crate) fn slot(self: &Arc<Self>) -> Result<Slot, AdmissionError> {
+        let more = |held: usize| (held < self.limits.total).then_some(held + 1);
+        if self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+            return Err(AdmissionError::Full { retry_after: self.limits.retry_after });
+        }
+        // From here on the slot is counted, so that who drains waits for it, or this sees that somebody drains.
+        let slot = Slot(Arc::clone(self));
+        self.open().map(|()| slot)
+    }
+
+    /// Registers a session: from here on it is found by whoever ends it. It is not admitted yet.
+    pub(in crate::session) fn register(life: &Arc<Life>, token_id: Option<&str>, slot: Slot) -> Arc<Self> {
+        let registry = Arc::clone(&slot.0);
+        let shard = registry.shard_of_life(life);
+        let registration = Registration { slot, number: life.id().number(), shard };
+        let token = token_id.map(|id| registry.hash(id));
+        {
+            let mut shard = registry.shard(shard);
+            shard.insert(Arc::clone(life), token);
+            // Under the lock: who finds the session here and ends it must find this there.
+            life.hold(registration);
+        }
+        registry
+    }
+
+    /// Admits a registered session, if the limits allow it.
+    pub(in crate::session) fn admit(&self, life: &Life) -> Result<(), AdmissionError> {
+        self.open()?;
+        let evicted = self.shard(self.shard_of_life(life)).admit(life, &self.limits)?;
+        if let Some(evicted) = evicted {
+            evicted.end(End { reason: EndReason::TooManySessions, code: None });
+        }
+        Ok(())
+    }
+
+    /// An ended session no longer counts as one of its subject's.
+    pub(in crate::session) fn retire(&self, life: &Life) {
+        self.shard(self.shard_of_life(life)).retire(life);
+    }
+
+    pub(in crate::session) fn note_token(&self, life: &Life, token_id: Option<&str>) {
+        let token = token_id.map(|id| self.hash(id));
+        self.shard(self.shard_of_life(life)).note_token(life, token);
+    }
+
+    pub(in crate::session) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// The sessions that have not ended.
+    pub(in crate::session) fn live(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
+        // Asked when the shard is no longer locked: a deadline that has come ends the session there and then.
+        self.find(|_| true).filter(|life| life.end_reason().is_none())
+    }
+
+    /// Locks one shard at a time.
+    pub(super) fn find<'a>(&'a self, wanted: impl Fn(&Entry) -> bool + 'a) -> impl Iterator<Item = Arc<Life>> + 'a {
+        self.shards.iter().flat_map(move |shard| lock(shard).find(&wanted))
+    }
+
+    pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
+        self.shard(self.shard_of(subject)).of_subject(subject)
+    }
+
+    pub(super) fn of_token(&self, token_id: &str) -> impl Iterator<Item = Arc<Life>> + '_ {
+        let token = self.hash(token_id);
+        self.find(move |entry| entry.stands_on(token))
+    }
+
+    /// Admits nobody any more.
+    pub(in crate::session) fn close(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.closing.notify_waiters();
+    }
+
+    fn open(&self) -> Result<(), AdmissionError> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(AdmissionError::Draining { retry_after: self.limits.retry_after });
+        }
+        Ok(())
+    }
+
+    fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    fn shard_of_life(&self, life: &Life) -> usize {
+        life.subject().map_or_else(|| self.index(life.id().number()), |subject| self.shard_of(subject))
+    }
+
+    fn shard_of(&self, subject: &str) -> usize {
+        self.index(self.hash(subject))
+    }
+
+    fn index(&self, number: u64) -> usize {
+        // Their number is a power of two.
+        let mask = self.shards.len() - 1;
+        usize::try_from(number & mask as u64).unwrap_or_default()
+    }
+
+    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+        lock(self.shards.get(index).expect("an index of a shard"))
+    }
+}
+
+impl Registration {
+    pub(in crate::session) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.slot.0)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // Dropped when the shard is no longer locked.
+        let _life = self.slot.0.shard(self.shard).remove(self.number);
+    }
+}
+
+impl Slot {
+    /// Waits until nobody is admitted any more.
+    pub(crate) async fn draining(&self) -> AdmissionError {
+        loop {
+            let mut closing = pin!(self.0.closing.notified());
+            closing.as_mut().enable();
+            if let Err(error) = self.0.open() {
+                return error;
+            }
+            closing.await;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.0.held.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.vacated.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Which sessions there are.
+
+mod info;
+mod inner;
+mod shard;
+
+use std::{fmt, sync::Arc};
+
+pub use info::SessionInfo;
+
+pub(super) use inner::Registration;
+pub(crate) use inner::{Registry, Slot};
+
+use super::{End, Limits, SessionId};
+
+#[allow(unused_imports, reason = "for the docs")]
+use super::EndReason;
+
+/// The live sessions of one process: a registry that layers register with, and the application keeps in its state.
+///
+/// Clones are the same registry. One may serve several layers; limits then go for all of them together.
+///
+/// Sessions are registered from the moment their token was verified until the connection is dropped, if they belong to a
+/// WebSocket handshake. With [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) an ended session's socket is closed by
+/// the crate. A handler that upgrades by other means keeps a clone of the [`Session`](crate::Session) with its socket
+/// and watches [`Session::ended`](crate::Session::ended); its session is registered until the last clone is dropped.
+///
+/// # Example
+///
+/// ```
+/// use axum::{Router, response::Response, routing::any};
+/// use axum_ws_auth::{AuthenticatedUpgrade, Sessions, WsAuthLayer, test_util::{self, TestToken, handshake}};
+/// use futures_util::StreamExt;
+/// use serde_json::Value;
+/// use tokio_tungstenite::tungstenite::Message;
+///
+/// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sessions = Sessions::new();
+/// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).sessions(&sessions);
+/// let app = Router::new().route("/", any(chat)).layer(layer);
+///
+/// let request = handshake().bearer_subprotocol(&TestToken::new("alice").sign()).build();
+/// let (mut socket, _) = test_util::connect(app, request).await?;
+/// assert_eq!(sessions.iter().next().expect("one").subject(), Some("alice"));
+///
+/// // Nobody else's session ends …
+/// assert_eq!(sessions.end_subject("bob"), 0);
+/// // … and hers does, at once.
+/// assert_eq!(sessions.end_subject("alice"), 1);
+/// let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+/// assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "revoked"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Sessions(pub(super) Arc<Registry>);
+
+impl Sessions {
+    /// A registry without limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limits(Limits::new())
+    }
+
+    /// A registry with limits.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        Self(Arc::new(Registry::new(limits)))
+    }
+
+    /// How many connections are held: live sessions, those that are being closed, and clients that have yet to
+    /// authenticate by their [first message](crate::FirstMessage).
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.held()
+    }
+
+    /// The sessions that have not ended, in no order.
+    ///
+    /// A session that comes or goes meanwhile may be among them or not.
+    pub fn iter(&self) -> impl Iterator<Item = SessionInfo> + '_ {
+        self.0.live().map(|life| SessionInfo::of(&life))
+    }
+
+    /// Ends a session, with [`EndReason::Revoked`]. Returns how many that were.
+    pub fn end(&self, id: SessionId) -> usize {
+        End::REVOKED.apply(self.0.find(|entry| entry.is(id)))
+    }
+
+    /// Ends the sessions of a subject (`sub`), with [`EndReason::Revoked`]. Returns how many that were.
+    ///
+    /// It does not keep the subject from opening new ones.
+    pub fn end_subject(&self, subject: &str) -> usize {
+        End::REVOKED.apply(self.0.of_subject(subject))
+    }
+
+    /// Ends the sessions that stand on a token with this id (`jti`), with [`EndReason::Revoked`]. Returns how many that
+    /// were.
+    ///
+    /// A session that was [refreshed](crate::Session::refresh) stands on its new token alone.
+    pub fn end_token(&self, token_id: &str) -> usize {
+        End::REVOKED.apply(self.0.of_token(token_id))
+    }
+
+    /// Ends all sessions, with [`EndReason::Revoked`]. Returns how many that were.
+    ///
+    /// To close them because the server goes down, [`drain`](Self::drain).
+    pub fn end_all(&self) -> usize {
+        End::REVOKED.apply(self.0.find(|_| true))
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("count", &self.count()).field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}

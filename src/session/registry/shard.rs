@@ -1,0 +1,124 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::session::{
+    Life, SessionId,
+    limits::{AdmissionError, AtLimit, Limits},
+};
+
+/// A part of the registry: all the sessions of some subjects.
+#[derive(Default)]
+pub(super) struct Shard {
+    /// By [`SessionId::number`].
+    entries: HashMap<u64, Entry>,
+    subjects: HashMap<Arc<str>, Subject>,
+}
+
+pub(super) struct Entry {
+    life: Arc<Life>,
+    /// The hash of the token's `jti`. It is looked for by going through all entries: rarely, and fast.
+    token: Option<u64>,
+    admitted: bool,
+}
+
+/// The sessions of a subject that have not ended, the oldest first.
+#[derive(Default)]
+struct Subject {
+    numbers: BTreeSet<u64>,
+    admitted: usize,
+}
+
+impl Shard {
+    pub(super) fn insert(&mut self, life: Arc<Life>, token: Option<u64>) {
+        let number = life.id().number();
+        if let Some(subject) = &life.subject {
+            self.subjects.entry(Arc::clone(subject)).or_default().numbers.insert(number);
+        }
+        self.entries.insert(number, Entry { life, token, admitted: false });
+    }
+
+    /// Counts a session among those of its subject. Returns the one that has to go for it.
+    pub(super) fn admit(&mut self, life: &Life, limits: &Limits) -> Result<Option<Arc<Life>>, AdmissionError> {
+        let number = life.id().number();
+        let subject = life.subject.as_ref().and_then(|subject| self.subjects.get_mut(subject));
+        // It may have ended by now. Then there is nothing to count, and its supervisor sees to the rest.
+        let Some(subject) = subject.filter(|subject| subject.numbers.contains(&number)) else { return Ok(None) };
+        let mut evicted = None;
+        if let Some((most, at_limit)) = limits.per_subject
+            && subject.admitted >= most.get()
+        {
+            match at_limit {
+                AtLimit::RefuseNew => return Err(AdmissionError::TooManySessions { retry_after: limits.retry_after }),
+                AtLimit::EvictOldest => {
+                    let is_admitted = |entry: &&Entry| entry.admitted;
+                    let mut oldest_first = subject.numbers.iter().filter_map(|number| self.entries.get(number));
+                    if let Some(oldest) = oldest_first.find(is_admitted) {
+                        evicted = Some(Arc::clone(&oldest.life));
+                        subject.remove(oldest);
+                    }
+                }
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.admitted = true;
+            subject.admitted += 1;
+        }
+        Ok(evicted)
+    }
+
+    /// An ended session no longer counts as one of its subject's.
+    pub(super) fn retire(&mut self, life: &Life) {
+        if let Some(entry) = self.entries.get(&life.id().number())
+            && let Some(name) = &life.subject
+            && let Some(subject) = self.subjects.get_mut(name)
+        {
+            subject.remove(entry);
+            if subject.numbers.is_empty() {
+                self.subjects.remove(name);
+            }
+        }
+    }
+
+    /// Returns what is to be dropped when the shard is no longer locked.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Arc<Life>> {
+        let life = Arc::clone(&self.entries.get(&number)?.life);
+        self.retire(&life);
+        self.entries.remove(&number);
+        Some(life)
+    }
+
+    pub(super) fn note_token(&mut self, life: &Life, token: Option<u64>) {
+        if let Some(entry) = self.entries.get_mut(&life.id().number()) {
+            entry.token = token;
+        }
+    }
+
+    pub(super) fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<Life>> {
+        self.entries.values().filter(|entry| wanted(entry)).map(|entry| Arc::clone(&entry.life)).collect()
+    }
+
+    pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
+        let numbers = self.subjects.get(subject).into_iter().flat_map(|subject| &subject.numbers);
+        numbers.filter_map(|number| self.entries.get(number)).map(|entry| Arc::clone(&entry.life)).collect()
+    }
+}
+
+impl Entry {
+    pub(super) fn is(&self, id: SessionId) -> bool {
+        self.life.id() == id
+    }
+
+    pub(super) fn stands_on(&self, token: u64) -> bool {
+        self.token == Some(token)
+    }
+}
+
+impl Subject {
+    fn remove(&mut self, entry: &Entry) {
+        if self.numbers.remove(&entry.life.id().number()) && entry.admitted {
+            self.admitted -= 1;
+        }
+    }
+}
