@@ -109,7 +109,7 @@ async fn whatever_the_handler_does_the_socket_is_closed() {
             "is busy elsewhere for ever",
             app(&sessions, |socket| async {
                 let _held = socket;
-                pending().await;
+                pending::<()>().await;
             }),
         ),
         (
