@@ -3,12 +3,12 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{extract::OriginalUri, response::Response};
-use http::{Method, header::UPGRADE, request::Parts};
-use hyper::upgrade::OnUpgrade;
+use http::request::Parts;
 
 use crate::{
     AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
     gate::{Gate, Unclaimed, Verification},
+    handshake::{is_handshake, withhold},
     rejection::Challenges,
     session::{AdmissionError, Head, SessionRules},
     token::{Found, Selection, Sources},
@@ -39,16 +39,10 @@ pub(crate) struct Config {
 #[derive(Clone)]
 pub(crate) struct Anonymous(pub(crate) Arc<Config>);
 
-/// Whether the request asks for another protocol, whichever: nothing gets past because it was not recognised. hyper gives
-/// the connection to no other request.
-pub(crate) fn is_handshake(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE) || parts.method == Method::CONNECT
-}
-
 /// A handshake after the checks that need no waiting.
 pub(crate) struct Examined {
     pub(crate) selection: Selection,
-    /// The token to verify, or none and that is fine, or a refusal.
+    /// The token to verify, if there is one, or a refusal.
     pub(crate) outcome: Result<Option<Token>, Rejection>,
 }
 
@@ -111,9 +105,6 @@ impl Config {
             Err(error) => Err(Rejection::token(error, &self.challenges, version)),
             Ok(token) => match self.check_origin(parts, ambient) {
                 Err(error) => Err(Rejection::origin(error, &self.challenges, version)),
-                Ok(()) if token.is_none() && !self.optional && self.deferrable(parts).is_none() => {
-                    Err(Rejection::missing_token(&self.challenges, version))
-                }
                 Ok(()) => Ok(token),
             },
         };
@@ -129,20 +120,28 @@ impl Config {
         self.first_message.as_ref()
     }
 
-    /// How the client may authenticate later, if this is a handshake without a token and the layer lets it.
-    pub(crate) fn deferrable(&self, parts: &Parts) -> Option<&FirstMessage> {
-        let can_be_upgraded = is_handshake(parts) && parts.extensions.get::<OnUpgrade>().is_some();
-        self.first_message.as_ref().filter(|_| can_be_upgraded)
+    /// What becomes of a request without a token: it is anonymous, or its client is to authenticate by its first message,
+    /// or it is refused.
+    pub(crate) fn without_token(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
+        self.gate.forget(parts);
+        let deferred = self.defer(parts);
+        match deferred.map_err(|error| Rejection::admission(error, &self.challenges, parts.version))? {
+            None if !self.optional => Err(Rejection::missing_token(&self.challenges, parts.version)),
+            deferred => {
+                parts.extensions.insert(Anonymous(Arc::clone(self)));
+                Ok(deferred)
+            }
+        }
     }
 
-    /// Withholds the connection from all but the one handler that waits for the first message.
-    pub(crate) fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
-        if self.deferrable(parts).is_none() {
-            return Ok(None);
-        }
-        let slot = self.rules.slot()?;
-        let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else { return Ok(None) };
-        let unclaimed = Arc::new(Unclaimed::new(on_upgrade, Head::of(parts), slot, parts.version));
+    /// Withholds the connection from all but the one handler that waits for the first message. `None` where the layer does
+    /// not wait for one, or the request is no well-formed handshake.
+    fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
+        let Some(first_message) = &self.first_message else { return Ok(None) };
+        let Some(connection) = withhold(parts) else { return Ok(None) };
+        self.rules.room()?;
+        let place = first_message.place()?;
+        let unclaimed = Arc::new(Unclaimed::new(connection, Head::of(parts), place, parts.version));
         self.gate.defer(parts, self, Arc::clone(&unclaimed));
         Ok(Some(unclaimed))
     }

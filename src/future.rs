@@ -75,15 +75,15 @@ impl Answer {
     }
 
     fn complete(&self, mut response: Response) -> Response {
+        // Over HTTP/2 any success completes the handshake (RFC 8441 §5).
+        let accepted =
+            response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
         if let Some((unclaimed, config)) = &self.deferred
-            && !unclaimed.is_claimed()
+            && !(accepted && unclaimed.is_claimed())
         {
             // Whoever answered here did so to a client that nobody knows.
             return config.refuse_unclaimed(unclaimed.version);
         }
-        // Over HTTP/2 any success completes the handshake (RFC 8441 §5).
-        let accepted =
-            response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
         if accepted && self.selection.apply(response.headers_mut()) {
             telemetry::unoffered_subprotocol();
         }

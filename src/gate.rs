@@ -11,9 +11,11 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::{
     AdmissionError, RefreshProtocol, Rejection, Session, Token, Verifier, VerifyError, VerifyInput,
-    config::{Anonymous, Config, is_handshake},
+    config::{Anonymous, Config},
+    handshake::is_handshake,
     lock::lock,
-    session::{Beginning, Head, Slot},
+    session::{Beginning, Head},
+    socket::Place,
     telemetry,
     verify::VerifierOf,
 };
@@ -52,7 +54,15 @@ pub(crate) struct Deferred<C> {
 /// What only the handler can claim that waits for the first message.
 pub(crate) struct Unclaimed {
     pub(crate) version: Version,
-    connection: Mutex<Option<(OnUpgrade, Head, Option<Slot>)>>,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// The connection that was withheld, with what is needed to begin a session on it.
+pub(crate) struct Claim {
+    pub(crate) connection: OnUpgrade,
+    pub(crate) head: Head,
+    /// Among those who have yet to authenticate.
+    pub(crate) place: Place,
 }
 
 /// How clients refresh their sessions, for the handler's extractor.
@@ -117,16 +127,16 @@ impl<V: Verifier> Gate for VerifierGate<V> {
 }
 
 impl Unclaimed {
-    pub(crate) fn new(on_upgrade: OnUpgrade, head: Head, slot: Option<Slot>, version: Version) -> Self {
-        Self { version, connection: Mutex::new(Some((on_upgrade, head, slot))) }
+    pub(crate) fn new(connection: OnUpgrade, head: Head, place: Place, version: Version) -> Self {
+        Self { version, claim: Mutex::new(Some(Claim { connection, head, place })) }
     }
 
-    pub(crate) fn claim(&self) -> Option<(OnUpgrade, Head, Option<Slot>)> {
-        lock(&self.connection).take()
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        lock(&self.claim).take()
     }
 
     pub(crate) fn is_claimed(&self) -> bool {
-        lock(&self.connection).is_none()
+        lock(&self.claim).is_none()
     }
 }
 

@@ -192,6 +192,9 @@ impl WsAuthLayer {
 
     /// Lets clients authenticate by their first message, who have no token in the handshake.
     ///
+    /// Put such a layer around WebSocket routes only: handlers begin to run before the client has authenticated, and wait
+    /// in [`on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade); see [`FirstMessage`].
+    ///
     /// With [`optional`](Self::optional), that goes for requests that are no handshakes. Defaults to off: no token, no
     /// handshake.
     pub fn first_message(mut self, first_message: FirstMessage) -> Self {

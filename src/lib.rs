@@ -171,6 +171,7 @@ mod error;
 mod extract;
 mod future;
 mod gate;
+mod handshake;
 mod layer;
 mod lock;
 mod origin;

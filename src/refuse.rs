@@ -1,19 +1,12 @@
 //! How a rejection is answered: by a response, by one of the user's own, or by a WebSocket that says why it closes.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use axum::{
-    extract::{FromRequestParts, ws::WebSocketUpgrade},
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Version, header::CONNECTION, request::Parts};
 
 use crate::{
     Rejection, RejectionKind,
     config::Config,
+    handshake::upgrade_of,
     socket::{Transport, close},
     telemetry,
     token::Selection,
@@ -23,17 +16,14 @@ impl Config {
     pub(crate) fn refuse(&self, rejection: Rejection, parts: Parts, selection: &Selection) -> Response {
         telemetry::refused(&rejection);
         let accepted = self.accept_then_close.then(|| self.accept_then_close(&rejection, parts, selection)).flatten();
-        let mut response = accepted.unwrap_or_else(|| self.response_to(rejection.clone()));
-        // Answers of one's own, and a `101`, do not have it yet.
-        response.extensions_mut().insert(rejection);
-        response
+        with_cause(accepted.unwrap_or_else(|| self.response_to(rejection.clone())), rejection)
     }
 
     /// Refuses a client that was to authenticate by its first message, and was answered otherwise.
     pub(crate) fn refuse_unclaimed(&self, version: Version) -> Response {
         let rejection = Rejection::missing_token(&self.challenges, version);
         telemetry::refused(&rejection);
-        self.response_to(rejection)
+        with_cause(self.response_to(rejection.clone()), rejection)
     }
 
     fn response_to(&self, rejection: Rejection) -> Response {
@@ -67,11 +57,8 @@ impl Config {
     }
 }
 
-/// axum's extractor is an async function that never waits.
-fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
-    let extraction = pin!(WebSocketUpgrade::from_request_parts(parts, &()));
-    match extraction.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(upgrade) => upgrade.ok(),
-        Poll::Pending => None,
-    }
+/// Answers of one's own, and a `101`, do not have it yet.
+fn with_cause(mut response: Response, rejection: Rejection) -> Response {
+    response.extensions_mut().insert(rejection);
+    response
 }

@@ -13,7 +13,7 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::{
-    Rejection, ResponseFuture,
+    ResponseFuture,
     config::{Anonymous, Config, Examined},
     future::Answer,
 };
@@ -55,20 +55,16 @@ where
         let answer = Answer::new(&parts, selection);
         match outcome {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, parts, answer.selection())),
-            Ok(None) => {
-                self.config.gate.forget(&mut parts);
-                parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
-                let answer = match self.config.defer(&mut parts) {
-                    Ok(None) => answer,
-                    Ok(Some(unclaimed)) => answer.deferred(unclaimed, Arc::clone(&self.config)),
-                    Err(error) => {
-                        let rejection = Rejection::admission(error, &self.config.challenges, parts.version);
-                        let response = self.config.refuse(rejection, parts, answer.selection());
-                        return ResponseFuture::refused(response);
-                    }
-                };
-                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
-            }
+            Ok(None) => match self.config.without_token(&mut parts) {
+                Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, parts, answer.selection())),
+                Ok(deferred) => {
+                    let answer = match deferred {
+                        None => answer,
+                        Some(unclaimed) => answer.deferred(unclaimed, Arc::clone(&self.config)),
+                    };
+                    ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
+                }
+            },
             Ok(Some(token)) => {
                 // The service that was polled ready is the one to be called; the clone is for the next request.
                 let next = self.inner.clone();

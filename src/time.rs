@@ -1,6 +1,10 @@
-//! The clock that deadlines are measured by.
+//! The clock that deadlines are measured by, and how time is told.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Tells the layer what time it is.
 ///
@@ -40,6 +44,11 @@ impl TimeSource {
             Source::Custom(now) => now(),
         }
     }
+}
+
+/// How long a client is told to wait, in whole seconds: rounded up, and never "at once".
+pub(crate) fn wait_seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
 // By hand: a closure has no `Debug`.

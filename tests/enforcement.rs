@@ -422,6 +422,48 @@ async fn a_session_kept_elsewhere_ends_with_its_connection() {
     assert_eq!(session.refresh(axum_ws_auth::Token::new("alice.60")).await.unwrap_err().reason(), "session_ended");
 }
 
+/// The handler keeps the session in a place of its own before it knows whether there will be a connection.
+#[tokio::test(start_paused = true)]
+async fn a_failed_upgrade_frees_a_session_that_is_kept_elsewhere() {
+    let sessions = Sessions::new();
+    let (keep, mut kept) = channel::<Session<String>>();
+    let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+        keep.send(upgrade.session().unwrap().clone()).unwrap();
+        upgrade.on_upgrade(read_on)
+    };
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed).sessions(&sessions));
+    // A `101` on a request that no connection belongs to.
+    let response = answer(&app, handshake().bearer_subprotocol("alice.60").build()).await;
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    settle().await;
+    let session = kept.recv().await.unwrap();
+    assert_eq!((sessions.count(), session.end_reason()), (0, Some(EndReason::Closed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_buffer_sizes_do_no_harm() {
+    for (write, max) in [(128 * 1024, 64 * 1024), (1000, 1010), (0, 0), (0, 1), (1, 1)] {
+        let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+            upgrade.write_buffer_size(write).max_write_buffer_size(max).on_upgrade(async |mut socket| {
+                // Queued, and not sent: there may be no room for the close frame behind it.
+                let _ = socket.feed(Message::Binary(vec![7; 990].into())).await;
+                pending::<()>().await;
+            })
+        };
+        let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed));
+        let mut client = connected(&app, "alice.60").await;
+        let mut last = client.next().await;
+        while let Some(Ok(ClientMessage::Binary(_))) = last {
+            last = client.next().await;
+        }
+        // Where nothing may wait to be written, neither may a close frame.
+        if max > 100 {
+            let Some(Ok(ClientMessage::Close(Some(frame)))) = last else { panic!("{write} {max}: {last:?}") };
+            assert_eq!(frame.reason, "token_expired", "{write} {max}");
+        }
+    }
+}
+
 /// With axum's own upgrade the handler closes, and the session tells it when.
 #[tokio::test(start_paused = true)]
 async fn a_handler_with_another_upgrade_is_told_when_to_close() {

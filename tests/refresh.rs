@@ -7,7 +7,7 @@ mod support;
 use std::{
     error::Error as _,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -264,7 +264,8 @@ async fn attempts_are_counted_whether_they_succeed_or_not() {
         sleep(Duration::from_secs(40)).await;
     }
     let (_client, session) = session_with::<String>(WsAuthLayer::new(timed).refresh_limit(0, per), "alice.60").await;
-    assert_eq!(refused(session.refresh(Token::new("alice.60")).await), Kind::TooManyAttempts);
+    let error = session.refresh(Token::new("alice.60")).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (Kind::TooManyAttempts, None), "it never will");
 }
 
 fn ask(token: impl Into<Value>) -> ClientMessage {
@@ -280,7 +281,7 @@ async fn clients_refresh_by_messages_that_the_handler_never_sees() {
     let layer = WsAuthLayer::new(timed)
         .time_source(TimeSource::new(|| SystemTime::UNIX_EPOCH))
         .refresh_protocol(RefreshProtocol::json())
-        .refresh_limit(5, Duration::from_secs(60));
+        .refresh_limit(6, Duration::from_secs(60));
     let (mut client, session) = session_with::<String>(layer, "alice.60").await;
     for (token, answer) in [
         (json!("alice.3600"), json!({ "type": "auth.refreshed", "expires_in": 3600 })),
@@ -307,7 +308,118 @@ async fn clients_refresh_by_messages_that_the_handler_never_sees() {
         assert_eq!(client.next().await.unwrap().unwrap(), message);
         assert_eq!(next_json(&mut client).await["type"], "auth.refused");
     }
+    // What is nearly a request may hold a token: it is not the handler's either.
+    for text in [
+        r#"{"type":"auth.refresh","token":"alice.60","token":"alice.61"}"#,
+        r#"{"type":"auth.refresh","token":"alice.60"} "#.repeat(2).as_str(),
+        r#"  {"type":"auth.refresh""#,
+        r#"{"type":"auth.refresh"}"#,
+    ] {
+        client.send(text.into()).await.unwrap();
+        assert_eq!(next_json(&mut client).await["type"], "auth.refused", "{text}");
+    }
     assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
+}
+
+/// A client that asks and never reads the answers costs no more than one that is silent.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_is_not_read_from() {
+    let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
+    let (mut client, _session) = session_with::<String>(layer, "alice").await;
+    let flood = async {
+        for _ in 0..100_000 {
+            client.feed(r#"{"type":"auth.refresh"}"#.into()).await.unwrap();
+        }
+    };
+    assert!(timeout(Duration::from_secs(600), flood).await.is_err(), "it is held up before long");
+}
+
+/// Of two tasks that write, one gives up. The other one goes on nevertheless.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_forgotten_when_a_sender_gives_up() {
+    let handler = async |upgrade: AuthenticatedUpgrade<String>| {
+        upgrade.on_upgrade(async |socket| {
+            let (mut sink, mut stream) = socket.split();
+            tokio::spawn(async move {
+                let _ = timeout(Duration::from_secs(10), sink.send(Message::Binary(vec![0; 100_000].into()))).await;
+                std::future::pending::<()>().await;
+            });
+            while let Some(Ok(_)) = stream.next().await {}
+        })
+    };
+    let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
+    let app = Router::new().route("/", any(handler)).layer(layer);
+    // No deadline, so that nothing but the client's reading moves it on.
+    let mut client = connected(&app, "alice").await;
+    sleep(Duration::from_secs(1)).await;
+    client.send(ask("alice")).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    assert!(client.next().await.unwrap().unwrap().is_binary());
+    assert_eq!(next_json(&mut client).await["type"], "auth.refreshed");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// The deadline comes while the new token is verified, and only the wall clock has seen it.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_revive_what_has_expired() {
+    let wall = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
+    let time = TimeSource::new({
+        let wall = Arc::clone(&wall);
+        move || *wall.lock().unwrap()
+    });
+    let gate = Arc::new(Notify::new());
+    let layer = WsAuthLayer::new(slow(Arc::clone(&gate))).time_source(time);
+    let (mut client, session) = session_with::<String>(layer, "alice.60").await;
+    let refreshing = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh(Token::new("alice.600.slow")).await }
+    });
+    settle().await;
+    *wall.lock().unwrap() += Duration::from_secs(61);
+    gate.notify_one();
+    assert_eq!(refused(refreshing.await.unwrap()), Kind::SessionEnded);
+    assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
+}
+
+/// The two clocks may go apart. The greatest age is reached by the one that is ahead, refreshed or not.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_lift_the_greatest_age() {
+    let hour = Duration::from_secs(3600);
+    let skipped = Arc::new(Mutex::new(Duration::ZERO));
+    let start = Instant::now();
+    let time = TimeSource::new({
+        let skipped = Arc::clone(&skipped);
+        move || SystemTime::UNIX_EPOCH + start.elapsed() + *skipped.lock().unwrap()
+    });
+    let layer = WsAuthLayer::new(timed).time_source(time).max_lifetime(hour * 10).unwrap();
+    let (mut client, session) = session_with::<String>(layer, "alice").await;
+    *skipped.lock().unwrap() = hour * 9;
+    session.refresh(Token::new("alice.7200")).await.unwrap();
+    assert_eq!(session.expires_at(), Some(session.connected_at() + hour * 10));
+    assert_eq!(closed(&mut client).await, (3000, "max_lifetime".to_owned()));
+    assert!(start.elapsed() <= hour + Duration::from_secs(60));
+}
+
+/// What claims do when they are dropped is their own affair.
+#[tokio::test(start_paused = true)]
+async fn claims_may_look_at_the_registry_when_they_go() {
+    struct Curious(Sessions);
+    impl Drop for Curious {
+        fn drop(&mut self) {
+            assert!(self.0.iter().count() < 2);
+        }
+    }
+    let sessions = Sessions::new();
+    let verifier = {
+        let sessions = sessions.clone();
+        move |_: VerifyInput<'_>| {
+            let claims = Curious(sessions.clone());
+            async { Ok(Verified::new(claims).with_subject("alice")) }
+        }
+    };
+    let (_client, session) = session_with::<Curious>(WsAuthLayer::new(verifier).sessions(&sessions), "any").await;
+    session.refresh(Token::new("any")).await.unwrap();
 }
 
 /// Without a protocol every message is the handler's.
@@ -402,7 +514,7 @@ async fn an_answer_gets_past_a_send_that_is_blocked() {
     client.send(ask("alice.3600")).await.unwrap();
     client.send("after it".into()).await.unwrap();
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(received.load(Ordering::SeqCst), 1, "what is behind the token is read while the sender is blocked");
+    assert_eq!(received.load(Ordering::SeqCst), 0, "a client that does not read the answer is not asked for more");
     let (mut binary, mut answers) = (0, 0);
     while binary < 20 || answers < 1 {
         match timeout(Duration::from_secs(5), client.next()).await.expect("it goes on").unwrap().unwrap() {

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use axum::{Router, http::StatusCode, response::Response, routing::any};
 use axum_ws_auth::{
-    AtLimit, AuthenticatedUpgrade, CloseCodes, Drain, Drained, EndReason, Limits, SessionId, Sessions, WsAuthLayer,
-    test_util::handshake,
+    AtLimit, AuthenticatedUpgrade, CloseCodes, Drain, Drained, EndReason, Limits, SessionId, SessionInfo, Sessions,
+    WsAuthLayer, test_util::handshake,
 };
 use futures_util::{FutureExt, StreamExt, future::join_all};
 use support::*;
@@ -46,12 +46,12 @@ async fn the_registry_knows_who_is_there() {
     let clients = [connected(&app, "alice.60").await, connected(&app, "bob").await, connected(&app, "nobody.9").await];
     assert_eq!(sessions.count(), 3);
     let mut infos: Vec<_> = sessions.iter().collect();
-    infos.sort_by_key(|info| info.connected_at());
+    infos.sort_by_key(SessionInfo::connected_at);
     let subjects: Vec<_> = infos.iter().map(|info| info.subject()).collect();
     assert_eq!(subjects, [Some("alice"), Some("bob"), None]);
     let lives = infos.iter().map(|info| info.expires_at().map(|at| at.duration_since(info.connected_at()).unwrap()));
     assert_eq!(lives.collect::<Vec<_>>(), [Some(Duration::from_secs(60)), None, Some(Duration::from_secs(9))]);
-    let ids: BTreeSet<SessionId> = infos.iter().map(|info| info.id()).collect();
+    let ids: BTreeSet<SessionId> = infos.iter().map(SessionInfo::id).collect();
     assert_eq!(ids.len(), 3);
     for id in ids {
         assert_eq!(id.to_string().parse(), Ok(id));

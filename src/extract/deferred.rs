@@ -1,7 +1,7 @@
 //! A client that authenticates by its first message.
 
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -12,15 +12,14 @@ use axum::{
     extract::ws::{Message, OnFailedUpgrade},
 };
 use http::HeaderValue;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::{
-    FirstToken, Rejection, Session, TokenErrorKind, VerifyInput,
-    gate::{Deferred, Refusal},
-    session::{Beginning, Head, Slot, from_now},
-    socket::{Candidate, NoToken, Opened},
+    FirstToken, Rejection, Session, TokenErrorKind, VerifyError, VerifyInput,
+    gate::{Claim, Deferred, Refusal},
+    session::{Beginning, Head, Lease, Sight, from_now},
+    socket::{Candidate, NoToken, Opened, close},
     telemetry,
 };
 
@@ -35,16 +34,18 @@ pub(super) struct Plan<F> {
 /// so.
 pub(super) async fn open<C, F>(
     deferred: Deferred<C>,
-    (on_upgrade, head, mut slot): (OnUpgrade, Head, Option<Slot>),
+    claim: Claim,
     plan: Plan<F>,
-) -> Option<(Opened, Session<C>)>
+) -> Option<(Opened, Session<C>, Lease)>
 where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
 {
+    // The place is kept until the client is known, or gone.
+    let Claim { connection, head, place: _place } = claim;
     let protocol = deferred.config.first_message()?.clone();
     let until = from_now(protocol.time());
-    let upgraded = match timeout_at(until, on_upgrade).await.ok()? {
+    let upgraded = match timeout_at(until, connection).await.ok()? {
         Ok(upgraded) => upgraded,
         Err(error) => {
             plan.on_failed_upgrade.call(Error::new(error));
@@ -52,16 +53,29 @@ where
         }
     };
     let mut candidate = Candidate::new(upgraded, protocol).await;
-    match deferred.begin(&mut candidate, until, head, &mut slot).await {
-        Ok((session, replay)) => {
-            let transport = candidate.accept(plan.limits).await.ok()?;
-            Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session))
-        }
-        Err(None) => None,
+    let (session, replay) = match deferred.begin(&mut candidate, until, head).await {
+        Ok(begun) => begun,
+        Err(None) => return None,
         Err(Some(rejection)) => {
             telemetry::refused(&rejection);
             let kind = rejection.kind();
             candidate.refuse(kind.close_code(&deferred.config.rules.close_codes), kind.as_str()).await;
+            return None;
+        }
+    };
+    let lease = session.lease();
+    // The client may not be reading. Its session ends all the same.
+    match unless(session.ended(), candidate.welcome()).await {
+        Ok(welcomed) => {
+            welcomed.ok()?;
+            let transport = candidate.into_transport(plan.limits).await;
+            Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session, lease))
+        }
+        Err(_) => {
+            if let Sight::Ended(end) = session.life().look(None).0 {
+                close(candidate.into_transport(plan.limits).await, session.life().close_code(end), end.reason.as_str())
+                    .await;
+            }
             None
         }
     }
@@ -74,51 +88,36 @@ impl<C: Send + Sync + 'static> Deferred<C> {
         candidate: &mut Candidate,
         until: Instant,
         head: Head,
-        slot: &mut Option<Slot>,
     ) -> Result<(Session<C>, Option<Message>), Option<Rejection>> {
         let rules = &self.config.rules;
-        let FirstToken { token, replay } = self.token(candidate, until, slot.as_ref()).await?;
+        let FirstToken { token, replay } = self.token(candidate, until).await?;
         if token.expose().len() > rules.max_token_len {
             return Err(self.no_token(NoToken::Malformed(TokenErrorKind::TooLong)));
         }
         let beginning = Beginning::now(rules);
-        let parts = head.to_parts().ok_or(None)?;
         let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.unclaimed.version));
+        let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
         let verified = self
             .verifier
             .verify_boxed(VerifyInput::new(&token, &parts, beginning.wall()))
             .await
             .map_err(|error| refused(Refusal::Verify(error)))?;
-        let session = beginning
-            .session(verified, Arc::clone(&self.verifier), head, slot.take())
+        let session = rules
+            .slot()
+            .and_then(|slot| beginning.session(verified, Arc::clone(&self.verifier), head, slot))
             .map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::admitted(session.id(), session.subject());
         Ok((session, replay))
     }
 
     /// Waits for the token, for as long as there is time and the server is not going down.
-    async fn token(
-        &self,
-        candidate: &mut Candidate,
-        until: Instant,
-        slot: Option<&Slot>,
-    ) -> Result<FirstToken, Option<Rejection>> {
+    async fn token(&self, candidate: &mut Candidate, until: Instant) -> Result<FirstToken, Option<Rejection>> {
         let (challenges, version) = (&self.config.challenges, self.unclaimed.version);
-        let mut token = pin!(timeout_at(until, candidate.token()));
-        let mut draining = pin!(async {
-            match slot {
-                Some(slot) => slot.draining().await,
-                None => pending().await,
-            }
-        });
-        poll_fn(|cx| {
-            if let Poll::Ready(token) = token.as_mut().poll(cx) {
-                let timed_out = |_| Some(Rejection::timed_out(challenges, version));
-                return Poll::Ready(token.map_err(timed_out)?.map_err(|none| self.no_token(none)));
-            }
-            draining.as_mut().poll(cx).map(|error| Err(Some(Rejection::admission(error, challenges, version))))
-        })
-        .await
+        match unless(self.config.rules.draining(), timeout_at(until, candidate.token())).await {
+            Ok(Ok(token)) => token.map_err(|none| self.no_token(none)),
+            Ok(Err(_)) => Err(Some(Rejection::timed_out(challenges, version))),
+            Err(draining) => Err(Some(Rejection::admission(draining, challenges, version))),
+        }
     }
 
     fn no_token(&self, none: NoToken) -> Option<Rejection> {
@@ -129,4 +128,15 @@ impl<C: Send + Sync + 'static> Deferred<C> {
             NoToken::Malformed(kind) => Some(Rejection::token(kind.into(), challenges, version)),
         }
     }
+}
+
+/// What comes of the second future, unless the first one is done before.
+async fn unless<T, U>(first: impl Future<Output = T>, second: impl Future<Output = U>) -> Result<U, T> {
+    let mut first = pin!(first);
+    let mut second = pin!(second);
+    poll_fn(|cx| match second.as_mut().poll(cx) {
+        Poll::Ready(second) => Poll::Ready(Ok(second)),
+        Poll::Pending => first.as_mut().poll(cx).map(Err),
+    })
+    .await
 }

@@ -12,7 +12,7 @@ use axum::{
     },
     response::Response,
 };
-use http::{HeaderValue, Request, request::Parts};
+use http::{HeaderValue, request::Parts};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
 use crate::{
     AuthenticatedSocket, RefreshProtocol, Session,
     gate::{Deferred, InBand},
+    handshake::no_connection,
+    session::Lease,
     socket::{Opened, Supervisor, Transport},
 };
 
@@ -58,7 +60,8 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
 }
 
 enum Client<C> {
-    Known(Session<C>),
+    /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
+    Known(Session<C>, Lease),
     /// It is to authenticate by its first message.
     Unknown(Deferred<C>),
 }
@@ -71,7 +74,7 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
     #[must_use]
     pub const fn session(&self) -> Option<&Session<C>> {
         match &self.client {
-            Client::Known(session) => Some(session),
+            Client::Known(session, _) => Some(session),
             Client::Unknown(_) => None,
         }
     }
@@ -92,7 +95,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
     }
 
     /// Sets how many bytes may wait to be written while writing fails; see
-    /// [`WebSocketUpgrade::max_write_buffer_size`]. Defaults to no limit, as in axum.
+    /// [`WebSocketUpgrade::max_write_buffer_size`]. Defaults to no limit, as in axum. A
+    /// [`write_buffer_size`](Self::write_buffer_size) that is not less becomes so.
     pub const fn max_write_buffer_size(mut self, bytes: usize) -> Self {
         self.limits.max_write_buffer_size = bytes;
         self
@@ -168,20 +172,22 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol } = self;
+        let limits = consistent(limits);
         match client {
-            Client::Known(session) => {
-                limited(upgrade, limits).on_failed_upgrade(on_failed_upgrade).on_upgrade(|socket: WebSocket| {
+            Client::Known(session, lease) => {
+                let open = |socket: WebSocket| {
                     let subprotocol = socket.protocol().cloned();
                     let opened = Opened { transport: Transport::Axum(socket), subprotocol, replay: None };
-                    Supervisor::new(opened, session, refresh_protocol, callback)
-                })
+                    Supervisor::new(opened, (session, lease), refresh_protocol, callback)
+                };
+                limited(upgrade, limits).on_failed_upgrade(on_failed_upgrade).on_upgrade(open)
             }
             Client::Unknown(deferred) => {
                 let plan = Plan { limits, subprotocol: upgrade.selected_protocol().cloned(), on_failed_upgrade };
                 if let Some(claimed) = deferred.unclaimed.claim() {
                     tokio::spawn(async move {
-                        if let Some((opened, session)) = open(deferred, claimed, plan).await {
-                            Supervisor::new(opened, session, refresh_protocol, callback).await;
+                        if let Some((opened, session, lease)) = open(deferred, claimed, plan).await {
+                            Supervisor::new(opened, (session, lease), refresh_protocol, callback).await;
                         }
                     });
                 }
@@ -200,27 +206,34 @@ where
     type Rejection = AuthenticatedRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let client = match parts.extensions.remove::<Deferred<C>>() {
-            Some(deferred) => {
-                // axum insists on a connection, and this one is none.
-                parts.extensions.insert(hyper::upgrade::on(Request::new(())));
-                Client::Unknown(deferred)
-            }
+        let deferred = parts.extensions.remove::<Deferred<C>>();
+        if deferred.is_some() {
+            // axum insists on one, and the real one is withheld.
+            parts.extensions.insert(no_connection());
+        }
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        let upgrade = upgrade.map_err(AuthenticatedRejection::Upgrade);
+        let (client, upgrade) = match deferred {
+            Some(deferred) => (Client::Unknown(deferred), upgrade?),
             None => {
-                let session = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-                Client::Known(session.0)
+                let authenticated = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state);
+                let Authenticated(session) = authenticated.await?;
+                let upgrade = upgrade?;
+                let lease = session.lease();
+                (Client::Known(session, lease), upgrade)
             }
         };
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         let limits = WebSocketConfig::default().read_buffer_size(READ_BUFFER_SIZE);
-        Ok(Self {
-            upgrade: upgrade.map_err(AuthenticatedRejection::Upgrade)?,
-            limits,
-            on_failed_upgrade: |_| {},
-            client,
-            refresh_protocol: parts.extensions.remove().map(|InBand(protocol)| protocol),
-        })
+        let refresh_protocol = parts.extensions.remove().map(|InBand(protocol)| protocol);
+        Ok(Self { upgrade, limits, on_failed_upgrade: |_| {}, client, refresh_protocol })
     }
+}
+
+/// tungstenite panics if what may wait to be written is not more than what is gathered before.
+fn consistent(mut limits: WebSocketConfig) -> WebSocketConfig {
+    limits.max_write_buffer_size = limits.max_write_buffer_size.max(1);
+    limits.write_buffer_size = limits.write_buffer_size.min(limits.max_write_buffer_size - 1);
+    limits
 }
 
 fn limited(upgrade: WebSocketUpgrade, limits: WebSocketConfig) -> WebSocketUpgrade {

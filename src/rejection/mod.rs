@@ -14,7 +14,7 @@ use http::{
 };
 
 pub(crate) use self::challenge::Challenges;
-use crate::{AdmissionError, CloseCodes, OriginError, TokenError, TokenErrorKind, VerifyError};
+use crate::{AdmissionError, CloseCodes, OriginError, TokenError, TokenErrorKind, VerifyError, time::wait_seconds};
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
@@ -274,7 +274,7 @@ impl IntoResponse for Rejection {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(retry_after) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(retry_after)));
         }
         if let Some(challenge) = &self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge.clone());
@@ -308,9 +308,4 @@ impl Error for Rejection {
             Cause::Admission(error) => Some(error),
         }
     }
-}
-
-/// `Retry-After` counts in seconds. Rounded up, and never "at once".
-fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
 }

@@ -22,11 +22,11 @@ pub(super) struct Moment {
     monotonic: Instant,
 }
 
-/// When a session must end, and why. It has come as soon as either clock says so.
+/// When a session must end: with its token, or with its greatest age. Each has come as soon as either clock says so.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline {
-    at: Moment,
-    pub(super) reason: EndReason,
+    token: Option<Moment>,
+    lifetime: Option<Moment>,
 }
 
 impl Moment {
@@ -39,33 +39,33 @@ impl Moment {
         let wall = self.wall.checked_add(duration)?;
         Some(Self { wall, monotonic: self.monotonic.checked_add(duration)? })
     }
+
+    fn left(self, now: Self) -> Duration {
+        let wall = self.wall.duration_since(now.wall).unwrap_or_default();
+        wall.min(self.monotonic.saturating_duration_since(now.monotonic))
+    }
 }
 
 impl Deadline {
-    /// The earlier of the token's own end and the session's.
-    pub(super) fn of(
-        expires_at: Option<SystemTime>,
-        verified: Moment,
-        max_lifetime: Option<Duration>,
-        accepted: Moment,
-    ) -> Option<Self> {
-        let token = expires_at.and_then(|expires_at| {
-            let left = expires_at.duration_since(verified.wall).unwrap_or_default();
-            verified.later_by(left).map(|at| Self { at, reason: EndReason::TokenExpired })
-        });
-        let lifetime = max_lifetime
-            .and_then(|lifetime| accepted.later_by(lifetime))
-            .map(|at| Self { at, reason: EndReason::MaxLifetime });
-        token.into_iter().chain(lifetime).min_by_key(|deadline| deadline.at.monotonic)
+    pub(super) fn new(max_lifetime: Option<Duration>, accepted: Moment) -> Self {
+        Self { token: None, lifetime: max_lifetime.and_then(|lifetime| accepted.later_by(lifetime)) }
     }
 
-    pub(super) const fn wall(&self) -> SystemTime {
-        self.at.wall
+    /// The same for another token, which was verified at that moment.
+    pub(super) fn with_token(self, expires_at: Option<SystemTime>, verified: Moment) -> Self {
+        let left = |at: SystemTime| at.duration_since(verified.wall).unwrap_or_default();
+        Self { token: expires_at.and_then(|at| verified.later_by(left(at))), ..self }
     }
 
-    /// How long there is to go; zero once it has come.
-    pub(super) fn left(&self, now: Moment) -> Duration {
-        let wall = self.at.wall.duration_since(now.wall).unwrap_or_default();
-        wall.min(self.at.monotonic.saturating_duration_since(now.monotonic))
+    /// What the wall clock will say.
+    pub(super) fn wall(&self) -> Option<SystemTime> {
+        self.token.into_iter().chain(self.lifetime).map(|at| at.wall).min()
+    }
+
+    /// How long there is to go, and how the session ends then: zero once the time has come, and `None` if it never does.
+    pub(super) fn left(&self, now: Moment) -> Option<(Duration, EndReason)> {
+        let token = self.token.map(|at| (at.left(now), EndReason::TokenExpired));
+        let lifetime = self.lifetime.map(|at| (at.left(now), EndReason::MaxLifetime));
+        token.into_iter().chain(lifetime).min_by_key(|(left, _)| *left)
     }
 }

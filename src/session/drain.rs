@@ -88,7 +88,7 @@ impl Drain {
         self
     }
 
-    /// The pause between this many batches: such that the last one has the time to answer its close frames.
+    /// The pause between this many batches, such that there is one for each.
     fn pause(&self, batches: usize) -> Duration {
         let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
         self.every.min(self.within.saturating_sub(CLOSE_TIMEOUT) / batches)
@@ -111,6 +111,8 @@ impl Sessions {
     pub async fn drain(&self, drain: Drain) -> Drained {
         let registry = &self.0;
         let until = from_now(drain.within);
+        // The rest is told then, so that it has the time to answer.
+        let last_call = until.checked_sub(CLOSE_TIMEOUT).unwrap_or(until);
         registry.close();
         let before = registry.held();
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
@@ -123,7 +125,7 @@ impl Sessions {
         for (number, batch) in batches.enumerate() {
             end.apply(batch.iter().cloned());
             let next = from_now(jittered(pause, lottery.hash_one(number)));
-            if self.vacated_by(next.min(until)).await || Instant::now() >= until {
+            if self.vacated_by(next.min(last_call)).await || Instant::now() >= last_call {
                 break;
             }
         }

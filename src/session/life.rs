@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
     time::{Duration, SystemTime},
@@ -16,7 +16,7 @@ use super::{
     EndReason, RefreshError, SessionId,
     deadline::{Deadline, Moment},
     refresh::{Attempts, RefreshErrorKind},
-    registry::Registration,
+    registry::{Registration, Registry},
     rules::SessionRules,
 };
 use crate::lock::lock;
@@ -33,13 +33,15 @@ pub(crate) struct Life {
     accepted: Moment,
     /// Counts the changes of `state` that a supervisor must see, so that it need not lock to see that there is none.
     version: AtomicU64,
+    ended: AtomicBool,
+    leased: AtomicBool,
     state: Mutex<State>,
     /// Tells those who wait in [`Life::ended`] and its like of the same changes.
     changed: Notify,
 }
 
 struct State {
-    deadline: Option<Deadline>,
+    deadline: Deadline,
     end: Option<End>,
     supervisor: Option<Waker>,
     registration: Option<Registration>,
@@ -79,7 +81,7 @@ pub(super) struct Facts {
 
 impl Life {
     pub(super) fn new(facts: Facts, verified: Moment, rules: Arc<SessionRules>) -> Arc<Self> {
-        let deadline = Deadline::of(facts.expires_at, verified, rules.max_lifetime, verified);
+        let deadline = Deadline::new(rules.max_lifetime, verified).with_token(facts.expires_at, verified);
         let state = State { deadline, end: None, supervisor: None, registration: None, attempts: Attempts::new() };
         Arc::new(Self {
             id: SessionId::next(),
@@ -88,6 +90,8 @@ impl Life {
             rules,
             accepted: verified,
             version: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            leased: AtomicBool::new(false),
             state: Mutex::new(state),
             changed: Notify::new(),
         })
@@ -106,13 +110,13 @@ impl Life {
     }
 
     pub(super) fn deadline(&self) -> Option<SystemTime> {
-        lock(&self.state).deadline.map(|deadline| deadline.wall())
+        lock(&self.state).deadline.wall()
     }
 
     /// How long there is to go, if there is an end to it.
     pub(crate) fn left(&self) -> Option<Duration> {
         let now = self.rules.now();
-        lock(&self.state).deadline.map(|deadline| deadline.left(now))
+        lock(&self.state).deadline.left(now).map(|(left, _)| left)
     }
 
     /// The close code and the reason, for a close frame.
@@ -122,27 +126,40 @@ impl Life {
 
     /// Ends the session, unless it has ended. Says whether it did.
     pub(crate) fn end(&self, end: End) -> bool {
-        let registry;
-        let supervisor;
-        {
-            let mut state = lock(&self.state);
-            if state.end.is_some() {
-                return false;
-            }
-            state.end = Some(end);
-            registry = state.registration.as_ref().map(Registration::registry);
-            supervisor = self.change(&state);
+        let mut state = lock(&self.state);
+        if state.end.is_some() {
+            return false;
         }
-        // Out of the lock: others lock the registry first.
-        if let Some(registry) = registry {
-            registry.retire(self);
-        }
-        self.tell(supervisor);
+        let news = self.end_in(&mut state, end);
+        drop(state);
+        self.tell(news);
         true
     }
 
+    fn end_in(&self, state: &mut State, end: End) -> News {
+        state.end = Some(end);
+        self.ended.store(true, Ordering::Release);
+        News { retire_from: state.registration.as_ref().map(Registration::registry), ..self.change(state) }
+    }
+
+    /// Whether the session has ended, a deadline that nobody has looked at since it came excepted.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn lease(self: &Arc<Self>) -> Lease {
+        self.leased.store(true, Ordering::Release);
+        Lease(Arc::clone(self))
+    }
+
+    pub(super) fn release_unless_leased(&self) {
+        if !self.leased.load(Ordering::Acquire) {
+            self.release();
+        }
+    }
+
     /// The connection is over, or there never was one: what it held is free again.
-    pub(crate) fn release(&self) {
+    fn release(&self) {
         self.end(End { reason: EndReason::Closed, code: None });
         // Bound first, so that the lock is not held while it is dropped.
         let registration = lock(&self.state).registration.take();
@@ -171,32 +188,34 @@ impl Life {
     /// seen.
     pub(crate) fn look(&self, supervisor: Option<&Waker>) -> (Sight, u64) {
         let now = self.rules.now();
-        let due = {
-            let mut state = lock(&self.state);
-            if let Some(waker) = supervisor {
-                state.supervisor = Some(waker.clone());
-            }
-            let version = self.version();
-            if let Some(end) = state.end {
-                return (Sight::Ended(end), version);
-            }
-            match state.deadline.map(|deadline| (deadline.left(now), deadline.reason)) {
-                None => return (Sight::Alive(None), version),
-                Some((left, _)) if !left.is_zero() => {
-                    return (Sight::Alive(Some(left.min(WALL_CLOCK_READ))), version);
-                }
-                Some((_, reason)) => End { reason, code: None },
-            }
+        let mut state = lock(&self.state);
+        if let Some(waker) = supervisor {
+            state.supervisor = Some(waker.clone());
+        }
+        let news = self.end_if_due(&mut state, now);
+        let sight = match (state.end, state.deadline.left(now)) {
+            (Some(end), _) => Sight::Ended(end),
+            (None, left) => Sight::Alive(left.map(|(left, _)| left.min(WALL_CLOCK_READ))),
         };
-        self.end(due);
-        // Somebody else may have been faster, with another reason.
-        let end = lock(&self.state).end.unwrap_or(due);
-        (Sight::Ended(end), self.version())
+        let version = self.version();
+        drop(state);
+        news.into_iter().for_each(|news| self.tell(news));
+        (sight, version)
     }
 
-    /// Wakes the supervisor, for what is not seen here.
+    /// Ends the session if its deadline has come.
+    fn end_if_due(&self, state: &mut State, now: Moment) -> Option<News> {
+        match state.deadline.left(now) {
+            Some((Duration::ZERO, reason)) if state.end.is_none() => {
+                Some(self.end_in(state, End { reason, code: None }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Has the supervisor look at its socket.
     pub(crate) fn nudge(&self) {
-        let supervisor = self.change(&lock(&self.state));
+        let supervisor = lock(&self.state).supervisor.clone();
         if let Some(supervisor) = supervisor {
             supervisor.wake();
         }
@@ -251,33 +270,60 @@ impl Life {
         }
     }
 
-    /// Moves the deadline, and runs `swap` at the same moment. Whether it did: not after the end.
-    pub(super) fn renew(&self, expires_at: Option<SystemTime>, verified: Moment, swap: impl FnOnce()) -> bool {
-        let supervisor = {
-            let mut state = lock(&self.state);
-            if state.end.is_some() {
-                return false;
+    /// Moves the deadline, and runs `swap` at the same moment: not after the end, nor after a deadline that has come.
+    pub(super) fn renew<T>(
+        &self,
+        expires_at: Option<SystemTime>,
+        verified: Moment,
+        swap: impl FnOnce() -> T,
+    ) -> Result<T, RefreshError> {
+        let now = self.rules.now();
+        let mut state = lock(&self.state);
+        let (news, swapped) = match self.end_if_due(&mut state, now) {
+            Some(news) => (Some(news), None),
+            None if state.end.is_some() => (None, None),
+            None => {
+                state.deadline = state.deadline.with_token(expires_at, verified);
+                (Some(self.change(&state)), Some(swap()))
             }
-            state.deadline = Deadline::of(expires_at, verified, self.rules.max_lifetime, self.accepted);
-            swap();
-            self.change(&state)
         };
-        self.tell(supervisor);
-        true
+        drop(state);
+        news.into_iter().for_each(|news| self.tell(news));
+        swapped.ok_or_else(|| RefreshError::of(RefreshErrorKind::SessionEnded))
     }
 
-    /// Counts a change that was made under the lock. Returns whom to wake when it is released.
-    fn change(&self, state: &State) -> Option<Waker> {
+    /// Counts a change that was made under the lock.
+    fn change(&self, state: &State) -> News {
         self.version.fetch_add(1, Ordering::Release);
-        state.supervisor.clone()
+        News { supervisor: state.supervisor.clone(), retire_from: None }
     }
 
-    fn tell(&self, supervisor: Option<Waker>) {
-        if let Some(supervisor) = supervisor {
+    /// Tells of a change when the lock is released: whoever is told may lock it.
+    fn tell(&self, news: News) {
+        if let Some(registry) = news.retire_from {
+            registry.retire(self);
+        }
+        if let Some(supervisor) = news.supervisor {
             supervisor.wake();
         }
         self.changed.notify_waiters();
     }
+}
+
+/// What the session lasts as long as: its connection, or the upgrade that may come to be one.
+pub(crate) struct Lease(Arc<Life>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// Who has yet to be told of a change.
+struct News {
+    supervisor: Option<Waker>,
+    /// Of an end.
+    retire_from: Option<Arc<Registry>>,
 }
 
 /// A refresh under way. Dropped, it makes room for the next one.

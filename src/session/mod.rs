@@ -13,8 +13,8 @@ mod registry;
 mod rules;
 
 use std::{
-    any::Any,
     fmt,
+    future::pending,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -30,7 +30,7 @@ pub use registry::{SessionInfo, Sessions};
 pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use deadline::from_now;
 pub(crate) use head::Head;
-pub(crate) use life::{End, Life, Sight};
+pub(crate) use life::{End, Lease, Life, Sight};
 pub(crate) use registry::Slot;
 pub(crate) use rules::SessionRules;
 
@@ -91,6 +91,19 @@ impl Beginning {
 }
 
 impl SessionRules {
+    /// Whether there is room for another session, as things stand.
+    pub(crate) fn room(&self) -> Result<(), AdmissionError> {
+        self.sessions.as_ref().map_or(Ok(()), |sessions| sessions.0.room())
+    }
+
+    /// Waits until nobody is admitted any more.
+    pub(crate) async fn draining(&self) -> AdmissionError {
+        match &self.sessions {
+            Some(sessions) => sessions.0.draining().await,
+            None => pending().await,
+        }
+    }
+
     /// A slot for a connection, if there is a registry.
     pub(crate) fn slot(&self) -> Result<Option<Slot>, AdmissionError> {
         self.sessions.as_ref().map(|sessions| sessions.0.slot()).transpose()
@@ -166,19 +179,17 @@ impl<C> Session<C> {
     pub(crate) fn life(&self) -> &Arc<Life> {
         &self.0.life
     }
-}
 
-impl<C: Send + Sync + 'static> Session<C> {
-    /// Keeps the session, and not the type of its claims.
-    pub(crate) fn as_any(&self) -> Arc<dyn Any + Send + Sync> {
-        Arc::<Inner<C>>::clone(&self.0)
+    /// Makes the session last as long as the lease, whoever else holds it.
+    pub(crate) fn lease(&self) -> Lease {
+        self.0.life.lease()
     }
 }
 
 /// Nobody knows of the session any more, so there is none.
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        self.life.release();
+        self.life.release_unless_leased();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A new token for a session that lives.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -104,7 +104,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     /// Has the session stand on a new token: the claims are replaced and the deadline moves.
     ///
     /// The token is verified as the first one was, with the head of the handshake (of its extensions there is only
-    /// axum's `OriginalUri`). It must speak of the same subject, and have the same issuer. A session never becomes older
+    /// axum's `OriginalUri`: a verifier that needs another must refuse without it). It must speak of the same subject, and
+    /// have the same issuer. A session never becomes older
     /// than [`max_lifetime`](crate::WsAuthLayer::max_lifetime) by it. Handles to the old claims stay what they are.
     ///
     /// # Errors
@@ -131,8 +132,7 @@ impl<C: Send + Sync + 'static> Session<C> {
             return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
         }
         let now = life.rules.now();
-        let malformed = || RefreshError::of(RefreshErrorKind::Malformed);
-        let head = self.0.head.to_parts().ok_or_else(malformed)?;
+        let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
         let input = VerifyInput::new(&token, &head, now.wall);
         let verified = self.0.verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
         self.check_holder(&verified)?;
@@ -140,11 +140,17 @@ impl<C: Send + Sync + 'static> Session<C> {
         let Verified { claims, expires_at, token_id, .. } = verified;
         life.note_token(token_id.as_deref());
         let claims = Arc::new(claims);
-        // A token that expired while it was being verified ends the session at once, and that is right.
-        if life.renew(expires_at, now, || *lock(&self.0.claims) = claims) {
-            Ok(())
-        } else {
-            Err(RefreshError::of(RefreshErrorKind::SessionEnded))
+        // A token that expired while it was being verified ends the session at once, and that is right. The old claims
+        // are dropped out here, for nobody knows what that does.
+        let _old = life.renew(expires_at, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        Ok(())
+    }
+
+    /// Counts a request without a token as an attempt, and says why it is refused.
+    pub(crate) fn refuse_malformed(&self) -> RefreshError {
+        match self.0.life.begin_refresh() {
+            Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
+            Err(error) => error,
         }
     }
 
@@ -180,13 +186,13 @@ impl Attempts {
         }
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        let past = now.saturating_duration_since(since);
-        if past >= per {
+        let left = per.saturating_sub(now.saturating_duration_since(since));
+        if left.is_zero() {
             self.since = Some(now);
             self.count = 0;
         }
         if self.count >= most {
-            let retry_after = Some(per.saturating_sub(past));
+            let retry_after = (most > 0).then_some(left);
             return Err(RefreshError { retry_after, ..RefreshError::of(RefreshErrorKind::TooManyAttempts) });
         }
         self.count += 1;

@@ -25,7 +25,7 @@ pub use refresh_protocol::RefreshProtocol;
 pub use shared::SessionEnded;
 
 pub(crate) use close::close;
-pub(crate) use first_message::{Candidate, NoToken};
+pub(crate) use first_message::{Candidate, NoToken, Place};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;
 

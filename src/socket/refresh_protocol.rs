@@ -4,7 +4,7 @@ use axum::extract::ws::Message;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{RefreshError, Token};
+use crate::{RefreshError, Token, time::wait_seconds};
 
 /// How clients refresh their sessions over the socket, without any code in the handler.
 ///
@@ -63,6 +63,9 @@ impl RefreshProtocol {
     /// JSON texts: `{"type":"auth.refresh","token":"…"}` is answered by `{"type":"auth.refreshed","expires_in":3600}`,
     /// in seconds and `null` where there is no end, or by `{"type":"auth.refused","reason":"token_expired"}` with a
     /// [`RefreshError::reason`] and, where it is known, the seconds to wait in `retry_after`.
+    ///
+    /// A text that begins like an object and holds `auth.refresh`, but is not well-formed JSON, is refused too: there may
+    /// be a token in it, which is not the handler's to see.
     #[must_use]
     pub fn json() -> Self {
         Self { read: Arc::new(read_json), answer: Arc::new(answer_json) }
@@ -94,8 +97,8 @@ const REFRESH: &str = "auth.refresh";
 
 #[derive(Deserialize)]
 struct Asked<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'a, str>>,
     #[serde(default)]
     token: serde_json::Value,
 }
@@ -106,8 +109,12 @@ fn read_json(message: &Message) -> Option<Request> {
     if !text.contains(REFRESH) || !text.trim_start().starts_with('{') {
         return None;
     }
-    let asked: Asked<'_> = serde_json::from_str(text).ok()?;
-    (asked.kind == REFRESH).then(|| asked.token.as_str().map(Token::new))
+    match serde_json::from_str(text) {
+        Ok(Asked { kind: Some(kind), token }) if kind == REFRESH => Some(token.as_str().map(Token::new)),
+        Ok(_) => None,
+        // There may be a token in it, which is not the handler's to see.
+        Err(_) => Some(None),
+    }
 }
 
 fn answer_json(outcome: Result<Option<Duration>, &RefreshError>) -> Option<Message> {
@@ -117,8 +124,7 @@ fn answer_json(outcome: Result<Option<Duration>, &RefreshError>) -> Option<Messa
         }
         Err(error) => match error.retry_after() {
             Some(wait) => {
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                json!({ "type": "auth.refused", "reason": error.reason(), "retry_after": seconds })
+                json!({ "type": "auth.refused", "reason": error.reason(), "retry_after": wait_seconds(wait) })
             }
             None => json!({ "type": "auth.refused", "reason": error.reason() }),
         },

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use axum::{Error, extract::ws::Message};
@@ -36,8 +36,19 @@ struct State {
 struct InBand {
     protocol: RefreshProtocol,
     request: Option<Request>,
-    /// Until it is answered nothing else is received, so that the answers come in order.
+    /// Until the answer is written nothing else is received: so answers come in order, and a client that asks without
+    /// reading is not asked for more.
     under_way: bool,
+    /// While the answer is being written.
+    writers: Option<Arc<Writers>>,
+}
+
+/// The supervisor, which writes an answer, and whoever waits to send at the same time. In tungstenite there is room for
+/// one waker, so that is this one.
+#[derive(Default)]
+struct Writers {
+    handler: Mutex<Option<Waker>>,
+    supervisor: Mutex<Option<Waker>>,
 }
 
 /// A handler sends on a socket whose session has ended.
@@ -62,7 +73,7 @@ impl Shared {
         replay: Option<Message>,
         protocol: Option<RefreshProtocol>,
     ) -> Self {
-        let in_band = protocol.map(|protocol| InBand { protocol, request: None, under_way: false });
+        let in_band = protocol.map(|protocol| InBand { protocol, request: None, under_way: false, writers: None });
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
         Self { life, state: Mutex::new(state) }
     }
@@ -92,6 +103,9 @@ impl Shared {
     }
 
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if self.life.has_ended() {
+            return Poll::Ready(None);
+        }
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
@@ -148,8 +162,8 @@ impl Shared {
 
     pub(super) fn start_send(&self, message: Message) -> Result<(), Error> {
         match &mut lock(&self.state).transport {
-            Some(transport) => transport.start_send(message),
-            None => Err(self.error()),
+            Some(transport) if !self.life.has_ended() => transport.start_send(message),
+            _ => Err(self.error()),
         }
     }
 
@@ -172,40 +186,38 @@ impl Shared {
         lock(&self.state).in_band.as_mut()?.request.take()
     }
 
-    /// Answers it, by the supervisor. Returns whether the answer is written.
-    pub(super) fn answer(&self, cx: &mut Context<'_>, answer: Option<Message>) -> bool {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        if let Some(in_band) = &mut state.in_band {
-            in_band.under_way = false;
-        }
-        if let (Some(transport), Some(answer)) = (&mut state.transport, answer) {
+    /// Answers it, by the supervisor; then to be [written](Self::write_answer).
+    pub(super) fn answer(&self, answer: Option<Message>) {
+        let mut state = lock(&self.state);
+        let State { transport, writer, in_band, .. } = &mut *state;
+        if let (Some(transport), Some(answer)) = (transport, answer) {
             // Not after `poll_ready`, which a handler that sends may be waiting for: tungstenite queues it. Where a
             // limit for the queue is set and reached, the client is not reading, and goes without an answer.
             let _ = transport.start_send(answer);
         }
+        if let Some(in_band) = in_band {
+            in_band.writers = Some(Arc::new(Writers { handler: Mutex::new(writer.clone()), ..Writers::default() }));
+        }
+    }
+
+    /// Writes the answer, as far as the client lets it. Then the handler receives again.
+    pub(super) fn write_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        let State { transport, in_band, .. } = &mut *state;
+        let (Some(transport), Some(in_band)) = (transport, in_band) else { return Poll::Ready(()) };
+        if let Some(writers) = &in_band.writers {
+            set(&mut lock(&writers.supervisor), cx);
+            // If it fails, whoever reads is told so.
+            let _ = ready!(transport.poll_flush(&mut Context::from_waker(&Waker::from(Arc::clone(writers)))));
+        }
+        in_band.writers = None;
+        in_band.under_way = false;
         let reader = state.reader.take();
-        drop(guard);
+        drop(state);
         if let Some(reader) = reader {
             reader.wake();
         }
-        self.flush_answer(cx)
-    }
-
-    /// Goes on writing it.
-    pub(super) fn flush_answer(&self, cx: &mut Context<'_>) -> bool {
-        let mut state = lock(&self.state);
-        let Some(transport) = &mut state.transport else { return true };
-        if transport.poll_flush(cx).is_ready() {
-            return true;
-        }
-        // It took the place of whoever waits to send; in the supervisor's own task that is the same place.
-        let displaced = state.writer.take_if(|writer| !writer.will_wake(cx.waker()));
-        drop(state);
-        if let Some(writer) = displaced {
-            writer.wake();
-        }
-        false
+        Poll::Ready(())
     }
 
     /// Runs a write, and notes who waits for it. `None` after the end.
@@ -214,10 +226,21 @@ impl Shared {
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
     ) -> Option<Poll<T>> {
+        if self.life.has_ended() {
+            return None;
+        }
         let mut state = lock(&self.state);
-        let polled = write(state.transport.as_mut()?, cx);
+        let State { transport, writer, in_band, .. } = &mut *state;
+        let transport = transport.as_mut()?;
+        let polled = match in_band.as_ref().and_then(|in_band| in_band.writers.as_ref()) {
+            None => write(transport, cx),
+            Some(writers) => {
+                set(&mut lock(&writers.handler), cx);
+                write(transport, &mut Context::from_waker(&Waker::from(Arc::clone(writers))))
+            }
+        };
         if polled.is_pending() {
-            set(&mut state.writer, cx);
+            set(writer, cx);
         }
         Some(polled)
     }
@@ -228,6 +251,18 @@ impl Shared {
 
     fn error(&self) -> Error {
         Error::new(SessionEnded { reason: self.life.end_reason().unwrap_or(EndReason::Closed) })
+    }
+}
+
+impl Wake for Writers {
+    fn wake(self: Arc<Self>) {
+        for slot in [&self.handler, &self.supervisor] {
+            // Not woken under the lock: it may be polled at once.
+            let waker = lock(slot).clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Keeps a socket honest until its close frame.
 
 use std::{
-    any::Any,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -14,8 +13,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{AuthenticatedSocket, Opened, RefreshProtocol, close::close, refresh_protocol::Request, shared::Shared};
 use crate::{
-    EndReason, RefreshError, RefreshErrorKind, Session,
-    session::{End, Life, Sight},
+    EndReason, Session,
+    session::{End, Lease, Life, Sight},
     telemetry,
 };
 
@@ -42,14 +41,18 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// runtime, the connection and all that is counted for it go with this.
 struct Connection {
     shared: Arc<Shared>,
-    open: bool,
-    /// Whoever else holds the session, it lasts as long as the connection.
-    _session: Arc<dyn Any + Send + Sync>,
+    /// Gone with the connection.
+    lease: Option<Lease>,
 }
 
 impl<Fut: Future<Output = ()>> Supervisor<Fut> {
     /// Supervises the socket, and has the handler run with it if the session has not ended by now.
-    pub(crate) fn new<C, H>(opened: Opened, session: Session<C>, protocol: Option<RefreshProtocol>, handler: H) -> Self
+    pub(crate) fn new<C, H>(
+        opened: Opened,
+        (session, lease): (Session<C>, Lease),
+        protocol: Option<RefreshProtocol>,
+        handler: H,
+    ) -> Self
     where
         C: Send + Sync + 'static,
         H: FnOnce(AuthenticatedSocket<C>) -> Fut,
@@ -57,7 +60,7 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
         let Opened { transport, subprotocol, replay } = opened;
         let refresher = protocol.clone().map(|protocol| Refresher::new(session.clone(), protocol));
         let shared = Arc::new(Shared::new(Arc::clone(session.life()), transport, replay, protocol));
-        let connection = Connection { shared: Arc::clone(&shared), open: true, _session: session.as_any() };
+        let connection = Connection { shared: Arc::clone(&shared), lease: Some(lease) };
         let handler = session
             .end_reason()
             .is_none()
@@ -72,7 +75,7 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            if this.connection.open && this.closing.is_none() {
+            if this.connection.is_open() && this.closing.is_none() {
                 if let Poll::Ready(end) = this.watch.as_mut().poll(this.connection.shared.life(), cx) {
                     *this.refresher = None;
                     *this.closing = this.connection.close(end);
@@ -92,7 +95,7 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
                 // Once more: it may have dropped the socket as its last act, which is the end of the session.
                 continue;
             }
-            return if this.connection.open { Poll::Pending } else { Poll::Ready(()) };
+            return if this.connection.is_open() { Poll::Pending } else { Poll::Ready(()) };
         }
     }
 }
@@ -112,12 +115,15 @@ impl Connection {
         }
     }
 
+    const fn is_open(&self) -> bool {
+        self.lease.is_some()
+    }
+
     fn release(&mut self) {
-        if self.open {
-            self.open = false;
+        if let Some(lease) = self.lease.take() {
             drop(self.shared.take());
+            drop(lease);
             let life = self.shared.life();
-            life.release();
             telemetry::session_ended(life.id(), life.subject(), life.end_reason());
         }
     }
@@ -171,7 +177,8 @@ impl Watch {
 struct Refresher {
     refresh: Box<dyn Fn(Request) -> Boxed<Option<Message>> + Send>,
     under_way: Option<Boxed<Option<Message>>>,
-    unwritten: bool,
+    /// The answer is not written yet.
+    answering: bool,
 }
 
 impl Refresher {
@@ -181,26 +188,28 @@ impl Refresher {
             Box::pin(async move {
                 let outcome = match request {
                     Some(token) => session.refresh(token).await.map(|()| session.life().left()),
-                    None => Err(RefreshError::of(RefreshErrorKind::Malformed)),
+                    None => Err(session.refuse_malformed()),
                 };
                 protocol.answer(outcome.as_ref().copied())
             })
         };
-        Self { refresh: Box::new(refresh), under_way: None, unwritten: false }
+        Self { refresh: Box::new(refresh), under_way: None, answering: false }
     }
 
     fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
-        if self.unwritten {
-            self.unwritten = !shared.flush_answer(cx);
-        }
-        if self.under_way.is_none() {
+        if self.under_way.is_none() && !self.answering {
             self.under_way = shared.request().map(|request| (self.refresh)(request));
         }
         if let Some(under_way) = &mut self.under_way
             && let Poll::Ready(answer) = under_way.as_mut().poll(cx)
         {
             self.under_way = None;
-            self.unwritten = !shared.answer(cx, answer);
+            self.answering = true;
+            shared.answer(answer);
+        }
+        if self.answering {
+            // The next request comes when the handler has read it, and then this is polled again.
+            self.answering = shared.write_answer(cx).is_pending();
         }
     }
 }

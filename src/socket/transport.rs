@@ -36,6 +36,10 @@ impl Transport {
         poll_fn(|cx| self.poll_send(cx, &mut message)).await
     }
 
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         match self {
             Self::Axum(socket) => Pin::new(socket).poll_next(cx),

@@ -10,11 +10,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::shard::{Entry, Shard};
+use super::shard::Shard;
 use crate::{
     lock::lock,
     session::{
-        End, EndReason, Life,
+        End, EndReason, Life, SessionId,
         limits::{AdmissionError, Limits},
     },
 };
@@ -111,12 +111,17 @@ impl Registry {
     /// The sessions that have not ended.
     pub(in crate::session) fn live(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
         // Asked when the shard is no longer locked: a deadline that has come ends the session there and then.
-        self.find(|_| true).filter(|life| life.end_reason().is_none())
+        self.all().filter(|life| life.end_reason().is_none())
     }
 
-    /// Locks one shard at a time.
-    pub(super) fn find<'a>(&'a self, wanted: impl Fn(&Entry) -> bool + 'a) -> impl Iterator<Item = Arc<Life>> + 'a {
-        self.shards.iter().flat_map(move |shard| lock(shard).find(&wanted))
+    // Each of these locks one shard at a time.
+
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
+        self.shards.iter().flat_map(|shard| lock(shard).all())
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Life>> {
+        self.shards.iter().find_map(|shard| lock(shard).get(id))
     }
 
     pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
@@ -125,13 +130,33 @@ impl Registry {
 
     pub(super) fn of_token(&self, token_id: &str) -> impl Iterator<Item = Arc<Life>> + '_ {
         let token = self.hash(token_id);
-        self.find(move |entry| entry.stands_on(token))
+        self.shards.iter().flat_map(move |shard| lock(shard).of_token(token))
     }
 
     /// Admits nobody any more.
     pub(in crate::session) fn close(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.closing.notify_waiters();
+    }
+
+    /// Waits until nobody is admitted any more.
+    pub(in crate::session) async fn draining(&self) -> AdmissionError {
+        loop {
+            let mut closing = pin!(self.closing.notified());
+            closing.as_mut().enable();
+            if let Err(error) = self.open() {
+                return error;
+            }
+            closing.await;
+        }
+    }
+
+    /// Whether there is room for another session, as things stand.
+    pub(in crate::session) fn room(&self) -> Result<(), AdmissionError> {
+        if self.held() >= self.limits.total {
+            return Err(AdmissionError::Full { retry_after: self.limits.retry_after });
+        }
+        self.open()
     }
 
     fn open(&self) -> Result<(), AdmissionError> {
@@ -174,20 +199,6 @@ impl Drop for Registration {
     fn drop(&mut self) {
         // Dropped when the shard is no longer locked.
         let _life = self.slot.0.shard(self.shard).remove(self.number);
-    }
-}
-
-impl Slot {
-    /// Waits until nobody is admitted any more.
-    pub(crate) async fn draining(&self) -> AdmissionError {
-        loop {
-            let mut closing = pin!(self.0.closing.notified());
-            closing.as_mut().enable();
-            if let Err(error) = self.0.open() {
-                return error;
-            }
-            closing.await;
-        }
     }
 }
 

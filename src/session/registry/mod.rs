@@ -71,8 +71,7 @@ impl Sessions {
         Self(Arc::new(Registry::new(limits)))
     }
 
-    /// How many connections are held: live sessions, those that are being closed, and clients that have yet to
-    /// authenticate by their [first message](crate::FirstMessage).
+    /// How many connections are held: those of live sessions, and those that are being closed.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.held()
@@ -87,7 +86,7 @@ impl Sessions {
 
     /// Ends a session, with [`EndReason::Revoked`]. Returns how many that were.
     pub fn end(&self, id: SessionId) -> usize {
-        End::REVOKED.apply(self.0.find(|entry| entry.is(id)))
+        End::REVOKED.apply(self.0.get(id))
     }
 
     /// Ends the sessions of a subject (`sub`), with [`EndReason::Revoked`]. Returns how many that were.
@@ -109,7 +108,7 @@ impl Sessions {
     ///
     /// To close them because the server goes down, [`drain`](Self::drain).
     pub fn end_all(&self) -> usize {
-        End::REVOKED.apply(self.0.find(|_| true))
+        End::REVOKED.apply(self.0.all())
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Shard {
     subjects: HashMap<Arc<str>, Subject>,
 }
 
-pub(super) struct Entry {
+struct Entry {
     life: Arc<Life>,
     /// The hash of the token's `jti`. It is looked for by going through all entries: rarely, and fast.
     token: Option<u64>,
@@ -95,23 +95,23 @@ impl Shard {
         }
     }
 
-    pub(super) fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<Life>> {
-        self.entries.values().filter(|entry| wanted(entry)).map(|entry| Arc::clone(&entry.life)).collect()
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Life>> {
+        let entry = self.entries.get(&id.number())?;
+        (entry.life.id() == id).then(|| Arc::clone(&entry.life))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Life>> {
+        self.entries.values().map(|entry| Arc::clone(&entry.life)).collect()
+    }
+
+    pub(super) fn of_token(&self, token: u64) -> Vec<Arc<Life>> {
+        let entries = self.entries.values().filter(|entry| entry.token == Some(token));
+        entries.map(|entry| Arc::clone(&entry.life)).collect()
     }
 
     pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
         let numbers = self.subjects.get(subject).into_iter().flat_map(|subject| &subject.numbers);
         numbers.filter_map(|number| self.entries.get(number)).map(|entry| Arc::clone(&entry.life)).collect()
-    }
-}
-
-impl Entry {
-    pub(super) fn is(&self, id: SessionId) -> bool {
-        self.life.id() == id
-    }
-
-    pub(super) fn stands_on(&self, token: u64) -> bool {
-        self.token == Some(token)
     }
 }
 

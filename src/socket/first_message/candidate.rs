@@ -59,17 +59,20 @@ impl Candidate {
         }
     }
 
-    /// Tells the client that it was accepted. From here on the limits are those of the application.
-    pub(crate) async fn accept(mut self, limits: WebSocketConfig) -> Result<Transport, Error> {
-        if let Some(accepted) = self.protocol.accepted {
+    /// Tells the client that it was accepted, if it wants to be told.
+    pub(crate) async fn welcome(&mut self) -> Result<(), Error> {
+        if let Some(accepted) = self.protocol.accepted.take() {
             self.transport.send(accepted).await?;
         }
         // There may be a pong to be written, which the next reader would know nothing of.
-        poll_fn(|cx| self.transport.poll_flush(cx)).await?;
-        let Transport::Own(socket) = self.transport else { return Ok(self.transport) };
+        self.transport.flush().await
+    }
+
+    /// The connection, from here on with the limits of the application.
+    pub(crate) async fn into_transport(self, limits: WebSocketConfig) -> Transport {
+        let Transport::Own(socket) = self.transport else { return self.transport };
         let stream = socket.into_inner().lift();
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-        Ok(Transport::Own(socket))
+        Transport::Own(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await)
     }
 
     /// Tells the client that it was refused.

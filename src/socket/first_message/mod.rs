@@ -7,11 +7,12 @@ mod rationed;
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::extract::ws::Message;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use candidate::{Candidate, NoToken};
 pub(super) use rationed::Rationed;
 
-use crate::{CloseCodes, ConfigError, Token};
+use crate::{AdmissionError, CloseCodes, ConfigError, Token};
 
 /// How clients authenticate that can send a token only when the WebSocket is open.
 ///
@@ -24,9 +25,10 @@ use crate::{CloseCodes, ConfigError, Token};
 /// - Only then the callback of [`AuthenticatedUpgrade::on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade) runs. A
 ///   client that is refused is told so by a close code; see [`CloseCodes`].
 ///
-/// The handler itself runs *before*, as far as `on_upgrade`: it must not do anything there for an unknown client. No
-/// other handler can let such a client in: to all other extractors the connection cannot be upgraded, and any answer
-/// that does not come from `on_upgrade` is replaced by a 401.
+/// **Put such a layer around WebSocket routes only.** The handler itself runs *before*, as far as `on_upgrade`: it must
+/// not do anything there for an unknown client, and so must no other handler that a well-formed WebSocket handshake (a
+/// `GET`, or a `CONNECT`) can reach. None of them can let such a client in: to all other extractors the connection cannot
+/// be upgraded, and any answer but the one that `on_upgrade` makes is replaced by a 401.
 ///
 /// # Example
 ///
@@ -79,11 +81,14 @@ pub struct FirstMessage {
     refused: Option<Message>,
     timeout: Duration,
     max_bytes: usize,
+    waiting: Arc<Semaphore>,
     close_codes: Option<CloseCodes>,
 }
 
+/// A place among the clients that have yet to authenticate.
+pub(crate) type Place = OwnedSemaphorePermit;
+
 /// What [`FirstMessage`] found in a client's first message.
-#[derive(Debug)]
 #[must_use]
 pub struct FirstToken {
     pub(crate) token: Token,
@@ -103,6 +108,7 @@ impl FirstMessage {
             refused: None,
             timeout: Duration::from_secs(10),
             max_bytes: 16 * 1024,
+            waiting: Arc::new(Semaphore::new(1024)),
             close_codes: None,
         }
     }
@@ -172,6 +178,26 @@ impl FirstMessage {
         Ok(Self { max_bytes: bytes, ..self })
     }
 
+    /// Sets how many clients may be waited for at a time. Handshakes beyond that are answered with 503. Defaults to 1024,
+    /// because each of them costs a connection, and nobody knows who they are.
+    ///
+    /// They are no sessions, and do not count as such: who has a token in the handshake finds room whatever they do.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_waiting(self, clients: usize) -> Result<Self, ConfigError> {
+        if clients == 0 {
+            return Err(ConfigError::ZeroLimit("clients that are waited for"));
+        }
+        Ok(Self { waiting: Arc::new(Semaphore::new(clients.min(Semaphore::MAX_PERMITS))), ..self })
+    }
+
+    pub(crate) fn place(&self) -> Result<Place, AdmissionError> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        place.map_err(|_| AdmissionError::Full { retry_after: self.timeout })
+    }
+
     pub(crate) const fn time(&self) -> Duration {
         self.timeout
     }
@@ -195,6 +221,13 @@ impl FirstToken {
     pub fn replay(mut self, message: impl Into<Message>) -> Self {
         self.replay = Some(message.into());
         self
+    }
+}
+
+// By hand: what is replayed may hold anything.
+impl fmt::Debug for FirstToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstToken").field("token", &self.token).finish_non_exhaustive()
     }
 }
 
