@@ -52,7 +52,12 @@ impl Candidate {
         loop {
             match self.transport.recv().await {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return Err(NoToken::Gone),
+                Some(Ok(Message::Close(_))) => {
+                    // The answer is queued, and there will be no other read to write it.
+                    let _ = self.transport.flush().await;
+                    return Err(NoToken::Gone);
+                }
+                None => return Err(NoToken::Gone),
                 Some(Ok(message)) => return self.protocol.find(&message).ok_or(NoToken::Missing),
                 Some(Err(error)) => return Err(fault(error)),
             }

@@ -134,8 +134,8 @@ impl FirstMessage {
 
     /// As Centrifugo's clients do it in JSON: the token is in the first command, `{"id":1,"connect":{"token":"…"}}`.
     ///
-    /// The handler receives that command without the token, and answers it. The close codes are
-    /// [`CloseCodes::CENTRIFUGO`], unless the layer is given others.
+    /// The handler receives that command without the token (and what else came with it, a command a line), and answers it.
+    /// The close codes are [`CloseCodes::CENTRIFUGO`], unless the layer is given others.
     pub fn centrifugo() -> Self {
         Self { close_codes: Some(CloseCodes::CENTRIFUGO), ..Self::new(dialects::centrifugo) }
     }
