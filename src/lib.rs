@@ -145,7 +145,7 @@
 //! | `cause of the refusal` | debug | `cause` |
 //! | `beneath the cause` | trace | `beneath`: a verifier's own error; for JWTs it may quote claims |
 //! | `session refreshed` | debug | `session` |
-//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); the cause at debug |
+//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); the cause, and too many attempts, at debug |
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str); of an [`AuthenticatedSocket`] |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |

@@ -12,17 +12,18 @@ use std::{
 
 use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{
-    Authenticated, AuthenticatedUpgrade, Rejection, Session, Token, TokenSource, Verified, VerifyInput, WsAuthLayer,
+    Authenticated, AuthenticatedUpgrade, RefreshProtocol, Rejection, Session, Token, TokenSource, Verified,
+    VerifyInput, WsAuthLayer,
     test_util::{self, HandshakeBuilder, TestToken, base64url, handshake},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use http::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::*;
 use tower::{Layer, Service};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tracing::{Level, instrument::WithSubscriber};
+use tracing::{Dispatch, Level, subscriber::NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Collects what a subscriber writes.
@@ -127,43 +128,54 @@ async fn run(layer: WsAuthLayer, token: &str) -> String {
         tracing_subscriber::fmt().with_max_level(Level::TRACE).with_ansi(false).with_writer(log.clone()).finish();
     let trace =
         TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true).level(Level::TRACE));
-    async {
-        let app = Router::new().route("/", any(talkative)).layer(trace).layer(layer);
-        for request in carriers(token) {
-            let response = answer(&app, request.clone().build()).await;
-            assert_clean("a response", &format!("{response:?}"), token);
-            for (name, value) in response.headers() {
-                assert_clean(name.as_str(), &String::from_utf8_lossy(value.as_bytes()), token);
+    // For all that runs on this thread, the tasks of sockets too. And with two dispatchers tracing asks this one, whatever
+    // another thread thinks of an event.
+    let _log_all = tracing::subscriber::set_default(subscriber);
+    let _another = Dispatch::new(NoSubscriber::new());
+    let app = Router::new().route("/", any(talkative)).layer(trace).layer(layer);
+    for request in carriers(token) {
+        let response = answer(&app, request.clone().build()).await;
+        assert_clean("a response", &format!("{response:?}"), token);
+        for (name, value) in response.headers() {
+            assert_clean(name.as_str(), &String::from_utf8_lossy(value.as_bytes()), token);
+        }
+        if let Some(rejection) = response.extensions().get::<Rejection>() {
+            let mut cause: Option<&dyn Error> = Some(rejection);
+            while let Some(error) = cause {
+                assert_clean("an error", &format!("{error} {error:?}"), token);
+                cause = error.source();
             }
-            if let Some(rejection) = response.extensions().get::<Rejection>() {
-                let mut cause: Option<&dyn Error> = Some(rejection);
-                while let Some(error) = cause {
-                    assert_clean("an error", &format!("{error} {error:?}"), token);
-                    cause = error.source();
-                }
-            }
-            assert_clean("a body", &text(response).await, token);
+        }
+        assert_clean("a body", &text(response).await, token);
 
-            if let Ok((mut socket, _)) = test_util::connect(app.clone(), request.build()).await {
-                let _ = socket.close(None).await;
-                while let Some(Ok(_)) = socket.next().await {}
+        if let Ok((mut socket, _)) = test_util::connect(app.clone(), request.build()).await {
+            let refresh = json!({ "type": "auth.refresh", "token": token }).to_string();
+            for message in ["hello", &refresh, "{}", &format!("{refresh}x")] {
+                let _ = socket.send(message.into()).await;
+            }
+            let _ = socket.close(None).await;
+            while let Some(Ok(message)) = socket.next().await {
+                assert_clean("an answer", &message.to_string(), token);
             }
         }
     }
-    .with_subscriber(subscriber)
-    .await;
     log.text()
 }
 
 #[tokio::test]
 async fn an_accepted_token_leaves_no_trace() {
     let token = TestToken::new("alice").sign();
-    let log = run(jwt_layer().sources(all_sources()).unwrap(), &token).await;
+    let layer = jwt_layer().sources(all_sources()).unwrap().refresh_protocol(RefreshProtocol::json());
+    let log = run(layer, &token).await;
     assert_clean("the log", &log, &token);
     if cfg!(feature = "tracing") {
-        assert!(log.contains("handshake admitted"), "the log is the right one: {log}");
+        for event in ["handshake admitted", "session refreshed", "refresh refused", "session ended"] {
+            assert!(log.contains(event), "the log is the right one: {event} in {log}");
+        }
     }
-    assert!(log.contains("alice"), "the handler printed");
+    for printed in ["alice", "AuthenticatedSocket", "hello"] {
+        assert!(log.contains(printed), "the handler printed {printed}: {log}");
+    }
 }
 
 #[tokio::test]

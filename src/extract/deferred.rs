@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use axum::{
@@ -12,7 +13,7 @@ use axum::{
     extract::ws::{Message, OnFailedUpgrade},
 };
 use http::HeaderValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::{
@@ -44,7 +45,8 @@ where
     // The place is kept until the client is known, or gone.
     let Claim { connection, head, place: _place } = claim;
     let protocol = deferred.config.first_message()?.clone();
-    let until = from_now(protocol.time());
+    let limit = protocol.time();
+    let until = from_now(limit);
     let upgraded = match timeout_at(until, connection).await.ok()? {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -53,7 +55,7 @@ where
         }
     };
     let mut candidate = Candidate::new(upgraded, protocol).await;
-    let (session, replay) = match deferred.begin(&mut candidate, until, head).await {
+    let (session, replay) = match deferred.begin(&mut candidate, (until, limit), head).await {
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
@@ -86,7 +88,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
     async fn begin(
         &self,
         candidate: &mut Candidate,
-        until: Instant,
+        (until, limit): (Instant, Duration),
         head: Head,
     ) -> Result<(Session<C>, Option<Message>), Option<Rejection>> {
         let rules = &self.config.rules;
@@ -97,11 +99,13 @@ impl<C: Send + Sync + 'static> Deferred<C> {
         let beginning = Beginning::now(rules);
         let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.unclaimed.version));
         let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
-        let verified = self
-            .verifier
-            .verify_boxed(VerifyInput::new(&token, &parts, beginning.wall()))
-            .await
-            .map_err(|error| refused(Refusal::Verify(error)))?;
+        let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, beginning.wall()));
+        // Nobody sees whether the client is still there, so this has an end of its own.
+        let verified = match unless(rules.draining(), timeout(limit, verification)).await {
+            Err(draining) => return Err(refused(Refusal::Admission(draining))),
+            Ok(Err(_)) => return Err(refused(Refusal::Verify(VerifyError::unavailable(limit)))),
+            Ok(Ok(verified)) => verified.map_err(|error| refused(Refusal::Verify(error)))?,
+        };
         let session = rules
             .slot()
             .and_then(|slot| beginning.session(verified, Arc::clone(&self.verifier), head, slot))

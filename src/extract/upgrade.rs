@@ -250,7 +250,7 @@ fn limited(upgrade: WebSocketUpgrade, limits: WebSocketConfig) -> WebSocketUpgra
 impl<C, F> fmt::Debug for AuthenticatedUpgrade<C, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthenticatedUpgrade")
-            .field("upgrade", &self.upgrade)
+            .field("selected_protocol", &self.selected_protocol())
             .field("limits", &self.limits)
             .field("session", &self.session())
             .finish_non_exhaustive()

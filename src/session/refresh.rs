@@ -148,10 +148,12 @@ impl<C: Send + Sync + 'static> Session<C> {
 
     /// Counts a request without a token as an attempt, and says why it is refused.
     pub(crate) fn refuse_malformed(&self) -> RefreshError {
-        match self.0.life.begin_refresh() {
+        let error = match self.0.life.begin_refresh() {
             Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
             Err(error) => error,
-        }
+        };
+        telemetry::refresh_refused(self.id(), &error);
+        error
     }
 
     fn check_holder(&self, verified: &Verified<C>) -> Result<(), RefreshError> {

@@ -4,7 +4,7 @@
 mod events {
     use std::error::Error;
 
-    use crate::{EndReason, RefreshError, Rejection, SessionId};
+    use crate::{EndReason, RefreshError, RefreshErrorKind, Rejection, SessionId};
 
     pub(crate) fn admitted(session: SessionId, subject: Option<&str>) {
         tracing::debug!(%session, subject, "handshake admitted");
@@ -19,7 +19,13 @@ mod events {
     }
 
     pub(crate) fn refresh_refused(session: SessionId, error: &RefreshError) {
-        tracing::info!(%session, reason = error.reason(), "refresh refused");
+        let reason = error.reason();
+        // Of these there may be any number.
+        if error.kind() == RefreshErrorKind::TooManyAttempts {
+            tracing::debug!(%session, reason, "refresh refused");
+        } else {
+            tracing::info!(%session, reason, "refresh refused");
+        }
         if let Some(cause) = error.source() {
             tracing::debug!(%session, %cause, "cause of the refusal");
         }

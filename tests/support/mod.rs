@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, dead_code, reason = "each test file uses its part, and a test may panic")]
 
+pub(crate) mod http2;
+
 use std::{
     future::{Ready, ready},
     time::Duration,

@@ -28,7 +28,7 @@ use crate::{AdmissionError, CloseCodes, ConfigError, Token};
 /// **Put such a layer around WebSocket routes only.** The handler itself runs *before*, as far as `on_upgrade`: it must
 /// not do anything there for an unknown client, and so must no other handler that a well-formed WebSocket handshake (a
 /// `GET`, or a `CONNECT`) can reach. None of them can let such a client in: to all other extractors the connection cannot
-/// be upgraded, and any answer but the one that `on_upgrade` makes is replaced by a 401.
+/// be upgraded, and any answer but that of a completed handshake is replaced by a 401.
 ///
 /// # Example
 ///
@@ -160,6 +160,8 @@ impl FirstMessage {
 
     /// Sets how long the client may take, from the handshake until its message is there. Defaults to ten seconds, because
     /// what holds a connection without a name should be short, and a client may have to fetch its token first.
+    ///
+    /// The verifier has as long again: unlike in a handshake, it is not cancelled if the client goes away.
     pub const fn timeout(mut self, time: Duration) -> Self {
         self.timeout = time;
         self
