@@ -30,8 +30,10 @@ use crate::{
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
 /// It has all of axum's knobs, and one other default: a read buffer of 8 KiB instead of 128 KiB, which is allocated for
-/// every connection and makes up most of what an idle one costs. Large messages still arrive whole; raise it with
-/// [`read_buffer_size`](Self::read_buffer_size) where most of them are large.
+/// every connection and makes up most of what an idle one costs: 12 KiB instead of 134. The price is paid by messages that
+/// are larger than the buffer, which are read in pieces: measured, those of 64 KiB and more are echoed two thirds as
+/// fast. Where most messages are large, and connections few, set
+/// [`read_buffer_size`](Self::read_buffer_size) to axum's.
 ///
 /// # Example
 ///
@@ -79,8 +81,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
         }
     }
 
-    /// Sets the size of the read buffer in bytes. Defaults to 8 KiB, because axum's 128 KiB is most of what an idle
-    /// connection costs.
+    /// Sets the size of the read buffer in bytes. Defaults to 8 KiB, because most messages are smaller, and axum's 128 KiB
+    /// is most of what an idle connection costs.
     pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.limits.read_buffer_size = bytes;
         self
