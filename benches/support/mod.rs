@@ -1,6 +1,13 @@
-//! The applications that are measured: authenticated by the layer, by hand, and not at all.
+//! What the benches share; here the applications that are measured: authenticated by the layer, by hand, and not at all.
 
-use std::sync::Arc;
+#![allow(clippy::print_stdout, dead_code, reason = "each bench uses its part, and prints figures")]
+
+pub(crate) mod messages;
+pub(crate) mod server;
+pub(crate) mod spread;
+pub(crate) mod tcp;
+
+use std::{env, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -17,10 +24,16 @@ use http::{StatusCode, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
+/// No handler here needs them, but every token is parsed for its claims.
 #[derive(Clone, Deserialize)]
-struct Claims {
-    #[expect(dead_code, reason = "every token is parsed for its claims, and no handler here needs them")]
+pub(crate) struct Claims {
     sub: String,
+}
+
+/// As criterion decides it: `cargo bench` says `--bench`, and what says `--test` wants to see it run, not to measure.
+pub(crate) fn is_test() -> bool {
+    let has = |wanted| env::args().any(|argument| argument == wanted);
+    has("--test") || !has("--bench")
 }
 
 pub(crate) fn token() -> String {

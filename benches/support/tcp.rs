@@ -1,0 +1,50 @@
+//! A server and a client over loopback.
+
+use std::{io, net::SocketAddr, thread};
+
+use axum::{Router, body::Body, serve::ListenerExt};
+use http::Request;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+};
+
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Serves in a thread of its own until the program ends.
+pub(crate) fn serve(app: Router) -> io::Result<SocketAddr> {
+    let runtime = runtime()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("a TCP connection"));
+    thread::spawn(move || runtime.block_on(async { axum::serve(listener, app).await }));
+    Ok(address)
+}
+
+pub(crate) fn to_bytes(request: &Request<Body>) -> Vec<u8> {
+    let mut bytes = format!("GET {} HTTP/1.1\r\n", request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        bytes.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// Completes one handshake.
+pub(crate) async fn connect(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    // Closing by a reset leaves no port behind in TIME_WAIT, of which there would soon be none left.
+    stream.set_zero_linger()?;
+    stream.write_all(request).await?;
+    let mut response = Vec::with_capacity(512);
+    while !response.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut response).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    if response.starts_with(b"HTTP/1.1 101 ") { Ok(stream) } else { Err(io::Error::other("the handshake was refused")) }
+}
