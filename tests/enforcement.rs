@@ -31,7 +31,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, advance, sleep, timeout},
 };
-use tokio_tungstenite::tungstenite::Message as ClientMessage;
+use tokio_tungstenite::tungstenite::{
+    Message as ClientMessage,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 type Socket = AuthenticatedSocket<String>;
 
@@ -420,6 +426,37 @@ async fn a_session_kept_elsewhere_ends_with_its_connection() {
     advance(Duration::from_secs(100)).await;
     assert_eq!(session.end_reason(), Some(EndReason::Closed), "it ended once");
     assert_eq!(session.refresh(axum_ws_auth::Token::new("alice.60")).await.unwrap_err().reason(), "session_ended");
+}
+
+/// The half that reads sees it, and the other one is in a task of its own and has nothing to send.
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_ends_the_session() {
+    let sessions = Sessions::new();
+    let (said, mut last) = channel();
+    let app = app(&sessions, move |socket| {
+        let said = said.clone();
+        async move {
+            let (mut sink, mut stream) = socket.split();
+            while let Some(Ok(_)) = stream.next().await {}
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(10)).await;
+                said.send(sink.send("goodbye".into()).await.is_ok()).unwrap();
+            });
+        }
+    });
+    let client = connected(&app, "alice").await;
+    drop(client);
+    settle().await;
+    assert_eq!((sessions.count(), sessions.iter().count()), (0, 0));
+    assert!(!last.recv().await.unwrap());
+
+    // A client that breaks the rules can still be told so.
+    let mut client = connected(&app, "alice").await;
+    let frame = Frame::message(vec![0xff], OpCode::Data(Data::Text), true);
+    client.send(ClientMessage::Frame(frame)).await.unwrap();
+    settle().await;
+    assert_eq!(sessions.count(), 1);
+    assert!(last.recv().await.unwrap());
 }
 
 /// The handler keeps the session in a place of its own before it knows whether there will be a connection.

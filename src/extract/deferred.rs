@@ -47,10 +47,14 @@ where
     let protocol = deferred.config.first_message()?.clone();
     let limit = protocol.time();
     let until = from_now(limit);
-    let upgraded = match timeout_at(until, connection).await.ok()? {
+    let upgraded = match timeout_at(until, connection).await.map_err(Error::new) {
+        Ok(upgraded) => upgraded.map_err(Error::new),
+        Err(late) => Err(late),
+    };
+    let upgraded = match upgraded {
         Ok(upgraded) => upgraded,
         Err(error) => {
-            plan.on_failed_upgrade.call(Error::new(error));
+            plan.on_failed_upgrade.call(error);
             return None;
         }
     };

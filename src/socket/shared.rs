@@ -1,11 +1,13 @@
 //! What the handler's socket and its supervisor share.
 
 use std::{
+    error::Error as _,
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker, ready},
 };
 
 use axum::{Error, extract::ws::Message};
+use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError};
 
 use super::{RefreshProtocol, Transport, refresh_protocol::Request};
 use crate::{
@@ -143,11 +145,12 @@ impl Shared {
                     writer.wake();
                 }
             }
-            Poll::Ready(None) => {
+            Poll::Ready(Some(Err(error))) if !is_broken(error) => {}
+            Poll::Ready(None | Some(Err(_))) => {
                 drop(guard);
                 self.life.end(End { reason: EndReason::Closed, code: None });
             }
-            Poll::Ready(Some(_)) => {}
+            Poll::Ready(Some(Ok(_))) => {}
         }
         polled
     }
@@ -264,6 +267,15 @@ impl Wake for Writers {
             }
         }
     }
+}
+
+/// Whether the connection is gone with this error. After others, such as a message that is too large, a handler may still
+/// say goodbye.
+fn is_broken(error: &Error) -> bool {
+    matches!(
+        error.source().and_then(|source| source.downcast_ref()),
+        Some(SocketError::Io(_) | SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))
+    )
 }
 
 fn set(slot: &mut Option<Waker>, cx: &Context<'_>) {
