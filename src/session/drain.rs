@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{EndReason, Sessions, close::CLOSE_TIMEOUT, deadline::from_now, life::End};
+use super::{End, EndReason, Sessions, close::CLOSE_TIMEOUT, deadline::from_now};
 use crate::ConfigError;
 
 /// How [`Sessions::drain`] closes the sessions of a server that goes down.

@@ -1,4 +1,6 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use super::Life;
 
 /// Why a session ended. It ends once, with one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,5 +49,22 @@ impl fmt::Display for EndReason {
             Self::Shutdown => "the server is going down",
             Self::Closed => "the connection is closed",
         })
+    }
+}
+
+/// How a session ended.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) reason: EndReason,
+    /// Instead of the code of the profile.
+    pub(crate) code: Option<u16>,
+}
+
+impl End {
+    pub(super) const REVOKED: Self = Self { reason: EndReason::Revoked, code: None };
+
+    /// Ends the sessions like this. Returns how many had not ended before.
+    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<Life>>) -> usize {
+        lives.into_iter().filter(|life| life.end(self)).count()
     }
 }

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::sync::Notify;
 
 use super::{
-    EndReason, RefreshError, SessionId,
+    End, EndReason, RefreshError, SessionId,
     deadline::{Deadline, Moment},
     refresh::{Attempts, RefreshErrorKind},
     registry::{Registration, Registry},
@@ -22,7 +22,7 @@ use super::{
 use crate::lock::lock;
 
 /// How long the wall clock may go unread: it may have been set, and the machine may have slept.
-const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
+pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
 
 /// What is shared by the handles of a session, the registry and the supervisor of its socket.
 pub(crate) struct Life {
@@ -37,7 +37,7 @@ pub(crate) struct Life {
     leased: AtomicBool,
     state: Mutex<State>,
     /// Tells those who wait in [`Life::ended`] and its like of the same changes.
-    changed: Notify,
+    pub(super) changed: Notify,
 }
 
 struct State {
@@ -46,23 +46,6 @@ struct State {
     supervisor: Option<Waker>,
     registration: Option<Registration>,
     attempts: Attempts,
-}
-
-/// How a session ended.
-#[derive(Clone, Copy)]
-pub(crate) struct End {
-    pub(crate) reason: EndReason,
-    /// Instead of the code of the profile.
-    pub(crate) code: Option<u16>,
-}
-
-impl End {
-    pub(super) const REVOKED: Self = Self { reason: EndReason::Revoked, code: None };
-
-    /// Ends the sessions like this. Returns how many had not ended before.
-    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<Life>>) -> usize {
-        lives.into_iter().filter(|life| life.end(self)).count()
-    }
 }
 
 /// What a supervisor sees.
@@ -218,38 +201,6 @@ impl Life {
         let supervisor = lock(&self.state).supervisor.clone();
         if let Some(supervisor) = supervisor {
             supervisor.wake();
-        }
-    }
-
-    pub(super) async fn ended(&self) -> EndReason {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            match self.look(None).0 {
-                Sight::Ended(end) => return end.reason,
-                Sight::Alive(None) => changed.await,
-                Sight::Alive(Some(next)) => {
-                    let _ = timeout(next, changed).await;
-                }
-            }
-        }
-    }
-
-    pub(super) async fn expiring_in(&self, before: Duration) -> Duration {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if let Sight::Ended(_) = self.look(None).0 {
-                return Duration::ZERO;
-            }
-            match self.left() {
-                None => changed.await,
-                Some(left) if left <= before => return left,
-                Some(left) => {
-                    let _ = timeout((left - before).min(WALL_CLOCK_READ), changed).await;
-                }
-            }
         }
     }
 

@@ -11,6 +11,7 @@ mod limits;
 mod refresh;
 mod registry;
 mod rules;
+mod waiting;
 
 use std::{
     fmt,
@@ -29,8 +30,9 @@ pub use registry::{SessionInfo, Sessions};
 
 pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use deadline::from_now;
+pub(crate) use end::End;
 pub(crate) use head::Head;
-pub(crate) use life::{End, Lease, Life, Sight};
+pub(crate) use life::{Lease, Life, Sight};
 pub(crate) use registry::Slot;
 pub(crate) use rules::SessionRules;
 
