@@ -189,7 +189,9 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                 if let Some(claimed) = deferred.unclaimed.claim() {
                     tokio::spawn(async move {
                         if let Some((opened, session, lease)) = open(deferred, claimed, plan).await {
-                            Supervisor::new(opened, (session, lease), refresh_protocol, callback).await;
+                            // In a task of its own size: that of this one, which can refuse and say why, is seven times
+                            // as large.
+                            tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
                         }
                     });
                 }

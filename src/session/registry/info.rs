@@ -2,7 +2,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::session::{Life, SessionId};
 
-/// One session, as the registry knew it a moment ago; see [`Sessions::iter`].
+/// One session, as the registry knew it a moment ago; see [`Sessions::iter`](crate::Sessions::iter).
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     id: SessionId,
