@@ -139,8 +139,14 @@ impl Config {
     fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
         let Some(first_message) = &self.first_message else { return Ok(None) };
         let Some(connection) = withhold(parts) else { return Ok(None) };
-        self.rules.room()?;
-        let place = first_message.place()?;
+        let place = match self.rules.room().and_then(|()| first_message.place()) {
+            Ok(place) => place,
+            Err(error) => {
+                // Whoever refuses may want to say so on it.
+                parts.extensions.insert(connection);
+                return Err(error);
+            }
+        };
         let unclaimed = Arc::new(Unclaimed::new(connection, Head::of(parts), place, parts.version));
         self.gate.defer(parts, self, Arc::clone(&unclaimed));
         Ok(Some(unclaimed))

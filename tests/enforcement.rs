@@ -313,6 +313,8 @@ async fn a_handler_may_end_its_own_session() {
         let app = behind(layer(), |socket| async move {
             assert!(socket.session().end());
             assert!(!socket.session().end(), "it ends once");
+            assert!(futures_util::stream::FusedStream::is_terminated(&socket), "a `select!` must not ask it again");
+            assert!(futures_util::stream::FusedStream::is_terminated(&socket), "a `select!` must not ask it again");
         });
         let mut client = connected(&app, "alice.60").await;
         assert_eq!(closed(&mut client).await, (code, "policy".to_owned()));

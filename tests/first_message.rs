@@ -903,3 +903,15 @@ async fn a_verifier_that_hangs_is_not_waited_for_without_end() {
     assert_eq!(closed(&mut socket).await, (1013, "unavailable".to_owned()));
     assert_eq!(start.elapsed().as_secs(), 10);
 }
+
+/// A page is told that there is no room, where pages are told at all.
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_place_is_told_so_by_a_close_frame_too() {
+    let sessions = Sessions::new();
+    sessions.drain(Drain::going_away()).await;
+    let handler = async |upgrade: AuthenticatedUpgrade<String>| upgrade.on_upgrade(async |_| {});
+    let layer = WsAuthLayer::new(verifier).sessions(&sessions).first_message(FirstMessage::home_assistant());
+    let router = Router::new().route("/", any(handler)).layer(layer.accept_then_close());
+    let (mut socket, _) = test_util::connect(router, handshake().build()).await.unwrap();
+    assert_eq!(closed(&mut socket).await, (1013, "unavailable".to_owned()));
+}

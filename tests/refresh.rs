@@ -80,6 +80,25 @@ async fn a_new_token_replaces_claims_and_deadline_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_socket_refreshes_its_session() {
+    let handler = async |upgrade: AuthenticatedUpgrade<String>| {
+        upgrade.on_upgrade(async |mut socket| {
+            while let Some(Ok(Message::Text(token))) = socket.recv().await {
+                let outcome = socket.refresh(Token::new(token.as_str())).await;
+                let answer = outcome.map_or_else(|error| error.reason().to_owned(), |()| socket.claims().to_string());
+                socket.send(answer.into()).await.unwrap();
+            }
+        })
+    };
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed));
+    let mut client = connected(&app, "alice.60").await;
+    for (token, answer) in [("alice.90", "alice.90"), ("bob.90", "other_subject")] {
+        client.send(token.into()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), answer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_the_end_is_put_off_by_a_refresh() {
     let (_client, session) = session_with::<String>(WsAuthLayer::new(timed), "alice.60").await;
     let start = Instant::now();

@@ -180,6 +180,9 @@ impl Shared {
     }
 
     pub(super) fn is_terminated(&self) -> bool {
+        if self.life.has_ended() {
+            return true;
+        }
         let state = lock(&self.state);
         state.transport.as_ref().is_none_or(|transport| state.replay.is_none() && transport.is_terminated())
     }
