@@ -11,12 +11,13 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    TokenSource, Verified, VerifyInput, WsAuthLayer,
+    CachedVerifier, TokenSource, Verified, VerifyInput, WsAuthLayer,
     test_util::{HandshakeBuilder, TestToken, handshake},
 };
 use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
 use futures_util::FutureExt;
 use http::StatusCode;
+use support::keys;
 use tokio::{runtime::Runtime, task::yield_now};
 use tower::ServiceExt;
 
@@ -27,6 +28,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut criterion = Criterion::default().configure_from_args();
     accept(&mut criterion, &runtime);
+    algorithms(&mut criterion, &runtime);
     upgrade(&mut criterion, &runtime);
     refuse(&mut criterion, &runtime);
     find(&mut criterion, &runtime);
@@ -43,6 +45,18 @@ fn accept(criterion: &mut Criterion, runtime: &Runtime) {
     group.measure("by hand", &support::check_by_hand(idle()), &authorization);
     group.measure("authorization", &layered, &authorization);
     group.measure("pair", &layered, &pair);
+}
+
+/// Good tokens by the algorithm that they are signed with, verified each time, and remembered by a `CachedVerifier`.
+fn algorithms(criterion: &mut Criterion, runtime: &Runtime) {
+    let mut group = Group::new(criterion, runtime, "algorithms", StatusCode::OK);
+    group.measure("bare", &idle(), &handshake().authorization(&support::token()));
+    for (algorithm, token, verifier) in keys::all() {
+        let request = handshake().authorization(&token);
+        group.measure(&format!("{algorithm}, verified"), &idle().layer(WsAuthLayer::new(verifier.clone())), &request);
+        let cached = CachedVerifier::new(verifier);
+        group.measure(&format!("{algorithm}, remembered"), &idle().layer(WsAuthLayer::new(cached)), &request);
+    }
 }
 
 /// Good tokens before a handler that upgrades, up to the `101`.

@@ -89,7 +89,41 @@ pub enum ConfigError {
     /// The leeway is longer than an hour, for which no clock is wrong.
     #[error("the leeway of {0:?} is longer than an hour")]
     LongLeeway(std::time::Duration),
-    /// A realm, issuer, audience, token type or key id is the empty string.
+    /// A URL that keys cannot be fetched from, or should not.
+    #[error("unusable url `{url}`: {problem}")]
+    InvalidUrl {
+        /// The URL, without what may be a password.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two sets of keys are of the same issuer.
+    #[error("the issuer `{0}` has two sets of keys")]
+    DuplicateIssuer(String),
+    /// None of the keys in a set can verify signatures.
+    #[error("no key of `{issuer}` can be used: {problems}")]
+    NoUsableKey {
+        /// Whose keys they are.
+        issuer: String,
+        /// What is wrong with each.
+        problems: String,
+    },
+    /// A duration of zero, with which something would never or always be done.
+    #[error("the {0} is zero")]
+    ZeroDuration(&'static str),
+    /// A duration of more than a year.
+    #[error("the {0} is longer than a year")]
+    LongDuration(&'static str),
+    /// The refresh interval ends before it begins, or after the keys are too old to be used.
+    #[error("the longest refresh interval is shorter than the shortest one, or longer than keys are used")]
+    InvalidRefreshInterval,
+    /// Keys are to be fetched, and there is no tokio runtime to do it.
+    #[error("keys are to be fetched, and there is no tokio runtime here")]
+    NoRuntime,
+    /// The HTTP client that is built in cannot be built.
+    #[error("no http client: {0}")]
+    NoHttpClient(String),
+    /// A realm, issuer, audience, token type, key id or list of algorithms is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
 }

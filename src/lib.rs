@@ -56,7 +56,7 @@
 //! 1. **Find** the token: [`TokenSource`].
 //! 2. **Strip** it from headers, URI and `OriginalUri`.
 //! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
-//! 4. **Verify**: [`Verifier`], and [`jwt`] for JSON Web Tokens.
+//! 4. **Verify**: [`Verifier`]; [`jwt`] for JSON Web Tokens, with keys that [change](jwks).
 //! 5. **Admit** the session: it is registered, and then the [`Limits`] are looked at ([`Sessions`]).
 //! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
@@ -147,6 +147,9 @@
 //! | `session refreshed` | debug | `session` |
 //! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); the cause, and too many attempts, at debug |
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str); of an [`AuthenticatedSocket`] |
+//! | `keys changed` | info | `issuer`, and how many `keys` can be used now |
+//! | `keys confirmed` | debug | the same, where they are as before |
+//! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
@@ -155,10 +158,11 @@
 //!
 //! | feature | what | default |
 //! | --- | --- | --- |
-//! | `jwt` | [`jwt::JwtVerifier`]; needs one of the next two | yes |
+//! | `jwt` | [`jwt::JwtVerifier`], [`CachedVerifier`]; needs one of the next two | yes |
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
-//! | `tracing` | events for handshakes and sessions | yes |
+//! | `jwks` | [`jwks`]: keys that are fetched, OpenID Connect Discovery; brings reqwest with rustls | no |
+//! | `tracing` | events for handshakes, sessions and keys | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
 //!
@@ -187,8 +191,10 @@ mod time;
 mod token;
 mod verify;
 
+#[cfg(feature = "jwks")]
+pub use self::verify::jwks;
 #[cfg(feature = "jwt")]
-pub use self::verify::jwt;
+pub use self::verify::{CachedVerifier, jwt};
 pub use self::{
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, dead_code, reason = "each bench uses its part, and prints figures")]
 
+pub(crate) mod keys;
 pub(crate) mod messages;
 pub(crate) mod server;
 pub(crate) mod spread;

@@ -42,6 +42,23 @@ mod events {
         }
     }
 
+    #[cfg(feature = "jwks")]
+    pub(crate) fn keys_refreshed(issuer: &str, keys: usize, changed: bool) {
+        if changed {
+            tracing::info!(issuer, keys, "keys changed");
+        } else {
+            tracing::debug!(issuer, keys, "keys confirmed");
+        }
+    }
+
+    #[cfg(feature = "jwks")]
+    pub(crate) fn keys_not_refreshed(issuer: &str, error: &crate::jwks::KeysError) {
+        tracing::warn!(issuer, reason = error.kind().as_str(), %error, "keys not refreshed");
+        if let Some(cause) = error.source() {
+            tracing::debug!(issuer, %cause, "cause of the failure");
+        }
+    }
+
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
@@ -67,6 +84,10 @@ mod events {
     pub(crate) const fn session_refreshed(_: SessionId) {}
     pub(crate) const fn refresh_refused(_: SessionId, _: &RefreshError) {}
     pub(crate) const fn refused(_: &Rejection) {}
+    #[cfg(feature = "jwks")]
+    pub(crate) const fn keys_refreshed(_: &str, _: usize, _: bool) {}
+    #[cfg(feature = "jwks")]
+    pub(crate) const fn keys_not_refreshed(_: &str, _: &crate::jwks::KeysError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
@@ -76,3 +97,5 @@ pub(crate) use events::{
     admitted, hook_answered_with_success, no_session, refresh_refused, refused, session_ended, session_refreshed,
     unoffered_subprotocol,
 };
+#[cfg(feature = "jwks")]
+pub(crate) use events::{keys_not_refreshed, keys_refreshed};

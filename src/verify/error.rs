@@ -93,6 +93,13 @@ impl VerifyError {
         Self { source: Some(Arc::from(source.into())), ..self }
     }
 
+    /// Tells the client when to try again: by a `Retry-After` in whole seconds, rounded up.
+    #[must_use]
+    pub const fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
+        self
+    }
+
     pub(crate) const fn new(kind: VerifyErrorKind) -> Self {
         Self { kind, claim: None, scope: None, retry_after: None, source: None }
     }

@@ -1,8 +1,12 @@
 //! What turns a token into claims.
 
+#[cfg(feature = "jwt")]
+mod cached;
 mod combine;
 mod erased;
 mod error;
+#[cfg(feature = "jwks")]
+pub mod jwks;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 
@@ -10,6 +14,8 @@ use std::{fmt, future::Future, sync::Arc, time::SystemTime};
 
 use http::request::Parts;
 
+#[cfg(feature = "jwt")]
+pub use cached::CachedVerifier;
 pub use combine::{Authorize, Or};
 pub use error::{VerifyError, VerifyErrorKind};
 

@@ -1,8 +1,12 @@
 use std::{fmt, marker::PhantomData, time::Duration};
+#[cfg(feature = "jwks")]
+use std::{future::Future, pin::Pin};
 
 use serde::de::DeserializeOwned;
 
-use super::{Jwk, JwtKey, JwtVerifier, crypto, verifier::Rules};
+#[cfg(feature = "jwks")]
+use super::super::jwks::{IssuerKeys, Issuers, StartError};
+use super::{Jwk, JwtKey, JwtVerifier, crypto, rules::Rules};
 use crate::ConfigError;
 
 /// No clock is wrong by more, and a token would outlive its `exp` by as much.
@@ -12,6 +16,8 @@ const MAX_LEEWAY: Duration = Duration::from_secs(3600);
 #[must_use]
 pub struct JwtVerifierBuilder<C> {
     rules: Rules,
+    #[cfg(feature = "jwks")]
+    issuer_keys: Vec<IssuerKeys>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -19,14 +25,21 @@ impl<C> JwtVerifierBuilder<C> {
     pub(super) fn new() -> Self {
         let rules = Rules {
             keys: Vec::new(),
-            issuers: Vec::new(),
+            #[cfg(feature = "jwks")]
+            issuers: Issuers::default(),
+            allowed_issuers: Vec::new(),
             audiences: Vec::new(),
             any_audience: false,
             token_type: None,
             exp_required: true,
             leeway: Duration::from_secs(30),
         };
-        Self { rules, claims: PhantomData }
+        Self {
+            rules,
+            #[cfg(feature = "jwks")]
+            issuer_keys: Vec::new(),
+            claims: PhantomData,
+        }
     }
 
     /// Adds an HMAC secret for `HS256`.
@@ -71,14 +84,26 @@ impl<C> JwtVerifierBuilder<C> {
         self
     }
 
+    /// Adds an issuer with keys of its own, fetched or in hand: a token whose `iss` names it is verified with these
+    /// keys and no others, and these keys count for no other token (RFC 8725 §3.8). Any number of issuers stand side by
+    /// side, and beside the keys that are added one by one.
+    ///
+    /// See [`jwks`](crate::jwks).
+    #[cfg(feature = "jwks")]
+    pub fn issuer_keys(mut self, keys: IssuerKeys) -> Self {
+        self.issuer_keys.push(keys);
+        self
+    }
+
     /// Adds an issuer: a token's `iss` must be one of those added, exactly.
     ///
-    /// Every key then counts for every one of them. Issuers that do not share their keys need a verifier each, joined
-    /// by [`Verifier::or`](crate::Verifier::or), or one could sign in the name of another (RFC 8725 §3.8).
+    /// The keys that are added one by one count for every one of them. Issuers that do not share their keys need
+    /// `issuer_keys` (feature `jwks`), or a verifier each, joined by [`Verifier::or`](crate::Verifier::or): or one could
+    /// sign in the name of another (RFC 8725 §3.8).
     ///
     /// Defaults to none, which does not look at `iss`: a key that only one issuer has says as much.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.rules.issuers.push(issuer.into());
+        self.rules.allowed_issuers.push(issuer.into());
         self
     }
 
@@ -125,20 +150,26 @@ impl<C> JwtVerifierBuilder<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
-    /// Builds the verifier.
+    /// Builds the verifier. Keys that are to be fetched are not waited for: until they are there, handshakes that need
+    /// them wait, or get a 503. To wait for them, `.await` the builder instead (feature `jwks`).
     ///
     /// # Errors
     ///
     /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer
-    /// than an hour; if there is an audience although any will do.
+    /// than an hour; if there is an audience although any will do; if keys are to be fetched, and their URL is not
+    /// `https`, a duration makes no sense, or there is no tokio runtime.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if crypto::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);
         }
-        if self.rules.keys.is_empty() {
+        #[cfg(feature = "jwks")]
+        let has_issuer_keys = !self.issuer_keys.is_empty();
+        #[cfg(not(feature = "jwks"))]
+        let has_issuer_keys = false;
+        if self.rules.keys.is_empty() && !has_issuer_keys {
             return Err(ConfigError::NoKey);
         }
-        for (what, values) in [("issuer", &self.rules.issuers), ("audience", &self.rules.audiences)] {
+        for (what, values) in [("issuer", &self.rules.allowed_issuers), ("audience", &self.rules.audiences)] {
             if values.iter().any(String::is_empty) {
                 return Err(ConfigError::Empty(what));
             }
@@ -152,7 +183,34 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         if self.rules.token_type.as_deref() == Some("") {
             return Err(ConfigError::Empty("token type"));
         }
-        Ok(JwtVerifier::new(self.rules))
+        #[cfg(feature = "jwks")]
+        let rules = Rules { issuers: Issuers::new(self.issuer_keys)?, ..self.rules };
+        #[cfg(not(feature = "jwks"))]
+        let rules = self.rules;
+        Ok(JwtVerifier::new(rules))
+    }
+}
+
+/// `.await` builds the verifier and waits for one attempt to fetch the keys of each issuer.
+///
+/// A server that starts so has its keys before it takes its first connection, and one that is configured wrongly says so
+/// at once. To start without them, see [`build`](JwtVerifierBuilder::build); to wait for longer, also
+/// [`JwtVerifier::ready`].
+///
+/// # Errors
+///
+/// As for [`build`](JwtVerifierBuilder::build), or if one of the attempts failed.
+#[cfg(feature = "jwks")]
+impl<C: DeserializeOwned + Send + Sync + 'static> IntoFuture for JwtVerifierBuilder<C> {
+    type Output = Result<JwtVerifier<C>, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let verifier = self.build()?;
+            verifier.attempted().await?;
+            Ok(verifier)
+        })
     }
 }
 

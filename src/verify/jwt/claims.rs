@@ -6,7 +6,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
+
+use super::{
+    super::{VerifyError, VerifyErrorKind as Kind},
+    header::{self, Compact},
+};
+use crate::token::is_json_object;
+
+/// The claims of a token, decoded.
+pub(super) struct Payload(Vec<u8>);
 
 /// The registered claims that are looked at. One that is there and is `null` or of another type is an error, and so is
 /// one that is there twice.
@@ -36,6 +48,21 @@ pub(super) struct Audience<'a>(Vec<Cow<'a, str>>);
 /// Seconds since the epoch, fractions allowed.
 #[derive(Clone, Copy)]
 pub(super) struct NumericDate(SystemTime);
+
+impl Payload {
+    pub(super) fn decode(compact: &Compact<'_>) -> Result<Self, VerifyError> {
+        let json = header::decode(compact.payload)?;
+        if is_json_object(&json) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
+    }
+
+    pub(super) fn registered(&self) -> Result<Registered<'_>, VerifyError> {
+        serde_json::from_slice(&self.0).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
+    }
+
+    pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {
+        serde_json::from_slice(&self.0).map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))
+    }
+}
 
 impl Audience<'_> {
     pub(super) fn names_any_of(&self, audiences: &[String]) -> bool {

@@ -165,11 +165,16 @@ impl JwtKey {
         Ok(Self { algorithm, key_id: None, key })
     }
 
-    pub(super) fn is_for(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithm == algorithm
     }
 
-    pub(super) fn answers_to(&self, key_id: Option<&str>) -> bool {
+    #[cfg(feature = "jwks")]
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    pub(crate) fn answers_to(&self, key_id: Option<&str>) -> bool {
         match (&self.key_id, key_id) {
             (Some(own), Some(named)) => own == named,
             _ => true,

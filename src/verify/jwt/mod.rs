@@ -47,12 +47,16 @@
 //!
 //! [`jsonwebtoken`]: https://docs.rs/jsonwebtoken
 
+#[cfg(feature = "jwks")]
+mod bound;
 mod builder;
 mod check;
 mod claims;
 mod crypto;
 mod header;
 mod key;
+mod rules;
+mod signature;
 mod verifier;
 
 pub use builder::JwtVerifierBuilder;
@@ -62,3 +66,4 @@ pub use verifier::JwtVerifier;
 
 #[cfg(feature = "test-util")]
 pub(crate) use crypto::provider;
+pub(crate) use verifier::Checked;

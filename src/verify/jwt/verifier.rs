@@ -1,20 +1,19 @@
-use std::{
-    fmt,
-    future::{Future, ready},
-    marker::PhantomData,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "jwks")]
+use super::super::jwks::{IssuerKeys, IssuerStatus, StartError};
+#[cfg(feature = "jwks")]
+use super::bound::UnknownKey;
 use super::{
-    super::{Verified, Verifier, VerifyError, VerifyErrorKind as Kind, VerifyInput},
-    JwtKey, JwtVerifierBuilder,
-    claims::{Registered, Text},
-    header::{self, Compact, Header},
+    super::{Verified, Verifier, VerifyError, VerifyInput},
+    JwtVerifierBuilder,
+    claims::{Payload, Registered, Text},
+    header::{Compact, Header},
+    rules::{Provenance, Rules, Standing},
+    signature::check_signature,
 };
-use crate::token::is_json_object;
 
 /// Verifies JSON Web Tokens with claims of type `C`; see the [module docs](super).
 ///
@@ -24,15 +23,23 @@ pub struct JwtVerifier<C> {
     claims: PhantomData<fn() -> C>,
 }
 
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) keys: Vec<JwtKey>,
-    pub(super) issuers: Vec<String>,
-    pub(super) audiences: Vec<String>,
-    pub(super) any_audience: bool,
-    pub(super) token_type: Option<String>,
-    pub(super) exp_required: bool,
-    pub(super) leeway: Duration,
+/// A token that was found good, with what must be looked at again before it is taken for good another time.
+pub(crate) struct Checked<C> {
+    pub(crate) verified: Verified<C>,
+    pub(crate) standing: Standing,
+}
+
+/// Why a token was not found good, or not yet.
+pub(super) enum Stop {
+    Refused(VerifyError),
+    #[cfg(feature = "jwks")]
+    Unknown(UnknownKey),
+}
+
+impl From<VerifyError> for Stop {
+    fn from(error: VerifyError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
@@ -41,94 +48,109 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         JwtVerifierBuilder::new()
     }
 
+    /// Starts with the keys of this issuer, found by OpenID Connect Discovery; see [`IssuerKeys::discover`].
+    #[cfg(feature = "jwks")]
+    pub fn discover(issuer: impl Into<String>) -> JwtVerifierBuilder<C> {
+        Self::builder().issuer_keys(IssuerKeys::discover(issuer))
+    }
+
     pub(super) fn new(rules: Rules) -> Self {
         Self { rules: Arc::new(rules), claims: PhantomData }
     }
 
-    fn check(&self, token: &str, now: SystemTime) -> Result<Verified<C>, VerifyError> {
-        let compact = Compact::parse(token)?;
-        self.rules.check_signature(&compact)?;
-
-        // What follows is signed, so an error may say what it found.
-        let payload = header::decode(compact.payload)?;
-        if !is_json_object(&payload) {
-            return Err(VerifyError::new(Kind::MalformedClaim));
-        }
-        let registered: Registered<'_> = serde_json::from_slice(&payload)
-            .map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))?;
-        let expires_at = self.rules.check_claims(&registered, now)?;
-        let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        let (subject, issuer, token_id) = (owned(registered.sub), owned(registered.iss), owned(registered.jti));
-        let claims = serde_json::from_slice(&payload)
-            .map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))?;
-        Ok(Verified { claims, expires_at, subject, issuer, token_id })
-    }
-}
-
-impl Rules {
-    fn check_signature(&self, compact: &Compact<'_>) -> Result<(), VerifyError> {
-        let json = compact.header_json()?;
-        let header = Header::parse(&json)?;
-        if let Some(required) = &self.token_type
-            && !header.is_of_type(required)
-        {
-            return Err(VerifyError::new(Kind::WrongType));
-        }
-        let algorithm = header.algorithm()?;
-        let key_id = header.key_id();
-        let mut named = self.keys.iter().filter(|key| key.answers_to(key_id)).peekable();
-        if named.peek().is_none() {
-            return Err(VerifyError::new(Kind::UnknownKey));
-        }
-        let mut usable = named.filter(|key| key.is_for(algorithm)).peekable();
-        if usable.peek().is_none() {
-            return Err(VerifyError::new(Kind::WrongAlgorithm));
-        }
-        let signature = compact.signature()?;
-        if usable.any(|key| key.verifies(compact.signed, &signature)) {
-            Ok(())
-        } else {
-            Err(VerifyError::new(Kind::BadSignature))
-        }
+    /// How it stands with the keys of each issuer that has [keys of its own](JwtVerifierBuilder::issuer_keys), in the
+    /// order in which they were added.
+    #[cfg(feature = "jwks")]
+    #[must_use]
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        self.rules.issuers.status()
     }
 
-    /// Returns the moment from which on the token is expired.
-    fn check_claims(&self, claims: &Registered<'_>, now: SystemTime) -> Result<Option<SystemTime>, VerifyError> {
-        let expires_at = match claims.exp {
-            // RFC 7519 §4.1.4: "on or after".
-            Some(exp) => match exp.later_by(self.leeway) {
-                Some(deadline) if now >= deadline => return Err(VerifyError::of_claim(Kind::Expired, "exp")),
-                Some(deadline) => Some(deadline),
-                None => return Err(VerifyError::of_claim(Kind::MalformedClaim, "exp")),
-            },
-            None if self.exp_required => return Err(VerifyError::of_claim(Kind::MissingClaim, "exp")),
-            None => None,
-        };
-        if claims.nbf.is_some_and(|nbf| !nbf.has_come(now, self.leeway)) {
-            return Err(VerifyError::of_claim(Kind::NotYetValid, "nbf"));
-        }
-        if !self.issuers.is_empty() {
-            let iss = claims.iss.as_ref().ok_or_else(|| VerifyError::of_claim(Kind::MissingClaim, "iss"))?;
-            if !self.issuers.iter().any(|issuer| *issuer == iss.0) {
-                return Err(VerifyError::of_claim(Kind::WrongIssuer, "iss"));
+    /// Waits until the keys of all issuers are there, for as long as that takes.
+    ///
+    /// For a server that was [built](JwtVerifierBuilder::build) without waiting for them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped: the keys are fetched without it.
+    #[cfg(feature = "jwks")]
+    pub async fn ready(&self) {
+        self.rules.issuers.ready().await;
+    }
+
+    /// Waits for the first attempt to fetch the keys of each issuer.
+    #[cfg(feature = "jwks")]
+    pub(super) async fn attempted(&self) -> Result<(), StartError> {
+        self.rules.issuers.attempted().await
+    }
+
+    /// Verifies a token, and waits for its key if that is not known yet.
+    pub(crate) async fn examine(&self, token: &str, now: SystemTime) -> Result<Checked<C>, VerifyError> {
+        #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "keys in hand are not waited for"))]
+        loop {
+            match self.check(token, now) {
+                Ok(checked) => return Ok(checked),
+                Err(Stop::Refused(error)) => return Err(error),
+                #[cfg(feature = "jwks")]
+                Err(Stop::Unknown(key)) => key.look_for().await?,
             }
         }
-        match &claims.aud {
-            _ if self.any_audience => {}
-            None if self.audiences.is_empty() => {}
-            None => return Err(VerifyError::of_claim(Kind::MissingClaim, "aud")),
-            Some(aud) if aud.names_any_of(&self.audiences) => {}
-            Some(_) => return Err(VerifyError::of_claim(Kind::WrongAudience, "aud")),
+    }
+
+    fn check(&self, token: &str, now: SystemTime) -> Result<Checked<C>, Stop> {
+        let compact = Compact::parse(token)?;
+        let json = compact.header_json()?;
+        let header = Header::parse(&json)?;
+        self.rules.check_type(&header)?;
+        // Only where issuers have keys of their own does it take more than the header to find the key.
+        #[cfg(feature = "jwks")]
+        if !self.rules.issuers.is_empty() {
+            let payload = Payload::decode(&compact)?;
+            let registered = payload.registered()?;
+            let provenance = self.rules.check_issuer(&header, &compact, &registered, now)?;
+            return Ok(self.accept(&payload, registered, provenance, now)?);
         }
-        Ok(expires_at)
+        check_signature(&self.rules.keys, &header, &compact)?;
+        let payload = Payload::decode(&compact)?;
+        let registered = payload.registered()?;
+        Ok(self.accept(&payload, registered, Provenance::default(), now)?)
+    }
+
+    /// Checks what is signed. So an error may say what it found.
+    fn accept(
+        &self,
+        payload: &Payload,
+        registered: Registered<'_>,
+        provenance: Provenance,
+        now: SystemTime,
+    ) -> Result<Checked<C>, VerifyError> {
+        let expires_at = self.rules.check_claims(&registered, now)?;
+        let standing = Standing { expires_at, not_before: registered.nbf, provenance };
+        let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let (subject, issuer, token_id) = (owned(registered.sub), owned(registered.iss), owned(registered.jti));
+        let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id };
+        Ok(Checked { verified, standing })
+    }
+
+    /// Whether a token that was found good still is.
+    pub(crate) fn still_stands(&self, standing: &Standing, now: SystemTime) -> bool {
+        self.rules.still_stands(standing, now)
+    }
+
+    /// Counts up with every change of the keys.
+    pub(crate) fn key_changes(&self) -> u64 {
+        #[cfg(feature = "jwks")]
+        return self.rules.issuers.changes();
+        #[cfg(not(feature = "jwks"))]
+        0
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for JwtVerifier<C> {
     type Claims = C;
 
-    fn verify(&self, input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<C>, VerifyError>> + Send {
-        ready(self.check(input.token.expose(), input.now))
+    async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
+        self.examine(input.token.expose(), input.now).await.map(|checked| checked.verified)
     }
 }
 

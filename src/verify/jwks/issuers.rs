@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{Issuer, IssuerKeys, IssuerStatus, StartError, fetch::BuiltIn, refresh::Refresher};
+use crate::ConfigError;
+
+/// The issuers of a verifier that have keys of their own, with the task that keeps these fresh.
+#[derive(Debug, Default)]
+pub(crate) struct Issuers {
+    issuers: Vec<Arc<Issuer>>,
+    /// Nothing to fetch needs no task.
+    _refresher: Option<Refresher>,
+}
+
+impl Issuers {
+    pub(crate) fn new(configured: Vec<IssuerKeys>) -> Result<Self, ConfigError> {
+        let mut issuers: Vec<Arc<Issuer>> = Vec::with_capacity(configured.len());
+        let mut refreshes = Vec::new();
+        let built_in = BuiltIn::default();
+        for keys in configured {
+            let (issuer, refresh) = keys.begin(&built_in)?;
+            if issuers.iter().any(|other| other.name() == issuer.name()) {
+                return Err(ConfigError::DuplicateIssuer(issuer.name().to_owned()));
+            }
+            issuers.push(issuer);
+            refreshes.extend(refresh);
+        }
+        let refresher = if refreshes.is_empty() {
+            None
+        } else {
+            let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+            Some(Refresher::spawn(&runtime, refreshes))
+        };
+        Ok(Self { issuers, _refresher: refresher })
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<(usize, &Arc<Issuer>)> {
+        self.issuers.iter().enumerate().find(|(_, issuer)| issuer.name() == name)
+    }
+
+    /// Which keys of this issuer may be used now; `None` if none may.
+    pub(crate) fn generation(&self, index: usize) -> Option<u64> {
+        self.issuers.get(index)?.generation()
+    }
+
+    /// Counts up with every change of the keys of any issuer.
+    pub(crate) fn changes(&self) -> u64 {
+        self.issuers.iter().map(|issuer| issuer.last_generation()).fold(0, u64::wrapping_add)
+    }
+
+    pub(crate) fn status(&self) -> Vec<IssuerStatus> {
+        self.issuers.iter().map(|issuer| IssuerStatus::of(issuer)).collect()
+    }
+
+    pub(crate) async fn attempted(&self) -> Result<(), StartError> {
+        for issuer in &self.issuers {
+            let attempted = issuer.attempted().await;
+            attempted.map_err(|source| StartError::Keys { issuer: issuer.name().to_owned(), source })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn ready(&self) {
+        for issuer in &self.issuers {
+            issuer.ready().await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The one task that keeps the keys of a verifier fresh.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Issuer, KeysError, KeysErrorKind,
+    issuer::Remote,
+    source::{Fetched, Memory, Source},
+};
+use crate::{lock::lock, telemetry};
+
+/// After a failure it is tried again in a second, and in twice the time after each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The task. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Refresher(AbortHandle);
+
+/// What the task knows of one issuer.
+pub(super) struct Refresh {
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) source: Arc<Source>,
+    pub(super) attempts: watch::Sender<u64>,
+    pub(super) timing: Timing,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) timeout: Duration,
+    pub(super) cool_down: Duration,
+    pub(super) max_stale: Duration,
+}
+
+impl Refresher {
+    pub(super) fn spawn(runtime: &Handle, issuers: Vec<Refresh>) -> Self {
+        let mut loops: Vec<Pin<Box<dyn Future<Output = Infallible> + Send>>> =
+            issuers.into_iter().map(|issuer| Box::pin(issuer.run()) as _).collect();
+        // There are a few of them, and each is cheap to ask.
+        let all = poll_fn(move |cx| {
+            for one in &mut loops {
+                let _ = one.as_mut().poll(cx);
+            }
+            Poll::<Infallible>::Pending
+        });
+        Self(runtime.spawn(all).abort_handle())
+    }
+}
+
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Refresh {
+    async fn run(self) -> Infallible {
+        let mut memory = Memory::default();
+        let mut failures = 0;
+        loop {
+            if let Some(remote) = self.issuer.as_remote() {
+                self.attempt(remote, &mut memory, &mut failures).await;
+                rest(remote).await;
+            }
+        }
+    }
+
+    async fn attempt(&self, remote: &Remote, memory: &mut Memory, failures: &mut u32) {
+        let (asked, wanted) = lock(&remote.demand).begin();
+        let outcome = self.fetch(memory.clone()).await;
+        let now = Instant::now();
+        let outcome = outcome.and_then(|fetched| {
+            let put = self.issuer.put(fetched.keys, now + self.timing.max_stale);
+            let (keys, changed) = put.ok_or(KeysError::new(KeysErrorKind::NoUsableKey))?;
+            telemetry::keys_refreshed(self.issuer.name(), keys.usable().len(), changed);
+            *memory = fetched.memory;
+            Ok((keys, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
+        });
+        let mut demand = lock(&remote.demand);
+        match outcome {
+            Ok((keys, next)) => {
+                *failures = 0;
+                demand.succeeded(&keys, asked, now);
+                demand.schedule(next, wanted.then_some(now + self.timing.cool_down));
+            }
+            Err(error) => {
+                telemetry::keys_not_refreshed(self.issuer.name(), &error);
+                memory.doubt();
+                let next = now + self.pause(*failures, &error);
+                *failures = failures.saturating_add(1);
+                demand.failed(error);
+                demand.schedule(next, Some(next));
+            }
+        }
+        // Before anybody can ask for the attempt that is next.
+        self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    fn pause(&self, failures: u32, error: &KeysError) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+        let (_, longest) = self.source.fresh_for;
+        let asked_for = error.retry_after().unwrap_or_default().min(longest);
+        pause.mul_f64(between(0.5, 1.0)).max(asked_for)
+    }
+
+    /// In a task of its own, so that a panic in it is not the end of this one. It ends with this future.
+    async fn fetch(&self, memory: Memory) -> Result<Fetched, KeysError> {
+        let mut attempt = JoinSet::new();
+        attempt.spawn(Arc::clone(&self.source).attempt(memory));
+        match timeout(self.timing.timeout, attempt.join_next()).await {
+            Ok(Some(Ok(outcome))) => outcome,
+            Ok(Some(Err(panicked))) => Err(KeysError::new(KeysErrorKind::Unreachable).with_source(panicked)),
+            Ok(None) => Err(KeysError::new(KeysErrorKind::Unreachable)),
+            Err(_) => Err(KeysError::new(KeysErrorKind::TimedOut)),
+        }
+    }
+}
+
+/// Until the next attempt is due.
+async fn rest(remote: &Remote) {
+    loop {
+        let due = lock(&remote.demand).due();
+        if Instant::now() >= due {
+            return;
+        }
+        let _ = timeout_at(due, remote.wake.notified()).await;
+    }
+}
+
+/// Some number in between, so that the nodes of a cluster do not all ask at once.
+fn between(low: f64, high: f64) -> f64 {
+    let random = RandomState::new().hash_one(());
+    // The upper 32 bits are all that is needed.
+    let share = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX);
+    low + share * (high - low)
+}

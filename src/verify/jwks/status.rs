@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use tokio::time::Instant;
+
+use super::{Issuer, KeysError, UnusableKey};
+use crate::lock::lock;
+
+/// How it stands with the keys of one issuer, for health endpoints; see
+/// [`JwtVerifier::status`](crate::jwt::JwtVerifier::status).
+///
+/// It is serialized as its methods are named, durations in whole seconds and the error as text.
+#[derive(Clone, Debug)]
+pub struct IssuerStatus {
+    issuer: String,
+    key_ids: Vec<Option<String>>,
+    unusable: Vec<UnusableKey>,
+    usable: bool,
+    age: Option<Duration>,
+    last_error: Option<KeysError>,
+    next_refresh: Option<Duration>,
+}
+
+impl IssuerStatus {
+    pub(super) fn of(issuer: &Issuer) -> Self {
+        let now = Instant::now();
+        let keys = issuer.last_keys();
+        let (last_error, next) = match issuer.as_remote() {
+            None => (None, None),
+            Some(remote) => {
+                let demand = lock(&remote.demand);
+                (demand.last_error(), Some(demand.next))
+            }
+        };
+        Self {
+            issuer: issuer.name().to_owned(),
+            key_ids: keys.iter().flat_map(|keys| keys.usable()).map(|key| key.id().map(str::to_owned)).collect(),
+            unusable: keys.iter().flat_map(|keys| &keys.list.unusable).cloned().collect(),
+            usable: issuer.generation().is_some(),
+            age: keys.filter(|_| issuer.is_remote()).map(|keys| now.saturating_duration_since(keys.fetched_at)),
+            last_error,
+            next_refresh: next.map(|next| next.saturating_duration_since(now)),
+        }
+    }
+
+    /// The issuer's name.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whether tokens of this issuer can be verified now: there are keys, and they are not too old.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// The ids of the keys that can be used, each as often as it has algorithms; `None` for one without an id.
+    pub fn key_ids(&self) -> impl Iterator<Item = Option<&str>> {
+        self.key_ids.iter().map(Option::as_deref)
+    }
+
+    /// The keys in the set that are not used.
+    #[must_use]
+    pub fn unusable(&self) -> &[UnusableKey] {
+        &self.unusable
+    }
+
+    /// How long ago the issuer last said that these are its keys. `None` if it never did, and for a set in hand.
+    #[must_use]
+    pub const fn age(&self) -> Option<Duration> {
+        self.age
+    }
+
+    /// What went wrong with the last attempt to fetch them, if anything did.
+    #[must_use]
+    pub const fn last_error(&self) -> Option<&KeysError> {
+        self.last_error.as_ref()
+    }
+
+    /// In how long they are fetched again. `None` for a set in hand.
+    #[must_use]
+    pub const fn next_refresh(&self) -> Option<Duration> {
+        self.next_refresh
+    }
+}
+
+// By hand: an error has a text and no fields.
+impl Serialize for IssuerStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut status = serializer.serialize_struct("IssuerStatus", 7)?;
+        status.serialize_field("issuer", &self.issuer)?;
+        status.serialize_field("is_usable", &self.usable)?;
+        status.serialize_field("key_ids", &self.key_ids)?;
+        status.serialize_field("unusable", &self.unusable)?;
+        status.serialize_field("age", &self.age.map(|age| age.as_secs()))?;
+        status.serialize_field("last_error", &self.last_error.as_ref().map(ToString::to_string))?;
+        status.serialize_field("next_refresh", &self.next_refresh.map(|next| next.as_secs()))?;
+        status.end()
+    }
+}
