@@ -117,6 +117,9 @@ pub enum ConfigError {
     /// The refresh interval ends before it begins, or after the keys are too old to be used.
     #[error("the longest refresh interval is shorter than the shortest one, or longer than keys are used")]
     InvalidRefreshInterval,
+    /// A ticket that would be good for longer than 30 seconds.
+    #[error("a ticket that is good for {0:?} is too long: 30 seconds at most")]
+    LongTicket(std::time::Duration),
     /// Keys are to be fetched, and there is no tokio runtime to do it.
     #[error("keys are to be fetched, and there is no tokio runtime here")]
     NoRuntime,

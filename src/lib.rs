@@ -150,6 +150,7 @@
 //! | `keys changed` | info | `issuer`, and how many `keys` can be used now |
 //! | `keys confirmed` | debug | the same, where they are as before |
 //! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
+//! | `no ticket issued` | info | `error`; the cause at debug |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
@@ -184,9 +185,11 @@ mod rejection;
 mod service;
 mod session;
 mod socket;
+mod store;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+mod ticket;
 mod time;
 mod token;
 mod verify;
@@ -208,6 +211,11 @@ pub use self::{
         RefreshErrorKind, Session, SessionId, SessionInfo, Sessions,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, SessionEnded},
+    store::{StoreError, StoreErrorKind},
+    ticket::{
+        MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketKey, TicketOptions, TicketStore, TicketVerifier,
+        Tickets,
+    },
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},

@@ -65,7 +65,7 @@ async fn verify_at<C: Send + Sync + 'static>(
 }
 
 async fn kind_at<C: Send + Sync + 'static>(verifier: &impl Verifier<Claims = C>, token: &str, now: SystemTime) -> Kind {
-    verify_at(verifier, token, now).await.err().expect("a refusal").kind()
+    verify_at(verifier, token, now).await.expect_err("a refusal").kind()
 }
 
 /// How long the refused client is told to wait, in seconds.
@@ -74,7 +74,7 @@ async fn wait_at<C: Send + Sync + 'static>(
     token: &str,
     now: SystemTime,
 ) -> Option<u64> {
-    verify_at(verifier, token, now).await.err().expect("a refusal").retry_after().map(|wait| wait.as_secs())
+    verify_at(verifier, token, now).await.expect_err("a refusal").retry_after().map(|wait| wait.as_secs())
 }
 
 /// An issuer in process, whose set is whatever was last put there. `None` is an outage.

@@ -42,6 +42,7 @@ pub(crate) struct Life {
 
 struct State {
     deadline: Deadline,
+    token: TokenFacts,
     end: Option<End>,
     supervisor: Option<Waker>,
     registration: Option<Registration>,
@@ -55,17 +56,32 @@ pub(crate) enum Sight {
     Alive(Option<Duration>),
 }
 
-/// What is known of the token that a session stands on.
+/// What a session begins with.
 pub(super) struct Facts {
     pub(super) subject: Option<String>,
     pub(super) issuer: Option<String>,
     pub(super) expires_at: Option<SystemTime>,
+    pub(super) token: TokenFacts,
+}
+
+/// What is known of the token that a session stands on; another one after a refresh.
+#[derive(Clone)]
+pub(super) struct TokenFacts {
+    pub(super) id: Option<Box<str>>,
+    pub(super) issued_at: Option<SystemTime>,
 }
 
 impl Life {
     pub(super) fn new(facts: Facts, verified: Moment, rules: Arc<SessionRules>) -> Arc<Self> {
         let deadline = Deadline::new(rules.max_lifetime, verified).with_token(facts.expires_at, verified);
-        let state = State { deadline, end: None, supervisor: None, registration: None, attempts: Attempts::new() };
+        let state = State {
+            deadline,
+            token: facts.token,
+            end: None,
+            supervisor: None,
+            registration: None,
+            attempts: Attempts::new(),
+        };
         Arc::new(Self {
             id: SessionId::next(),
             subject: facts.subject.map(Arc::from),
@@ -94,6 +110,10 @@ impl Life {
 
     pub(super) fn deadline(&self) -> Option<SystemTime> {
         lock(&self.state).deadline.wall()
+    }
+
+    pub(super) fn token(&self) -> TokenFacts {
+        lock(&self.state).token.clone()
     }
 
     /// How long there is to go, if there is an end to it.
@@ -225,6 +245,7 @@ impl Life {
     pub(super) fn renew<T>(
         &self,
         expires_at: Option<SystemTime>,
+        token: TokenFacts,
         verified: Moment,
         swap: impl FnOnce() -> T,
     ) -> Result<T, RefreshError> {
@@ -235,6 +256,7 @@ impl Life {
             None if state.end.is_some() => (None, None),
             None => {
                 state.deadline = state.deadline.with_token(expires_at, verified);
+                state.token = token;
                 (Some(self.change(&state)), Some(swap()))
             }
         };

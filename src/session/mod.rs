@@ -80,8 +80,9 @@ impl Beginning {
         head: Head,
         slot: Option<Slot>,
     ) -> Result<Session<C>, AdmissionError> {
-        let Verified { claims, expires_at, subject, issuer, token_id } = verified;
-        let life = Life::new(life::Facts { subject, issuer, expires_at }, self.now, self.rules);
+        let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
+        let token = life::TokenFacts { id: token_id.as_deref().map(Box::from), issued_at };
+        let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
         let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
         if let Some(slot) = slot {
             // First, so that no order to end it can be missed from here on.
@@ -176,6 +177,20 @@ impl<C> Session<C> {
     /// before.
     pub fn end(&self) -> bool {
         self.0.life.end(End { reason: EndReason::Policy, code: None })
+    }
+
+    /// What is known of the token that it stands on.
+    pub(crate) fn verified(&self) -> Verified<Arc<C>> {
+        let life = &self.0.life;
+        let token = life.token();
+        Verified {
+            claims: self.claims(),
+            expires_at: life.deadline(),
+            subject: life.subject.as_deref().map(str::to_owned),
+            issuer: life.issuer.as_deref().map(str::to_owned),
+            token_id: token.id.map(String::from),
+            issued_at: token.issued_at,
+        }
     }
 
     pub(crate) fn life(&self) -> &Arc<Life> {

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Session;
+use super::{Session, life::TokenFacts};
 use crate::{Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
 
 /// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
@@ -137,12 +137,13 @@ impl<C: Send + Sync + 'static> Session<C> {
         let verified = self.0.verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
         self.check_holder(&verified)?;
 
-        let Verified { claims, expires_at, token_id, .. } = verified;
+        let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
         life.note_token(token_id.as_deref());
+        let facts = TokenFacts { id: token_id.map(Box::from), issued_at };
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims
         // are dropped out here, for nobody knows what that does.
-        let _old = life.renew(expires_at, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        let _old = life.renew(expires_at, facts, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         Ok(())
     }
 

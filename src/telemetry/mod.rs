@@ -4,7 +4,7 @@
 mod events {
     use std::error::Error;
 
-    use crate::{EndReason, RefreshError, RefreshErrorKind, Rejection, SessionId};
+    use crate::{EndReason, RefreshError, RefreshErrorKind, Rejection, SessionId, TicketError};
 
     pub(crate) fn admitted(session: SessionId, subject: Option<&str>) {
         tracing::debug!(%session, subject, "handshake admitted");
@@ -59,6 +59,13 @@ mod events {
         }
     }
 
+    pub(crate) fn no_ticket(error: &TicketError) {
+        tracing::info!(%error, "no ticket issued");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%cause, "cause of that");
+        }
+    }
+
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
@@ -77,7 +84,7 @@ mod events {
 
 #[cfg(not(feature = "tracing"))]
 mod events {
-    use crate::{EndReason, RefreshError, Rejection, SessionId};
+    use crate::{EndReason, RefreshError, Rejection, SessionId, TicketError};
 
     pub(crate) const fn admitted(_: SessionId, _: Option<&str>) {}
     pub(crate) const fn session_ended(_: SessionId, _: Option<&str>, _: Option<EndReason>) {}
@@ -88,14 +95,15 @@ mod events {
     pub(crate) const fn keys_refreshed(_: &str, _: usize, _: bool) {}
     #[cfg(feature = "jwks")]
     pub(crate) const fn keys_not_refreshed(_: &str, _: &crate::jwks::KeysError) {}
+    pub(crate) const fn no_ticket(_: &TicketError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
-    admitted, hook_answered_with_success, no_session, refresh_refused, refused, session_ended, session_refreshed,
-    unoffered_subprotocol,
+    admitted, hook_answered_with_success, no_session, no_ticket, refresh_refused, refused, session_ended,
+    session_refreshed, unoffered_subprotocol,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed};

@@ -3,6 +3,7 @@
 //! - [`handshake`] makes requests for `tower::ServiceExt::oneshot`, which answers refusals as the real thing does, and
 //!   completes a handshake as far as the `101`.
 //! - [`connect`] goes all the way: a client's WebSocket, over a pipe in memory.
+//! - [`conformance`] checks stores of one's own.
 //! - [`TestToken`] mints tokens in one line, for a secret of one's own or for [`verifier`].
 //!
 //! The sockets are those of tokio-tungstenite, in the version that axum has: this module may change with it in any
@@ -46,6 +47,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod conformance;
 mod connect;
 mod handshake;
 mod token;

@@ -77,6 +77,14 @@ impl TokenSource {
         Self(Source::Authorization)
     }
 
+    /// The query parameter `ticket`, for one-time [tickets](crate::Tickets).
+    ///
+    /// What is wrong with tokens in URLs is not wrong with these: when a log is read, they are worth nothing any more.
+    #[must_use]
+    pub const fn ticket() -> Self {
+        Self(Source::Query(Cow::Borrowed("ticket")))
+    }
+
     /// A header that holds the token and nothing else, such as `X-Auth-Token`.
     ///
     /// Counts as explicit, because a browser cannot send it on a WebSocket. Where a proxy in front derives the header

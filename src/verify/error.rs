@@ -45,6 +45,10 @@ pub enum VerifyErrorKind {
     WrongIssuer,
     /// The token was issued for somebody else.
     WrongAudience,
+    /// There is no such ticket: it was used, its time is over, or there never was one.
+    UnknownTicket,
+    /// The ticket is for another path, or for the pages of another origin.
+    TicketForElsewhere,
     /// The token is valid, and its scope does not reach as far as the request.
     InsufficientScope,
     /// The token is valid, and its holder may not do this.
@@ -165,6 +169,8 @@ impl VerifyErrorKind {
             Self::NotYetValid => "token_not_yet_valid",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
+            Self::UnknownTicket => "unknown_ticket",
+            Self::TicketForElsewhere => "ticket_for_elsewhere",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
             Self::Unavailable => "verifier_unavailable",
@@ -189,6 +195,8 @@ impl fmt::Display for VerifyError {
             VerifyErrorKind::NotYetValid => "the token is not valid yet",
             VerifyErrorKind::WrongIssuer => "the token was issued by another issuer",
             VerifyErrorKind::WrongAudience => "the token was issued for another audience",
+            VerifyErrorKind::UnknownTicket => "there is no such ticket, or no longer",
+            VerifyErrorKind::TicketForElsewhere => "the ticket is for another path or origin",
             VerifyErrorKind::InsufficientScope => "the token's scope is insufficient",
             VerifyErrorKind::Forbidden => "the token's holder may not do this",
             VerifyErrorKind::Unavailable => "the token cannot be verified now",

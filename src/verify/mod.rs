@@ -148,6 +148,9 @@ pub struct Verified<C> {
     pub issuer: Option<String>,
     /// The id of the token (`jti`), if it has one. By it the token can be revoked.
     pub token_id: Option<String>,
+    /// When the token was issued (`iat`), if it says so. A token that does not is taken for older than every order to
+    /// revoke what was issued before a moment.
+    pub issued_at: Option<SystemTime>,
 }
 
 impl<'a> VerifyInput<'a> {
@@ -161,7 +164,7 @@ impl<'a> VerifyInput<'a> {
 impl<C> Verified<C> {
     /// Claims without a deadline, and of nobody.
     pub const fn new(claims: C) -> Self {
-        Self { claims, expires_at: None, subject: None, issuer: None, token_id: None }
+        Self { claims, expires_at: None, subject: None, issuer: None, token_id: None, issued_at: None }
     }
 
     /// Sets the moment from which on the token is no longer accepted.
@@ -189,6 +192,13 @@ impl<C> Verified<C> {
     #[must_use]
     pub fn with_token_id(mut self, token_id: impl Into<String>) -> Self {
         self.token_id = Some(token_id.into());
+        self
+    }
+
+    /// Sets when the token was issued.
+    #[must_use]
+    pub const fn with_issued_at(mut self, issued_at: SystemTime) -> Self {
+        self.issued_at = Some(issued_at);
         self
     }
 }
@@ -233,6 +243,7 @@ impl<C> fmt::Debug for Verified<C> {
             .field("subject", &self.subject)
             .field("issuer", &self.issuer)
             .field("token_id", &self.token_id)
+            .field("issued_at", &self.issued_at)
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Registered<'a> {
     pub(super) exp: Option<NumericDate>,
     #[serde(default, deserialize_with = "some")]
     pub(super) nbf: Option<NumericDate>,
+    #[serde(default, deserialize_with = "some")]
+    pub(super) iat: Option<NumericDate>,
     #[serde(borrow, default, deserialize_with = "some")]
     pub(super) jti: Option<Text<'a>>,
 }
@@ -71,6 +73,10 @@ impl Audience<'_> {
 }
 
 impl NumericDate {
+    pub(super) const fn moment(self) -> SystemTime {
+        self.0
+    }
+
     /// The moment, moved by the leeway; `None` where a clock does not reach.
     pub(super) fn later_by(self, leeway: Duration) -> Option<SystemTime> {
         self.0.checked_add(leeway)

@@ -9,7 +9,7 @@ use super::bound::UnknownKey;
 use super::{
     super::{Verified, Verifier, VerifyError, VerifyInput},
     JwtVerifierBuilder,
-    claims::{Payload, Registered, Text},
+    claims::{NumericDate, Payload, Registered, Text},
     header::{Compact, Header},
     rules::{Provenance, Rules, Standing},
     signature::check_signature,
@@ -128,7 +128,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let standing = Standing { expires_at, not_before: registered.nbf, provenance };
         let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
         let (subject, issuer, token_id) = (owned(registered.sub), owned(registered.iss), owned(registered.jti));
-        let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id };
+        let issued_at = registered.iat.map(NumericDate::moment);
+        let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id, issued_at };
         Ok(Checked { verified, standing })
     }
 

@@ -1,0 +1,61 @@
+//! What a ticket stands for, as it lies in a store.
+
+use std::time::SystemTime;
+
+use axum::extract::OriginalUri;
+use http::{header::ORIGIN, request::Parts};
+use serde::{Deserialize, Serialize};
+
+use crate::Verified;
+
+/// In JSON, so that nodes of different versions understand each other.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Content<C> {
+    pub(super) claims: C,
+    /// Those of the token that it was bought with.
+    pub(super) token: TokenFacts,
+    pub(super) path: Option<String>,
+    pub(super) origin: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TokenFacts {
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) issued_at: Option<SystemTime>,
+    pub(super) subject: Option<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) token_id: Option<String>,
+}
+
+impl<C> Content<C> {
+    /// Whether the handshake is where the ticket is good.
+    pub(super) fn is_for(&self, parts: &Parts) -> bool {
+        let path = match parts.extensions.get::<OriginalUri>() {
+            Some(OriginalUri(uri)) => uri.path(),
+            None => parts.uri.path(),
+        };
+        let is_from = |wanted: &str| {
+            let mut origins = parts.headers.get_all(ORIGIN).iter();
+            let origin = origins.next().filter(|_| origins.next().is_none());
+            origin.is_some_and(|origin| origin.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        self.path.as_deref().is_none_or(|wanted| wanted == path) && self.origin.as_deref().is_none_or(is_from)
+    }
+
+    pub(super) fn into_verified(self) -> Verified<C> {
+        let TokenFacts { expires_at, issued_at, subject, issuer, token_id } = self.token;
+        Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id }
+    }
+}
+
+impl TokenFacts {
+    pub(super) fn of<C>(verified: &Verified<C>) -> Self {
+        Self {
+            expires_at: verified.expires_at,
+            issued_at: verified.issued_at,
+            subject: verified.subject.clone(),
+            issuer: verified.issuer.clone(),
+            token_id: verified.token_id.clone(),
+        }
+    }
+}

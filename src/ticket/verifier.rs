@@ -1,0 +1,65 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::de::DeserializeOwned;
+
+use super::{TicketKey, Tickets, content::Content, store::AnyStore};
+use crate::{StoreError, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput};
+
+/// Redeems tickets at the handshake; see [`Tickets`].
+pub struct TicketVerifier<C> {
+    store: Arc<dyn AnyStore>,
+    claims: std::marker::PhantomData<fn() -> C>,
+}
+
+/// After a store was out of order.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl<C> TicketVerifier<C> {
+    pub(super) fn new(tickets: &Tickets<C>) -> Self {
+        Self { store: Arc::clone(&tickets.store), claims: std::marker::PhantomData }
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C> {
+    type Claims = C;
+
+    async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
+        // What cannot be a ticket is not asked for.
+        let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
+        let content = self.store.redeem_boxed(key).await.map_err(unavailable)?;
+        let content = content.ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
+        let content: Content<C> = serde_json::from_slice(&content)
+            .map_err(|source| VerifyError::new(VerifyErrorKind::UnexpectedClaims).with_source(source))?;
+        if !content.is_for(input.parts) {
+            return Err(VerifyError::new(VerifyErrorKind::TicketForElsewhere));
+        }
+        if content.token.expires_at.is_some_and(|expires_at| input.now >= expires_at) {
+            return Err(VerifyError::expired());
+        }
+        Ok(content.into_verified())
+    }
+}
+
+/// A ticket is 256 bits in base64url without padding, in its one canonical form.
+fn key_of(ticket: &str) -> Option<TicketKey> {
+    let bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
+    Some(TicketKey::of(&bytes.try_into().ok()?))
+}
+
+fn unavailable(error: StoreError) -> VerifyError {
+    VerifyError::unavailable(RETRY_AFTER).with_source(error)
+}
+
+// By hand, like the one below: a derive would ask the same of `C`.
+impl<C> Clone for TicketVerifier<C> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), claims: std::marker::PhantomData }
+    }
+}
+
+impl<C> fmt::Debug for TicketVerifier<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketVerifier").finish_non_exhaustive()
+    }
+}

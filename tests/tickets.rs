@@ -1,0 +1,373 @@
+//! Tickets: what they are good for, once, and what becomes of them when the store is not well.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use axum::{Router, body::Body, response::Response, routing::any};
+use axum_ws_auth::{
+    AuthenticatedUpgrade, ConfigError, MemoryTickets, Session, StoreError, StoreErrorKind, TicketErrorKind, TicketKey,
+    TicketOptions, TicketStore, Tickets, TokenSource, Verified, Verifier, WsAuthLayer,
+    test_util::{self, HandshakeBuilder, TestToken, conformance, handshake},
+};
+use http::Request;
+use serde_json::{Value, json};
+use support::{answer, closed, is_refused_with, text};
+use tokio_tungstenite::tungstenite::Message;
+
+fn tickets() -> Tickets<Value> {
+    Tickets::new(MemoryTickets::new())
+}
+
+/// Tickets are bought at `/ticket` and redeemed everywhere else.
+fn app(tickets: &Tickets<Value>, options: TicketOptions) -> Router {
+    async fn who(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+        upgrade.on_upgrade(async |mut socket| {
+            let session = socket.session();
+            let who = json!({"claims": *socket.claims(), "subject": session.subject(), "ends": session.expires_at()});
+            let _ = socket.send(who.to_string().into()).await;
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+    }
+    let redeeming = WsAuthLayer::new(tickets.verifier())
+        .sources([TokenSource::ticket(), TokenSource::bearer_subprotocol()])
+        .unwrap();
+    let places = Router::new()
+        .route("/chat", any(who))
+        .route("/other", any(who))
+        .nest("/nested", Router::new().route("/chat", any(who)));
+    Router::new()
+        .route("/ticket", tickets.route(options))
+        .layer(WsAuthLayer::new(test_util::verifier::<Value>()))
+        .merge(places.layer(redeeming))
+}
+
+fn buying(token: &str) -> Request<Body> {
+    Request::post("/ticket").header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
+}
+
+async fn bought(app: &Router, request: Request<Body>) -> String {
+    let response = answer(app, request).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let ticket: Value = serde_json::from_str(&text(response).await).unwrap();
+    ticket["ticket"].as_str().unwrap().to_owned()
+}
+
+fn with_ticket(path: &str, ticket: &str) -> HandshakeBuilder {
+    handshake().path(format!("{path}?ticket={ticket}"))
+}
+
+async fn status(app: &Router, request: HandshakeBuilder) -> u16 {
+    answer(app, request.build()).await.status().as_u16()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_opens_one_session_with_the_claims_and_the_deadline_of_its_token() {
+    let app = app(&tickets(), TicketOptions::new());
+    let token = TestToken::new("alice").claim("room", "blue").expires_in(Duration::from_secs(600)).sign();
+    let ticket = bought(&app, buying(&token)).await;
+    assert_eq!(ticket.len(), 43, "256 bits in base64url");
+
+    let (mut socket, _) = test_util::connect(app.clone(), with_ticket("/chat", &ticket).build()).await.unwrap();
+    let Some(Ok(Message::Text(who))) = futures_util::StreamExt::next(&mut socket).await else { panic!("a greeting") };
+    let who: Value = serde_json::from_str(&who).unwrap();
+    assert_eq!((&who["claims"]["room"], &who["subject"]), (&json!("blue"), &json!("alice")));
+    // The leeway of the verifier is half a minute.
+    let exp = who["claims"]["exp"].as_u64().unwrap() + 30;
+    assert_eq!(who["ends"]["secs_since_epoch"].as_u64(), Some(exp));
+
+    let again = answer(&app, with_ticket("/chat", &ticket).build()).await;
+    assert!(is_refused_with(&again, http::StatusCode::UNAUTHORIZED, "unknown_ticket"));
+    // It ends when the token does, however late the ticket was.
+    let begin = tokio::time::Instant::now();
+    assert_eq!(closed(&mut socket).await, (3000, "token_expired".to_owned()));
+    assert!((620..=630).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn facts_about_the_token_go_with_the_ticket() {
+    let tickets = tickets();
+    let issued_at = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 250_000_000);
+    let verified = Verified::new(json!({"a": 1}))
+        .with_subject("alice")
+        .with_issuer("https://id.example.com")
+        .with_token_id("id of the token")
+        .with_issued_at(issued_at)
+        .with_expires_at(SystemTime::now() + Duration::from_secs(10));
+    let ticket = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap();
+    assert!((9..=10).contains(&ticket.expires_in().as_secs()), "no longer than the token");
+
+    let (parts, _) = handshake().build().into_parts();
+    let input = axum_ws_auth::VerifyInput::new(ticket.token(), &parts, SystemTime::now());
+    assert_eq!(tickets.verifier().verify(input).await.unwrap(), verified);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_is_good_for_seconds() {
+    let app = app(&tickets(), TicketOptions::new().lifetime(Duration::from_secs(10)).unwrap());
+    let [early, late] = [bought(&app, buying(&support::token())).await, bought(&app, buying(&support::token())).await];
+    tokio::time::sleep(Duration::from_millis(9_999)).await;
+    assert_eq!(status(&app, with_ticket("/chat", &early)).await, 101);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(status(&app, with_ticket("/chat", &late)).await, 401);
+
+    assert!(TicketOptions::new().lifetime(Duration::from_secs(30)).is_ok());
+    let over = Duration::from_millis(30_001);
+    assert_eq!(TicketOptions::new().lifetime(over).err(), Some(ConfigError::LongTicket(over)));
+    assert!(TicketOptions::new().lifetime(Duration::ZERO).is_err());
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_since_buys_and_opens_nothing() {
+    let clock = Arc::new(Mutex::new(SystemTime::now()));
+    let now = Arc::clone(&clock);
+    let time = axum_ws_auth::TimeSource::new(move || *now.lock().unwrap());
+    let tickets = tickets().time_source(time.clone());
+    let expires_at = *clock.lock().unwrap() + Duration::from_secs(20);
+    let verified = Verified::new(json!({})).with_expires_at(expires_at);
+    let options = TicketOptions::new();
+    let ticket = tickets.issue_for(&verified, &options).await.unwrap();
+    let layer = WsAuthLayer::new(tickets.verifier()).time_source(time).sources([TokenSource::ticket()]).unwrap();
+    let app = support::echo_behind(layer);
+
+    *clock.lock().unwrap() = expires_at;
+    let response = answer(&app, with_ticket("/", ticket.token().expose()).build()).await;
+    assert!(is_refused_with(&response, http::StatusCode::UNAUTHORIZED, "token_expired"));
+    assert_eq!(tickets.issue_for(&verified, &options).await.unwrap_err().kind(), TicketErrorKind::Expired);
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_where_it_is_bound_to() {
+    struct Case {
+        name: &'static str,
+        options: TicketOptions,
+        path: &'static str,
+        origin: Option<&'static str>,
+        expected: u16,
+    }
+    let case = |name, options, path, origin, expected| Case { name, options, path, origin, expected };
+    let new = TicketOptions::new;
+    const APP: &str = "https://app.example.com";
+    for Case { name, options, path, origin, expected } in [
+        case("bound to nothing", new(), "/other", None, 101),
+        case("its path", new().path("/chat"), "/chat", None, 101),
+        case("another path", new().path("/chat"), "/other", None, 401),
+        case("with its prefix", new().path("/nested/chat"), "/nested/chat", None, 101),
+        case("without its prefix", new().path("/chat"), "/nested/chat", None, 401),
+        case("its origin", new().origin(APP), "/chat", Some(APP), 101),
+        case("its origin, spelled otherwise", new().origin(APP), "/chat", Some("https://APP.example.com"), 101),
+        case("another origin", new().origin(APP), "/chat", Some("https://evil.example"), 401),
+        case("no origin", new().origin(APP), "/chat", None, 401),
+        case("the origin that asked", new().asking_origin(), "/chat", Some(APP), 101),
+        case("another than asked", new().asking_origin(), "/chat", Some("https://evil.example"), 401),
+        case("both", new().path("/chat").origin(APP), "/other", Some(APP), 401),
+    ] {
+        let app = app(&tickets(), options);
+        let mut request = buying(&support::token());
+        request.headers_mut().insert("origin", APP.parse().unwrap());
+        let mut handshake = with_ticket(path, &bought(&app, request).await);
+        if let Some(origin) = origin {
+            handshake = handshake.origin(origin);
+        }
+        let response = answer(&app, handshake.build()).await;
+        assert_eq!(response.status(), expected, "{name}");
+        let elsewhere = is_refused_with(&response, http::StatusCode::UNAUTHORIZED, "ticket_for_elsewhere");
+        assert_eq!(elsewhere, expected == 401, "{name}");
+    }
+
+    // A ticket that was tried elsewhere is used up: it was in the wrong hands.
+    let app = app(&tickets(), new().path("/chat"));
+    let ticket = bought(&app, buying(&support::token())).await;
+    assert_eq!(status(&app, with_ticket("/other", &ticket)).await, 401);
+    assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 401);
+}
+
+#[tokio::test]
+async fn the_route_issues_to_who_is_authenticated_and_to_nobody_else() {
+    let app = app(&tickets(), TicketOptions::new().asking_origin());
+    for (name, request, expected) in [
+        ("no token", Request::post("/ticket").body(Body::empty()).unwrap(), 401),
+        ("a bad token", buying("bad"), 401),
+        (
+            "no post",
+            Request::get("/ticket")
+                .header("authorization", format!("Bearer {}", support::token()))
+                .body(Body::empty())
+                .unwrap(),
+            405,
+        ),
+        ("no origin, where it is to be bound to that", buying(&support::token()), 403),
+    ] {
+        let response = answer(&app, request).await;
+        assert_eq!(response.status(), expected, "{name}");
+        assert!(!text(response).await.contains("\"ticket\""), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_racing_handshakes_one_gets_in() {
+    let app = app(&tickets(), TicketOptions::new());
+    for _ in 0..5 {
+        let ticket = bought(&app, buying(&support::token())).await;
+        let racing: Vec<_> = (0..1000)
+            .map(|_| {
+                let (app, request) = (app.clone(), with_ticket("/chat", &ticket));
+                tokio::spawn(async move { status(&app, request).await })
+            })
+            .collect();
+        let mut admitted = 0;
+        for one in racing {
+            match one.await.unwrap() {
+                101 => admitted += 1,
+                other => assert_eq!(other, 401),
+            }
+        }
+        assert_eq!(admitted, 1);
+    }
+}
+
+/// A store that fails when it is told to, and shows what it was given.
+#[derive(Clone, Default)]
+struct Spy {
+    inner: Arc<MemoryTickets>,
+    fails: Arc<Mutex<Option<StoreError>>>,
+    put: Arc<Mutex<Vec<(TicketKey, Vec<u8>)>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl TicketStore for Spy {
+    async fn put(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        self.put.lock().unwrap().push((key, content.clone()));
+        self.inner.put(key, content, lifetime).await
+    }
+
+    async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.asked.fetch_add(1, Relaxed);
+        if let Some(error) = self.fails.lock().unwrap().clone() {
+            return Err(error);
+        }
+        self.inner.redeem(key).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_or_out_of_order_means_try_again() {
+    let spy = Spy::default();
+    let tickets = Tickets::<Value>::new(spy.clone());
+    let app = app(&tickets, TicketOptions::new());
+    let ticket = bought(&app, buying(&support::token())).await;
+
+    for (error, kind) in
+        [(StoreError::unavailable(), StoreErrorKind::Unavailable), (StoreError::full(), StoreErrorKind::Full)]
+    {
+        *spy.fails.lock().unwrap() = Some(error.with_source("the secret of the store"));
+        let response = answer(&app, buying(&support::token())).await;
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+        assert!(!text(response).await.contains("secret"));
+        let verified = Verified::new(json!({}));
+        let error = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), TicketErrorKind::Store(kind));
+
+        let response = answer(&app, with_ticket("/chat", &ticket).build()).await;
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    }
+    *spy.fails.lock().unwrap() = None;
+    assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101);
+}
+
+#[tokio::test]
+async fn the_store_sees_no_ticket_and_is_not_asked_for_what_is_none() {
+    let spy = Spy::default();
+    let app = app(&Tickets::new(spy.clone()), TicketOptions::new());
+    let ticket = bought(&app, buying(&support::token())).await;
+    let (key, content) = spy.put.lock().unwrap()[0].clone();
+    assert!(!format!("{key} {key:?}").contains(&ticket));
+    assert!(!String::from_utf8(content).unwrap().contains(&ticket));
+
+    let mut padded = ticket.clone();
+    padded.push('=');
+    let other_last = format!("{}{}", &ticket[..42], if ticket.ends_with('B') { 'C' } else { 'B' });
+    for wrong in [&support::token(), "x", &ticket[1..], &format!("{ticket}A"), &padded, &other_last] {
+        assert_eq!(status(&app, handshake().path("/chat").bearer_subprotocol(wrong)).await, 401, "{wrong}");
+    }
+    assert_eq!(spy.asked.load(Relaxed), 0);
+    assert_eq!(status(&app, handshake().path("/chat").bearer_subprotocol(&ticket)).await, 101, "any source will do");
+}
+
+#[tokio::test]
+async fn nothing_prints_a_ticket() {
+    let tickets = tickets();
+    let verified = Verified::new(json!({"secret": "claim"}));
+    let ticket = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap();
+    let printed = format!("{ticket:?} {tickets:?} {:?}", tickets.verifier());
+    assert!(!printed.contains(ticket.token().expose()) && !printed.contains("claim"), "{printed}");
+    let expected = json!({"ticket": ticket.token().expose(), "expires_in": 30});
+    assert_eq!(serde_json::to_value(&ticket).unwrap(), expected);
+    let store = MemoryTickets::new();
+    store.put(TicketKey::of(&[7; 32]), b"claims".to_vec(), Duration::from_secs(1)).await.unwrap();
+    assert_eq!(format!("{store:?}"), "MemoryTickets { tickets: 1, capacity: 100000 }");
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_buys_nothing() {
+    let tickets = tickets();
+    let (sender, receiver) = tokio::sync::oneshot::channel::<Session<Value>>();
+    let sender = Arc::new(Mutex::new(Some(sender)));
+    let handler = async move |upgrade: AuthenticatedUpgrade<Value>| {
+        let _ = sender.lock().unwrap().take().unwrap().send(upgrade.session().unwrap().clone());
+        upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    };
+    let app = Router::new().route("/", any(handler)).layer(support::jwt_layer());
+    let request = handshake().bearer_subprotocol(&support::token()).build();
+    let _socket = test_util::connect(app, request).await.unwrap();
+    let session = receiver.await.unwrap();
+
+    assert!(tickets.issue(&session, &TicketOptions::new()).await.is_ok());
+    session.end();
+    let error = tickets.issue(&session, &TicketOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), TicketErrorKind::Expired);
+}
+
+#[tokio::test]
+async fn a_ticket_stands_beside_other_tokens() {
+    let tickets = tickets();
+    let layer = WsAuthLayer::new(test_util::verifier::<Value>().or(tickets.verifier()));
+    let app = support::echo_behind(layer);
+    let ticket = tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap();
+    for token in [ticket.token().expose(), &support::token()] {
+        assert_eq!(status(&app, handshake().bearer_subprotocol(token)).await, 101);
+    }
+    assert_eq!(status(&app, handshake().bearer_subprotocol(ticket.token().expose())).await, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_one_process_is_bounded_and_cleared() {
+    let store = MemoryTickets::new().capacity(3).unwrap();
+    let put = async |n: u8, seconds| store.put(TicketKey::of(&[n; 32]), vec![n], Duration::from_secs(seconds)).await;
+    for n in 0..3 {
+        put(n, 10).await.unwrap();
+    }
+    assert_eq!(put(3, 10).await.unwrap_err().kind(), StoreErrorKind::Full);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    put(3, 10).await.unwrap();
+    assert_eq!(format!("{store:?}"), "MemoryTickets { tickets: 1, capacity: 3 }");
+    assert_eq!(MemoryTickets::new().capacity(0).err(), Some(ConfigError::ZeroLimit("tickets")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_memory_keeps_the_rules() {
+    conformance::tickets(MemoryTickets::new()).await;
+}
