@@ -120,6 +120,9 @@ pub enum ConfigError {
     /// A ticket that would be good for longer than 30 seconds.
     #[error("a ticket that is good for {0:?} is too long: 30 seconds at most")]
     LongTicket(std::time::Duration),
+    /// A node would take its knowledge of revocations for too old before a store can confirm it.
+    #[error("revocations cannot be confirmed every {0:?}: 15 seconds at least")]
+    ShortStaleness(std::time::Duration),
     /// Keys are to be fetched, and there is no tokio runtime to do it.
     #[error("keys are to be fetched, and there is no tokio runtime here")]
     NoRuntime,

@@ -100,6 +100,9 @@ impl<V: Verifier> Gate for VerifierGate<V> {
         let verifier = Arc::clone(&self.0);
         let beginning = Beginning::now(&config.rules);
         Box::pin(async move {
+            if let Some(revocations) = &config.rules.revocations {
+                revocations.first_look().await;
+            }
             let outcome = match verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await {
                 Err(error) => Err(Refusal::Verify(error)),
                 // Only connections that stay are registered and counted.

@@ -4,8 +4,8 @@ use axum::response::Response;
 use tower_layer::Layer;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, FirstMessage, RefreshProtocol, Rejection, Sessions, TimeSource, TokenSource,
-    Verifier, WsAuth,
+    AllowOrigin, CloseCodes, ConfigError, FirstMessage, RefreshProtocol, Rejection, Revocations, Sessions, TimeSource,
+    TokenSource, Verifier, WsAuth,
     config::Config,
     gate::VerifierGate,
     rejection::Challenges,
@@ -151,7 +151,16 @@ impl WsAuthLayer {
     ///
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
-        Arc::make_mut(&mut self.config).rules_mut().sessions = Some(sessions.clone());
+        Arc::make_mut(&mut self.config).rules_mut().set_sessions(sessions.clone());
+        self
+    }
+
+    /// Ends sessions, and refuses handshakes and refreshes, by these revocations.
+    ///
+    /// Sessions are then registered, with those of [`sessions`](Self::sessions) or by themselves. Defaults to none: a token
+    /// is good until it expires.
+    pub fn revocations(mut self, revocations: &Revocations) -> Self {
+        Arc::make_mut(&mut self.config).rules_mut().set_revocations(revocations.clone());
         self
     }
 

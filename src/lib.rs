@@ -57,7 +57,7 @@
 //! 2. **Strip** it from headers, URI and `OriginalUri`.
 //! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
 //! 4. **Verify**: [`Verifier`]; [`jwt`] for JSON Web Tokens, with keys that [change](jwks).
-//! 5. **Admit** the session: it is registered, and then the [`Limits`] are looked at ([`Sessions`]).
+//! 5. **Admit** the session: it is registered ([`Sessions`]), and then [`Revocations`] and [`Limits`] are looked at.
 //! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
 //!    because browsers drop a connection on which nothing is selected, or something that was not offered.
@@ -75,8 +75,8 @@
 //!
 //! - **It ends** ([`EndReason`]) when the token expires or the session is too old
 //!   ([`max_lifetime`](WsAuthLayer::max_lifetime)), by the monotonic clock or by the one on the wall, whichever comes
-//!   first; by order of the application ([`Session::end`], [`Sessions::end_subject`] and its like); and with its
-//!   connection. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
+//!   first; by order of the application ([`Session::end`], [`Sessions::end_subject`] and its like, [`Revocations`]); and with
+//!   its connection. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
 //! - **It is refreshed** with a new token of the same subject and issuer: by the handler ([`Session::refresh`]), or by the
 //!   client's own messages ([`RefreshProtocol`]) without any code.
 //! - **It may begin later**, for clients that can send a token only when the socket is open ([`FirstMessage`]).
@@ -151,6 +151,8 @@
 //! | `keys confirmed` | debug | the same, where they are as before |
 //! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
 //! | `no ticket issued` | info | `error`; the cause at debug |
+//! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |
+//! | `revocations not read` | warn | `error`: this node may not know all; the cause at debug |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
@@ -182,6 +184,7 @@ mod lock;
 mod origin;
 mod refuse;
 mod rejection;
+mod revocation;
 mod service;
 mod session;
 mod socket;
@@ -205,6 +208,10 @@ pub use self::{
     layer::WsAuthLayer,
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
+    revocation::{
+        MemoryRevocations, News, Position, Revocation, RevocationOptions, RevocationStatus, RevocationStore,
+        Revocations,
+    },
     service::WsAuth,
     session::{
         AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,

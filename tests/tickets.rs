@@ -236,12 +236,14 @@ async fn of_a_thousand_racing_handshakes_one_gets_in() {
     }
 }
 
+type Put = (TicketKey, Vec<u8>);
+
 /// A store that fails when it is told to, and shows what it was given.
 #[derive(Clone, Default)]
 struct Spy {
     inner: Arc<MemoryTickets>,
     fails: Arc<Mutex<Option<StoreError>>>,
-    put: Arc<Mutex<Vec<(TicketKey, Vec<u8>)>>>,
+    put: Arc<Mutex<Vec<Put>>>,
     asked: Arc<AtomicUsize>,
 }
 

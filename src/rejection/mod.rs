@@ -76,7 +76,7 @@ pub enum RejectionKind {
     MissingToken,
     /// There are several tokens, or the place for one is empty, or the token is too long.
     InvalidRequest,
-    /// The token cannot be decoded, is not valid, or is no longer or not yet valid.
+    /// The token cannot be decoded, is not valid, is no longer or not yet valid, or was revoked.
     InvalidToken,
     /// The token is valid, and not enough.
     InsufficientScope,
@@ -135,6 +135,7 @@ impl Rejection {
     pub(crate) fn admission(error: AdmissionError, challenges: &Challenges, version: Version) -> Self {
         let kind = match error {
             AdmissionError::TooManySessions { .. } => RejectionKind::TooManySessions,
+            AdmissionError::Revoked => RejectionKind::InvalidToken,
             _ => RejectionKind::Unavailable,
         };
         Self::new(kind, Some(Cause::Admission(error)), challenges, version)
@@ -194,7 +195,7 @@ impl Rejection {
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.cause {
             Some(Cause::Verify(error)) => error.retry_after(),
-            Some(Cause::Admission(error)) => Some(error.retry_after()),
+            Some(Cause::Admission(error)) => error.retry_after(),
             _ => None,
         }
     }

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Names one session, on all nodes and for ever.
 ///
 /// It is no secret and proves nothing. Written out it is 32 hexadecimal digits, which [`FromStr`] reads again.
@@ -20,7 +22,8 @@ use std::{
 /// assert!("1".parse::<SessionId>().is_err());
 /// # Ok::<(), axum_ws_auth::ParseSessionIdError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SessionId {
     process: u64,
     number: u64,
@@ -43,6 +46,20 @@ impl SessionId {
     /// Counts up within the process.
     pub(super) const fn number(self) -> u64 {
         self.number
+    }
+}
+
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = ParseSessionIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -19,10 +19,17 @@ use super::{
     registry::{Registration, Registry},
     rules::SessionRules,
 };
-use crate::lock::lock;
+use crate::{
+    AdmissionError,
+    lock::lock,
+    revocation::{Refused, Standing},
+};
 
 /// How long the wall clock may go unread: it may have been set, and the machine may have slept.
 pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
+
+/// When a client may try again that was refused because a node has lost touch with the others.
+const STALE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What is shared by the handles of a session, the registry and the supervisor of its socket.
 pub(crate) struct Life {
@@ -114,6 +121,25 @@ impl Life {
 
     pub(super) fn token(&self) -> TokenFacts {
         lock(&self.state).token.clone()
+    }
+
+    /// Whether the token that the session stands on was issued by then; one that does not say was.
+    pub(super) fn was_issued_by(&self, moment: SystemTime) -> bool {
+        lock(&self.state).token.issued_at.is_none_or(|issued_at| issued_at <= moment)
+    }
+
+    /// Whether the session may stand on this token, as far as revocations go.
+    pub(super) fn check_revoked(
+        &self,
+        token_id: Option<&str>,
+        issued_at: Option<SystemTime>,
+    ) -> Result<(), AdmissionError> {
+        let Some(revocations) = &self.rules.revocations else { return Ok(()) };
+        let standing = Standing { session: self.id, subject: self.subject(), token_id, issued_at };
+        revocations.check(standing).map_err(|refused| match refused {
+            Refused::Revoked => AdmissionError::Revoked,
+            Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
+        })
     }
 
     /// How long there is to go, if there is an end to it.

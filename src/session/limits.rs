@@ -49,6 +49,15 @@ pub enum AdmissionError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// What the session would stand on was [revoked](crate::Revocations). Answered with 401.
+    #[error("the token, its subject or the session was revoked")]
+    Revoked,
+    /// It cannot be told now whether it was revoked. Answered with 503.
+    #[error("it cannot be told now what was revoked")]
+    RevocationsStale {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The subject has as many sessions as it may have. Answered with 429.
     #[error("the subject has as many sessions as it may have")]
     TooManySessions {
@@ -105,17 +114,21 @@ impl AdmissionError {
         match self {
             Self::Draining { .. } => "draining",
             Self::Full { .. } => "server_full",
+            Self::Revoked => "revoked",
+            Self::RevocationsStale { .. } => "revocations_stale",
             Self::TooManySessions { .. } => "too_many_sessions",
         }
     }
 
-    /// When the client may try again.
+    /// When the client may try again, if that may help.
     #[must_use]
-    pub const fn retry_after(self) -> Duration {
+    pub const fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::Draining { retry_after } | Self::Full { retry_after } | Self::TooManySessions { retry_after } => {
-                retry_after
-            }
+            Self::Draining { retry_after }
+            | Self::Full { retry_after }
+            | Self::RevocationsStale { retry_after }
+            | Self::TooManySessions { retry_after } => Some(retry_after),
+            Self::Revoked => None,
         }
     }
 }

@@ -84,9 +84,10 @@ impl Beginning {
         let token = life::TokenFacts { id: token_id.as_deref().map(Box::from), issued_at };
         let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
         let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
-        if let Some(slot) = slot {
-            // First, so that no order to end it can be missed from here on.
-            let registry = Registry::register(&session.0.life, token_id.as_deref(), slot);
+        // First, so that no order to end it can be missed from here on.
+        let registry = slot.map(|slot| Registry::register(&session.0.life, token_id.as_deref(), slot));
+        session.0.life.check_revoked(token_id.as_deref(), issued_at)?;
+        if let Some(registry) = registry {
             registry.admit(&session.0.life)?;
         }
         Ok(session)

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{Session, life::TokenFacts};
-use crate::{Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
+use crate::{AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
 
 /// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
 #[derive(Clone, Debug)]
@@ -37,6 +37,10 @@ pub enum RefreshErrorKind {
     OtherSubject,
     /// The token was issued by somebody else.
     OtherIssuer,
+    /// The token, its subject or the session was [revoked](crate::Revocations).
+    Revoked,
+    /// It cannot be told now whether the token was revoked.
+    Unavailable,
 }
 
 impl RefreshError {
@@ -47,6 +51,14 @@ impl RefreshError {
     fn not_verified(error: VerifyError) -> Self {
         let kind = RefreshErrorKind::NotVerified(error.kind());
         Self { kind, retry_after: error.retry_after(), source: Some(error) }
+    }
+
+    fn not_admitted(error: AdmissionError) -> Self {
+        let kind = match error {
+            AdmissionError::Revoked => RefreshErrorKind::Revoked,
+            _ => RefreshErrorKind::Unavailable,
+        };
+        Self { kind, retry_after: error.retry_after(), source: None }
     }
 
     /// What the reason is.
@@ -68,6 +80,8 @@ impl RefreshError {
             RefreshErrorKind::NoSubject => "no_subject",
             RefreshErrorKind::OtherSubject => "other_subject",
             RefreshErrorKind::OtherIssuer => "other_issuer",
+            RefreshErrorKind::Revoked => "revoked",
+            RefreshErrorKind::Unavailable => "revocations_stale",
         }
     }
 
@@ -90,6 +104,8 @@ impl fmt::Display for RefreshError {
             RefreshErrorKind::NoSubject => "the session or the new token names no subject",
             RefreshErrorKind::OtherSubject => "the new token speaks of another subject",
             RefreshErrorKind::OtherIssuer => "the new token was issued by another issuer",
+            RefreshErrorKind::Revoked => "the new token was revoked",
+            RefreshErrorKind::Unavailable => "it cannot be told now what was revoked",
         })
     }
 }
@@ -139,6 +155,7 @@ impl<C: Send + Sync + 'static> Session<C> {
 
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
         life.note_token(token_id.as_deref());
+        life.check_revoked(token_id.as_deref(), issued_at).map_err(RefreshError::not_admitted)?;
         let facts = TokenFacts { id: token_id.map(Box::from), issued_at };
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims

@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{CloseCodes, Sessions, deadline::Moment};
-use crate::TimeSource;
+use super::{CloseCodes, Registry, Sessions, deadline::Moment};
+use crate::{Revocations, TimeSource, revocation::LiveSessions};
 
 /// What a layer lays down for its sessions.
 #[derive(Clone, Debug)]
@@ -13,9 +13,28 @@ pub(crate) struct SessionRules {
     /// How many refreshes may be tried in how long a time.
     pub(crate) refresh_limit: (u32, Duration),
     pub(crate) sessions: Option<Sessions>,
+    pub(crate) revocations: Option<Revocations>,
 }
 
 impl SessionRules {
+    pub(crate) fn set_sessions(&mut self, sessions: Sessions) {
+        self.sessions = Some(sessions);
+        self.have_revoked_sessions_end();
+    }
+
+    pub(crate) fn set_revocations(&mut self, revocations: Revocations) {
+        self.revocations = Some(revocations);
+        self.sessions.get_or_insert_default();
+        self.have_revoked_sessions_end();
+    }
+
+    fn have_revoked_sessions_end(&self) {
+        if let (Some(revocations), Some(sessions)) = (&self.revocations, &self.sessions) {
+            let live: Arc<dyn LiveSessions> = Arc::<Registry>::clone(&sessions.0);
+            revocations.watch_over(&live);
+        }
+    }
+
     pub(super) fn now(&self) -> Moment {
         Moment::now(&self.time)
     }
@@ -30,6 +49,7 @@ impl Default for SessionRules {
             max_lifetime: None,
             refresh_limit: (5, Duration::from_secs(60)),
             sessions: None,
+            revocations: None,
         }
     }
 }

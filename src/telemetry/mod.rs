@@ -4,7 +4,7 @@
 mod events {
     use std::error::Error;
 
-    use crate::{EndReason, RefreshError, RefreshErrorKind, Rejection, SessionId, TicketError};
+    use crate::{EndReason, RefreshError, RefreshErrorKind, Rejection, SessionId, StoreError, TicketError};
 
     pub(crate) fn admitted(session: SessionId, subject: Option<&str>) {
         tracing::debug!(%session, subject, "handshake admitted");
@@ -66,6 +66,20 @@ mod events {
         }
     }
 
+    pub(crate) fn revocation_not_told(error: &StoreError) {
+        tracing::error!(%error, "revocation not confirmed");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%cause, "cause of that");
+        }
+    }
+
+    pub(crate) fn revocations_not_read(error: &StoreError) {
+        tracing::warn!(%error, "revocations not read");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%cause, "cause of that");
+        }
+    }
+
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
@@ -84,7 +98,7 @@ mod events {
 
 #[cfg(not(feature = "tracing"))]
 mod events {
-    use crate::{EndReason, RefreshError, Rejection, SessionId, TicketError};
+    use crate::{EndReason, RefreshError, Rejection, SessionId, StoreError, TicketError};
 
     pub(crate) const fn admitted(_: SessionId, _: Option<&str>) {}
     pub(crate) const fn session_ended(_: SessionId, _: Option<&str>, _: Option<EndReason>) {}
@@ -96,14 +110,16 @@ mod events {
     #[cfg(feature = "jwks")]
     pub(crate) const fn keys_not_refreshed(_: &str, _: &crate::jwks::KeysError) {}
     pub(crate) const fn no_ticket(_: &TicketError) {}
+    pub(crate) const fn revocation_not_told(_: &StoreError) {}
+    pub(crate) const fn revocations_not_read(_: &StoreError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
-    admitted, hook_answered_with_success, no_session, no_ticket, refresh_refused, refused, session_ended,
-    session_refreshed, unoffered_subprotocol,
+    admitted, hook_answered_with_success, no_session, no_ticket, refresh_refused, refused, revocation_not_told,
+    revocations_not_read, session_ended, session_refreshed, unoffered_subprotocol,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed};

@@ -9,11 +9,14 @@
 //! # }
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::{TicketKey, TicketStore};
+use crate::{Revocation, RevocationStore, SessionId, TicketKey, TicketStore};
 
 /// Short, and long enough that a store on another machine is not too late.
 const SHORT: Duration = Duration::from_millis(500);
@@ -69,6 +72,60 @@ pub async fn tickets(store: impl TicketStore) {
         }
         assert_eq!(redeemed, 1, "a ticket that many ask for is redeemed once");
     }
+}
+
+/// Checks a store of revocations, for ten seconds or so of real time. The two are of two nodes that share what they know;
+/// nobody else may use it meanwhile.
+///
+/// # Panics
+///
+/// If the store does not keep one of the rules of [`RevocationStore`].
+pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore) {
+    let session: SessionId = "0123456789abcdef0000000000000001".parse().expect("an id");
+    let moment = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let kinds = [
+        Revocation::Token("a token, with: \"quotes\" and \u{e9}".to_owned()),
+        Revocation::Session(session),
+        Revocation::Subject { subject: "alice".to_owned(), until: moment },
+        Revocation::IssuedUntil(moment),
+    ];
+    let mut position = other.load().await.expect("a store that works").position;
+    for kind in &kinds {
+        one.add(kind, LONG).await.expect("a store that works");
+        let news = other.next(position).await.expect("a store that works");
+        assert!(news.revocations.iter().any(|(order, _)| order == kind), "the other node is told of {kind:?}");
+        assert!(news.revocations.iter().all(|(_, keep_for)| *keep_for <= LONG), "kept for no longer than asked");
+        position = news.position;
+    }
+    for all in [one.load().await, other.load().await] {
+        let all = all.expect("a store that works").revocations;
+        assert!(kinds.iter().all(|kind| all.iter().any(|(order, _)| order == kind)), "a later load has all");
+    }
+
+    // What is added while somebody waits.
+    let late = Revocation::Token("late".to_owned());
+    let (news, added) = tokio::join!(other.next(position.clone()), async {
+        sleep(SHORT).await;
+        one.add(&late, LONG).await
+    });
+    added.expect("a store that works");
+    assert!(
+        news.expect("a store that works").revocations.iter().any(|(order, _)| *order == late),
+        "a waiting node is told"
+    );
+    // What was added before somebody asks: nothing is lost in between.
+    let news = other.next(position.clone()).await.expect("a store that works");
+    assert!(news.revocations.iter().any(|(order, _)| *order == late), "a position is a place and not a moment");
+
+    let quiet = timeout(Duration::from_secs(8), other.next(news.position)).await;
+    let quiet = quiet.expect("a heartbeat within some five seconds").expect("a store that works");
+    assert!(quiet.revocations.is_empty(), "nothing is new");
+
+    let short = Revocation::Token("short".to_owned());
+    one.add(&short, SHORT).await.expect("a store that works");
+    sleep(SHORT + SHORT).await;
+    let all = other.load().await.expect("a store that works").revocations;
+    assert!(!all.iter().any(|(order, keep_for)| *order == short && !keep_for.is_zero()), "it is over");
 }
 
 fn unused() -> TicketKey {

@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 
 use super::shard::Shard;
 use crate::{
+    Revocation,
     lock::lock,
+    revocation::LiveSessions,
     session::{
         End, EndReason, Life, SessionId,
         limits::{AdmissionError, Limits},
@@ -186,6 +188,21 @@ impl Registry {
 
     fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
         lock(self.shards.get(index).expect("an index of a shard"))
+    }
+}
+
+impl LiveSessions for Registry {
+    fn revoke(&self, order: &Revocation) {
+        match order {
+            Revocation::Token(id) => End::REVOKED.apply(self.of_token(id)),
+            Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
+            Revocation::Subject { subject, until } => {
+                End::REVOKED.apply(self.of_subject(subject).into_iter().filter(|life| life.was_issued_by(*until)))
+            }
+            Revocation::IssuedUntil(moment) => {
+                End::REVOKED.apply(self.all().filter(|life| life.was_issued_by(*moment)))
+            }
+        };
     }
 }
 

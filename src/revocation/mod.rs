@@ -1,0 +1,310 @@
+mod follow;
+mod memory;
+mod options;
+mod order;
+mod set;
+mod store;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+pub use memory::MemoryRevocations;
+pub use options::RevocationOptions;
+pub use order::Revocation;
+pub use store::{News, Position, RevocationStore};
+
+pub(crate) use order::Standing;
+
+use self::{set::Set, store::AnyStore};
+use crate::{SessionId, StoreError, TimeSource, lock::lock, telemetry};
+
+/// Takes back what tokens allow, before they expire: ends live sessions on every node, and refuses handshakes and
+/// refreshes.
+///
+/// By token (`jti`), by session, by subject, or everything that was issued until a moment. A subject can sign in again:
+/// what is issued from the next second on is good.
+///
+/// The [store](RevocationStore) decides how far an order goes: [`MemoryRevocations`] on one machine. Each node has all
+/// revocations in its memory, so that a handshake asks nobody, and follows the store for new ones. A node that has lost
+/// touch with the store for longer than [a minute](RevocationOptions::max_staleness) answers handshakes with 503; live
+/// sessions go on, and those that were revoked meanwhile end when touch is regained.
+///
+/// No order is missed: a session is registered first, then looked up, then admitted; and an order is noted first, and
+/// then looked for among the sessions.
+///
+/// # Example
+///
+/// Logging out, everywhere:
+///
+/// ```
+/// use axum::{Router, extract::State, http::StatusCode, response::Response, routing::{any, post}};
+/// use axum_ws_auth::{Authenticated, AuthenticatedUpgrade, MemoryRevocations, Revocations, WsAuthLayer};
+/// use axum_ws_auth::test_util::{self, TestToken, handshake};
+/// use futures_util::StreamExt;
+/// use serde_json::Value;
+/// use tokio_tungstenite::tungstenite::Message;
+/// use tower::ServiceExt;
+///
+/// async fn log_out(State(revocations): State<Revocations>, Authenticated(session): Authenticated<Value>) -> StatusCode {
+///     let Some(subject) = session.subject() else { return StatusCode::BAD_REQUEST };
+///     match revocations.revoke_subject(subject).await {
+///         Ok(()) => StatusCode::NO_CONTENT,
+///         // It counts here, and nobody else knows of it: to be tried again.
+///         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+///     }
+/// }
+///
+/// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let revocations = Revocations::new(MemoryRevocations::new());
+/// let app = Router::new()
+///     .route("/chat", any(chat))
+///     .route("/logout", post(log_out))
+///     .layer(WsAuthLayer::new(test_util::verifier::<Value>()).revocations(&revocations))
+///     .with_state(revocations);
+///
+/// let token = TestToken::new("alice").sign();
+/// let request = handshake().path("/chat").bearer_subprotocol(&token).build();
+/// let (mut socket, _) = test_util::connect(app.clone(), request).await?;
+///
+/// let out = axum::http::Request::post("/logout").header("authorization", format!("Bearer {token}"));
+/// assert_eq!(app.clone().oneshot(out.body(axum::body::Body::empty())?).await?.status(), StatusCode::NO_CONTENT);
+///
+/// // The socket is closed, and the token opens no other.
+/// let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+/// assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "revoked"));
+/// let request = handshake().path("/chat").bearer_subprotocol(&token).build();
+/// assert_eq!(app.oneshot(request).await?.status(), StatusCode::UNAUTHORIZED);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Revocations(Arc<Owner>);
+
+/// How it stands with the revocations of a node, for health endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RevocationStatus {
+    /// How many are known.
+    pub entries: usize,
+    /// How old that knowledge is; `None` before the first look into the store.
+    pub age: Option<Duration>,
+    /// How many sessions began while it was too old.
+    pub admitted_when_stale: u64,
+}
+
+/// What the application holds. When the last one is dropped, the task ends that follows the store.
+struct Owner {
+    node: Arc<Node>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// What a node knows.
+pub(crate) struct Node {
+    store: Box<dyn AnyStore>,
+    options: RevocationOptions,
+    set: RwLock<Set>,
+    /// When the node last knew all that there was.
+    known: watch::Sender<Option<Instant>>,
+    live: Mutex<Vec<Weak<dyn LiveSessions>>>,
+    admitted_when_stale: AtomicU64,
+    time: TimeSource,
+}
+
+/// The live sessions that a node ends.
+pub(crate) trait LiveSessions: Send + Sync {
+    /// Ends those that the order is about.
+    fn revoke(&self, order: &Revocation);
+}
+
+/// Why a session does not begin, or go on with another token.
+#[derive(Clone, Copy)]
+pub(crate) enum Refused {
+    Revoked,
+    /// It cannot be told.
+    Stale,
+}
+
+/// How long the first handshake waits for the first look into the store.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+impl Revocations {
+    /// Revocations that are kept in this store, for a day.
+    #[must_use]
+    pub fn new(store: impl RevocationStore) -> Self {
+        Self::with_options(store, RevocationOptions::new())
+    }
+
+    /// Revocations that are kept in this store.
+    ///
+    /// The store is followed from the first moment on at which there is a tokio runtime: now, or with the first
+    /// handshake or order.
+    #[must_use]
+    pub fn with_options(store: impl RevocationStore, options: RevocationOptions) -> Self {
+        let node = Node {
+            store: Box::new(store),
+            options,
+            set: RwLock::default(),
+            known: watch::Sender::new(None),
+            live: Mutex::default(),
+            admitted_when_stale: AtomicU64::new(0),
+            time: TimeSource::default(),
+        };
+        let this = Self(Arc::new(Owner { node: Arc::new(node), task: Mutex::new(None) }));
+        this.follow();
+        this
+    }
+
+    /// Revokes tokens by their id (`jti`), and what stands on them.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not confirm it. It counts on this node all the same; others may not know of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the order counts on this node; others may not know of it. This goes for all orders.
+    pub async fn revoke_token(&self, token_id: impl Into<String>) -> Result<(), StoreError> {
+        self.revoke(Revocation::Token(token_id.into())).await
+    }
+
+    /// Ends a session, on whatever node it is. Its token stays good.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_session(&self, id: SessionId) -> Result<(), StoreError> {
+        self.revoke(Revocation::Session(id)).await
+    }
+
+    /// Revokes all that was issued to a subject (`sub`) until now, by whatever issuer.
+    ///
+    /// `iat` is in whole seconds, so that a token of the same second counts as issued before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_subject(&self, subject: impl Into<String>) -> Result<(), StoreError> {
+        let until = self.0.node.time.now();
+        self.revoke(Revocation::Subject { subject: subject.into(), until }).await
+    }
+
+    /// Revokes all that was issued to anybody until this moment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_issued_until(&self, moment: SystemTime) -> Result<(), StoreError> {
+        self.revoke(Revocation::IssuedUntil(moment)).await
+    }
+
+    async fn revoke(&self, order: Revocation) -> Result<(), StoreError> {
+        self.follow();
+        let node = &self.0.node;
+        // Here first: this node needs nobody for it.
+        node.apply(&order, node.options.keep_for);
+        let added = node.store.add_boxed(&order, node.options.keep_for).await;
+        added.inspect_err(telemetry::revocation_not_told)
+    }
+
+    /// How it stands with this node.
+    #[must_use]
+    pub fn status(&self) -> RevocationStatus {
+        let node = &self.0.node;
+        RevocationStatus {
+            entries: node.read().len(),
+            age: node.known.borrow().map(|known| known.elapsed()),
+            admitted_when_stale: node.admitted_when_stale.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Has the sessions of this registry end when they are revoked.
+    pub(crate) fn watch_over(&self, live: &Arc<dyn LiveSessions>) {
+        let mut all = lock(&self.0.node.live);
+        all.retain(|other| other.strong_count() > 0);
+        if !all.iter().any(|other| std::ptr::addr_eq(other.as_ptr(), Arc::as_ptr(live))) {
+            all.push(Arc::downgrade(live));
+        }
+    }
+
+    /// Waits for the first look into the store, if there has been none.
+    pub(crate) async fn first_look(&self) {
+        let node = &self.0.node;
+        if node.known.borrow().is_some() {
+            return;
+        }
+        self.follow();
+        let _ = timeout(FIRST_LOOK, node.known.subscribe().wait_for(Option::is_some)).await;
+    }
+
+    /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
+    pub(crate) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
+        let node = &self.0.node;
+        if node.read().has(standing) {
+            return Err(Refused::Revoked);
+        }
+        let is_fresh = node.known.borrow().is_some_and(|known| known.elapsed() < node.options.max_staleness);
+        if is_fresh {
+            return Ok(());
+        }
+        if !node.options.admit_when_stale {
+            return Err(Refused::Stale);
+        }
+        node.admitted_when_stale.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Begins to follow the store, where there is a runtime and nobody does.
+    fn follow(&self) {
+        let mut task = lock(&self.0.task);
+        if task.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            *task = Some(runtime.spawn(follow::follow(Arc::clone(&self.0.node))).abort_handle());
+        }
+    }
+}
+
+impl Node {
+    /// Notes an order, and then looks for those that it is about: whoever registers meanwhile finds it noted.
+    fn apply(&self, order: &Revocation, keep_for: Duration) {
+        self.set.write().unwrap_or_else(PoisonError::into_inner).add(order.clone(), keep_for);
+        let live: Vec<_> = lock(&self.live).iter().filter_map(Weak::upgrade).collect();
+        for live in live {
+            live.revoke(order);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Set> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revocations").field("options", &self.0.node.options).field("status", &self.status()).finish()
+    }
+}

@@ -1,0 +1,78 @@
+//! All revocations that one node knows of.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{Revocation, order::Standing};
+use crate::{SessionId, session::from_now};
+
+/// Each with the moment at which nothing can stand on it any more.
+#[derive(Default)]
+pub(super) struct Set {
+    tokens: HashMap<String, Instant>,
+    sessions: HashMap<SessionId, Instant>,
+    subjects: HashMap<String, (SystemTime, Instant)>,
+    issued_until: Option<(SystemTime, Instant)>,
+    /// The number of entries at which the old ones are looked for again.
+    clear_at: usize,
+}
+
+const CLEAR_AT_LEAST: usize = 1024;
+
+impl Set {
+    pub(super) fn add(&mut self, revocation: Revocation, keep_for: Duration) {
+        self.clear_if_grown();
+        let until = from_now(keep_for);
+        match revocation {
+            Revocation::Token(id) => extend(self.tokens.entry(id).or_insert(until), until),
+            Revocation::Session(id) => extend(self.sessions.entry(id).or_insert(until), until),
+            Revocation::Subject { subject, until: moment } => {
+                later(self.subjects.entry(subject).or_insert((moment, until)), moment, until);
+            }
+            Revocation::IssuedUntil(moment) => {
+                later(self.issued_until.get_or_insert((moment, until)), moment, until);
+            }
+        }
+    }
+
+    pub(super) fn has(&self, standing: Standing<'_>) -> bool {
+        let now = Instant::now();
+        let named = |until: Option<&Instant>| until.is_some_and(|&until| now < until);
+        let by_time = |order: Option<&(SystemTime, Instant)>| {
+            order.is_some_and(|&(moment, until)| now < until && standing.was_issued_by(moment))
+        };
+        standing.token_id.is_some_and(|id| named(self.tokens.get(id)))
+            || named(self.sessions.get(&standing.session))
+            || standing.subject.is_some_and(|subject| by_time(self.subjects.get(subject)))
+            || by_time(self.issued_until.as_ref())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len() + self.sessions.len() + self.subjects.len() + usize::from(self.issued_until.is_some())
+    }
+
+    /// Throws away what is over, each time that there is twice as much as was left.
+    fn clear_if_grown(&mut self) {
+        if self.len() < self.clear_at.max(CLEAR_AT_LEAST) {
+            return;
+        }
+        let now = Instant::now();
+        self.tokens.retain(|_, until| now < *until);
+        self.sessions.retain(|_, until| now < *until);
+        self.subjects.retain(|_, (_, until)| now < *until);
+        self.clear_at = self.len().saturating_mul(2);
+    }
+}
+
+fn extend(entry: &mut Instant, until: Instant) {
+    *entry = (*entry).max(until);
+}
+
+/// An order that came late does not take back what a later one said.
+fn later(entry: &mut (SystemTime, Instant), moment: SystemTime, until: Instant) {
+    *entry = (entry.0.max(moment), entry.1.max(until));
+}

@@ -1,0 +1,101 @@
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::Revocation;
+use crate::StoreError;
+
+/// Where revocations go that all nodes must know of: a log, which each node reads from its beginning and then follows.
+///
+/// [`MemoryRevocations`](super::MemoryRevocations) is one for a single process. A store of one's own must pass
+/// [`test_util::conformance::revocations`](crate::test_util::conformance::revocations).
+///
+/// # Safety rules
+///
+/// - What [`add`](Self::add) has said `Ok` to is in every later answer of [`load`](Self::load), until its time is over, and in
+///   the answer to every [`next`](Self::next) after a position from before. A store that loses it is unsafe. One that keeps it
+///   for longer, or reports it twice, is only slow.
+/// - An answer without news means that there are none. A store that cannot tell says so by an error: then the node's
+///   knowledge grows old, and after a while it admits nobody.
+/// - A position that is no longer in the log is an error too: the node then loads anew.
+pub trait RevocationStore: Send + Sync + 'static {
+    /// Adds a revocation, to be kept for so long.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told that it was added.
+    fn add(&self, revocation: &Revocation, keep_for: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All that there are now.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told.
+    fn load(&self) -> impl Future<Output = Result<News, StoreError>> + Send;
+
+    /// Waits for what was added after this position. With nothing new it returns nothing, after five seconds or so: a
+    /// node takes that for a sign that it knows all there is.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told, or the position is no longer known.
+    fn next(&self, after: Position) -> impl Future<Output = Result<News, StoreError>> + Send;
+}
+
+/// A place in the log of a [`RevocationStore`], which means something to that store alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Position(pub String);
+
+/// What a [`RevocationStore`] has to report.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct News {
+    /// Behind all that is reported.
+    pub position: Position,
+    /// Each with how long it is still to be kept.
+    pub revocations: Vec<(Revocation, Duration)>,
+}
+
+impl News {
+    /// What is reported, and the position behind it.
+    #[must_use]
+    pub const fn new(position: Position, revocations: Vec<(Revocation, Duration)>) -> Self {
+        Self { position, revocations }
+    }
+}
+
+/// One store for several nodes in a process.
+impl<S: RevocationStore> RevocationStore for Arc<S> {
+    fn add(&self, revocation: &Revocation, keep_for: Duration) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::add(self, revocation, keep_for)
+    }
+
+    fn load(&self) -> impl Future<Output = Result<News, StoreError>> + Send {
+        S::load(self)
+    }
+
+    fn next(&self, after: Position) -> impl Future<Output = Result<News, StoreError>> + Send {
+        S::next(self, after)
+    }
+}
+
+type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Any [`RevocationStore`].
+pub(super) trait AnyStore: Send + Sync {
+    fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()>;
+    fn load_boxed(&self) -> Operation<'_, News>;
+    fn next_boxed(&self, after: Position) -> Operation<'_, News>;
+}
+
+impl<S: RevocationStore> AnyStore for S {
+    fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()> {
+        Box::pin(self.add(revocation, keep_for))
+    }
+
+    fn load_boxed(&self) -> Operation<'_, News> {
+        Box::pin(self.load())
+    }
+
+    fn next_boxed(&self, after: Position) -> Operation<'_, News> {
+        Box::pin(self.next(after))
+    }
+}

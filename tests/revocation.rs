@@ -1,0 +1,476 @@
+//! Revocations: who is ended and refused by them, on one node and on several, and what a node does that has lost touch.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    future::{Ready, ready},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Router, response::Response, routing::any};
+use axum_ws_auth::{
+    Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, News, Position,
+    RefreshErrorKind, Revocation, RevocationOptions, RevocationStore, Revocations, Session, SessionId, Sessions,
+    StoreError, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    test_util::{self, conformance, handshake},
+};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use http::StatusCode;
+use support::{ClientSocket, answer, closed, connected, is_refused_with, settle};
+use tokio_tungstenite::tungstenite::Message;
+
+/// Accepts `SUBJECT.ID.ISSUED`: a token of that subject, with that id, issued so many seconds after the epoch. What is
+/// left out is not there.
+fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+    let text = input.token.expose().to_owned();
+    let mut verified = Verified::new(text.clone());
+    let mut parts = text.split('.');
+    if let Some(subject) = parts.next().filter(|part| !part.is_empty()) {
+        verified = verified.with_subject(subject);
+    }
+    if let Some(id) = parts.next().filter(|part| !part.is_empty()) {
+        verified = verified.with_token_id(id);
+    }
+    if let Some(seconds) = parts.next() {
+        verified = verified.with_issued_at(UNIX_EPOCH + Duration::from_secs(seconds.parse().expect("seconds")));
+    }
+    ready(Ok(verified))
+}
+
+/// Sends its session's id first, and then waits for the end.
+fn app(layer: WsAuthLayer) -> Router {
+    async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |mut socket| {
+            let id = socket.session().id().to_string();
+            let _ = socket.send(id.into()).await;
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+    }
+    async fn plain(Authenticated(_): Authenticated<String>) {}
+    Router::new().route("/", any(idle)).route("/plain", any(plain)).layer(layer)
+}
+
+fn node(revocations: &Revocations) -> Router {
+    app(WsAuthLayer::new(verifier).revocations(revocations))
+}
+
+async fn greeted(app: &Router, token: &str) -> (ClientSocket, SessionId) {
+    let mut socket = connected(app, token).await;
+    let Some(Ok(Message::Text(id))) = socket.next().await else { panic!("a greeting") };
+    (socket, id.parse().unwrap())
+}
+
+async fn reason(app: &Router, token: &str) -> Option<&'static str> {
+    let response = answer(app, handshake().bearer_subprotocol(token).build()).await;
+    support::refusal(&response).map(|(_, reason)| reason)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The session that is live after all was let run, or how it was closed.
+async fn fate(socket: &mut ClientSocket) -> Option<(u16, String)> {
+    settle().await;
+    match socket.next().now_or_never() {
+        None => None,
+        Some(Some(Ok(Message::Close(Some(frame))))) => Some((frame.code.into(), frame.reason.to_string())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else() {
+    let then = now() - 100;
+    struct Case {
+        name: &'static str,
+        order: Revocation,
+        revoked: Vec<String>,
+        spared: Vec<String>,
+    }
+    let cases = [
+        Case {
+            name: "token",
+            order: Revocation::Token("1".to_owned()),
+            revoked: vec![format!("alice.1.{then}"), "bob.1".to_owned()],
+            spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
+        },
+        Case {
+            name: "subject",
+            order: Revocation::Subject { subject: "alice".to_owned(), until: SystemTime::now() },
+            revoked: vec![format!("alice.1.{then}"), "alice.2".to_owned(), format!("alice.3.{}", now() - 1)],
+            spared: vec![format!("alice.4.{}", now() + 3600), format!("bob.1.{then}"), ".1".to_owned()],
+        },
+        Case {
+            name: "all that was issued until then",
+            order: Revocation::IssuedUntil(SystemTime::now()),
+            revoked: vec![format!("alice.1.{then}"), "bob".to_owned(), format!(".3.{then}")],
+            spared: vec![format!("alice.4.{}", now() + 3600)],
+        },
+    ];
+    for Case { name, order, revoked, spared } in cases {
+        let revocations = Revocations::new(MemoryRevocations::new());
+        let app = node(&revocations);
+        let mut live = Vec::new();
+        for token in revoked.iter().chain(&spared) {
+            live.push((token, greeted(&app, token).await.0));
+        }
+        match order {
+            Revocation::Token(id) => revocations.revoke_token(id).await,
+            Revocation::Subject { subject, .. } => revocations.revoke_subject(subject).await,
+            Revocation::IssuedUntil(moment) => revocations.revoke_issued_until(moment).await,
+            _ => unreachable!(),
+        }
+        .unwrap();
+        for (token, socket) in &mut live {
+            let expected = revoked.contains(token).then(|| (3000, "revoked".to_owned()));
+            assert_eq!(fate(socket).await, expected, "{name}: {token}");
+        }
+        for token in &revoked {
+            assert_eq!(reason(&app, token).await, Some("revoked"), "{name}: {token}");
+            let request = handshake().path("/plain").header("authorization", format!("Bearer {token}")).build();
+            assert!(is_refused_with(&answer(&app, request).await, StatusCode::UNAUTHORIZED, "revoked"), "{name}");
+        }
+        for token in &spared {
+            assert_eq!(reason(&app, token).await, None, "{name}: {token}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_revoked_by_its_id_and_its_token_opens_another() {
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let app = node(&revocations);
+    let (mut one, id) = greeted(&app, "alice.1").await;
+    let (mut other, _) = greeted(&app, "alice.1").await;
+    revocations.revoke_session(id).await.unwrap();
+    assert_eq!(closed(&mut one).await, (3000, "revoked".to_owned()));
+    assert_eq!(fate(&mut other).await, None);
+    assert_eq!(reason(&app, "alice.1").await, None);
+}
+
+#[tokio::test]
+async fn a_new_sign_in_works_from_the_next_second_on() {
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let app = node(&revocations);
+    let before = now();
+    revocations.revoke_subject("alice").await.unwrap();
+    let after = now();
+    assert_eq!(reason(&app, &format!("alice.1.{before}")).await, Some("revoked"), "that second is not good");
+    assert_eq!(reason(&app, &format!("alice.2.{}", after + 1)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_node_revokes_ends_on_the_others() {
+    let store = Arc::new(MemoryRevocations::new());
+    let nodes: Vec<_> = (0..3).map(|_| Revocations::new(Arc::clone(&store))).collect();
+    let apps: Vec<_> = nodes.iter().map(node).collect();
+    let mut sockets = Vec::new();
+    for app in &apps {
+        sockets.push(greeted(app, "alice.1").await.0);
+    }
+    nodes[0].revoke_token("1").await.unwrap();
+    for socket in &mut sockets {
+        assert_eq!(closed(socket).await, (3000, "revoked".to_owned()));
+    }
+    for app in &apps {
+        assert_eq!(reason(app, "alice.1").await, Some("revoked"));
+    }
+    // One that starts later has it from the first handshake on.
+    let late = node(&Revocations::new(store));
+    assert_eq!(reason(&late, "alice.1").await, Some("revoked"));
+    assert_eq!(reason(&late, "alice.2").await, None);
+}
+
+/// A store that is out of order when it is told to be.
+#[derive(Clone, Default)]
+struct Flaky {
+    inner: Arc<MemoryRevocations>,
+    broken: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+}
+
+impl Flaky {
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.silent.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.broken.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
+    }
+}
+
+impl RevocationStore for Flaky {
+    async fn add(&self, revocation: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
+        self.check().await?;
+        self.inner.add(revocation, keep_for).await
+    }
+
+    async fn load(&self) -> Result<News, StoreError> {
+        self.check().await?;
+        self.inner.load().await
+    }
+
+    async fn next(&self, after: Position) -> Result<News, StoreError> {
+        self.check().await?;
+        self.inner.next(after).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_lost_touch_refuses_and_catches_up() {
+    for silent in [false, true] {
+        let store = Flaky::default();
+        let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
+        let app = node(&near);
+        let (mut revoked, _) = greeted(&app, "alice.1").await;
+        let (mut spared, _) = greeted(&app, "alice.2").await;
+
+        if silent { &store.silent } else { &store.broken }.store(true, SeqCst);
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        assert_eq!(reason(&app, "alice.3").await, None, "what is known is not too old yet");
+        far.revoke_token("1").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        let response = answer(&app, handshake().bearer_subprotocol("alice.3").build()).await;
+        assert!(is_refused_with(&response, StatusCode::SERVICE_UNAVAILABLE, "revocations_stale"));
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert!(near.status().age.unwrap() >= Duration::from_secs(60));
+        assert_eq!(fate(&mut revoked).await, None, "live sessions go on");
+
+        store.silent.store(false, SeqCst);
+        store.broken.store(false, SeqCst);
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        assert_eq!(fate(&mut revoked).await, Some((3000, "revoked".to_owned())));
+        assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+        assert_eq!(reason(&app, "alice.3").await, None);
+        assert_eq!(fate(&mut spared).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_choice_a_node_that_has_lost_touch_admits_and_counts() {
+    let store = Flaky::default();
+    let options = RevocationOptions::new().insecure_admit_when_stale().max_staleness(Duration::from_secs(20)).unwrap();
+    let revocations = Revocations::with_options(store.clone(), options);
+    let app = node(&revocations);
+    assert_eq!(reason(&app, "alice.1").await, None);
+    assert_eq!(revocations.status().admitted_when_stale, 0);
+    store.broken.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(26)).await;
+    assert_eq!(reason(&app, "alice.1").await, None);
+    assert_eq!(revocations.status().admitted_when_stale, 1);
+    // What it knows it still knows.
+    assert!(revocations.revoke_token("1").await.is_err());
+    assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_never_there_admits_nobody() {
+    let store = Flaky::default();
+    store.broken.store(true, SeqCst);
+    let app = node(&Revocations::new(store.clone()));
+    assert_eq!(reason(&app, "alice.1").await, Some("revocations_stale"));
+    store.broken.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(reason(&app, "alice.1").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_the_store_does_not_confirm_counts_here() {
+    let store = Flaky::default();
+    let revocations = Revocations::new(store.clone());
+    let app = node(&revocations);
+    let (mut socket, _) = greeted(&app, "alice.1").await;
+    store.broken.store(true, SeqCst);
+    assert!(revocations.revoke_subject("alice").await.is_err());
+    assert_eq!(closed(&mut socket).await, (3000, "revoked".to_owned()));
+    assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_get_around_a_revocation() {
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
+    let seen = Arc::clone(&sessions);
+    let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+        seen.lock().unwrap().push(upgrade.session().unwrap().clone());
+        upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    };
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(verifier).revocations(&revocations));
+    let mut socket = connected(&app, "alice.1").await;
+    let session = sessions.lock().unwrap()[0].clone();
+
+    revocations.revoke_token("2").await.unwrap();
+    let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (RefreshErrorKind::Revoked, "revoked"));
+    session.refresh(Token::new("alice.3")).await.unwrap();
+    // It stands on the new one alone.
+    revocations.revoke_token("1").await.unwrap();
+    assert_eq!(session.end_reason(), None);
+    revocations.revoke_token("3").await.unwrap();
+    assert_eq!(session.end_reason(), Some(EndReason::Revoked));
+    assert_eq!(closed(&mut socket).await, (3000, "revoked".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_lost_touch_the_old_deadline_stands() {
+    let store = Flaky::default();
+    let revocations = Revocations::new(store.clone());
+    let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
+    let seen = Arc::clone(&sessions);
+    let handler = async move |Authenticated(session): Authenticated<String>| seen.lock().unwrap().push(session);
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(verifier).revocations(&revocations));
+    answer(&app, handshake().bearer_subprotocol("alice.1").build()).await;
+    store.broken.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    let session = sessions.lock().unwrap()[0].clone();
+    let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
+    assert_eq!(error.kind(), RefreshErrorKind::Unavailable);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    assert_eq!((session.end_reason(), session.claims().as_str()), (None, "alice.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_messages_are_looked_up_too() {
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let app = app(WsAuthLayer::new(verifier).first_message(FirstMessage::graphql_ws()).revocations(&revocations));
+    revocations.revoke_token("1").await.unwrap();
+    let (mut socket, _) = test_util::connect(app, handshake().build()).await.unwrap();
+    let init = r#"{"type":"connection_init","payload":{"Authorization":"Bearer alice.1"}}"#;
+    socket.send(init.into()).await.unwrap();
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+    assert_eq!(u16::from(frame.code), 4403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_whatever_moment_of_a_handshake_nobody_is_left_who_was_revoked() {
+    for round in 0..300 {
+        let revocations = Revocations::new(MemoryRevocations::new());
+        let sessions = Sessions::new();
+        let app = app(WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations));
+        assert_eq!(reason(&app, "bob").await, None, "the store has been looked into");
+        let racing: Vec<_> = (0..8)
+            .map(|_| {
+                let app = app.clone();
+                tokio::spawn(async move {
+                    let request = handshake().bearer_subprotocol("alice.1").build();
+                    test_util::connect(app, request).await.ok()
+                })
+            })
+            .collect();
+        for _ in 0..round % 20 {
+            tokio::task::yield_now().await;
+        }
+        revocations.revoke_token("1").await.unwrap();
+        // Some were admitted before, some were refused. None is left.
+        let mut held = Vec::new();
+        for one in racing {
+            held.extend(one.await.unwrap());
+        }
+        assert_eq!(sessions.iter().filter(|session| session.subject() == Some("alice")).count(), 0, "{round}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_at_each_step_of_a_handshake_is_caught() {
+    struct Case {
+        name: &'static str,
+        in_verifier: bool,
+        in_handler: bool,
+        in_callback: bool,
+    }
+    let case = |name, in_verifier, in_handler, in_callback| Case { name, in_verifier, in_handler, in_callback };
+    for Case { name, in_verifier, in_handler, in_callback } in [
+        case("while the token is verified", true, false, false),
+        case("in the handler, before it upgrades", false, true, false),
+        case("in the callback, before it reads", false, false, true),
+    ] {
+        let revocations = Revocations::new(MemoryRevocations::new());
+        let sessions = Sessions::new();
+        let orders = revocations.clone();
+        let verifier = move |input: VerifyInput<'_>| {
+            let (verified, orders) = (verifier(input), orders.clone());
+            async move {
+                if in_verifier {
+                    orders.revoke_subject("alice").await.unwrap();
+                }
+                verified.await
+            }
+        };
+        let orders = revocations.clone();
+        let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+            if in_handler {
+                orders.revoke_subject("alice").await.unwrap();
+            }
+            upgrade.on_upgrade(async move |mut socket| {
+                if in_callback {
+                    orders.revoke_subject("alice").await.unwrap();
+                }
+                while let Some(Ok(_)) = socket.recv().await {}
+            })
+        };
+        let layer = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations);
+        let app = Router::new().route("/", any(handler)).layer(layer);
+        let request = handshake().bearer_subprotocol("alice.1").build();
+        match test_util::connect(app, request).await {
+            Ok((mut socket, _)) => {
+                assert!(!in_verifier, "{name}");
+                assert_eq!(closed(&mut socket).await, (3000, "revoked".to_owned()), "{name}");
+            }
+            Err(_) => assert!(in_verifier, "{name}"),
+        }
+        settle().await;
+        assert_eq!((sessions.iter().count(), sessions.count()), (0, 0), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_kept_for_as_long_as_it_is_told() {
+    let options = RevocationOptions::new().keep_for(Duration::from_secs(3600)).unwrap();
+    let revocations = Revocations::with_options(MemoryRevocations::new(), options);
+    let app = node(&revocations);
+    revocations.revoke_token("1").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3599)).await;
+    assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(reason(&app, "alice.1").await, None);
+
+    // And then it takes no memory.
+    for round in 0..10 {
+        for number in 0..2000 {
+            revocations.revoke_token(format!("{round} {number}")).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(3601)).await;
+    }
+    assert!(revocations.status().entries <= 4000, "{}", revocations.status().entries);
+
+    assert!(RevocationOptions::new().keep_for(Duration::ZERO).is_err());
+    let short = Duration::from_secs(14);
+    let error = RevocationOptions::new().max_staleness(short).err();
+    assert_eq!(error, Some(ConfigError::ShortStaleness(short)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_ends_with_the_last_who_could_revoke() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let app = node(&revocations);
+    assert_eq!(tasks(), 1);
+    drop(revocations);
+    settle().await;
+    assert_eq!(tasks(), 1, "the layer has it");
+    drop(app);
+    settle().await;
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_the_rules() {
+    let store = Arc::new(MemoryRevocations::new());
+    conformance::revocations(Arc::clone(&store), store).await;
+}
