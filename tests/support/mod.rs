@@ -3,6 +3,8 @@
 #![allow(clippy::panic, dead_code, reason = "each test file uses its part, and a test may panic")]
 
 pub(crate) mod http2;
+#[cfg(all(feature = "jwks", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+pub(crate) mod issuer;
 
 use std::{
     future::{Ready, ready},

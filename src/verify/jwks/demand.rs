@@ -104,7 +104,10 @@ impl Demand {
     /// An attempt has brought these keys.
     pub(super) fn succeeded(&mut self, keys: &Keys, mut asked: HashSet<u64>, now: Instant) {
         for key_id in keys.usable().iter().filter_map(|key| key.id()) {
-            asked.remove(&self.hasher.hash_one(key_id));
+            let key_id = self.hasher.hash_one(key_id);
+            asked.remove(&key_id);
+            // It has come, and may be asked for again when these keys are too old.
+            self.unknown.remove(&key_id);
         }
         self.unknown.retain(|_, until| now < *until);
         if self.unknown.len() + asked.len() > UNKNOWN {

@@ -8,7 +8,7 @@ use super::{
     refresh::{Refresh, Timing},
     set::Origin,
     source::{Source, Target},
-    url::{UrlRule, metadata_url},
+    url::{UrlRule, metadata_url, without_credentials},
 };
 use crate::{ConfigError, jwt::Algorithm};
 
@@ -34,7 +34,7 @@ pub struct IssuerKeys {
     timing: Timing,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Place {
     Metadata(String),
     Url(String),
@@ -206,12 +206,23 @@ impl IssuerKeys {
 impl fmt::Debug for IssuerKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuerKeys")
-            .field("issuer", &self.issuer)
+            .field("issuer", &without_credentials(&self.issuer))
             .field("place", &self.place)
             .field("algorithms", &self.algorithms)
             .field("insecure_http", &self.insecure_http)
             .field("fresh_for", &self.fresh_for)
             .field("timing", &self.timing)
             .finish_non_exhaustive()
+    }
+}
+
+// By hand: nobody has looked yet whether there is a password in a URL.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata(url) => f.debug_tuple("Metadata").field(&without_credentials(url)).finish(),
+            Self::Url(url) => f.debug_tuple("Url").field(&without_credentials(url)).finish(),
+            Self::Hand(set) => f.debug_tuple("Hand").field(set).finish(),
+        }
     }
 }

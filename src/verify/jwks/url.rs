@@ -54,6 +54,6 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// What stands before an `@` may be a password.
-fn without_credentials(text: &str) -> String {
+pub(super) fn without_credentials(text: &str) -> String {
     text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"))
 }

@@ -1,0 +1,648 @@
+//! Issuers that are slow, broken, lying or away: what is said of it, and what becomes of the tokens.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(all(feature = "jwks", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+
+mod support;
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+
+use axum::response::Response;
+use axum_ws_auth::{
+    VerifyErrorKind as Kind, WsAuthLayer,
+    jwks::{FetchJwks, IssuerKeys, KeysError, KeysErrorKind, StartError},
+    jwt::JwtVerifier,
+    test_util::handshake,
+};
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use support::{
+    answer, echo_behind,
+    issuer::{
+        Answer, EXP, Gate, KEYS, Key, METADATA, Pair, TestIssuer, claims, invented, set, status, verifier, verify,
+        verify_at,
+    },
+    settle,
+};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, advance, timeout},
+};
+
+const A: &str = "https://a.example";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MIB: usize = 1024 * 1024;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn ed(id: &str) -> Key {
+    Key::new(Pair::Ed25519, id)
+}
+
+async fn outcome(verifier: &JwtVerifier<Value>, token: &str) -> Result<(), Kind> {
+    verify(verifier, token).await.map_err(|error| error.kind())
+}
+
+/// Without waiting for anything.
+fn at_once(verifier: &JwtVerifier<Value>, token: &str) -> Option<Result<(), Kind>> {
+    outcome(verifier, token).now_or_never()
+}
+
+fn last_error(verifier: &JwtVerifier<Value>) -> Option<KeysErrorKind> {
+    status(verifier).last_error().map(KeysError::kind)
+}
+
+fn why(built: Result<JwtVerifier<Value>, StartError>) -> Option<KeysErrorKind> {
+    match built {
+        Ok(_) => None,
+        Err(StartError::Keys { source, .. }) => Some(source.kind()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn shake(verifier: &JwtVerifier<Value>, token: &str) -> Response {
+    answer(&echo_behind(WsAuthLayer::new(verifier.clone())), handshake().bearer_subprotocol(token).build()).await
+}
+
+fn retry_after(response: &Response) -> u64 {
+    response.headers()["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
+/// A good set, made so long.
+fn padded(len: usize) -> Vec<u8> {
+    let mut body = set(&[ed("1"), ed("2")]).to_string().into_bytes();
+    body.resize(len, b' ');
+    body
+}
+
+// ---- One attempt.
+
+#[tokio::test]
+async fn answers_that_are_no_keys_are_named_and_replace_none() {
+    struct Case {
+        name: &'static str,
+        answer: Answer,
+        expected: Option<KeysErrorKind>,
+    }
+
+    let error = |status| KeysErrorKind::Status(StatusCode::from_u16(status).unwrap());
+    let bad = |name, answer, expected| Case { name, answer, expected: Some(expected) };
+    let good = |name, answer| Case { name, answer, expected: None };
+    let ok = |body: &str| Answer::raw(200, body);
+    let silent = Gate::closed();
+    for Case { name, answer, expected } in [
+        bad("slow", Answer::keys(&[ed("2")]).behind(&silent), KeysErrorKind::TimedOut),
+        bad("500", Answer::raw(500, set(&[ed("2")]).to_string()), error(500)),
+        bad("404", Answer::raw(404, "nothing"), error(404)),
+        bad("204", Answer::raw(204, ""), error(204)),
+        bad("203", Answer::raw(203, set(&[ed("2")]).to_string()), error(203)),
+        bad("304 that nobody asked for", Answer::raw(304, ""), error(304)),
+        bad("HTML", ok("<!doctype html><title>Sign in</title>"), KeysErrorKind::Malformed),
+        bad("empty body", ok(""), KeysErrorKind::Malformed),
+        bad("another JSON", ok(r#"{"error":"none"}"#), KeysErrorKind::Malformed),
+        bad("list of keys", ok(&set(&[ed("2")])["keys"].to_string()), KeysErrorKind::Malformed),
+        bad("half a set", ok(&set(&[ed("2")]).to_string()[..40]), KeysErrorKind::Malformed),
+        bad("no keys", ok(r#"{"keys":[]}"#), KeysErrorKind::NoUsableKey),
+        bad("no key that is known", ok(r#"{"keys":[{"kty":"?","kid":"2"}]}"#), KeysErrorKind::NoUsableKey),
+        bad("10 MiB", Answer::raw(200, padded(10 * MIB)), KeysErrorKind::TooLarge),
+        bad("a byte too long", Answer::raw(200, padded(MIB + 1)), KeysErrorKind::TooLarge),
+        good("as long as may be", Answer::raw(200, padded(MIB))),
+        bad("redirect to itself", Answer::redirect(302, KEYS), KeysErrorKind::Redirects),
+        bad("redirect to nowhere", Answer::raw(302, ""), KeysErrorKind::Redirects),
+        bad("redirect to nonsense", Answer::redirect(302, "http://[/"), KeysErrorKind::Redirects),
+        bad("choice", Answer::redirect(300, "/fine"), error(300)),
+        good("301", Answer::redirect(301, "/fine")),
+        good("302", Answer::redirect(302, "/fine")),
+        good("303", Answer::redirect(303, "/fine")),
+        good("307", Answer::redirect(307, "fine")),
+        good("308", Answer::redirect(308, "./fine?a=b")),
+        good("three redirects", Answer::redirect(302, "/two-more")),
+        bad("four redirects", Answer::redirect(302, "/three-more"), KeysErrorKind::Redirects),
+        // Reserved for documentation (RFC 5737): whoever asked there would wait in vain.
+        bad("redirect to plain http", Answer::redirect(302, "http://192.0.2.1/keys"), KeysErrorKind::InsecureUrl),
+        bad("redirect to a name", Answer::redirect(302, "//id.example.com/keys"), KeysErrorKind::InsecureUrl),
+        bad("redirect to a file", Answer::redirect(302, "file:///fine"), KeysErrorKind::InsecureUrl),
+    ] {
+        let issuer = TestIssuer::over_tcp(&[ed("1")]).await;
+        let fine = Answer::keys(&[ed("1"), ed("2")]);
+        for (path, answer) in [
+            ("/fine", fine.clone()),
+            ("/one-more", Answer::redirect(302, "/fine")),
+            ("/two-more", Answer::redirect(302, "/one-more")),
+            ("/three-more", Answer::redirect(302, "/two-more")),
+        ] {
+            issuer.answer(path, answer);
+        }
+        let keys = || {
+            let keys = IssuerKeys::jwks_url(issuer.name(), issuer.url(KEYS));
+            if name == "slow" { keys.timeout(Duration::from_millis(200)) } else { keys }
+        };
+        let before = verifier([keys()]).await.unwrap();
+        let known = ed("1").token(issuer.name());
+        assert_eq!(at_once(&before, &known), Some(Ok(())), "{name}");
+
+        issuer.answer(KEYS, answer);
+        assert_eq!(why(verifier([keys()]).await), expected, "{name}, first");
+        let unknown = invented(issuer.name(), "?");
+        let refused = if expected.is_some() { Kind::Unavailable } else { Kind::UnknownKey };
+        assert_eq!(outcome(&before, &unknown).await, Err(refused), "{name}");
+        assert_eq!(last_error(&before), expected, "{name}, then");
+        let added = at_once(&before, &ed("2").token(issuer.name()));
+        assert_eq!(added == Some(Ok(())), expected.is_none(), "{name}: {added:?}");
+        assert_eq!(at_once(&before, &known), Some(Ok(())), "{name}");
+        assert!(status(&before).is_usable(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn documents_that_lead_nowhere_are_named_and_believed_in_nothing() {
+    let document = |issuer: &str, uri: &str| Answer::json(&json!({"issuer": issuer, "jwks_uri": uri}));
+    type Make = fn(&TestIssuer, &dyn Fn(&str, &str) -> Answer) -> Answer;
+    let cases: [(&str, Make, KeysErrorKind); 10] = [
+        (
+            "wrong issuer",
+            |issuer, document| document("https://b.example", &issuer.url(KEYS)),
+            KeysErrorKind::WrongIssuer,
+        ),
+        (
+            "a slash more",
+            |issuer, document| document(&format!("{}/", issuer.name()), &issuer.url(KEYS)),
+            KeysErrorKind::WrongIssuer,
+        ),
+        (
+            "plain http elsewhere",
+            |issuer, document| document(issuer.name(), "http://192.0.2.1/keys"),
+            KeysErrorKind::InsecureUrl,
+        ),
+        ("a file", |issuer, document| document(issuer.name(), "file:///keys"), KeysErrorKind::InsecureUrl),
+        ("relative", |issuer, document| document(issuer.name(), KEYS), KeysErrorKind::Malformed),
+        ("no place", |issuer, _| Answer::json(&json!({"issuer": issuer.name()})), KeysErrorKind::Malformed),
+        ("the set itself", |_, _| Answer::keys(&[ed("1")]), KeysErrorKind::Malformed),
+        ("HTML", |_, _| Answer::raw(200, "<!doctype html>"), KeysErrorKind::Malformed),
+        ("10 MiB", |_, _| Answer::raw(200, vec![b' '; 10 * MIB]), KeysErrorKind::TooLarge),
+        ("404", |_, _| Answer::raw(404, ""), KeysErrorKind::Status(StatusCode::NOT_FOUND)),
+    ];
+    for (name, make, expected) in cases {
+        let issuer = TestIssuer::over_tcp(&[ed("1")]).await;
+        issuer.answer(METADATA, make(&issuer, &document));
+        let keys = IssuerKeys::discover(issuer.name()).timeout(seconds(5));
+        assert_eq!(why(verifier([keys]).await), Some(expected), "{name}");
+        assert_eq!(issuer.fetches(), 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_listen_or_speaks_no_tls_is_unreachable() {
+    let issuer = TestIssuer::over_tcp(&[ed("1")]).await;
+    let plain = issuer.url(KEYS);
+    let known = ed("1").token(issuer.name());
+    let before = verifier([IssuerKeys::jwks_url(issuer.name(), &plain)]).await.unwrap();
+    assert_eq!(at_once(&before, &known), Some(Ok(())));
+
+    let tls = plain.replace("http://", "https://");
+    assert_eq!(why(verifier([IssuerKeys::jwks_url(A, tls)]).await), Some(KeysErrorKind::Unreachable));
+
+    issuer.stop();
+    settle().await;
+    let gone = verifier([IssuerKeys::jwks_url(issuer.name(), &plain)]).await;
+    let Err(StartError::Keys { source, .. }) = &gone else { panic!("{gone:?}") };
+    assert!(std::error::Error::source(source).is_some(), "it says what was wrong with the connection");
+    assert_eq!(why(gone), Some(KeysErrorKind::Unreachable));
+    assert_eq!(outcome(&before, &invented(issuer.name(), "?")).await, Err(Kind::Unavailable));
+    assert_eq!(last_error(&before), Some(KeysErrorKind::Unreachable));
+    assert_eq!(at_once(&before, &known), Some(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_panics_or_fails_is_not_the_end() {
+    for (name, panics) in [("called", 0), ("polled", 1), ("failing", 2)] {
+        let issuer = TestIssuer::in_process(A, &[ed("1")]);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let good = Arc::new(issuer.client());
+        let client = {
+            let calls = Arc::clone(&calls);
+            move |request: Request<()>| {
+                let call = calls.fetch_add(1, Ordering::Relaxed);
+                assert!(call > 0 || panics != 0, "a panic that is meant");
+                let good = Arc::clone(&good);
+                async move {
+                    assert!(call > 0 || panics != 1, "a panic that is meant");
+                    if call == 0 {
+                        return Err("an error that is meant".into());
+                    }
+                    good.fetch(request).await
+                }
+            }
+        };
+        let verifier = verifier([issuer.keys().fetch(client)]).build().unwrap();
+        settle().await;
+        assert_eq!(last_error(&verifier), Some(KeysErrorKind::Unreachable), "{name}");
+        assert!(!status(&verifier).is_usable());
+        verifier.ready().await;
+        assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())), "{name}");
+        assert_eq!(last_error(&verifier), None, "{name}");
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_is_for_the_attempt_as_a_whole() {
+    for (name, set_to, expected) in [("as it is", None, 10), ("set", Some(seconds(3)), 3)] {
+        let issuer = TestIssuer::in_process(A, &[ed("1")]);
+        issuer.answer(KEYS, Answer::keys(&[ed("1")]).behind(&Gate::closed()));
+        let slow = Arc::new(issuer.client());
+        // Each answer comes in less than the time that there is for all of them.
+        let client = move |request: Request<()>| {
+            let slow = Arc::clone(&slow);
+            async move {
+                tokio::time::sleep(seconds(2)).await;
+                slow.fetch(request).await
+            }
+        };
+        let keys = issuer.discovered().fetch(client);
+        let keys = set_to.map_or_else(|| keys.clone(), |timeout| keys.clone().timeout(timeout));
+        let began = Instant::now();
+        assert_eq!(why(verifier([keys]).await), Some(KeysErrorKind::TimedOut), "{name}");
+        assert_eq!(began.elapsed().as_secs(), expected, "{name}");
+    }
+}
+
+// ---- When there is another attempt.
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_fresh_for_as_long_as_they_say_within_bounds() {
+    struct Case {
+        name: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+        interval: Option<RangeInclusive<u64>>,
+        expected: u64,
+    }
+
+    const DATE: (&str, &str) = ("date", "Wed, 15 Nov 2023 10:00:00 GMT");
+    let case = |name, headers, expected| Case { name, headers, interval: None, expected };
+    let within = |interval, name, headers, expected| Case { name, headers, interval: Some(interval), expected };
+    for Case { name, headers, interval, expected } in [
+        case("nothing said", &[], 300),
+        case("max-age", &[("cache-control", "max-age=1000")], 1000),
+        case("private", &[("cache-control", "private, max-age=1000")], 1000),
+        case("for others", &[("cache-control", "max-age=1000, s-maxage=2000")], 1000),
+        case("while it is revalidated", &[("cache-control", "max-age=1000, stale-while-revalidate=3000")], 1000),
+        case("old already", &[("cache-control", "max-age=1000"), ("age", "400")], 600),
+        case("older than it may be", &[("cache-control", "max-age=1000"), ("age", "4000")], 300),
+        case("too short", &[("cache-control", "max-age=10")], 300),
+        case("too long", &[("cache-control", "max-age=86400")], 3600),
+        case("more than 32 bits", &[("cache-control", "max-age=4294967396")], 3600),
+        case("not to be kept", &[("cache-control", "no-store")], 300),
+        case("not to be kept, with an age", &[("cache-control", "no-cache, max-age=1000")], 300),
+        case("nonsense", &[("cache-control", "max-age=soon")], 300),
+        case("expires", &[DATE, ("expires", "Wed, 15 Nov 2023 10:16:40 GMT")], 1000),
+        case("has expired", &[DATE, ("expires", "Wed, 15 Nov 2023 09:00:00 GMT")], 300),
+        case("expires at zero", &[("expires", "0")], 300),
+        case("both", &[DATE, ("expires", "Wed, 15 Nov 2023 10:16:40 GMT"), ("cache-control", "max-age=2000")], 2000),
+        within(60..=120, "floor", &[], 60),
+        within(60..=120, "between", &[("cache-control", "max-age=90")], 90),
+        within(60..=120, "ceiling", &[("cache-control", "max-age=900")], 120),
+        within(60..=60, "fixed", &[("cache-control", "max-age=900")], 60),
+    ] {
+        let issuer = TestIssuer::in_process(A, &[]);
+        let answer = headers.iter().fold(Answer::keys(&[ed("1")]), |answer, (name, value)| answer.header(name, *value));
+        issuer.answer(KEYS, answer);
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            let keys = match &interval {
+                Some(interval) => issuer.keys().refresh_interval(seconds(*interval.start())..=seconds(*interval.end())),
+                None => issuer.keys(),
+            };
+            let next = status(&verifier([keys]).await.unwrap()).next_refresh().unwrap();
+            let expected = seconds(expected);
+            assert!((expected.mul_f64(0.75)..=expected.mul_f64(0.95)).contains(&next), "{name}: {next:?}");
+            seen.push(next);
+        }
+        assert!(seen.iter().any(|next| next != &seen[0]), "{name}: all nodes ask at once: {seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_not_changed_confirms_the_keys() {
+    let issuer = TestIssuer::in_process(A, &[]);
+    issuer.answer(METADATA, Answer::json(&issuer.metadata()).etag("\"document\""));
+    issuer.answer(KEYS, Answer::keys(&[ed("1")]).etag("\"one\"").header("cache-control", "max-age=600"));
+    let verifier = verifier([issuer.discovered().max_stale(seconds(3600))]).await.unwrap();
+    let sent = |path, index: usize| issuer.seen(path)[index].get("if-none-match").cloned();
+    assert_eq!((sent(METADATA, 0), sent(KEYS, 0)), (None, None));
+
+    // Beyond what is stale without being confirmed.
+    for round in 1..=10 {
+        advance(seconds(600)).await;
+        settle().await;
+        assert_eq!(issuer.fetches(), 1 + round);
+        assert_eq!(sent(KEYS, round).unwrap(), "\"one\"");
+        assert_eq!(sent(METADATA, round).unwrap(), "\"document\"");
+        assert_eq!((status(&verifier).age(), last_error(&verifier)), (Some(Duration::ZERO), None));
+        let next = status(&verifier).next_refresh().unwrap();
+        assert!((seconds(450)..=seconds(570)).contains(&next), "{next:?}");
+        assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())));
+    }
+
+    // Only what is in use can be confirmed, so the tag of an answer that was not taken is not sent.
+    issuer.answer(KEYS, Answer::json(&json!({"keys": []})).etag("\"two\""));
+    advance(seconds(600)).await;
+    settle().await;
+    assert_eq!(last_error(&verifier), Some(KeysErrorKind::NoUsableKey));
+    advance(seconds(1)).await;
+    settle().await;
+    assert_eq!(issuer.fetches(), 13);
+    assert_eq!(sent(KEYS, 12).unwrap(), "\"one\"");
+
+    // Of another place nothing is known.
+    issuer.answer("/moved", Answer::keys(&[ed("2")]));
+    issuer.answer(METADATA, Answer::json(&json!({"issuer": A, "jwks_uri": issuer.url("/moved")})));
+    advance(seconds(60)).await;
+    settle().await;
+    assert_eq!(sent("/moved", 0), None);
+    assert_eq!(at_once(&verifier, &ed("2").token(A)), Some(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_document_is_read_again_when_it_is_old_or_something_fails() {
+    let issuer = TestIssuer::in_process(A, &[]);
+    let lasting = |document: Value| Answer::json(&document).header("cache-control", "max-age=3600");
+    issuer.answer(METADATA, lasting(issuer.metadata()));
+    issuer.answer(KEYS, Answer::keys(&[ed("1")]).header("cache-control", "max-age=600"));
+    let verifier = verifier([issuer.discovered()]).await.unwrap();
+    for _ in 0..3 {
+        advance(seconds(600)).await;
+        settle().await;
+    }
+    assert_eq!((issuer.fetches_of(METADATA), issuer.fetches()), (1, 4));
+    for _ in 0..3 {
+        advance(seconds(600)).await;
+        settle().await;
+    }
+    assert_eq!((issuer.fetches_of(METADATA), issuer.fetches()), (2, 7));
+
+    // The keys have moved.
+    issuer.answer(KEYS, Answer::raw(404, ""));
+    issuer.answer("/moved", Answer::keys(&[ed("2")]));
+    issuer.answer(METADATA, lasting(json!({"issuer": A, "jwks_uri": issuer.url("/moved")})));
+    advance(seconds(600)).await;
+    settle().await;
+    assert_eq!(last_error(&verifier), Some(KeysErrorKind::Status(StatusCode::NOT_FOUND)));
+    advance(seconds(1)).await;
+    settle().await;
+    assert_eq!(issuer.fetches_of(METADATA), 3);
+    assert_eq!(at_once(&verifier, &ed("2").token(A)), Some(Ok(())));
+
+    // Where no document can be had, the set may still be where it was; where it leads, nobody is sent by a liar.
+    for document in [
+        Answer::raw(500, ""),
+        Answer::json(&json!({"issuer": "https://b.example", "jwks_uri": issuer.url(KEYS)})),
+        Answer::json(&json!({"issuer": A, "jwks_uri": "http://192.0.2.1/keys"})),
+    ] {
+        issuer.publish(&[ed("of somebody else")]);
+        let asked = (issuer.fetches_of(METADATA), issuer.fetches());
+        issuer.answer(METADATA, document);
+        advance(seconds(3600)).await;
+        settle().await;
+        assert!(issuer.fetches_of(METADATA) > asked.0);
+        assert_eq!(issuer.fetches(), asked.1);
+        assert_eq!(at_once(&verifier, &ed("2").token(A)), Some(Ok(())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_is_asked_again_later_and_later() {
+    let issuer = TestIssuer::in_process(A, &[]);
+    issuer.answer(KEYS, Answer::raw(500, ""));
+    let verifier = verifier([issuer.keys()]).build().unwrap();
+    settle().await;
+    for (failures, pause) in [1, 2, 4, 8, 16, 32, 60, 60, 60].into_iter().enumerate() {
+        assert_eq!(issuer.fetches(), failures + 1);
+        let next = status(&verifier).next_refresh().unwrap();
+        let pause = seconds(pause);
+        assert!((pause / 2..=pause).contains(&next), "{failures}: {next:?}");
+        let error = verify(&verifier, &ed("1").token(A)).now_or_never().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (Kind::Unavailable, Some(next)));
+        // Timers are exact to the millisecond.
+        advance(next + Duration::from_millis(1)).await;
+        settle().await;
+    }
+    issuer.publish(&[ed("1")]);
+    verifier.ready().await;
+    issuer.answer(KEYS, Answer::raw(500, ""));
+    assert_eq!(outcome(&verifier, &invented(A, "?")).await, Err(Kind::Unavailable));
+    assert!(status(&verifier).next_refresh().unwrap() <= seconds(1), "it counts from the beginning");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_when_to_ask_again_is_asked_then() {
+    struct Case {
+        retry_after: &'static str,
+        expected: RangeInclusive<Duration>,
+    }
+
+    let backoff = || Duration::from_millis(500)..=seconds(1);
+    for Case { retry_after, expected } in [
+        Case { retry_after: "120", expected: seconds(120)..=seconds(120) },
+        Case { retry_after: "0", expected: backoff() },
+        Case { retry_after: "3600", expected: seconds(3600)..=seconds(3600) },
+        // No longer than keys may be fresh.
+        Case { retry_after: "3601", expected: seconds(3600)..=seconds(3600) },
+        Case { retry_after: "18446744073709551615", expected: seconds(3600)..=seconds(3600) },
+        Case { retry_after: "99999999999999999999", expected: backoff() },
+        Case { retry_after: "-1", expected: backoff() },
+        Case { retry_after: "soon", expected: backoff() },
+    ] {
+        let issuer = TestIssuer::in_process(A, &[]);
+        issuer.answer(KEYS, Answer::raw(503, "").header("retry-after", retry_after));
+        let verifier = verifier([issuer.keys()]).build().unwrap();
+        settle().await;
+        let next = status(&verifier).next_refresh().unwrap();
+        assert!(expected.contains(&next), "{retry_after}: {next:?}");
+        let response = shake(&verifier, &ed("1").token(A)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let rounded_up = next.as_secs() + u64::from(next.subsec_nanos() > 0);
+        assert_eq!(self::retry_after(&response), rounded_up, "{retry_after}");
+        assert_eq!(issuer.fetches(), 1, "{retry_after}: nobody is asked before");
+    }
+}
+
+// ---- An issuer that is away.
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_keys_serve_until_they_are_too_old() {
+    for max_stale in [None, Some(seconds(5400))] {
+        let issuer = TestIssuer::in_process(A, &[ed("1")]);
+        let keys = max_stale.map_or_else(|| issuer.keys(), |max_stale| issuer.keys().max_stale(max_stale));
+        let max_stale = max_stale.unwrap_or(DAY);
+        let verifier = verifier([keys]).await.unwrap();
+        issuer.answer(KEYS, Answer::raw(500, ""));
+        let token = ed("1").token(A);
+        advance(max_stale - seconds(1)).await;
+        settle().await;
+        assert!(issuer.fetches() > 1);
+        assert!(status(&verifier).is_usable());
+        assert_eq!(shake(&verifier, &token).await.status(), StatusCode::SWITCHING_PROTOCOLS);
+
+        advance(seconds(1)).await;
+        settle().await;
+        let stale = status(&verifier);
+        assert!(!stale.is_usable());
+        assert_eq!(stale.key_ids().collect::<Vec<_>>(), [Some("1")], "what there was last is still shown");
+        assert!(stale.age().unwrap() >= max_stale);
+        for token in [&token, &ed("2").token(A), &Key::without_id(Pair::Rsa).token(A)] {
+            let response = shake(&verifier, token).await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!((1..=60).contains(&retry_after(&response)));
+        }
+        // What is wrong with or without a key is as wrong as ever.
+        let with = |name: &str, value: Value| {
+            let mut claims = claims(A);
+            claims[name] = value;
+            ed("1").sign(&claims)
+        };
+        for token in [
+            with("exp", 1_000_000_000.into()),
+            with("aud", "mail".into()),
+            with("iss", "https://b.example".into()),
+            "a.b.c".to_owned(),
+        ] {
+            assert_eq!(shake(&verifier, &token).await.status(), StatusCode::UNAUTHORIZED);
+        }
+
+        issuer.publish(&[ed("1")]);
+        verifier.ready().await;
+        assert_eq!(shake(&verifier, &token).await.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(last_error(&verifier), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_keys_at_the_start_hears_at_once_that_there_are_none() {
+    let good = TestIssuer::in_process("https://good.example", &[ed("1")]);
+    let bad = TestIssuer::in_process(A, &[]);
+    bad.answer(KEYS, Answer::raw(500, ""));
+    let began = Instant::now();
+    let built = verifier([good.keys(), bad.keys()]).await;
+    let Err(StartError::Keys { issuer, source }) = built else { panic!("{built:?}") };
+    assert_eq!(issuer, A);
+    assert_eq!(source.kind(), KeysErrorKind::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    settle().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "and nobody asks any more");
+
+    let wrong = verifier([bad.keys().timeout(Duration::ZERO)]).await;
+    assert!(matches!(wrong, Err(StartError::Config(_))), "{wrong:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_wait_for_the_first_keys() {
+    let issuer = TestIssuer::in_process(A, &[]);
+    let gate = Gate::closed();
+    issuer.answer(KEYS, Answer::keys(&[ed("1"), Key::new(Pair::Rsa, "2")]).behind(&gate));
+    let verifier = verifier([issuer.keys()]).build().unwrap();
+    let fresh = status(&verifier);
+    assert_eq!((fresh.is_usable(), fresh.age(), fresh.key_ids().count()), (false, None, 0));
+
+    let tokens = [ed("1").token(A), Key::without_id(Pair::Rsa).token(A), invented(A, "?"), invented(A, "??")];
+    let [named, nameless, early, late] = tokens.each_ref();
+    let mut early = Box::pin(outcome(&verifier, early));
+    assert_eq!((&mut early).now_or_never(), None);
+    settle().await;
+    let mut named = Box::pin(outcome(&verifier, named));
+    let mut nameless = Box::pin(outcome(&verifier, nameless));
+    let mut waiting = Box::pin(outcome(&verifier, late));
+    for waiting in [&mut named, &mut nameless, &mut waiting] {
+        assert_eq!(waiting.now_or_never(), None);
+    }
+    gate.open();
+    assert_eq!(named.await, Ok(()));
+    assert_eq!(nameless.await, Ok(()));
+    assert_eq!(early.await, Err(Kind::UnknownKey), "it was there before anybody was asked");
+    assert_eq!(waiting.await, Err(Kind::Unavailable), "its key may have come since");
+    assert_eq!(issuer.fetches(), 1);
+    assert_eq!(outcome(&verifier, late).await, Err(Kind::UnknownKey));
+    assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_keys_recovers_by_itself() {
+    let (one, two) = (TestIssuer::in_process(A, &[]), TestIssuer::in_process("https://b.example", &[ed("b")]));
+    one.answer(KEYS, Answer::raw(503, ""));
+    let verifier = verifier([one.keys(), two.discovered()]).build().unwrap();
+    let first = outcome(&verifier, &ed("1").token(A)).await;
+    assert_eq!(first, Err(Kind::Unavailable), "it has waited for the first attempt, and for no other");
+    assert_eq!(one.fetches(), 1);
+    assert_eq!(at_once(&verifier, &ed("b").token("https://b.example")), Some(Ok(())), "one does not hold up the other");
+
+    let mut ready = Box::pin(verifier.ready());
+    assert_eq!((&mut ready).now_or_never(), None);
+    advance(seconds(100)).await;
+    settle().await;
+    assert_eq!((&mut ready).now_or_never(), None);
+    assert!(one.fetches() > 1);
+    one.publish(&[ed("1")]);
+    let began = Instant::now();
+    ready.await;
+    assert!(began.elapsed() <= seconds(60), "{:?}", began.elapsed());
+    assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())));
+}
+
+// ---- The end.
+
+#[tokio::test(start_paused = true)]
+async fn the_last_verifier_takes_everything_with_it() {
+    let alive = || Handle::current().metrics().num_alive_tasks();
+    for hangs in [false, true] {
+        let (one, two) =
+            (TestIssuer::in_process(A, &[ed("1")]), TestIssuer::in_process("https://b.example", &[ed("2")]));
+        let verifier = verifier([one.discovered(), two.keys()]).await.unwrap();
+        settle().await;
+        assert_eq!(alive(), 1, "one task for all issuers");
+        if hangs {
+            one.answer(KEYS, Answer::keys(&[ed("1")]).behind(&Gate::closed()));
+            assert_eq!(at_once(&verifier, &invented(A, "?")), None);
+            settle().await;
+            assert_eq!(alive(), 2, "an attempt is under way");
+        }
+        let clone = verifier.clone();
+        drop(verifier);
+        let layer = WsAuthLayer::new(clone.clone());
+        drop(clone);
+        settle().await;
+        assert_eq!(alive(), 1 + usize::from(hangs), "the layer has it");
+        drop(layer);
+        settle().await;
+        assert_eq!(alive(), 0);
+        let requests = one.requests() + two.requests();
+        advance(DAY).await;
+        settle().await;
+        assert_eq!(one.requests() + two.requests(), requests);
+    }
+}
+
+#[test]
+fn a_verifier_outlives_the_runtime_it_was_built_in() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let first = runtime();
+    let verifier = first.block_on(async { verifier([issuer.keys()]).await }).unwrap();
+    drop(first);
+    runtime().block_on(async {
+        let now = UNIX_EPOCH + seconds(EXP - 1);
+        assert!(verify_at(&verifier, &ed("1").token(A), now).await.is_ok());
+        // Nobody fetches any more, so nobody is waited for.
+        let unknown = timeout(seconds(60), outcome(&verifier, &invented(A, "?"))).await;
+        assert_eq!(unknown.unwrap(), Err(Kind::Unavailable));
+    });
+}
