@@ -260,6 +260,22 @@ async fn a_token_that_was_badly_signed_has_another_chance_with_other_keys() {
     assert!(verify_at(&cached, &token, now).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_badly_signed_is_not_called_so_when_the_keys_are_too_old() {
+    let issuer = Issuer::default();
+    issuer.publish(&["a"]);
+    let keys = issuer.keys("issuer").max_stale(Duration::from_secs(3600));
+    let verifier = JwtVerifier::<Counted>::builder().issuer_keys(keys).await.unwrap();
+    let (cached, now) = (CachedVerifier::new(verifier), SystemTime::now());
+    // The claims of one with the signature of another.
+    let [one, other] = [6, 7].map(|counter| signed("a", &claims("issuer", counter)));
+    let forged = format!("{}.{}", one.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+    assert_eq!(kind_at(&cached, &forged, now).await, Kind::BadSignature);
+    issuer.break_down();
+    tokio::time::sleep(Duration::from_secs(3601)).await;
+    assert_eq!(kind_at(&cached, &forged, now).await, Kind::Unavailable);
+}
+
 #[tokio::test]
 async fn what_is_remembered_is_bounded_and_dead_tokens_do_not_push_out_good_ones() {
     let (verifier, now) = (cached().capacity(100).unwrap(), SystemTime::now());

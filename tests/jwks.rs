@@ -34,7 +34,7 @@ const A: &str = "https://a.example";
 const B: &str = "https://b.example";
 const SECRET: &[u8] = b"TEST KEY TEST KEY TEST KEY TEST KEY";
 const COOL_DOWN: Duration = Duration::from_secs(10);
-const UNKNOWN_FOR: Duration = Duration::from_secs(300);
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -545,7 +545,7 @@ async fn ten_thousand_handshakes_with_unknown_keys_of_their_own_cost_one_fetch()
         assert!(counts.keys().all(|status| [401, 503].contains(status)), "{counts:?}");
         assert_eq!(issuer.fetches(), 1 + round, "{counts:?}");
         // Within the cool-down there is no other, and nobody is told that a key is not there that was not looked for.
-        let more = handshakes(&verifier, std::iter::once(invented(A, "in between"))).await;
+        let more = handshakes(&verifier, std::iter::once(invented(A, &format!("in between {round}")))).await;
         assert_eq!(more, BTreeMap::from([(503, 1)]));
         assert_eq!(issuer.fetches(), 1 + round);
         assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())), "known keys are as good as ever");
@@ -577,10 +577,8 @@ async fn a_key_that_was_looked_for_in_vain_is_not_looked_for_again_for_a_while()
         assert_eq!(at_once(&verifier, &token), Some(Err(Kind::UnknownKey)));
     }
     assert_eq!(issuer.fetches(), 2);
-    // The refresh in between was not made for it, and says nothing of it.
     advance(UNKNOWN_FOR / 3).await;
     settle().await;
-    assert_eq!(issuer.fetches(), 3);
     let before = issuer.fetches();
     assert_eq!(at_once(&verifier, &token), None, "it is looked for again");
     settle().await;
@@ -910,7 +908,7 @@ async fn keys_and_status_can_be_shared_between_threads() {
     let verifier = sent(std::future::IntoFuture::into_future(verifier([issuer.keys()]))).await.unwrap();
     shared(&verifier);
     shared(&status(&verifier));
-    sent(verifier.ready()).await;
+    sent(verifier.ready()).await.unwrap();
     let now = UNIX_EPOCH + seconds(NOW);
     assert!(sent(verify_at(&verifier, &ed("1").token(A), now)).await.is_ok());
     assert!(verify_at(&verifier, &ed("1").token(A), UNIX_EPOCH + seconds(EXP + 30)).await.is_err());

@@ -27,7 +27,8 @@ use crate::{
 ///   without a cache. Claims are cloned for each handshake.
 /// - A token that was found **expired or badly signed** is refused without looking at it, and from the second time on the
 ///   answer has a `Retry-After`, of one second, then two, four, and five minutes at most: for clients that try the same dead
-///   token for ever. Any change of the keys, and a clock that is set back, gives it another chance.
+///   token for ever. A clock that is set back gives an expired one another chance, and any change of the keys a badly signed
+///   one.
 ///
 /// Tokens are not kept, only their hashes under a key that each process draws for itself; nobody can look for two tokens
 /// with the same one (SipHash-2-4 with 128 bits). What is kept is bounded: 10 000 good tokens unless

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::{KeysError, issuer::Keys};
 use crate::{VerifyError, VerifyErrorKind};
 
-/// How many invented key ids are remembered, and for how long. By then an issuer may use one of them.
+/// How many invented key ids are remembered, and for how long. Not for long, because an id can be guessed that an issuer
+/// is about to use.
 const UNKNOWN: usize = 1024;
-const UNKNOWN_FOR: Duration = Duration::from_secs(300);
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Key ids are kept as keyed hashes: they come from the network, and may be long.
 pub(super) struct Demand {
@@ -54,22 +55,28 @@ impl Demand {
         if self.is_unknown(key_id, now) {
             return Err(VerifyError::new(VerifyErrorKind::UnknownKey));
         }
-        if !self.under_way && !self.wanted && now < self.not_before {
-            return Err(self.unavailable(now));
-        }
         if let Some(key_id) = key_id
             && self.asked.len() < UNKNOWN
         {
             self.asked.insert(self.hasher.hash_one(key_id));
+        }
+        if !self.under_way && !self.wanted && now < self.not_before {
+            return Err(self.unavailable(now));
         }
         let wake = !self.under_way && !self.wanted;
         self.wanted |= wake;
         Ok(wake)
     }
 
-    /// What an attempt has shown of a key that it did not bring.
-    pub(super) fn verdict(&self, key_id: Option<&str>, now: Instant) -> VerifyError {
-        if self.is_unknown(key_id, now) { VerifyError::new(VerifyErrorKind::UnknownKey) } else { self.unavailable(now) }
+    /// What an attempt has shown of a key that it did not bring: nothing, if that may be asked for now.
+    pub(super) fn verdict(&self, key_id: Option<&str>, now: Instant) -> Result<(), VerifyError> {
+        if self.is_unknown(key_id, now) {
+            Err(VerifyError::new(VerifyErrorKind::UnknownKey))
+        } else if now < self.not_before {
+            Err(self.unavailable(now))
+        } else {
+            Ok(())
+        }
     }
 
     fn is_unknown(&self, key_id: Option<&str>, now: Instant) -> bool {
@@ -78,16 +85,13 @@ impl Demand {
     }
 
     /// Nobody knows before the next attempt.
-    fn unavailable(&self, now: Instant) -> VerifyError {
-        let error = VerifyError::unavailable(self.wait(now));
+    pub(super) fn unavailable(&self, now: Instant) -> VerifyError {
+        let next = self.next.min(self.not_before.max(now));
+        let error = VerifyError::unavailable(next.saturating_duration_since(now));
         match &self.last_error {
             Some(cause) => error.with_source(cause.clone()),
             None => error,
         }
-    }
-
-    pub(super) fn wait(&self, now: Instant) -> Duration {
-        self.not_before.saturating_duration_since(now)
     }
 
     /// When the next attempt is due.
@@ -102,7 +106,7 @@ impl Demand {
     }
 
     /// An attempt has brought these keys.
-    pub(super) fn succeeded(&mut self, keys: &Keys, mut asked: HashSet<u64>, now: Instant) {
+    pub(super) fn succeeded(&mut self, keys: &Keys, flaw: Option<KeysError>, mut asked: HashSet<u64>, now: Instant) {
         for key_id in keys.usable().iter().filter_map(|key| key.id()) {
             let key_id = self.hasher.hash_one(key_id);
             asked.remove(&key_id);
@@ -114,7 +118,7 @@ impl Demand {
             self.unknown.clear();
         }
         self.unknown.extend(asked.into_iter().map(|key_id| (key_id, now + UNKNOWN_FOR)));
-        self.last_error = None;
+        self.last_error = flaw;
         self.under_way = false;
     }
 
@@ -124,12 +128,10 @@ impl Demand {
         self.under_way = false;
     }
 
-    /// Sets when the next attempt is made by itself, and from when on for those that ask.
-    pub(super) const fn schedule(&mut self, next: Instant, not_before: Option<Instant>) {
+    /// Sets when the next attempt is made by itself, and from when on one may be wanted: never earlier than it was.
+    pub(super) fn schedule(&mut self, next: Instant, not_before: Option<Instant>) {
         self.next = next;
-        if let Some(not_before) = not_before {
-            self.not_before = not_before;
-        }
+        self.not_before = self.not_before.max(not_before.unwrap_or(self.not_before));
     }
 
     pub(super) fn last_error(&self) -> Option<KeysError> {

@@ -24,7 +24,7 @@ pub enum KeysErrorKind {
     TimedOut,
     /// The answer has a status other than 200.
     Status(StatusCode),
-    /// The answer is longer than 1 MiB.
+    /// The answer is longer than 1 MiB, or the set has more than 100 keys.
     TooLarge,
     /// The answer leads elsewhere, more than three times or without saying where.
     Redirects,
@@ -36,6 +36,8 @@ pub enum KeysErrorKind {
     WrongIssuer,
     /// None of the keys in the set can verify signatures.
     NoUsableKey,
+    /// Nobody fetches keys any more: the tokio runtime has ended in which the verifier was built.
+    Abandoned,
 }
 
 /// Why a verifier could not start; see
@@ -46,7 +48,7 @@ pub enum StartError {
     /// The configuration would not be safe, or could never work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The first attempt to fetch the keys of an issuer failed.
+    /// The keys of an issuer could not be fetched.
     #[error("the keys of `{issuer}` could not be fetched")]
     Keys {
         /// The issuer.
@@ -75,6 +77,11 @@ impl KeysError {
         self.kind
     }
 
+    /// Whether there was no answer to speak of.
+    pub(super) const fn is_outage(&self) -> bool {
+        matches!(self.kind, KeysErrorKind::Unreachable | KeysErrorKind::TimedOut | KeysErrorKind::Status(_))
+    }
+
     /// When the issuer wants to be asked again, if it said so.
     pub(super) const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -95,6 +102,7 @@ impl KeysErrorKind {
             Self::Malformed => "malformed",
             Self::WrongIssuer => "wrong_issuer",
             Self::NoUsableKey => "no_usable_key",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -111,6 +119,7 @@ impl fmt::Display for KeysError {
             KeysErrorKind::Malformed => "the answer is not the json that it should be",
             KeysErrorKind::WrongIssuer => "the discovery document is of another issuer",
             KeysErrorKind::NoUsableKey => "no key in the set can verify signatures",
+            KeysErrorKind::Abandoned => "nobody fetches the keys any more",
         })
     }
 }

@@ -6,15 +6,16 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
-use super::{KeysError, demand::Demand, set::KeyList};
+use super::{KeysError, KeysErrorKind, demand::Demand, set::KeyList};
 use crate::{
     VerifyError, VerifyErrorKind,
     jwt::{Algorithm, JwtKey},
@@ -27,19 +28,22 @@ use crate::{
 /// key looks at the rest.
 pub(crate) struct Issuer {
     name: String,
-    allowed: Option<Vec<Algorithm>>,
     current: ArcSwapOption<Keys>,
     /// `None` for a set in hand.
-    remote: Option<Remote>,
+    remote: Option<Arc<Remote>>,
 }
 
-/// What becomes of a set that is fetched.
-pub(super) struct Remote {
+/// What it takes to look for keys where the issuer publishes them.
+pub(crate) struct Remote {
+    /// `None` for all that keys may be for.
+    pub(super) allowed: Option<Vec<Algorithm>>,
     pub(super) demand: Mutex<Demand>,
     /// Wakes the one task that fetches.
     pub(super) wake: Notify,
     /// Counts the attempts that are over. The sender is the task's, so that nobody waits for a task that is gone.
-    attempts: watch::Receiver<u64>,
+    pub(super) attempts: watch::Receiver<u64>,
+    /// For how long somebody waits for an attempt: longer than one takes, if anybody makes it at all.
+    pub(super) patience: Duration,
 }
 
 /// Keys from a moment in time.
@@ -54,15 +58,14 @@ pub(crate) struct Keys {
 
 impl Issuer {
     /// With a set in hand.
-    pub(super) fn fixed(name: String, allowed: Option<Vec<Algorithm>>, list: KeyList) -> Self {
+    pub(super) fn fixed(name: String, list: KeyList) -> Self {
         let keys = Keys::new(Arc::new(list), None);
-        Self { name, allowed, current: ArcSwapOption::from_pointee(keys), remote: None }
+        Self { name, current: ArcSwapOption::from_pointee(keys), remote: None }
     }
 
     /// With a set that is yet to be fetched.
-    pub(super) fn remote(name: String, allowed: Option<Vec<Algorithm>>, attempts: watch::Receiver<u64>) -> Self {
-        let remote = Remote { demand: Mutex::new(Demand::new(Instant::now())), wake: Notify::new(), attempts };
-        Self { name, allowed, current: ArcSwapOption::empty(), remote: Some(remote) }
+    pub(super) fn remote(name: String, remote: Arc<Remote>) -> Self {
+        Self { name, current: ArcSwapOption::empty(), remote: Some(remote) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -85,29 +88,13 @@ impl Issuer {
         self.with_keys(|keys| keys.map(|keys| keys.generation))
     }
 
-    /// Of the keys that were fetched last, of whatever age; it only ever grows.
-    pub(super) fn last_generation(&self) -> u64 {
-        self.current.load().as_ref().map_or(0, |keys| keys.generation)
-    }
-
-    /// Whether a key of this issuer could be for this algorithm. In a fetched set no key is symmetric.
-    pub(crate) fn may_use(&self, algorithm: Algorithm) -> bool {
-        let symmetric = matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
-        !(symmetric && self.remote.is_some())
-            && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&algorithm))
-    }
-
-    /// Whether there may be other keys than those that are known.
-    pub(crate) const fn is_remote(&self) -> bool {
-        self.remote.is_some()
-    }
-
-    pub(super) const fn as_remote(&self) -> Option<&Remote> {
+    /// Where there may be other keys than those that are known.
+    pub(crate) const fn as_remote(&self) -> Option<&Arc<Remote>> {
         self.remote.as_ref()
     }
 
-    /// Waits for the next attempt to fetch the keys, because the key with this id is not among those of the generation.
-    /// Then they are worth another look.
+    /// Waits for an attempt to fetch the keys, because the key with this id is not among those of the generation. Then there
+    /// are others, to be looked at again.
     ///
     /// # Cancel safety
     ///
@@ -115,44 +102,50 @@ impl Issuer {
     pub(crate) async fn look_for(&self, key_id: Option<&str>, seen: Option<u64>) -> Result<(), VerifyError> {
         let Some(remote) = &self.remote else { return Err(VerifyError::new(VerifyErrorKind::UnknownKey)) };
         let mut attempts = remote.attempts.clone();
-        {
-            let mut demand = lock(&remote.demand);
-            // All that counts of an attempt that is over has been seen from here on, and all that is not over will be.
-            attempts.mark_unchanged();
+        loop {
+            {
+                let mut demand = lock(&remote.demand);
+                // All that counts of an attempt that is over has been seen from here on, and all that is not over will be.
+                attempts.mark_unchanged();
+                if self.generation() != seen {
+                    return Ok(());
+                }
+                if demand.ask(key_id, Instant::now())? {
+                    remote.wake.notify_one();
+                }
+            }
+            if !matches!(timeout(remote.patience, attempts.changed()).await, Ok(Ok(()))) {
+                return Err(lock(&remote.demand).unavailable(Instant::now()));
+            }
             if self.generation() != seen {
                 return Ok(());
             }
-            if demand.ask(key_id, Instant::now())? {
-                remote.wake.notify_one();
-            }
+            // The attempt may have begun before anybody asked for this key. Then another one is asked for.
+            lock(&remote.demand).verdict(key_id, Instant::now())?;
         }
-        if attempts.changed().await.is_err() {
-            return Err(VerifyError::unavailable(lock(&remote.demand).wait(Instant::now())));
-        }
-        if self.with_keys(|keys| keys.is_some_and(|keys| keys.answer_to(key_id))) {
-            return Ok(());
-        }
-        Err(lock(&remote.demand).verdict(key_id, Instant::now()))
     }
 
     /// Waits until an attempt to fetch the keys is over.
     pub(super) async fn attempted(&self) -> Result<(), KeysError> {
         let Some(remote) = &self.remote else { return Ok(()) };
         let mut attempts = remote.attempts.clone();
-        let _ = attempts.wait_for(|&attempts| attempts > 0).await;
-        lock(&remote.demand).last_error().map_or(Ok(()), Err)
+        if attempts.wait_for(|&attempts| attempts > 0).await.is_err() {
+            return Err(KeysError::new(KeysErrorKind::Abandoned));
+        }
+        // What went wrong beside is no matter.
+        if self.generation().is_some() { Ok(()) } else { remote.last_error().map_or(Ok(()), Err) }
     }
 
     /// Waits until there are keys.
-    pub(super) async fn ready(&self) {
-        let Some(remote) = &self.remote else { return };
+    pub(super) async fn ready(&self) -> Result<(), KeysError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
         let mut attempts = remote.attempts.clone();
         while self.generation().is_none() {
-            // The task lives as long as the verifier that is waited for.
             if attempts.changed().await.is_err() {
-                return;
+                return Err(KeysError::new(KeysErrorKind::Abandoned));
             }
         }
+        Ok(())
     }
 
     /// Puts a set in the place of the one before, or says that this one is still good.
@@ -170,6 +163,22 @@ impl Issuer {
         self.current.store(Some(Arc::clone(&keys)));
         let changed = before.is_none_or(|before| before.generation != keys.generation);
         Some((keys, changed))
+    }
+}
+
+impl Remote {
+    /// Whether a key of this issuer could be for this algorithm. What is published is no secret, so none is symmetric.
+    pub(crate) fn may_use(&self, algorithm: Algorithm) -> bool {
+        !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
+            && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&algorithm))
+    }
+
+    /// What is wrong, if anything is.
+    pub(super) fn last_error(&self) -> Option<KeysError> {
+        if self.attempts.has_changed().is_err() {
+            return Some(KeysError::new(KeysErrorKind::Abandoned));
+        }
+        lock(&self.demand).last_error()
     }
 }
 
@@ -199,10 +208,6 @@ impl Keys {
 
     fn are_good(&self) -> bool {
         self.good_until.is_none_or(|good_until| Instant::now() < good_until)
-    }
-
-    fn answer_to(&self, key_id: Option<&str>) -> bool {
-        self.usable().iter().any(|key| key.answers_to(key_id))
     }
 }
 

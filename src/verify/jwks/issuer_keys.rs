@@ -1,10 +1,20 @@
-use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     FetchJwks, Issuer, JwkSet,
+    demand::Demand,
     fetch::{AnyFetch, BuiltIn},
+    issuer::Remote,
     refresh::{Refresh, Timing},
     set::Origin,
     source::{Source, Target},
@@ -113,8 +123,10 @@ impl IssuerKeys {
         self
     }
 
-    /// Sets how long one attempt may take in all, and with it how long a handshake may wait for a key. Defaults to 10
-    /// seconds, because clients give up not much later.
+    /// Sets how long one attempt may take in all, and with it how long a handshake may wait for a key: for the attempt that
+    /// is under way and for another one. Any number of handshakes wait together.
+    ///
+    /// Defaults to 10 seconds, because clients give up not much later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timing.timeout = timeout;
         self
@@ -156,12 +168,19 @@ impl IssuerKeys {
                 if list.usable.is_empty() {
                     return Err(ConfigError::NoUsableKey { problems: list.problems(), issuer: self.issuer });
                 }
-                return Ok((Arc::new(Issuer::fixed(self.issuer, self.algorithms, list)), None));
+                return Ok((Arc::new(Issuer::fixed(self.issuer, list)), None));
             }
         };
         let fetch = self.fetch.map_or_else(|| built_in.get(), Ok)?;
         let (attempts, over) = watch::channel(0);
-        let issuer = Arc::new(Issuer::remote(self.issuer.clone(), self.algorithms.clone(), over));
+        let remote = Arc::new(Remote {
+            allowed: self.algorithms.clone(),
+            demand: Mutex::new(Demand::new(Instant::now())),
+            wake: Notify::new(),
+            attempts: over,
+            patience: self.timing.timeout + Duration::from_secs(1),
+        });
+        let issuer = Arc::new(Issuer::remote(self.issuer.clone(), Arc::clone(&remote)));
         let source = Source {
             issuer: self.issuer,
             target,
@@ -169,8 +188,10 @@ impl IssuerKeys {
             fetch,
             algorithms: self.algorithms,
             fresh_for: self.fresh_for.into_inner(),
+            timeout: self.timing.timeout,
         };
-        let refresh = Refresh { issuer: Arc::clone(&issuer), source: Arc::new(source), attempts, timing: self.timing };
+        let (source, timing) = (Arc::new(source), self.timing);
+        let refresh = Refresh { issuer: Arc::clone(&issuer), remote, source, attempts, timing };
         Ok((issuer, Some(refresh)))
     }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::{Issuer, IssuerKeys, IssuerStatus, StartError, fetch::BuiltIn, refresh::Refresher};
+use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, fetch::BuiltIn, refresh::Refresher};
 use crate::ConfigError;
 
 /// The issuers of a verifier that have keys of their own, with the task that keeps these fresh.
@@ -48,9 +48,9 @@ impl Issuers {
         self.issuers.get(index)?.generation()
     }
 
-    /// Counts up with every change of the keys of any issuer.
-    pub(crate) fn changes(&self) -> u64 {
-        self.issuers.iter().map(|issuer| issuer.last_generation()).fold(0, u64::wrapping_add)
+    /// Counts up with every change of the keys of any issuer; `None` where the keys of one may not be used.
+    pub(crate) fn changes(&self) -> Option<u64> {
+        self.issuers.iter().try_fold(0, |sum: u64, issuer| Some(sum.wrapping_add(issuer.generation()?)))
     }
 
     pub(crate) fn status(&self) -> Vec<IssuerStatus> {
@@ -59,15 +59,19 @@ impl Issuers {
 
     pub(crate) async fn attempted(&self) -> Result<(), StartError> {
         for issuer in &self.issuers {
-            let attempted = issuer.attempted().await;
-            attempted.map_err(|source| StartError::Keys { issuer: issuer.name().to_owned(), source })?;
+            issuer.attempted().await.map_err(|source| failed(issuer, source))?;
         }
         Ok(())
     }
 
-    pub(crate) async fn ready(&self) {
+    pub(crate) async fn ready(&self) -> Result<(), StartError> {
         for issuer in &self.issuers {
-            issuer.ready().await;
+            issuer.ready().await.map_err(|source| failed(issuer, source))?;
         }
+        Ok(())
     }
+}
+
+fn failed(issuer: &Issuer, source: KeysError) -> StartError {
+    StartError::Keys { issuer: issuer.name().to_owned(), source }
 }

@@ -12,13 +12,15 @@
 //!   verifier. A token whose key is known never waits.
 //! - **A token whose key is not known** causes a fetch, which all such tokens wait for together, unless it is good for
 //!   nothing anyway: expired, or for another audience. As clients can invent keys, that is limited: once every 10
-//!   [seconds](IssuerKeys::cool_down) and issuer, and not again for the same key in 5 minutes. What cannot be looked for
-//!   now is refused with a 503.
+//!   [seconds](IssuerKeys::cool_down) and issuer, and not again for the same key within a minute. What cannot be looked
+//!   for now is refused with a 503. An issuer that changes a key and leaves its id as it was, or gives it none, is only
+//!   noticed at the next refresh.
 //! - **When the issuer is out of order**, the last good keys are used, for a [day](IssuerKeys::max_stale); after that tokens get
 //!   a 503, and never a 401. No answer that is not a usable set takes the place of good keys. It is tried again after a second,
-//!   then two, four, and a minute at most.
+//!   then two, four, and a minute at most, or when the issuer wants it, up to five minutes.
 //! - **A key that is withdrawn** counts no longer from the next refresh on, an hour later at the
-//!   [most](IssuerKeys::refresh_interval), for tokens in a [`CachedVerifier`](crate::CachedVerifier) too.
+//!   [most](IssuerKeys::refresh_interval) unless the issuer is out of order, for tokens in a
+//!   [`CachedVerifier`](crate::CachedVerifier) too.
 //!
 //! The times are told by the monotonic clock, which may stand still while a machine sleeps.
 //!

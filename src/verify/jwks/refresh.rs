@@ -27,6 +27,8 @@ use crate::{lock::lock, telemetry};
 /// After a failure it is tried again in a second, and in twice the time after each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Unless the issuer asks for more.
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(300);
 
 /// The task. It ends when this is dropped.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Refresher(AbortHandle);
 /// What the task knows of one issuer.
 pub(super) struct Refresh {
     pub(super) issuer: Arc<Issuer>,
+    pub(super) remote: Arc<Remote>,
     pub(super) source: Arc<Source>,
     pub(super) attempts: watch::Sender<u64>,
     pub(super) timing: Timing,
@@ -73,30 +76,32 @@ impl Refresh {
         let mut memory = Memory::default();
         let mut failures = 0;
         loop {
-            if let Some(remote) = self.issuer.as_remote() {
-                self.attempt(remote, &mut memory, &mut failures).await;
-                rest(remote).await;
-            }
+            self.attempt(&mut memory, &mut failures).await;
+            rest(&self.remote).await;
         }
     }
 
-    async fn attempt(&self, remote: &Remote, memory: &mut Memory, failures: &mut u32) {
-        let (asked, wanted) = lock(&remote.demand).begin();
+    async fn attempt(&self, memory: &mut Memory, failures: &mut u32) {
+        let (asked, wanted) = lock(&self.remote.demand).begin();
         let outcome = self.fetch(memory.clone()).await;
         let now = Instant::now();
         let outcome = outcome.and_then(|fetched| {
             let put = self.issuer.put(fetched.keys, now + self.timing.max_stale);
             let (keys, changed) = put.ok_or(KeysError::new(KeysErrorKind::NoUsableKey))?;
             telemetry::keys_refreshed(self.issuer.name(), keys.usable().len(), changed);
+            if let Some(flaw) = &fetched.flaw {
+                telemetry::keys_not_refreshed(self.issuer.name(), flaw);
+            }
             *memory = fetched.memory;
-            Ok((keys, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
+            Ok((keys, fetched.flaw, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
         });
-        let mut demand = lock(&remote.demand);
+        let cooled_down = wanted.then_some(now + self.timing.cool_down);
+        let mut demand = lock(&self.remote.demand);
         match outcome {
-            Ok((keys, next)) => {
+            Ok((keys, flaw, next)) => {
                 *failures = 0;
-                demand.succeeded(&keys, asked, now);
-                demand.schedule(next, wanted.then_some(now + self.timing.cool_down));
+                demand.succeeded(&keys, flaw, asked, now);
+                demand.schedule(next, cooled_down);
             }
             Err(error) => {
                 telemetry::keys_not_refreshed(self.issuer.name(), &error);
@@ -104,7 +109,7 @@ impl Refresh {
                 let next = now + self.pause(*failures, &error);
                 *failures = failures.saturating_add(1);
                 demand.failed(error);
-                demand.schedule(next, Some(next));
+                demand.schedule(next, cooled_down.max(Some(next)));
             }
         }
         // Before anybody can ask for the attempt that is next.
@@ -113,8 +118,7 @@ impl Refresh {
 
     fn pause(&self, failures: u32, error: &KeysError) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
-        let (_, longest) = self.source.fresh_for;
-        let asked_for = error.retry_after().unwrap_or_default().min(longest);
+        let asked_for = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_FOR);
         pause.mul_f64(between(0.5, 1.0)).max(asked_for)
     }
 

@@ -63,8 +63,8 @@ impl JwkSet {
             match usable(key, allowed, origin) {
                 Ok(keys) => list.usable.extend(keys),
                 Err(problem) => {
-                    let key_id = key.get("kid").and_then(Value::as_str).map(str::to_owned);
-                    list.unusable.push(UnusableKey { key_id, problem });
+                    let key_id = key.get("kid").and_then(Value::as_str).map(short);
+                    list.unusable.push(UnusableKey { key_id, problem: short(&problem) });
                 }
             }
         }
@@ -93,6 +93,11 @@ fn usable(key: &Value, allowed: Option<&[Algorithm]>, origin: Origin) -> Result<
     if keys.is_empty() { Err("its algorithm is not allowed".to_owned()) } else { Ok(keys) }
 }
 
+/// What others wrote, as far as it fits in a line.
+pub(super) fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
 impl UnusableKey {
     /// Its `kid`, if it has one.
     #[must_use]
@@ -112,13 +117,13 @@ impl KeyList {
         self.canonical == other.canonical
     }
 
-    /// What is wrong with each of the keys that are not used.
+    /// What is wrong with the keys that are not used: the first ten.
     pub(super) fn problems(&self) -> String {
         if self.unusable.is_empty() {
             return "the set is empty".to_owned();
         }
         let problem = |key: &UnusableKey| format!("`{}`: {}", key.key_id().unwrap_or_default(), key.problem);
-        self.unusable.iter().map(problem).collect::<Vec<_>>().join("; ")
+        self.unusable.iter().take(10).map(problem).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -12,19 +12,21 @@ use http::{
 };
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::{
     JwkSet, KeysError, KeysErrorKind,
     fetch::AnyFetch,
-    set::{KeyList, Origin},
+    set::{KeyList, Origin, short},
     url::UrlRule,
 };
 use crate::jwt::Algorithm;
 
 /// The longest answer that is read.
 pub(super) const MAX_LEN: usize = 1024 * 1024;
+/// A token without a `kid` is tried with all of them.
+const MAX_KEYS: usize = 100;
 const MAX_REDIRECTS: usize = 3;
 
 /// How the keys of one issuer are fetched.
@@ -36,6 +38,8 @@ pub(super) struct Source {
     pub(super) algorithms: Option<Vec<Algorithm>>,
     /// How long an answer is fresh at least and at most, whatever it says.
     pub(super) fresh_for: (Duration, Duration),
+    /// How long an attempt may take.
+    pub(super) timeout: Duration,
 }
 
 pub(super) enum Target {
@@ -61,7 +65,7 @@ struct Document {
     fresh_until: Instant,
 }
 
-/// Of which URL, because a discovery document may lead to another one each time.
+/// Of which URL, because discovery documents and redirects may lead to another one each time.
 #[derive(Clone)]
 struct ETag {
     url: Url,
@@ -74,6 +78,8 @@ pub(super) struct Fetched {
     pub(super) keys: Option<KeyList>,
     /// How long they are fresh.
     pub(super) fresh_for: Duration,
+    /// What went wrong all the same.
+    pub(super) flaw: Option<KeysError>,
     pub(super) memory: Memory,
 }
 
@@ -93,12 +99,15 @@ struct Answer<T> {
 impl Source {
     /// One attempt. It does not need to be undone where it stops.
     pub(super) async fn attempt(self: Arc<Self>, mut memory: Memory) -> Result<Fetched, KeysError> {
-        let url = match &self.target {
-            Target::Set(url) => url.clone(),
+        let (url, flaw) = match &self.target {
+            Target::Set(url) => (url.clone(), None),
             Target::Metadata(url) => self.discover(url, &mut memory).await?,
         };
         let etag = memory.etag.take();
         let answer: Answer<JwkSet> = self.get(&url, etag.as_ref()).await?;
+        if answer.content.as_ref().is_some_and(|set| set.len() > MAX_KEYS) {
+            return Err(KeysError::new(KeysErrorKind::TooLarge));
+        }
         let keys = answer.content.map(|set| set.keys(self.algorithms.as_deref(), Origin::Network));
         if let Some(keys) = &keys
             && keys.usable.is_empty()
@@ -106,21 +115,25 @@ impl Source {
             return Err(KeysError::new(KeysErrorKind::NoUsableKey).with_source(keys.problems()));
         }
         memory.etag = answer.etag;
-        Ok(Fetched { keys, fresh_for: answer.fresh_for, memory })
+        Ok(Fetched { keys, fresh_for: answer.fresh_for, flaw, memory })
     }
 
     /// Where the set is. A document that was read is believed for as long as it is fresh, and longer where no other can
-    /// be had: the set may still be there.
-    async fn discover(&self, url: &Url, memory: &mut Memory) -> Result<Url, KeysError> {
-        let now = Instant::now();
-        if let Some(document) = &memory.document
-            && now < document.fresh_until
-        {
-            return Ok(document.jwks_uri.clone());
+    /// be had: the set may still be there. What another one says counts, whatever that is.
+    async fn discover(&self, url: &Url, memory: &mut Memory) -> Result<(Url, Option<KeysError>), KeysError> {
+        let Some(before) = &memory.document else {
+            let document = self.read_document(url, None).await?;
+            return Ok((memory.document.insert(document).jwks_uri.clone(), None));
+        };
+        if Instant::now() < before.fresh_until {
+            return Ok((before.jwks_uri.clone(), None));
         }
-        match self.read_document(url, memory.document.as_ref()).await {
-            Ok(document) => Ok(memory.document.insert(document).jwks_uri.clone()),
-            Err(error) => memory.document.as_ref().map(|document| document.jwks_uri.clone()).ok_or(error),
+        // Half of the time is left for the set, which is what matters.
+        let read = timeout(self.timeout / 2, self.read_document(url, Some(before))).await;
+        match read.unwrap_or_else(|_| Err(KeysError::new(KeysErrorKind::TimedOut))) {
+            Ok(document) => Ok((memory.document.insert(document).jwks_uri.clone(), None)),
+            Err(error) if error.is_outage() => Ok((before.jwks_uri.clone(), Some(error))),
+            Err(error) => Err(error),
         }
     }
 
@@ -130,7 +143,8 @@ impl Source {
         let jwks_uri = match (answer.content, before) {
             (Some(metadata), _) => {
                 if metadata.issuer != self.issuer {
-                    let says = format!("it says it is of `{}`, and `{}` is configured", metadata.issuer, self.issuer);
+                    let says =
+                        format!("it says it is of `{}`, and `{}` is configured", short(&metadata.issuer), self.issuer);
                     return Err(KeysError::new(KeysErrorKind::WrongIssuer).with_source(says));
                 }
                 self.allowed(Url::parse(&metadata.jwks_uri).map_err(malformed)?)?
@@ -142,10 +156,10 @@ impl Source {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: &Url, etag: Option<&ETag>) -> Result<Answer<T>, KeysError> {
-        let etag = etag.filter(|etag| etag.url == *url);
-        let mut target = url.clone();
+        let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = Request::get(target.as_str()).header(ACCEPT, "application/json");
+            let etag = etag.filter(|etag| etag.url == url);
+            let mut request = Request::get(url.as_str()).header(ACCEPT, "application/json");
             if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, &etag.value);
             }
@@ -158,7 +172,7 @@ impl Source {
                         return Err(KeysError::new(KeysErrorKind::TooLarge));
                     }
                     let content = serde_json::from_slice(response.body()).map_err(malformed)?;
-                    let etag = headers.get(ETAG).map(|value| ETag { url: url.clone(), value: value.clone() });
+                    let etag = headers.get(ETAG).map(|value| ETag { url, value: value.clone() });
                     return Ok(Answer { content: Some(content), etag, fresh_for: self.fresh_for(headers) });
                 }
                 StatusCode::NOT_MODIFIED if etag.is_some() => {
@@ -168,7 +182,7 @@ impl Source {
                 | StatusCode::FOUND
                 | StatusCode::SEE_OTHER
                 | StatusCode::TEMPORARY_REDIRECT
-                | StatusCode::PERMANENT_REDIRECT => target = self.allowed(redirect(&target, headers)?)?,
+                | StatusCode::PERMANENT_REDIRECT => url = self.allowed(redirect(&url, headers)?)?,
                 status => {
                     let error = KeysError::new(KeysErrorKind::Status(status));
                     return Err(error.with_retry_after(retry_after(headers)));

@@ -27,17 +27,16 @@ impl IssuerStatus {
         let keys = issuer.last_keys();
         let (last_error, next) = match issuer.as_remote() {
             None => (None, None),
-            Some(remote) => {
-                let demand = lock(&remote.demand);
-                (demand.last_error(), Some(demand.next))
-            }
+            Some(remote) => (remote.last_error(), Some(lock(&remote.demand).next)),
         };
         Self {
             issuer: issuer.name().to_owned(),
             key_ids: keys.iter().flat_map(|keys| keys.usable()).map(|key| key.id().map(str::to_owned)).collect(),
             unusable: keys.iter().flat_map(|keys| &keys.list.unusable).cloned().collect(),
             usable: issuer.generation().is_some(),
-            age: keys.filter(|_| issuer.is_remote()).map(|keys| now.saturating_duration_since(keys.fetched_at)),
+            age: keys
+                .filter(|_| issuer.as_remote().is_some())
+                .map(|keys| now.saturating_duration_since(keys.fetched_at)),
             last_error,
             next_refresh: next.map(|next| next.saturating_duration_since(now)),
         }

@@ -44,7 +44,7 @@ pub(super) fn metadata_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
@@ -53,7 +53,8 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What stands before an `@` may be a password.
+/// What stands before an `@` may be a password, and what stands behind a `?` too.
 pub(super) fn without_credentials(text: &str) -> String {
-    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"))
+    let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"));
+    shown.split_once('?').map_or(shown.clone(), |(place, _)| format!("{place}?…"))
 }

@@ -53,11 +53,11 @@ impl Rules {
                 return Ok(Provenance(Some(KeyGeneration { issuer: index, generation })));
             }
             Look::Refused(error) => return Err(error.into()),
-            Look::Unknown(_) if !issuer.is_remote() => return Err(VerifyError::new(Kind::UnknownKey).into()),
             Look::Unknown(generation) => generation,
         };
+        let Some(remote) = issuer.as_remote() else { return Err(VerifyError::new(Kind::UnknownKey).into()) };
         // All that needs no key comes first: a token that is good for nothing costs no fetch.
-        if !issuer.may_use(header.algorithm()?) {
+        if !remote.may_use(header.algorithm()?) {
             return Err(VerifyError::new(Kind::WrongAlgorithm).into());
         }
         compact.signature()?;

@@ -156,8 +156,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     /// # Errors
     ///
     /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer
-    /// than an hour; if there is an audience although any will do; if keys are to be fetched, and their URL is not
-    /// `https`, a duration makes no sense, or there is no tokio runtime.
+    /// than an hour; if there is an audience although any will do. With `issuer_keys`: if an issuer is there twice, or its
+    /// list of algorithms is empty; if none of its keys in hand can be used; if keys are to be fetched, and their URL is not
+    /// `https`, a duration makes no sense, or there is no tokio runtime or no HTTP client.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if crypto::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);
@@ -200,6 +201,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
 /// # Errors
 ///
 /// As for [`build`](JwtVerifierBuilder::build), or if one of the attempts failed.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, there is no verifier, and nobody fetches anything.
 #[cfg(feature = "jwks")]
 impl<C: DeserializeOwned + Send + Sync + 'static> IntoFuture for JwtVerifierBuilder<C> {
     type Output = Result<JwtVerifier<C>, StartError>;

@@ -70,12 +70,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     ///
     /// For a server that was [built](JwtVerifierBuilder::build) without waiting for them.
     ///
+    /// # Errors
+    ///
+    /// If they will never come, because the tokio runtime has ended in which the verifier was built.
+    ///
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped: the keys are fetched without it.
     #[cfg(feature = "jwks")]
-    pub async fn ready(&self) {
-        self.rules.issuers.ready().await;
+    pub async fn ready(&self) -> Result<(), StartError> {
+        self.rules.issuers.ready().await
     }
 
     /// Waits for the first attempt to fetch the keys of each issuer.
@@ -86,13 +90,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
     /// Verifies a token, and waits for its key if that is not known yet.
     pub(crate) async fn examine(&self, token: &str, now: SystemTime) -> Result<Checked<C>, VerifyError> {
+        #[cfg(feature = "jwks")]
+        let (begin, mut now) = (tokio::time::Instant::now(), now);
         #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "keys in hand are not waited for"))]
         loop {
             match self.check(token, now) {
                 Ok(checked) => return Ok(checked),
                 Err(Stop::Refused(error)) => return Err(error),
                 #[cfg(feature = "jwks")]
-                Err(Stop::Unknown(key)) => key.look_for().await?,
+                Err(Stop::Unknown(key)) => {
+                    key.look_for().await?;
+                    // It may have expired while its key was looked for.
+                    now = now.checked_add(begin.elapsed()).unwrap_or(now);
+                }
             }
         }
     }
@@ -106,7 +116,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         #[cfg(feature = "jwks")]
         if !self.rules.issuers.is_empty() {
             let payload = Payload::decode(&compact)?;
-            let registered = payload.registered()?;
+            // Nobody has signed this yet, so it is not quoted.
+            let registered = payload.registered().map_err(|error| VerifyError::new(error.kind()))?;
             let provenance = self.rules.check_issuer(&header, &compact, &registered, now)?;
             return Ok(self.accept(&payload, registered, provenance, now)?);
         }
@@ -138,12 +149,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         self.rules.still_stands(standing, now)
     }
 
-    /// Counts up with every change of the keys.
-    pub(crate) fn key_changes(&self) -> u64 {
+    /// Counts up with every change of the keys; `None` where some may not be used.
+    #[cfg_attr(not(feature = "jwks"), expect(clippy::unnecessary_wraps, reason = "keys in hand never change"))]
+    pub(crate) fn key_changes(&self) -> Option<u64> {
         #[cfg(feature = "jwks")]
         return self.rules.issuers.changes();
         #[cfg(not(feature = "jwks"))]
-        0
+        Some(0)
     }
 }
 
