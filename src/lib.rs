@@ -165,6 +165,7 @@
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: keys that are fetched, OpenID Connect Discovery; brings reqwest with rustls | no |
+//! | `redis` | [`Redis`]: tickets and revocations for servers on many machines | no |
 //! | `tracing` | events for handshakes, sessions and keys | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
@@ -182,6 +183,8 @@ mod handshake;
 mod layer;
 mod lock;
 mod origin;
+#[cfg(feature = "redis")]
+mod redis;
 mod refuse;
 mod rejection;
 mod revocation;
@@ -197,6 +200,8 @@ mod time;
 mod token;
 mod verify;
 
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 #[cfg(feature = "jwks")]
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]

@@ -231,7 +231,7 @@ async fn everything_that_held_a_token_prints_without_it() {
     assert_eq!(format!("{input:?}"), "VerifyInput { token: Token(..), now: SystemTime { tv_sec: 0, tv_nsec: 0 }, .. }");
     assert_eq!(
         format!("{:?}", Verified::new(secret).with_subject("alice")),
-        r#"Verified { expires_at: None, subject: Some("alice"), issuer: None, token_id: None, .. }"#
+        r#"Verified { expires_at: None, subject: Some("alice"), issuer: None, token_id: None, issued_at: None, .. }"#
     );
     assert_eq!(
         format!("{:?}", handshake().authorization(secret).path(format!("/?t={secret}"))),

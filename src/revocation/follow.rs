@@ -1,10 +1,16 @@
 //! The task that follows the store.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{News, Node, Position};
+use super::{News, Node, Position, Revocation};
 use crate::{StoreError, telemetry};
 
 /// After a failure it is tried again in so long, and in twice the time after each further one.
@@ -16,21 +22,12 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Loads what there is and applies what comes, until it is dropped.
 pub(super) async fn follow(node: Arc<Node>) -> Infallible {
     let mut pause = FIRST_PAUSE;
-    let mut position: Option<Position> = None;
+    let mut position = None;
     loop {
-        // What is known then is what there was when it was asked for, not when the answer came.
-        let asked = Instant::now();
-        let answer = match position.clone() {
-            None => timeout(SILENCE, node.store.load_boxed()).await,
-            Some(position) => timeout(SILENCE, node.store.next_boxed(position)).await,
-        };
-        match answer.unwrap_or_else(|_| Err(StoreError::unavailable())) {
-            Ok(News { position: behind, revocations }) => {
-                for (order, keep_for) in revocations {
-                    node.apply(&order, keep_for);
-                }
-                node.known.send_replace(Some(asked));
-                position = Some(behind);
+        match step(&node, position).await {
+            // Where the store has not confirmed something it is loaded again, to be reminded of that.
+            Ok(behind) => {
+                position = (!node.unconfirmed.swap(false, Ordering::AcqRel)).then_some(behind);
                 pause = FIRST_PAUSE;
             }
             Err(error) => {
@@ -42,4 +39,38 @@ pub(super) async fn follow(node: Arc<Node>) -> Infallible {
             }
         }
     }
+}
+
+/// Reads what there is after the position, or all, and returns the position behind it.
+async fn step(node: &Node, position: Option<Position>) -> Result<Position, StoreError> {
+    // What is known then is what there was when it was asked for, not when the answer came.
+    let asked = Instant::now();
+    let is_load = position.is_none();
+    let News { position, revocations } = in_time(match position {
+        None => node.store.load_boxed(),
+        Some(position) => node.store.next_boxed(position),
+    })
+    .await?;
+    for (order, keep_for) in &revocations {
+        node.apply(order, *keep_for);
+    }
+    node.known.send_replace(Some(asked));
+    if is_load {
+        remind(node, revocations).await?;
+    }
+    Ok(position)
+}
+
+/// Tells the store what it does not have: what it never confirmed, or has lost.
+async fn remind(node: &Node, loaded: Vec<(Revocation, Duration)>) -> Result<(), StoreError> {
+    let loaded: HashSet<Revocation> = loaded.into_iter().map(|(order, _)| order).collect();
+    let known = node.read().all();
+    for (order, keep_for) in known.into_iter().filter(|(order, _)| !loaded.contains(order)) {
+        in_time(node.store.add_boxed(&order, keep_for)).await?;
+    }
+    Ok(())
+}
+
+async fn in_time<T>(operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(SILENCE, operation).await.unwrap_or_else(|_| Err(StoreError::unavailable()))
 }

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -37,7 +37,7 @@ use crate::{SessionId, StoreError, TimeSource, lock::lock, telemetry};
 /// By token (`jti`), by session, by subject, or everything that was issued until a moment. A subject can sign in again:
 /// what is issued from the next second on is good.
 ///
-/// The [store](RevocationStore) decides how far an order goes: [`MemoryRevocations`] on one machine. Each node has all
+/// The [store](RevocationStore) decides how far an order goes: [`MemoryRevocations`] on one machine, `Redis` on many. Each node has all
 /// revocations in its memory, so that a handshake asks nobody, and follows the store for new ones. A node that has lost
 /// touch with the store for longer than [a minute](RevocationOptions::max_staleness) answers handshakes with 503; live
 /// sessions go on, and those that were revoked meanwhile end when touch is regained.
@@ -123,6 +123,8 @@ pub(crate) struct Node {
     known: watch::Sender<Option<Instant>>,
     live: Mutex<Vec<Weak<dyn LiveSessions>>>,
     admitted_when_stale: AtomicU64,
+    /// There is something that the store has not confirmed.
+    unconfirmed: AtomicBool,
     time: TimeSource,
 }
 
@@ -163,6 +165,7 @@ impl Revocations {
             known: watch::Sender::new(None),
             live: Mutex::default(),
             admitted_when_stale: AtomicU64::new(0),
+            unconfirmed: AtomicBool::new(false),
             time: TimeSource::default(),
         };
         let this = Self(Arc::new(Owner { node: Arc::new(node), task: Mutex::new(None) }));
@@ -174,11 +177,13 @@ impl Revocations {
     ///
     /// # Errors
     ///
-    /// If the store does not confirm it. It counts on this node all the same; others may not know of it.
+    /// If the store does not confirm it. It counts on this node all the same, and others learn of it when the store is
+    /// back, if this process is still there by then. Call again to be sure.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the order counts on this node; others may not know of it. This goes for all orders.
+    /// If the future is dropped, the order counts on this node, and others learn of it a little later. This goes for all
+    /// orders.
     pub async fn revoke_token(&self, token_id: impl Into<String>) -> Result<(), StoreError> {
         self.revoke(Revocation::Token(token_id.into())).await
     }
@@ -218,8 +223,13 @@ impl Revocations {
         let node = &self.0.node;
         // Here first: this node needs nobody for it.
         node.apply(&order, node.options.keep_for);
+        let unconfirmed = Unconfirmed(node);
         let added = node.store.add_boxed(&order, node.options.keep_for).await;
-        added.inspect_err(telemetry::revocation_not_told)
+        match &added {
+            Ok(()) => std::mem::forget(unconfirmed),
+            Err(error) => telemetry::revocation_not_told(error),
+        }
+        added
     }
 
     /// How it stands with this node.
@@ -277,6 +287,15 @@ impl Revocations {
         {
             *task = Some(runtime.spawn(follow::follow(Arc::clone(&self.0.node))).abort_handle());
         }
+    }
+}
+
+/// An order that the store has yet to confirm. Dropped, it has not, and is to be told again.
+struct Unconfirmed<'a>(&'a Node);
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        self.0.unconfirmed.store(true, Ordering::Release);
     }
 }
 

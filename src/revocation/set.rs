@@ -51,6 +51,21 @@ impl Set {
             || by_time(self.issued_until.as_ref())
     }
 
+    /// Each with how long it is still to be kept.
+    pub(super) fn all(&self) -> Vec<(Revocation, Duration)> {
+        let now = Instant::now();
+        let tokens = self.tokens.iter().map(|(id, &until)| (Revocation::Token(id.clone()), until));
+        let sessions = self.sessions.iter().map(|(&id, &until)| (Revocation::Session(id), until));
+        let subjects = self.subjects.iter().map(|(subject, &(moment, until))| {
+            (Revocation::Subject { subject: subject.clone(), until: moment }, until)
+        });
+        let issued = self.issued_until.iter().map(|&(moment, until)| (Revocation::IssuedUntil(moment), until));
+        let all = tokens.chain(sessions).chain(subjects).chain(issued);
+        all.map(|(order, until)| (order, until.saturating_duration_since(now)))
+            .filter(|(_, left)| !left.is_zero())
+            .collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tokens.len() + self.sessions.len() + self.subjects.len() + usize::from(self.issued_until.is_some())
     }

@@ -30,7 +30,7 @@ use crate::{Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
 /// that URLs end up in logs. The session that it opens has the claims of the token that it was bought with, and ends when that
 /// one does.
 ///
-/// The [store](TicketStore) decides how far a ticket goes: [`MemoryTickets`] on one machine, `RedisTickets` on many. In it
+/// The [store](TicketStore) decides how far a ticket goes: [`MemoryTickets`] on one machine, `Redis` on many. In it
 /// are hashes of tickets, never tickets. Where the store is full or out of order, no ticket is issued and none is accepted:
 /// 503.
 ///

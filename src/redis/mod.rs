@@ -1,0 +1,156 @@
+mod revocations;
+mod tickets;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::{ConfigError, StoreError};
+
+/// Keeps tickets and revocations in Redis 6.2 or later, or Valkey, for servers on many machines.
+///
+/// It is a [`TicketStore`](crate::TicketStore) and a [`RevocationStore`](crate::RevocationStore); clones share their
+/// connections. Nothing is connected before it is needed, and a connection that broke is made anew. What Redis does not
+/// answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, and a node that loses touch with the
+/// revocations says so after a while.
+///
+/// Redis must persist what it has (`appendonly yes`), or a restart forgets: tickets are then unknown, which is safe, and
+/// of the revocations there is what the nodes that are running remember and tell it again. It must not throw away keys for
+/// want of memory: `maxmemory-policy noeviction`, which is the default.
+///
+/// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
+/// own dependencies.
+///
+/// ```no_run
+/// use axum_ws_auth::{Redis, Revocations, Tickets};
+///
+/// # #[tokio::main] async fn main() -> Result<(), axum_ws_auth::ConfigError> {
+/// let redis = Redis::new("redis://127.0.0.1:6379")?.prefix("chat")?;
+/// let tickets = Tickets::<serde_json::Value>::new(redis.clone());
+/// let revocations = Revocations::new(redis);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    prefix: Arc<str>,
+    timeout: Duration,
+    /// For all commands but those that wait.
+    commands: Arc<OnceLock<ConnectionManager>>,
+    /// For the one that waits for revocations, which nothing else could get past.
+    waiting: Arc<Mutex<Option<MultiplexedConnection>>>,
+}
+
+impl Redis {
+    /// By the URL of a server: `redis://user:password@host:port/database`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not such a URL.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        // What is wrong with it is not said, for it may be the password.
+        let client = Client::open(url).map_err(|_| ConfigError::InvalidUrl {
+            url: "redis://…".to_owned(),
+            problem: "it is not the url of a redis server, or one of a kind that is not compiled in",
+        })?;
+        Ok(Self {
+            client,
+            prefix: Arc::from("axum-ws-auth"),
+            timeout: Duration::from_secs(1),
+            commands: Arc::default(),
+            waiting: Arc::default(),
+        })
+    }
+
+    /// Sets what all keys begin with. Defaults to `axum-ws-auth`; several applications that share a database need one each.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, or holds a brace, which has a meaning of its own in a cluster.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self, ConfigError> {
+        let prefix = prefix.into();
+        if prefix.is_empty() || prefix.contains(['{', '}']) {
+            return Err(ConfigError::InvalidPrefix(prefix));
+        }
+        self.prefix = Arc::from(prefix);
+        Ok(self)
+    }
+
+    /// Sets how long is waited for an answer, connecting included. Defaults to a second, because handshakes wait for it.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        if timeout.is_zero() {
+            return Err(ConfigError::ZeroDuration("timeout of redis"));
+        }
+        self.timeout = timeout;
+        Ok(self)
+    }
+
+    /// Carries out one command.
+    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+        let mut connection = self.connection()?;
+        match timeout(self.timeout, commands.query_async(&mut connection)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Failed::TimedOut),
+        }
+    }
+
+    fn connection(&self) -> Result<ConnectionManager, Failed> {
+        if let Some(connection) = self.commands.get() {
+            return Ok(connection.clone());
+        }
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout))
+            .set_max_delay(Duration::from_secs(1));
+        let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
+        Ok(self.commands.get_or_init(|| connection).clone())
+    }
+
+    /// A connection of its own, on which answers are waited for as long as the caller likes.
+    async fn waiting_connection(&self) -> Result<MultiplexedConnection, Failed> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.timeout)).set_response_timeout(None);
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+}
+
+/// Why Redis did not do something.
+enum Failed {
+    TimedOut,
+    Redis(RedisError),
+}
+
+impl From<RedisError> for Failed {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::TimedOut => Self::unavailable().with_source("redis has not answered in time"),
+            // "command not allowed when used memory > 'maxmemory'"
+            Failed::Redis(error) if error.code() == Some("OOM") => Self::full().with_source(error),
+            Failed::Redis(error) => Self::unavailable().with_source(error),
+        }
+    }
+}
+
+// By hand: there may be a password in the URL.
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("prefix", &self.prefix).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

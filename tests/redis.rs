@@ -1,0 +1,286 @@
+//! Tickets and revocations in a real Redis, shared by several nodes: also when it is killed, empty, or does not answer.
+//!
+//! Needs `redis-server` on the path.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+#[path = "support/redis.rs"]
+mod redis;
+mod support;
+
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{Router, response::Response, routing::any};
+use axum_ws_auth::{
+    AuthenticatedUpgrade, ConfigError, Redis, Revocations, Sessions, TicketKey, TicketOptions, TicketStore, Tickets,
+    TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    test_util::{self, conformance, handshake},
+};
+use redis::RedisServer;
+use serde_json::{Value, json};
+use support::{answer, closed, connected};
+
+/// Accepts `SUBJECT.ID`.
+fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+    let text = input.token.expose().to_owned();
+    let (subject, id) = text.split_once('.').unwrap();
+    let verified = Verified::new(text.clone()).with_subject(subject).with_token_id(id);
+    ready(Ok(verified.with_issued_at(SystemTime::now() - Duration::from_secs(60))))
+}
+
+async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
+    upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+}
+
+fn node(revocations: &Revocations) -> Router {
+    Router::new().route("/", any(idle)).layer(WsAuthLayer::new(verifier).revocations(revocations))
+}
+
+async fn status(app: &Router, token: &str) -> u16 {
+    answer(app, handshake().bearer_subprotocol(token).build()).await.status().as_u16()
+}
+
+/// Until it is so, or too much time has passed.
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so().await {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_stores_keep_the_rules() {
+    let server = RedisServer::start();
+    conformance::tickets(server.store()).await;
+    // Two nodes, and not two clones of one.
+    conformance::revocations(server.store(), server.store()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_handshakes_on_two_nodes_one_redeems_the_ticket() {
+    let server = RedisServer::start();
+    let nodes: Vec<Tickets<Value>> = (0..2).map(|_| Tickets::new(server.store())).collect();
+    let apps: Vec<Router> = nodes
+        .iter()
+        .map(|tickets| {
+            let layer = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).unwrap();
+            support::echo_behind(layer)
+        })
+        .collect();
+    for _ in 0..3 {
+        let ticket = nodes[0].issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap();
+        let racing: Vec<_> = (0..1000)
+            .map(|number| {
+                let (app, path) = (apps[number % 2].clone(), format!("/?ticket={}", ticket.token().expose()));
+                tokio::spawn(async move { answer(&app, handshake().path(path).build()).await.status().as_u16() })
+            })
+            .collect();
+        let mut admitted = 0;
+        for one in racing {
+            match one.await.unwrap() {
+                101 => admitted += 1,
+                other => assert_eq!(other, 401),
+            }
+        }
+        assert_eq!(admitted, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_revokes_ends_on_the_other_within_a_moment() {
+    let server = RedisServer::start();
+    let nodes: Vec<Revocations> = (0..3).map(|_| Revocations::new(server.store())).collect();
+    let apps: Vec<Router> = nodes.iter().map(node).collect();
+    let mut times = Vec::new();
+    for number in 0..21 {
+        let token = format!("alice.{number}");
+        let mut here = connected(&apps[0], &token).await;
+        let mut there = connected(&apps[1], &token).await;
+        let mut spared = connected(&apps[2], "bob.x").await;
+        let begin = Instant::now();
+        nodes[0].revoke_token(number.to_string()).await.unwrap();
+        assert_eq!(closed(&mut there).await, (3000, "revoked".to_owned()));
+        times.push(begin.elapsed());
+        assert_eq!(closed(&mut here).await, (3000, "revoked".to_owned()));
+        eventually("refused everywhere", async || status(&apps[2], &token).await == 401).await;
+        assert!(futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut spared)).is_none());
+    }
+    times.sort();
+    println!("closed on another node after {:?} (median), {:?} at most", times[10], times[20]);
+    assert!(times[10] < Duration::from_millis(100), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_has_lost_nothing() {
+    let mut server = RedisServer::start();
+    let (one, other) = (Revocations::new(server.store()), Revocations::new(server.store()));
+    let (app, tickets) = (node(&other), Tickets::<Value>::new(server.store()));
+    one.revoke_token("1").await.unwrap();
+    eventually("told", async || status(&app, "alice.1").await == 401).await;
+    let ticket = tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap();
+    let mut live = connected(&app, "alice.2").await;
+
+    server.kill();
+    // Tickets are refused, live sessions go on, and what is known still counts.
+    assert!(tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_err());
+    let layer = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).unwrap();
+    let by_ticket = support::echo_behind(layer);
+    let offer = || handshake().path(format!("/?ticket={}", ticket.token().expose())).build();
+    assert_eq!(answer(&by_ticket, offer()).await.status(), 503);
+    assert_eq!((status(&app, "alice.1").await, status(&app, "alice.3").await), (401, 101));
+    assert!(one.revoke_token("2").await.is_err(), "nobody confirms it");
+
+    server.restart();
+    // What was not confirmed is told as well.
+    assert_eq!(closed(&mut live).await, (3000, "revoked".to_owned()));
+    let late = node(&Revocations::new(server.store()));
+    assert_eq!((status(&late, "alice.1").await, status(&late, "alice.2").await), (401, 401));
+    assert_eq!(status(&late, "alice.3").await, 101);
+    eventually("the ticket is still there", async || answer(&by_ticket, offer()).await.status() == 101).await;
+    assert_eq!(answer(&by_ticket, offer()).await.status(), 401);
+    eventually("tickets are issued", async || {
+        tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgot_everything_is_told_again() {
+    let mut server = RedisServer::start();
+    let (one, other) = (Revocations::new(server.store()), Revocations::new(server.store()));
+    let app = node(&other);
+    for number in 0..20 {
+        one.revoke_token(number.to_string()).await.unwrap();
+    }
+    eventually("told", async || status(&app, "alice.19").await == 401).await;
+    server.kill();
+    server.restart_empty();
+    let late = Revocations::new(server.store());
+    let late = node(&late);
+    for number in 0..20 {
+        eventually("told again", async || status(&late, &format!("alice.{number}")).await == 401).await;
+    }
+    // And they follow the new stream.
+    one.revoke_token("new").await.unwrap();
+    for app in [&app, &late] {
+        eventually("told of what is new", async || status(app, "alice.new").await == 401).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
+    let server = RedisServer::start();
+    let store = server.store().timeout(Duration::from_millis(200)).unwrap();
+    let (revocations, tickets) = (Revocations::new(store.clone()), Tickets::<Value>::new(store));
+    let app = node(&revocations);
+    assert_eq!(status(&app, "alice.1").await, 101);
+    let mut live = connected(&app, "alice.1").await;
+
+    server.stop();
+    let begin = Instant::now();
+    assert!(tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_err());
+    assert!(revocations.revoke_token("1").await.is_err());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(closed(&mut live).await, (3000, "revoked".to_owned()), "here it counts");
+    assert_eq!(status(&app, "alice.2").await, 101, "for a minute");
+
+    server.go_on();
+    let late = node(&Revocations::new(server.store()));
+    eventually("told when it answers again", async || status(&late, "alice.1").await == 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_revoke_at_once_are_all_heard() {
+    let server = RedisServer::start();
+    let nodes: Vec<Revocations> = (0..4).map(|_| Revocations::new(server.store())).collect();
+    let revoking: Vec<_> = (0..400)
+        .map(|number| {
+            let node = nodes[number % 4].clone();
+            tokio::spawn(async move { node.revoke_token(number.to_string()).await })
+        })
+        .collect();
+    for one in revoking {
+        one.await.unwrap().unwrap();
+    }
+    for node in &nodes {
+        eventually("all are heard", async || node.status().entries == 400).await;
+    }
+    let late = Revocations::new(server.store());
+    eventually("also by who comes late", async || late.status().entries == 400).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_sessions_of_one_subject_end_within_a_second() {
+    let server = RedisServer::start();
+    let (here, there) = (Revocations::new(server.store()), Revocations::new(server.store()));
+    let sessions = Sessions::new();
+    let layer = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&there);
+    let app = Router::new().route("/", any(idle)).layer(layer);
+    let mut sockets = Vec::new();
+    for number in 0..10_000 {
+        sockets.push(connected(&app, &format!("alice.{number}")).await);
+    }
+    assert_eq!(sessions.iter().count(), 10_000);
+    let begin = Instant::now();
+    here.revoke_subject("alice").await.unwrap();
+    for socket in &mut sockets {
+        let Some(Ok(frame)) = futures_util::StreamExt::next(socket).await else { panic!("a close frame") };
+        assert!(frame.is_close());
+    }
+    println!("10 000 close frames after {:?}", begin.elapsed());
+    eventually("all are gone", async || sessions.count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefixes_keep_applications_apart() {
+    let server = RedisServer::start();
+    let (one, other) = (server.store().prefix("one").unwrap(), server.store().prefix("other").unwrap());
+    let key = TicketKey::of(&[7; 32]);
+    one.put(key, b"content".to_vec(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(other.redeem(key).await.unwrap(), None);
+    assert!(one.redeem(key).await.unwrap().is_some());
+    let (here, there) = (Revocations::new(one), Revocations::new(other));
+    here.revoke_token("1").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((here.status().entries, there.status().entries), (1, 0));
+}
+
+#[tokio::test]
+async fn configurations_that_cannot_be_meant_are_refused_and_passwords_not_shown() {
+    let error = Redis::new("redis://user:secret@[nowhere").unwrap_err();
+    assert!(matches!(error, ConfigError::InvalidUrl { .. }) && !format!("{error} {error:?}").contains("secret"));
+    let redis = Redis::new("redis://user:secret@127.0.0.1").unwrap();
+    assert!(!format!("{redis:?}").contains("secret"));
+    for prefix in ["", "{a}", "a}"] {
+        assert_eq!(redis.clone().prefix(prefix).unwrap_err(), ConfigError::InvalidPrefix(prefix.to_owned()));
+    }
+    assert!(redis.timeout(Duration::ZERO).is_err());
+}
+
+#[tokio::test]
+async fn no_task_is_left_behind() {
+    let mut server = RedisServer::start();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (revocations, tickets) = (Arc::new(Revocations::new(server.store())), Tickets::<Value>::new(server.store()));
+    let app = node(&revocations);
+    assert_eq!(status(&app, "alice.1").await, 101);
+    tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap();
+    server.kill();
+    assert!(revocations.revoke_token("1").await.is_err());
+    server.restart();
+    let _ = test_util::handshake();
+    eventually("it is back", async || revocations.revoke_token("2").await.is_ok()).await;
+    drop((revocations, app, tickets));
+    eventually("no task is left", async || tasks() == 0).await;
+}
