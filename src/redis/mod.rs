@@ -29,6 +29,24 @@ use crate::{ConfigError, StoreError};
 /// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
 /// own dependencies.
 ///
+/// # More than one machine
+///
+/// Every node has all revocations in its memory and follows a stream for new ones, so that a handshake needs no answer from
+/// Redis but for its ticket:
+///
+/// | | commands to Redis |
+/// | --- | --- |
+/// | a handshake with a token | none |
+/// | a ticket | one `SET` when it is bought, one `GETDEL` when it is redeemed |
+/// | a revocation | one `EVAL`, and one answer to the `XREAD` that each node has waiting |
+/// | a node with nothing to do | two commands in five seconds |
+///
+/// The clocks of the nodes should agree to a second: by them it is told which tokens are older than a revocation of a
+/// subject, and how long revocations are kept. In a cluster the revocations are in one slot, and tickets in all; the client
+/// that is built in speaks to one address and does not follow redirections. Limits on sessions are those of each node.
+///
+/// # Example
+///
 /// ```no_run
 /// use axum_ws_auth::{Redis, Revocations, Tickets};
 ///

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{News, Node, Position, Revocation};
+use super::{News, Position, Revocation, node::Node};
 use crate::{StoreError, telemetry};
 
 /// After a failure it is tried again in so long, and in twice the time after each further one.

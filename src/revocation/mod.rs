@@ -1,35 +1,29 @@
 mod follow;
 mod memory;
+mod node;
 mod options;
 mod order;
 mod set;
 mod store;
 
 use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    fmt, mem,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    task::AbortHandle,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
 
 pub use memory::MemoryRevocations;
 pub use options::RevocationOptions;
 pub use order::Revocation;
 pub use store::{News, Position, RevocationStore};
 
+pub(crate) use node::{LiveSessions, Refused};
 pub(crate) use order::Standing;
 
-use self::{set::Set, store::AnyStore};
-use crate::{SessionId, StoreError, TimeSource, lock::lock, telemetry};
+use self::node::{Node, Unconfirmed};
+use crate::{SessionId, StoreError, lock::lock, telemetry};
 
 /// Takes back what tokens allow, before they expire: ends live sessions on every node, and refuses handshakes and
 /// refreshes.
@@ -114,34 +108,6 @@ struct Owner {
     task: Mutex<Option<AbortHandle>>,
 }
 
-/// What a node knows.
-pub(crate) struct Node {
-    store: Box<dyn AnyStore>,
-    options: RevocationOptions,
-    set: RwLock<Set>,
-    /// When the node last knew all that there was.
-    known: watch::Sender<Option<Instant>>,
-    live: Mutex<Vec<Weak<dyn LiveSessions>>>,
-    admitted_when_stale: AtomicU64,
-    /// There is something that the store has not confirmed.
-    unconfirmed: AtomicBool,
-    time: TimeSource,
-}
-
-/// The live sessions that a node ends.
-pub(crate) trait LiveSessions: Send + Sync {
-    /// Ends those that the order is about.
-    fn revoke(&self, order: &Revocation);
-}
-
-/// Why a session does not begin, or go on with another token.
-#[derive(Clone, Copy)]
-pub(crate) enum Refused {
-    Revoked,
-    /// It cannot be told.
-    Stale,
-}
-
 /// How long the first handshake waits for the first look into the store.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -158,16 +124,7 @@ impl Revocations {
     /// handshake or order.
     #[must_use]
     pub fn with_options(store: impl RevocationStore, options: RevocationOptions) -> Self {
-        let node = Node {
-            store: Box::new(store),
-            options,
-            set: RwLock::default(),
-            known: watch::Sender::new(None),
-            live: Mutex::default(),
-            admitted_when_stale: AtomicU64::new(0),
-            unconfirmed: AtomicBool::new(false),
-            time: TimeSource::default(),
-        };
+        let node = Node::new(store, options);
         let this = Self(Arc::new(Owner { node: Arc::new(node), task: Mutex::new(None) }));
         this.follow();
         this
@@ -226,7 +183,7 @@ impl Revocations {
         let unconfirmed = Unconfirmed(node);
         let added = node.store.add_boxed(&order, node.options.keep_for).await;
         match &added {
-            Ok(()) => std::mem::forget(unconfirmed),
+            Ok(()) => mem::forget(unconfirmed),
             Err(error) => telemetry::revocation_not_told(error),
         }
         added
@@ -235,21 +192,17 @@ impl Revocations {
     /// How it stands with this node.
     #[must_use]
     pub fn status(&self) -> RevocationStatus {
-        let node = &self.0.node;
-        RevocationStatus {
-            entries: node.read().len(),
-            age: node.known.borrow().map(|known| known.elapsed()),
-            admitted_when_stale: node.admitted_when_stale.load(Ordering::Relaxed),
-        }
+        self.0.node.status()
     }
 
     /// Has the sessions of this registry end when they are revoked.
     pub(crate) fn watch_over(&self, live: &Arc<dyn LiveSessions>) {
-        let mut all = lock(&self.0.node.live);
-        all.retain(|other| other.strong_count() > 0);
-        if !all.iter().any(|other| std::ptr::addr_eq(other.as_ptr(), Arc::as_ptr(live))) {
-            all.push(Arc::downgrade(live));
-        }
+        self.0.node.watch_over(live);
+    }
+
+    /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
+    pub(crate) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
+        self.0.node.check(standing)
     }
 
     /// Waits for the first look into the store, if there has been none.
@@ -262,23 +215,6 @@ impl Revocations {
         let _ = timeout(FIRST_LOOK, node.known.subscribe().wait_for(Option::is_some)).await;
     }
 
-    /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
-    pub(crate) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
-        let node = &self.0.node;
-        if node.read().has(standing) {
-            return Err(Refused::Revoked);
-        }
-        let is_fresh = node.known.borrow().is_some_and(|known| known.elapsed() < node.options.max_staleness);
-        if is_fresh {
-            return Ok(());
-        }
-        if !node.options.admit_when_stale {
-            return Err(Refused::Stale);
-        }
-        node.admitted_when_stale.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Begins to follow the store, where there is a runtime and nobody does.
     fn follow(&self) {
         let mut task = lock(&self.0.task);
@@ -287,30 +223,6 @@ impl Revocations {
         {
             *task = Some(runtime.spawn(follow::follow(Arc::clone(&self.0.node))).abort_handle());
         }
-    }
-}
-
-/// An order that the store has yet to confirm. Dropped, it has not, and is to be told again.
-struct Unconfirmed<'a>(&'a Node);
-
-impl Drop for Unconfirmed<'_> {
-    fn drop(&mut self) {
-        self.0.unconfirmed.store(true, Ordering::Release);
-    }
-}
-
-impl Node {
-    /// Notes an order, and then looks for those that it is about: whoever registers meanwhile finds it noted.
-    fn apply(&self, order: &Revocation, keep_for: Duration) {
-        self.set.write().unwrap_or_else(PoisonError::into_inner).add(order.clone(), keep_for);
-        let live: Vec<_> = lock(&self.live).iter().filter_map(Weak::upgrade).collect();
-        for live in live {
-            live.revoke(order);
-        }
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Set> {
-        self.set.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
