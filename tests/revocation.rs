@@ -308,6 +308,14 @@ async fn a_refresh_does_not_get_around_a_revocation() {
     revocations.revoke_token("2").await.unwrap();
     let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
     assert_eq!((error.kind(), error.reason()), (RefreshErrorKind::Revoked, "revoked"));
+
+    // Who was refused still stands on the old one, and can be ended by that.
+    let mut other = connected(&app, "alice.4").await;
+    let refused = sessions.lock().unwrap()[1].clone();
+    assert!(refused.refresh(Token::new("alice.2")).await.is_err());
+    revocations.revoke_token("4").await.unwrap();
+    assert_eq!(closed(&mut other).await, (3000, "revoked".to_owned()));
+
     session.refresh(Token::new("alice.3")).await.unwrap();
     // It stands on the new one alone.
     revocations.revoke_token("1").await.unwrap();
@@ -333,6 +341,77 @@ async fn with_lost_touch_the_old_deadline_stands() {
     assert_eq!(error.kind(), RefreshErrorKind::Unavailable);
     assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
     assert_eq!((session.end_reason(), session.claims().as_str()), (None, "alice.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_about_an_older_token_is_not_outrun_by_a_refresh() {
+    // The new token is older than the old one, and the order lies between them. It comes while the new one is verified.
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let (then, orders) = (now() - 1000, revocations.clone());
+    let verifier = move |input: VerifyInput<'_>| {
+        let (verified, orders) = (verifier(input), orders.clone());
+        let is_old = input.token.expose() == format!("alice.2.{}", then - 100);
+        async move {
+            if is_old {
+                orders.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50)).await.unwrap();
+            }
+            verified.await
+        }
+    };
+    let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
+    let seen = Arc::clone(&sessions);
+    let handler = async move |Authenticated(session): Authenticated<String>| seen.lock().unwrap().push(session);
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(verifier).revocations(&revocations));
+    answer(&app, handshake().bearer_subprotocol(&format!("alice.1.{then}")).build()).await;
+    let session = sessions.lock().unwrap()[0].clone();
+    let error = session.refresh(Token::new(format!("alice.2.{}", then - 100))).await.unwrap_err();
+    assert_eq!(error.kind(), RefreshErrorKind::Revoked);
+    assert_eq!(session.end_reason(), None, "it stands on what it stood on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_orders_at_once_are_carried_out() {
+    let store = Flaky::default();
+    let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
+    let app = node(&near);
+    let mut live = Vec::new();
+    for number in 0..50 {
+        live.push(greeted(&app, &format!("alice.{number}")).await.0);
+    }
+    let (mut session, id) = greeted(&app, "carol").await;
+    store.broken.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for number in 0..40 {
+        far.revoke_token(number.to_string()).await.unwrap();
+    }
+    far.revoke_session(id).await.unwrap();
+    store.broken.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for (number, socket) in live.iter_mut().enumerate() {
+        assert_eq!(fate(socket).await.is_some(), number < 40, "{number}");
+    }
+    assert!(fate(&mut session).await.is_some());
+}
+
+#[test]
+fn a_node_follows_again_when_its_runtime_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let store = Arc::new(MemoryRevocations::new());
+    let revocations = runtime().block_on(async {
+        let revocations = Revocations::new(Arc::clone(&store));
+        assert_eq!(reason(&node(&revocations), "alice.1").await, None);
+        revocations
+    });
+    runtime().block_on(async {
+        let app = node(&revocations);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(reason(&app, "alice.1").await, None);
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert_eq!(reason(&app, "alice.1").await, None, "its knowledge is fresh");
+        Revocations::new(store).revoke_token("1").await.unwrap();
+        settle().await;
+        assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,9 @@ impl<C: Send + Sync + 'static> Deferred<C> {
         if token.expose().len() > rules.max_token_len {
             return Err(self.no_token(NoToken::Malformed(TokenErrorKind::TooLong)));
         }
+        if let Some(revocations) = &rules.revocations {
+            revocations.first_look().await;
+        }
         let beginning = Beginning::now(rules);
         let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.unclaimed.version));
         let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;

@@ -3,17 +3,17 @@ mod tickets;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
-use crate::{ConfigError, StoreError};
+use crate::{ConfigError, StoreError, lock::lock};
 
 /// Keeps tickets and revocations in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
@@ -22,9 +22,13 @@ use crate::{ConfigError, StoreError};
 /// answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, and a node that loses touch with the
 /// revocations says so after a while.
 ///
-/// Redis must persist what it has (`appendonly yes`), or a restart forgets: tickets are then unknown, which is safe, and
-/// of the revocations there is what the nodes that are running remember and tell it again. It must not throw away keys for
-/// want of memory: `maxmemory-policy noeviction`, which is the default.
+/// Redis must persist what it has (`appendonly yes`), or a restart forgets: of the revocations there is then what the nodes
+/// that are running remember and tell it again. It must not throw away keys for want of memory: `maxmemory-policy
+/// noeviction`, which is the default. Where it comes back with what it had a moment before, from a snapshot or as a replica
+/// that was behind, a ticket may be good a second time until its 30 seconds are over; `appendfsync always` and no failover
+/// rule that out.
+///
+/// All tickets under one [prefix](Self::prefix) are one pool: who takes them takes all of them.
 ///
 /// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
 /// own dependencies.
@@ -41,8 +45,8 @@ use crate::{ConfigError, StoreError};
 /// | a revocation | one `EVAL`, and one answer to the `XREAD` that each node has waiting |
 /// | a node with nothing to do | two commands in five seconds |
 ///
-/// The clocks of the nodes should agree to a second: by them it is told which tokens are older than a revocation of a
-/// subject, and how long revocations are kept. In a cluster the revocations are in one slot, and tickets in all; the client
+/// The clocks of nodes and issuers should agree to a second: by them it is told which tokens are older than a revocation of a
+/// subject. How long revocations are kept goes by the clock of Redis. In a cluster the revocations are in one slot, and tickets in all; the client
 /// that is built in speaks to one address and does not follow redirections. Limits on sessions are those of each node.
 ///
 /// # Example
@@ -62,7 +66,7 @@ pub struct Redis {
     prefix: Arc<str>,
     timeout: Duration,
     /// For all commands but those that wait.
-    commands: Arc<OnceLock<ConnectionManager>>,
+    commands: Arc<Mutex<Option<ConnectionManager>>>,
     /// For the one that waits for revocations, which nothing else could get past.
     waiting: Arc<Mutex<Option<MultiplexedConnection>>>,
 }
@@ -116,24 +120,30 @@ impl Redis {
     }
 
     /// Carries out one command.
-    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failed> {
+    async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
         let mut connection = self.connection()?;
-        match timeout(self.timeout, commands.query_async(&mut connection)).await {
+        match timeout(self.timeout, command.query_async(&mut connection)).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(Failed::TimedOut),
+            Err(_) => {
+                // It may be broken without anybody having said so.
+                *lock(&self.commands) = None;
+                Err(Failed::TimedOut)
+            }
         }
     }
 
     fn connection(&self) -> Result<ConnectionManager, Failed> {
-        if let Some(connection) = self.commands.get() {
+        let mut commands = lock(&self.commands);
+        if let Some(connection) = &*commands {
             return Ok(connection.clone());
         }
+        // The time is limited for all of it, here.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout))
+            .set_response_timeout(None)
             .set_max_delay(Duration::from_secs(1));
         let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
-        Ok(self.commands.get_or_init(|| connection).clone())
+        Ok(commands.insert(connection).clone())
     }
 
     /// A connection of its own, on which answers are waited for as long as the caller likes.
@@ -159,8 +169,8 @@ impl From<Failed> for StoreError {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::TimedOut => Self::unavailable().with_source("redis has not answered in time"),
-            // "command not allowed when used memory > 'maxmemory'"
-            Failed::Redis(error) if error.code() == Some("OOM") => Self::full().with_source(error),
+            // "command not allowed when used memory > 'maxmemory'", in a script behind words of its own.
+            Failed::Redis(error) if error.to_string().contains("OOM") => Self::full().with_source(error),
             Failed::Redis(error) => Self::unavailable().with_source(error),
         }
     }

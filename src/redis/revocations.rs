@@ -4,23 +4,27 @@
 //! Numbers begin with the time, so that after a loss of all data they go on and do not begin again; and each follows the
 //! one before, so that a node which misses one sees that.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use redis::{aio::MultiplexedConnection, cmd, pipe};
+use redis::{aio::MultiplexedConnection, cmd};
 
 use super::{Failed, Redis};
-use crate::{News, Position, Revocation, RevocationStore, StoreError};
+use crate::{News, Position, Revocation, RevocationStore, StoreError, lock::lock};
 
 /// How much of the stream is kept: who is further behind loads the set again.
 const KEPT: usize = 10_000;
-/// Keys: the set, the stream, the number. Arguments: the order, when it is over, now in milliseconds and in microseconds, and
-/// how much of the stream is kept.
+/// Keys: the set and the stream. Arguments: the order, for how many milliseconds it is kept, and how much of the stream is
+/// kept. By the server's clock, so that no other can throw anything away. The stream comes first, because a script that fails
+/// leaves what it has done.
 const ADD: &str = "
-    redis.call('SET', KEYS[3], ARGV[4], 'NX')
-    local number = string.format('%.0f', redis.call('INCR', KEYS[3]))
-    redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
-    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], number .. '-0', 'order', ARGV[1], 'until', ARGV[2])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+    local number = last and tonumber(string.match(last[1], '^%d+')) + 1 or time[1] * 1000000 + time[2]
+    local over = string.format('%.0f', now + ARGV[2])
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', number), 'order', ARGV[1], 'until', over)
+    redis.call('ZADD', KEYS[1], 'GT', over, ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now))
 ";
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Of the stream, which holds nothing yet.
@@ -51,12 +55,9 @@ impl Redis {
     }
 
     async fn follow(&self, connection: &mut MultiplexedConnection, after: &str) -> Result<News, StoreError> {
-        let milliseconds = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
         let answer: Option<Vec<(String, Vec<Entry>)>> = cmd("XREAD")
-            .arg("COUNT")
-            .arg(1000)
             .arg("BLOCK")
-            .arg(milliseconds)
+            .arg(milliseconds(HEARTBEAT))
             .arg("STREAMS")
             .arg(self.revocations(":log"))
             .arg(after)
@@ -64,11 +65,11 @@ impl Redis {
             .await
             .map_err(Failed::from)?;
         let entries = answer.into_iter().flatten().flat_map(|(_, entries)| entries);
-        let now = milliseconds_now();
+        let now = now(connection).await?;
         let mut position = after.to_owned();
         let mut revocations = Vec::new();
         for (id, fields) in entries {
-            if position != BEGINNING && number_of(&id)? != number_of(&position)? + 1 {
+            if position != BEGINNING && Some(number_of(&id)?) != number_of(&position)?.checked_add(1) {
                 return Err(lost());
             }
             let [_, order, _, until] = fields.as_slice() else { return Err(unreadable("a stream entry")) };
@@ -77,7 +78,7 @@ impl Redis {
             position = id;
         }
         // Nothing new, or another stream.
-        if revocations.is_empty() && self.last(connection).await? != after {
+        if revocations.is_empty() && number_of(&self.last(connection).await?)? < number_of(after)? {
             return Err(lost());
         }
         // Nobody can tell whether this is the first, where some may have been thrown away.
@@ -90,7 +91,7 @@ impl Redis {
     /// All that there are, and before them the position: what comes in between is in both.
     async fn all(&self, connection: &mut MultiplexedConnection) -> Result<News, StoreError> {
         let position = self.last(connection).await?;
-        let now = milliseconds_now();
+        let now = now(connection).await?;
         let all: Vec<(String, f64)> = cmd("ZRANGEBYSCORE")
             .arg(self.revocations(""))
             .arg(now)
@@ -100,8 +101,11 @@ impl Redis {
             .await
             .map_err(Failed::from)?;
         let now = Duration::from_millis(now);
-        let left = |until: f64| Duration::try_from_secs_f64(until / 1000.0).unwrap_or_default().saturating_sub(now);
-        let all = all.iter().map(|(order, until)| Ok((read(order)?, left(*until))));
+        let left = |until: f64| match Duration::try_from_secs_f64(until / 1000.0) {
+            Ok(until) => Ok(until.saturating_sub(now)),
+            Err(_) => Err(unreadable("a time")),
+        };
+        let all = all.iter().map(|(order, until)| Ok((read(order)?, left(*until)?)));
         Ok(News::new(Position(position), all.collect::<Result<_, StoreError>>()?))
     }
 }
@@ -109,32 +113,28 @@ impl Redis {
 impl RevocationStore for Redis {
     async fn add(&self, revocation: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
         let order = serde_json::to_string(revocation).map_err(|error| StoreError::unavailable().with_source(error))?;
-        let [set, log, numbers] = ["", ":log", ":number"].map(|what| self.revocations(what));
-        let now = milliseconds_now();
-        let until = now.saturating_add(u64::try_from(keep_for.as_millis()).unwrap_or(u64::MAX));
-        let mut add = pipe();
-        add.cmd("EVAL").arg(ADD).arg(3).arg(set).arg(log).arg(numbers);
-        // In microseconds, so that nobody revokes faster than the time goes.
-        add.arg(order).arg(until).arg(now).arg(now.saturating_mul(1000)).arg(KEPT).ignore();
+        let [set, log] = ["", ":log"].map(|what| self.revocations(what));
+        let mut add = cmd("EVAL");
+        add.arg(ADD).arg(2).arg(set).arg(log).arg(order).arg(milliseconds(keep_for)).arg(KEPT);
         Ok(self.run(&add).await?)
     }
 
     async fn load(&self) -> Result<News, StoreError> {
         let mut connection = self.waiting_connection().await?;
         let news = self.all(&mut connection).await?;
-        *self.waiting.lock().await = Some(connection);
+        *lock(&self.waiting) = Some(connection);
         Ok(news)
     }
 
     async fn next(&self, after: Position) -> Result<News, StoreError> {
         // Not put back where something fails or the caller goes away: there may be an answer under way.
-        let kept = self.waiting.lock().await.take();
+        let kept = lock(&self.waiting).take();
         let mut connection = match kept {
             Some(connection) => connection,
             None => self.waiting_connection().await?,
         };
         let news = self.follow(&mut connection, &after.0).await?;
-        *self.waiting.lock().await = Some(connection);
+        *lock(&self.waiting) = Some(connection);
         Ok(news)
     }
 }
@@ -156,7 +156,14 @@ fn lost() -> StoreError {
     StoreError::unavailable().with_source("the place in the stream is lost")
 }
 
-fn milliseconds_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// By the server's clock.
+async fn now(connection: &mut MultiplexedConnection) -> Result<u64, Failed> {
+    let (seconds, microseconds): (u64, u64) = cmd("TIME").query_async(connection).await?;
+    Ok(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
+}
+
+/// As many as a script can count with: a few thousand years.
+fn milliseconds(duration: Duration) -> u64 {
+    const MOST: u64 = 100_000_000_000_000;
+    u64::try_from(duration.as_millis()).unwrap_or(MOST).min(MOST)
 }

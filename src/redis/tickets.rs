@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::pipe;
+use redis::cmd;
 
 use super::Redis;
 use crate::{StoreError, TicketKey, TicketStore};
@@ -17,16 +17,15 @@ impl TicketStore for Redis {
     async fn put(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
         // Of less than a millisecond there would be none.
         let milliseconds = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut set = pipe();
-        set.cmd("SET").arg(self.ticket(key)).arg(content).arg("NX").arg("PX").arg(milliseconds);
-        let (done,): (Option<String>,) = self.run(&set).await?;
+        let mut set = cmd("SET");
+        set.arg(self.ticket(key)).arg(content).arg("NX").arg("PX").arg(milliseconds);
+        let done: Option<String> = self.run(&set).await?;
         done.map(drop).ok_or_else(|| StoreError::unavailable().with_source("there is one with this key"))
     }
 
     async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut take = pipe();
-        take.cmd("GETDEL").arg(self.ticket(key));
-        let (content,): (Option<Vec<u8>>,) = self.run(&take).await?;
-        Ok(content)
+        let mut take = cmd("GETDEL");
+        take.arg(self.ticket(key));
+        Ok(self.run(&take).await?)
     }
 }

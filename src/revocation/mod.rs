@@ -98,7 +98,7 @@ pub struct RevocationStatus {
     pub entries: usize,
     /// How old that knowledge is; `None` before the first look into the store.
     pub age: Option<Duration>,
-    /// How many sessions began while it was too old.
+    /// How many requests and refreshes passed while it was too old.
     pub admitted_when_stale: u64,
 }
 
@@ -172,14 +172,20 @@ impl Revocations {
     ///
     /// As for [`revoke_token`](Self::revoke_token).
     pub async fn revoke_issued_until(&self, moment: SystemTime) -> Result<(), StoreError> {
-        self.revoke(Revocation::IssuedUntil(moment)).await
+        // Nothing was issued before.
+        self.revoke(Revocation::IssuedUntil(moment.max(SystemTime::UNIX_EPOCH))).await
     }
 
-    async fn revoke(&self, order: Revocation) -> Result<(), StoreError> {
+    /// Revokes what the order says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_token`](Self::revoke_token).
+    pub async fn revoke(&self, order: Revocation) -> Result<(), StoreError> {
         self.follow();
         let node = &self.0.node;
         // Here first: this node needs nobody for it.
-        node.apply(&order, node.options.keep_for);
+        node.apply(&[(order.clone(), node.options.keep_for)]);
         let unconfirmed = Unconfirmed(node);
         let added = node.store.add_boxed(&order, node.options.keep_for).await;
         match &added {
@@ -208,10 +214,14 @@ impl Revocations {
     /// Waits for the first look into the store, if there has been none.
     pub(crate) async fn first_look(&self) {
         let node = &self.0.node;
-        if node.known.borrow().is_some() {
+        let age = node.age();
+        // Who follows hears something more often than that, if anybody does.
+        if age.is_none_or(|age| age > follow::SILENCE) {
+            self.follow();
+        }
+        if age.is_some() {
             return;
         }
-        self.follow();
         let _ = timeout(FIRST_LOOK, node.known.subscribe().wait_for(Option::is_some)).await;
     }
 

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -21,7 +21,7 @@ pub(super) struct Node {
     pub(super) options: RevocationOptions,
     set: RwLock<Set>,
     /// When the node last knew all that there was.
-    pub(super) known: watch::Sender<Option<Instant>>,
+    pub(super) known: watch::Sender<Option<Known>>,
     live: Mutex<Vec<Weak<dyn LiveSessions>>>,
     admitted_when_stale: AtomicU64,
     /// There is something that the store has not confirmed.
@@ -29,10 +29,30 @@ pub(super) struct Node {
     pub(super) time: TimeSource,
 }
 
+/// A moment on both clocks: the monotonic one may stand still while a machine sleeps.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Known {
+    fn age(&self, now: &Self) -> Duration {
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        wall.max(now.monotonic.saturating_duration_since(self.monotonic))
+    }
+}
+
+/// How many orders are looked for one by one.
+const FEW: usize = 16;
+
 /// The live sessions that a node ends.
 pub(crate) trait LiveSessions: Send + Sync {
     /// Ends those that the order is about.
     fn revoke(&self, order: &Revocation);
+
+    /// Ends those that stand on one of these.
+    fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool);
 }
 
 /// Why a session does not begin, or go on with another token.
@@ -71,8 +91,7 @@ impl Node {
         if self.read().has(standing) {
             return Err(Refused::Revoked);
         }
-        let is_fresh = self.known.borrow().is_some_and(|known| known.elapsed() < self.options.max_staleness);
-        if is_fresh {
+        if self.age().is_some_and(|age| age < self.options.max_staleness) {
             return Ok(());
         }
         if !self.options.admit_when_stale {
@@ -95,18 +114,45 @@ impl Node {
     pub(super) fn status(&self) -> RevocationStatus {
         RevocationStatus {
             entries: self.read().len(),
-            age: self.known.borrow().map(|known| known.elapsed()),
+            age: self.age(),
             admitted_when_stale: self.admitted_when_stale.load(Ordering::Relaxed),
         }
     }
 
-    /// Notes an order, and then looks for those that it is about: whoever registers meanwhile finds it noted.
-    pub(super) fn apply(&self, order: &Revocation, keep_for: Duration) {
-        self.set.write().unwrap_or_else(PoisonError::into_inner).add(order.clone(), keep_for);
+    /// Notes orders, and then looks for those that they are about: whoever registers meanwhile finds them noted. What is
+    /// known already has been looked for.
+    pub(super) fn apply(&self, orders: &[(Revocation, Duration)]) {
+        let new: Vec<&Revocation> = {
+            let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+            orders
+                .iter()
+                .filter(|(order, keep_for)| set.add(order.clone(), *keep_for))
+                .map(|(order, _)| order)
+                .collect()
+        };
         let live: Vec<_> = lock(&self.live).iter().filter_map(Weak::upgrade).collect();
         for live in live {
-            live.revoke(order);
+            // Each order may have to look at all sessions.
+            if new.len() <= FEW {
+                new.iter().for_each(|order| live.revoke(order));
+            } else {
+                live.revoke_those(&|standing| self.read().has(standing));
+            }
         }
+    }
+
+    /// The node knows all that there was at this moment.
+    pub(super) fn confirm(&self, known: Known) {
+        self.known.send_replace(Some(known));
+    }
+
+    pub(super) fn now(&self) -> Known {
+        Known { monotonic: Instant::now(), wall: self.time.now() }
+    }
+
+    pub(super) fn age(&self) -> Option<Duration> {
+        let now = self.now();
+        self.known.borrow().map(|known| known.age(&now))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Set> {

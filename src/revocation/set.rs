@@ -1,7 +1,7 @@
 //! All revocations that one node knows of.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     time::{Duration, SystemTime},
 };
 
@@ -24,18 +24,27 @@ pub(super) struct Set {
 const CLEAR_AT_LEAST: usize = 1024;
 
 impl Set {
-    pub(super) fn add(&mut self, revocation: Revocation, keep_for: Duration) {
+    /// Returns whether somebody may be revoked by it who was not before.
+    pub(super) fn add(&mut self, revocation: Revocation, keep_for: Duration) -> bool {
         self.clear_if_grown();
         let until = from_now(keep_for);
         match revocation {
-            Revocation::Token(id) => extend(self.tokens.entry(id).or_insert(until), until),
-            Revocation::Session(id) => extend(self.sessions.entry(id).or_insert(until), until),
-            Revocation::Subject { subject, until: moment } => {
-                later(self.subjects.entry(subject).or_insert((moment, until)), moment, until);
-            }
-            Revocation::IssuedUntil(moment) => {
-                later(self.issued_until.get_or_insert((moment, until)), moment, until);
-            }
+            Revocation::Token(id) => extend(self.tokens.entry(id), until),
+            Revocation::Session(id) => extend(self.sessions.entry(id), until),
+            Revocation::Subject { subject, until: moment } => match self.subjects.entry(subject) {
+                Entry::Occupied(mut entry) => later(entry.get_mut(), moment, until),
+                Entry::Vacant(entry) => {
+                    entry.insert((moment, until));
+                    true
+                }
+            },
+            Revocation::IssuedUntil(moment) => match &mut self.issued_until {
+                Some(entry) => later(entry, moment, until),
+                None => {
+                    self.issued_until = Some((moment, until));
+                    true
+                }
+            },
         }
     }
 
@@ -83,11 +92,23 @@ impl Set {
     }
 }
 
-fn extend(entry: &mut Instant, until: Instant) {
-    *entry = (*entry).max(until);
+fn extend<K>(entry: Entry<'_, K, Instant>, until: Instant) -> bool {
+    match entry {
+        Entry::Occupied(mut entry) => {
+            let was_over = *entry.get() <= Instant::now();
+            *entry.get_mut() = (*entry.get()).max(until);
+            was_over
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(until);
+            true
+        }
+    }
 }
 
 /// An order that came late does not take back what a later one said.
-fn later(entry: &mut (SystemTime, Instant), moment: SystemTime, until: Instant) {
+fn later(entry: &mut (SystemTime, Instant), moment: SystemTime, until: Instant) -> bool {
+    let is_news = moment > entry.0 || entry.1 <= Instant::now();
     *entry = (entry.0.max(moment), entry.1.max(until));
+    is_news
 }

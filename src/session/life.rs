@@ -119,8 +119,20 @@ impl Life {
         lock(&self.state).deadline.wall()
     }
 
-    pub(super) fn token(&self) -> TokenFacts {
-        lock(&self.state).token.clone()
+    /// What holds at one moment: the deadline, the token, and what is read meanwhile.
+    pub(super) fn at_once<T>(&self, read: impl FnOnce() -> T) -> (Option<SystemTime>, TokenFacts, T) {
+        let state = lock(&self.state);
+        (state.deadline.wall(), state.token.clone(), read())
+    }
+
+    /// Whether what the session stands on is one of these.
+    pub(super) fn stands_on(&self, is_one: &dyn Fn(Standing<'_>) -> bool) -> bool {
+        let token = lock(&self.state).token.clone();
+        is_one(self.standing(token.id.as_deref(), token.issued_at))
+    }
+
+    fn standing<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>) -> Standing<'a> {
+        Standing { session: self.id, subject: self.subject(), token_id, issued_at }
     }
 
     /// Whether the token that the session stands on was issued by then; one that does not say was.
@@ -135,8 +147,7 @@ impl Life {
         issued_at: Option<SystemTime>,
     ) -> Result<(), AdmissionError> {
         let Some(revocations) = &self.rules.revocations else { return Ok(()) };
-        let standing = Standing { session: self.id, subject: self.subject(), token_id, issued_at };
-        revocations.check(standing).map_err(|refused| match refused {
+        revocations.check(self.standing(token_id, issued_at)).map_err(|refused| match refused {
             Refused::Revoked => AdmissionError::Revoked,
             Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
         })
@@ -259,12 +270,14 @@ impl Life {
         Ok(Refreshing(self))
     }
 
-    /// Notes the token that the session is about to stand on, so that an order to end it by that one is not missed.
-    pub(super) fn note_token(&self, token_id: Option<&str>) {
+    /// Notes the token that the session is about to stand on, so that an order to end it by that one is not missed. By the
+    /// one that it stands on it can be ended all the same.
+    pub(super) fn note_next_token(&self, token_id: Option<&str>) -> NextToken<'_> {
         let registry = lock(&self.state).registration.as_ref().map(Registration::registry);
-        if let Some(registry) = registry {
-            registry.note_token(self, token_id);
+        if let Some(registry) = &registry {
+            registry.note_next_token(self, token_id);
         }
+        NextToken { life: self, registry, is_taken: false }
     }
 
     /// Moves the deadline, and runs `swap` at the same moment: not after the end, nor after a deadline that has come.
@@ -323,6 +336,27 @@ struct News {
     supervisor: Option<Waker>,
     /// Of an end.
     retire_from: Option<Arc<Registry>>,
+}
+
+/// The token that a session is about to stand on. Dropped, it stands on that or it does not.
+pub(super) struct NextToken<'a> {
+    life: &'a Life,
+    registry: Option<Arc<Registry>>,
+    is_taken: bool,
+}
+
+impl NextToken<'_> {
+    pub(super) fn take(mut self) {
+        self.is_taken = true;
+    }
+}
+
+impl Drop for NextToken<'_> {
+    fn drop(&mut self) {
+        if let Some(registry) = &self.registry {
+            registry.settle_token(self.life, self.is_taken);
+        }
+    }
 }
 
 /// A refresh under way. Dropped, it makes room for the next one.

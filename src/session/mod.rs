@@ -183,10 +183,11 @@ impl<C> Session<C> {
     /// What is known of the token that it stands on.
     pub(crate) fn verified(&self) -> Verified<Arc<C>> {
         let life = &self.0.life;
-        let token = life.token();
+        // A refresh changes all of them at once.
+        let (expires_at, token, claims) = life.at_once(|| self.claims());
         Verified {
-            claims: self.claims(),
-            expires_at: life.deadline(),
+            claims,
+            expires_at,
             subject: life.subject.as_deref().map(str::to_owned),
             issuer: life.issuer.as_deref().map(str::to_owned),
             token_id: token.id.map(String::from),

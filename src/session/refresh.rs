@@ -4,7 +4,7 @@ use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Session, life::TokenFacts};
+use super::{End, Session, life::TokenFacts};
 use crate::{AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
 
 /// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
@@ -154,13 +154,20 @@ impl<C: Send + Sync + 'static> Session<C> {
         self.check_holder(&verified)?;
 
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
-        life.note_token(token_id.as_deref());
-        life.check_revoked(token_id.as_deref(), issued_at).map_err(RefreshError::not_admitted)?;
+        let token_id = token_id.as_deref();
+        let next = life.note_next_token(token_id);
+        life.check_revoked(token_id, issued_at).map_err(RefreshError::not_admitted)?;
         let facts = TokenFacts { id: token_id.map(Box::from), issued_at };
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims
         // are dropped out here, for nobody knows what that does.
         let _old = life.renew(expires_at, facts, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        next.take();
+        // An order that came in between has looked at the old token.
+        if let Err(AdmissionError::Revoked) = life.check_revoked(token_id, issued_at) {
+            life.end(End::REVOKED);
+            return Err(RefreshError::of(RefreshErrorKind::Revoked));
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::shard::Shard;
 use crate::{
     Revocation,
     lock::lock,
-    revocation::LiveSessions,
+    revocation::{LiveSessions, Standing},
     session::{
         End, EndReason, Life, SessionId,
         limits::{AdmissionError, Limits},
@@ -101,9 +101,13 @@ impl Registry {
         self.shard(self.shard_of_life(life)).retire(life);
     }
 
-    pub(in crate::session) fn note_token(&self, life: &Life, token_id: Option<&str>) {
+    pub(in crate::session) fn note_next_token(&self, life: &Life, token_id: Option<&str>) {
         let token = token_id.map(|id| self.hash(id));
-        self.shard(self.shard_of_life(life)).note_token(life, token);
+        self.shard(self.shard_of_life(life)).note_next_token(life, token);
+    }
+
+    pub(in crate::session) fn settle_token(&self, life: &Life, is_taken: bool) {
+        self.shard(self.shard_of_life(life)).settle_token(life, is_taken);
     }
 
     pub(in crate::session) fn held(&self) -> usize {
@@ -203,6 +207,10 @@ impl LiveSessions for Registry {
                 End::REVOKED.apply(self.all().filter(|life| life.was_issued_by(*moment)))
             }
         };
+    }
+
+    fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool) {
+        End::REVOKED.apply(self.all().filter(|life| life.stands_on(is_revoked)));
     }
 }
 

@@ -20,6 +20,8 @@ struct Entry {
     life: Arc<Life>,
     /// The hash of the token's `jti`. It is looked for by going through all entries: rarely, and fast.
     token: Option<u64>,
+    /// That of the one that it may come to stand on.
+    next_token: Option<u64>,
     admitted: bool,
 }
 
@@ -36,7 +38,7 @@ impl Shard {
         if let Some(subject) = &life.subject {
             self.subjects.entry(Arc::clone(subject)).or_default().numbers.insert(number);
         }
-        self.entries.insert(number, Entry { life, token, admitted: false });
+        self.entries.insert(number, Entry { life, token, next_token: None, admitted: false });
     }
 
     /// Counts a session among those of its subject. Returns the one that has to go for it.
@@ -89,9 +91,19 @@ impl Shard {
         Some(life)
     }
 
-    pub(super) fn note_token(&mut self, life: &Life, token: Option<u64>) {
+    pub(super) fn note_next_token(&mut self, life: &Life, token: Option<u64>) {
         if let Some(entry) = self.entries.get_mut(&life.id().number()) {
-            entry.token = token;
+            entry.next_token = token;
+        }
+    }
+
+    /// The session stands on the next token, or it does not.
+    pub(super) fn settle_token(&mut self, life: &Life, is_taken: bool) {
+        if let Some(entry) = self.entries.get_mut(&life.id().number()) {
+            let next = entry.next_token.take();
+            if is_taken {
+                entry.token = next;
+            }
         }
     }
 
@@ -105,7 +117,8 @@ impl Shard {
     }
 
     pub(super) fn of_token(&self, token: u64) -> Vec<Arc<Life>> {
-        let entries = self.entries.values().filter(|entry| entry.token == Some(token));
+        let entries =
+            self.entries.values().filter(|entry| entry.token == Some(token) || entry.next_token == Some(token));
         entries.map(|entry| Arc::clone(&entry.life)).collect()
     }
 
