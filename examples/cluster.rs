@@ -41,7 +41,7 @@ async fn node(redis: &Redis) -> Result<SocketAddr> {
     let by_token = WsAuthLayer::new(test_util::verifier::<Value>()).revocations(&revocations);
     let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()])?.revocations(&revocations);
     let app = Router::new()
-        .route("/ticket", tickets.route(TicketOptions::new().path("/chat")))
+        .route("/ticket", tickets.route(TicketOptions::new().path("/chat")?))
         .route("/logout", post(log_out))
         .layer(by_token)
         .route("/chat", any(chat).layer(by_ticket))

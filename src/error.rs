@@ -123,6 +123,9 @@ pub enum ConfigError {
     /// A node would take its knowledge of revocations for too old before a store can confirm it.
     #[error("revocations cannot be confirmed every {0:?}: 15 seconds at least")]
     ShortStaleness(std::time::Duration),
+    /// Not the path of a request.
+    #[error("`{0}` can never be the path of a request")]
+    InvalidPath(String),
     /// A prefix of keys in a store that is empty, or holds a brace.
     #[error("`{0}` cannot be what keys begin with")]
     InvalidPrefix(String),

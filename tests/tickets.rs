@@ -125,6 +125,12 @@ async fn a_ticket_is_good_for_seconds() {
     let over = Duration::from_millis(30_001);
     assert_eq!(TicketOptions::new().lifetime(over).err(), Some(ConfigError::LongTicket(over)));
     assert!(TicketOptions::new().lifetime(Duration::ZERO).is_err());
+    for path in ["", "chat", "/chat?room=blue", "/chat#top"] {
+        assert_eq!(TicketOptions::new().path(path).err(), Some(ConfigError::InvalidPath(path.to_owned())));
+    }
+    for origin in ["", "app.example.com", "https://app.example.com/", "https://app.example.com/chat"] {
+        assert!(TicketOptions::new().origin(origin).is_err(), "{origin}");
+    }
 }
 
 #[tokio::test]
@@ -160,17 +166,23 @@ async fn a_ticket_is_good_where_it_is_bound_to() {
     const APP: &str = "https://app.example.com";
     for Case { name, options, path, origin, expected } in [
         case("bound to nothing", new(), "/other", None, 101),
-        case("its path", new().path("/chat"), "/chat", None, 101),
-        case("another path", new().path("/chat"), "/other", None, 401),
-        case("with its prefix", new().path("/nested/chat"), "/nested/chat", None, 101),
-        case("without its prefix", new().path("/chat"), "/nested/chat", None, 401),
-        case("its origin", new().origin(APP), "/chat", Some(APP), 101),
-        case("its origin, spelled otherwise", new().origin(APP), "/chat", Some("https://APP.example.com"), 101),
-        case("another origin", new().origin(APP), "/chat", Some("https://evil.example"), 401),
-        case("no origin", new().origin(APP), "/chat", None, 401),
+        case("its path", new().path("/chat").unwrap(), "/chat", None, 101),
+        case("another path", new().path("/chat").unwrap(), "/other", None, 401),
+        case("with its prefix", new().path("/nested/chat").unwrap(), "/nested/chat", None, 101),
+        case("without its prefix", new().path("/chat").unwrap(), "/nested/chat", None, 401),
+        case("its origin", new().origin(APP).unwrap(), "/chat", Some(APP), 101),
+        case(
+            "its origin, spelled otherwise",
+            new().origin(APP).unwrap(),
+            "/chat",
+            Some("https://APP.example.com"),
+            101,
+        ),
+        case("another origin", new().origin(APP).unwrap(), "/chat", Some("https://evil.example"), 401),
+        case("no origin", new().origin(APP).unwrap(), "/chat", None, 401),
         case("the origin that asked", new().asking_origin(), "/chat", Some(APP), 101),
         case("another than asked", new().asking_origin(), "/chat", Some("https://evil.example"), 401),
-        case("both", new().path("/chat").origin(APP), "/other", Some(APP), 401),
+        case("both", new().path("/chat").unwrap().origin(APP).unwrap(), "/other", Some(APP), 401),
     ] {
         let app = app(&tickets(), options);
         let mut request = buying(&support::token());
@@ -186,7 +198,7 @@ async fn a_ticket_is_good_where_it_is_bound_to() {
     }
 
     // A ticket that was tried elsewhere is used up: it was in the wrong hands.
-    let app = app(&tickets(), new().path("/chat"));
+    let app = app(&tickets(), new().path("/chat").unwrap());
     let ticket = bought(&app, buying(&support::token())).await;
     assert_eq!(status(&app, with_ticket("/other", &ticket)).await, 401);
     assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 401);

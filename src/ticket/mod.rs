@@ -48,7 +48,7 @@ use crate::{Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
 /// let tickets = Tickets::<Value>::new(MemoryTickets::new());
 /// let app = Router::new()
 ///     // Bought with a token …
-///     .route("/ticket", tickets.route(TicketOptions::new().path("/chat")))
+///     .route("/ticket", tickets.route(TicketOptions::new().path("/chat")?))
 ///     .layer(WsAuthLayer::new(test_util::verifier::<Value>()))
 ///     // … and redeemed at the handshake.
 ///     .route("/chat", any(test_util::echo).layer(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::ConfigError;
+use crate::{AllowOrigin, ConfigError};
 
 /// For how long a ticket is good, and where.
 ///
@@ -8,7 +8,7 @@ use crate::ConfigError;
 /// use axum_ws_auth::TicketOptions;
 /// use std::time::Duration;
 ///
-/// let options = TicketOptions::new().lifetime(Duration::from_secs(10))?.path("/chat").origin("https://app.example.com");
+/// let options = TicketOptions::new().lifetime(Duration::from_secs(10))?.path("/chat")?.origin("https://app.example.com")?;
 /// assert!(TicketOptions::new().lifetime(Duration::from_secs(60)).is_err());
 /// # Ok::<(), axum_ws_auth::ConfigError>(())
 /// ```
@@ -54,18 +54,30 @@ impl TicketOptions {
 
     /// Binds the ticket to a path: the one that the client asks for, with the prefix of nested routers.
     ///
-    /// Defaults to every path that takes tickets of the same [`Tickets`](super::Tickets).
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.path = Some(path.into());
-        self
+    /// Defaults to every path that takes tickets from the same store.
+    ///
+    /// # Errors
+    ///
+    /// If it does not begin with a slash, or has a query.
+    pub fn path(self, path: impl Into<String>) -> Result<Self, ConfigError> {
+        let path = path.into();
+        if !path.starts_with('/') || path.contains(['?', '#']) {
+            return Err(ConfigError::InvalidPath(path));
+        }
+        Ok(Self { path: Some(path), ..self })
     }
 
     /// Binds the ticket to the pages of an origin, as it stands in the `Origin` header, without regard to case.
     ///
     /// Defaults to none, because other clients than browsers send no `Origin`, or any.
-    pub fn origin(mut self, origin: impl Into<String>) -> Self {
-        self.origin = Some(Origin::Named(origin.into()));
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it could never match.
+    pub fn origin(self, origin: impl Into<String>) -> Result<Self, ConfigError> {
+        let origin = origin.into();
+        AllowOrigin::list([origin.clone()]).checked()?;
+        Ok(Self { origin: Some(Origin::Named(origin)), ..self })
     }
 
     /// Binds the ticket to the pages of the origin that asks for it at a [route](super::Tickets::route). A request
