@@ -22,8 +22,8 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AuthenticatedUpgrade, ConfigError, Redis, Revocations, Sessions, TicketKey, TicketOptions, TicketStore, Tickets,
-    TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    AuthenticatedUpgrade, ConfigError, Redis, Revocations, Sessions, StoreErrorKind, TicketErrorKind, TicketKey,
+    TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use redis::RedisServer;
@@ -198,6 +198,66 @@ async fn a_server_that_does_not_answer_holds_nobody_up_for_long() {
     server.go_on();
     let late = node(&Revocations::new(server.store()));
     eventually("told when it answers again", async || status(&late, "alice.1").await == 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_pauses_is_waited_for_no_longer_than_it_may_take() {
+    let server = RedisServer::start();
+    let store = server.store().timeout(Duration::from_millis(200)).unwrap();
+    let (revocations, tickets) = (Revocations::new(store.clone()), Tickets::<Value>::new(store));
+    let app = node(&revocations);
+    assert_eq!(status(&app, "alice.1").await, 101);
+    server.tell("CLIENT PAUSE 3000");
+    let begin = Instant::now();
+    assert!(tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_err());
+    assert_eq!(status(&app, "alice.1").await, 101, "a handshake asks nobody");
+    assert!(revocations.revoke_token("1").await.is_err());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let late = node(&Revocations::new(server.store()));
+    eventually("told after the pause", async || status(&late, "alice.1").await == 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_emptied_under_live_connections_is_told_again() {
+    let server = RedisServer::start();
+    let (one, other) = (Revocations::new(server.store()), Revocations::new(server.store()));
+    let app = node(&other);
+    for number in 0..20 {
+        one.revoke_token(number.to_string()).await.unwrap();
+    }
+    eventually("told", async || status(&app, "alice.19").await == 401).await;
+    server.tell("FLUSHALL");
+    let late = Revocations::new(server.store());
+    eventually("told again", async || late.status().entries == 20).await;
+    one.revoke_token("new").await.unwrap();
+    eventually("told of what is new", async || status(&app, "alice.new").await == 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_room_says_so() {
+    let server = RedisServer::start();
+    let (tickets, revocations) = (Tickets::<Value>::new(server.store()), Revocations::new(server.store()));
+    server.tell("CONFIG SET maxmemory 1");
+    let error = tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap_err();
+    assert_eq!(error.kind(), TicketErrorKind::Store(StoreErrorKind::Full));
+    assert_eq!(revocations.revoke_token("1").await.unwrap_err().kind(), StoreErrorKind::Full);
+    server.tell("CONFIG SET maxmemory 0");
+    assert!(tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_ok());
+    let late = node(&Revocations::new(server.store()));
+    eventually("told when there is room", async || status(&late, "alice.1").await == 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_worth_nothing_when_its_token_was_revoked() {
+    let server = RedisServer::start();
+    let (tickets, revocations) = (Tickets::<Value>::new(server.store()), Revocations::new(server.store()));
+    let layer = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).unwrap();
+    let app = support::echo_behind(layer.revocations(&revocations));
+    let bought = Verified::new(json!({})).with_subject("alice").with_token_id("1");
+    let ticket = tickets.issue_for(&bought, &TicketOptions::new()).await.unwrap();
+    revocations.revoke_token("1").await.unwrap();
+    let response = answer(&app, handshake().path(format!("/?ticket={}", ticket.token().expose())).build()).await;
+    assert!(support::is_refused_with(&response, http::StatusCode::UNAUTHORIZED, "revoked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -46,6 +47,15 @@ impl RedisServer {
         fs::remove_dir_all(&self.directory).expect("a directory");
         fs::create_dir_all(&self.directory).expect("a directory");
         self.restart();
+    }
+
+    /// Has it carry out a command, in the words of its protocol.
+    pub(crate) fn tell(&self, command: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+        let mut answer = [0; 3];
+        stream.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"+OK", "{command}");
     }
 
     /// It is there, and does not answer.
