@@ -95,6 +95,10 @@ impl Refresh {
             *memory = fetched.memory;
             Ok((keys, fetched.flaw, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
         });
+        // Not under the lock, for nobody knows what a subscriber does.
+        if let Err(error) = &outcome {
+            telemetry::keys_not_refreshed(self.issuer.name(), error);
+        }
         let cooled_down = wanted.then_some(now + self.timing.cool_down);
         let mut demand = lock(&self.remote.demand);
         match outcome {
@@ -104,7 +108,6 @@ impl Refresh {
                 demand.schedule(next, cooled_down);
             }
             Err(error) => {
-                telemetry::keys_not_refreshed(self.issuer.name(), &error);
                 memory.doubt();
                 let next = now + self.pause(*failures, &error);
                 *failures = failures.saturating_add(1);
