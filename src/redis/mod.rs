@@ -17,8 +17,8 @@ use crate::{ConfigError, StoreError, lock::lock};
 
 /// Keeps tickets and revocations in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
-/// It is a [`TicketStore`](crate::TicketStore) and a [`RevocationStore`](crate::RevocationStore); clones share their
-/// connections. Nothing is connected before it is needed, and a connection that broke is made anew. What Redis does not
+/// It is a [`TicketStore`](crate::TicketStore) and a [`RevocationStore`](crate::RevocationStore); clones share a
+/// connection, and each that follows revocations has one more. Nothing is connected before it is needed, and a connection that broke is made anew. What Redis does not
 /// answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, and a node that loses touch with the
 /// revocations says so after a while.
 ///
@@ -60,7 +60,6 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// let revocations = Revocations::new(redis);
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
 pub struct Redis {
     client: Client,
     prefix: Arc<str>,
@@ -68,7 +67,7 @@ pub struct Redis {
     /// For all commands but those that wait.
     commands: Arc<Mutex<Option<ConnectionManager>>>,
     /// For the one that waits for revocations, which nothing else could get past.
-    waiting: Arc<Mutex<Option<MultiplexedConnection>>>,
+    waiting: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Redis {
@@ -88,7 +87,7 @@ impl Redis {
             prefix: Arc::from("axum-ws-auth"),
             timeout: Duration::from_secs(1),
             commands: Arc::default(),
-            waiting: Arc::default(),
+            waiting: Mutex::default(),
         })
     }
 
@@ -116,6 +115,8 @@ impl Redis {
             return Err(ConfigError::ZeroDuration("timeout of redis"));
         }
         self.timeout = timeout;
+        // One that was made for the other clones has their timeout.
+        self.commands = Arc::default();
         Ok(self)
     }
 
@@ -172,6 +173,19 @@ impl From<Failed> for StoreError {
             // "command not allowed when used memory > 'maxmemory'", in a script behind words of its own.
             Failed::Redis(error) if error.to_string().contains("OOM") => Self::full().with_source(error),
             Failed::Redis(error) => Self::unavailable().with_source(error),
+        }
+    }
+}
+
+// By hand: each waits on a connection of its own.
+impl Clone for Redis {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            prefix: Arc::clone(&self.prefix),
+            timeout: self.timeout,
+            commands: Arc::clone(&self.commands),
+            waiting: Mutex::default(),
         }
     }
 }

@@ -70,6 +70,9 @@ impl RevocationStore for MemoryRevocations {
 
     async fn next(&self, after: Position) -> Result<News, StoreError> {
         let number = after.0.parse().map_err(|_| StoreError::unavailable())?;
+        if number > lock(&self.log).number {
+            return Err(StoreError::unavailable());
+        }
         let heartbeat = from_now(HEARTBEAT);
         loop {
             let mut added = pin!(self.added.notified());

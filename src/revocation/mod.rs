@@ -56,7 +56,7 @@ use crate::{SessionId, StoreError, lock::lock, telemetry};
 ///     let Some(subject) = session.subject() else { return StatusCode::BAD_REQUEST };
 ///     match revocations.revoke_subject(subject).await {
 ///         Ok(()) => StatusCode::NO_CONTENT,
-///         // It counts here, and nobody else knows of it: to be tried again.
+///         // It counts here. Others learn of it when the store is back.
 ///         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
 ///     }
 /// }

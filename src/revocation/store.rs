@@ -15,7 +15,8 @@ use crate::StoreError;
 ///   for longer, or reports it twice, is only slow.
 /// - An answer without news means that there are none. A store that cannot tell says so by an error: then the node's
 ///   knowledge grows old, and after a while it admits nobody.
-/// - A position that is no longer in the log is an error too: the node then loads anew.
+/// - A position that is not in the log is an error too: the node then loads anew.
+/// - Who revokes waits for [`add`](Self::add): a store that asks somebody else sets a limit of its own.
 pub trait RevocationStore: Send + Sync + 'static {
     /// Adds a revocation, to be kept for so long.
     ///

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Names one session, on all nodes and for ever.
 ///
-/// It is no secret and proves nothing. Written out it is 32 hexadecimal digits, which [`FromStr`] reads again.
+/// It is no secret and proves nothing. Written out it is 32 hexadecimal digits, which [`FromStr`] reads again; so it is
+/// serialized, too.
 ///
 /// ```
 /// use axum_ws_auth::SessionId;

@@ -19,17 +19,10 @@ use super::{
     registry::{Registration, Registry},
     rules::SessionRules,
 };
-use crate::{
-    AdmissionError,
-    lock::lock,
-    revocation::{Refused, Standing},
-};
+use crate::lock::lock;
 
 /// How long the wall clock may go unread: it may have been set, and the machine may have slept.
 pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
-
-/// When a client may try again that was refused because a node has lost touch with the others.
-const STALE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What is shared by the handles of a session, the registry and the supervisor of its socket.
 pub(crate) struct Life {
@@ -125,32 +118,12 @@ impl Life {
         (state.deadline.wall(), state.token.clone(), read())
     }
 
-    /// Whether what the session stands on is one of these.
-    pub(super) fn stands_on(&self, is_one: &dyn Fn(Standing<'_>) -> bool) -> bool {
-        let token = lock(&self.state).token.clone();
-        is_one(self.standing(token.id.as_deref(), token.issued_at))
+    pub(super) fn token(&self) -> TokenFacts {
+        lock(&self.state).token.clone()
     }
 
-    fn standing<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>) -> Standing<'a> {
-        Standing { session: self.id, subject: self.subject(), token_id, issued_at }
-    }
-
-    /// Whether the token that the session stands on was issued by then; one that does not say was.
-    pub(super) fn was_issued_by(&self, moment: SystemTime) -> bool {
-        lock(&self.state).token.issued_at.is_none_or(|issued_at| issued_at <= moment)
-    }
-
-    /// Whether the session may stand on this token, as far as revocations go.
-    pub(super) fn check_revoked(
-        &self,
-        token_id: Option<&str>,
-        issued_at: Option<SystemTime>,
-    ) -> Result<(), AdmissionError> {
-        let Some(revocations) = &self.rules.revocations else { return Ok(()) };
-        revocations.check(self.standing(token_id, issued_at)).map_err(|refused| match refused {
-            Refused::Revoked => AdmissionError::Revoked,
-            Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
-        })
+    pub(super) fn registry(&self) -> Option<Arc<Registry>> {
+        lock(&self.state).registration.as_ref().map(Registration::registry)
     }
 
     /// How long there is to go, if there is an end to it.
@@ -270,16 +243,6 @@ impl Life {
         Ok(Refreshing(self))
     }
 
-    /// Notes the token that the session is about to stand on, so that an order to end it by that one is not missed. By the
-    /// one that it stands on it can be ended all the same.
-    pub(super) fn note_next_token(&self, token_id: Option<&str>) -> NextToken<'_> {
-        let registry = lock(&self.state).registration.as_ref().map(Registration::registry);
-        if let Some(registry) = &registry {
-            registry.note_next_token(self, token_id);
-        }
-        NextToken { life: self, registry, is_taken: false }
-    }
-
     /// Moves the deadline, and runs `swap` at the same moment: not after the end, nor after a deadline that has come.
     pub(super) fn renew<T>(
         &self,
@@ -336,27 +299,6 @@ struct News {
     supervisor: Option<Waker>,
     /// Of an end.
     retire_from: Option<Arc<Registry>>,
-}
-
-/// The token that a session is about to stand on. Dropped, it stands on that or it does not.
-pub(super) struct NextToken<'a> {
-    life: &'a Life,
-    registry: Option<Arc<Registry>>,
-    is_taken: bool,
-}
-
-impl NextToken<'_> {
-    pub(super) fn take(mut self) {
-        self.is_taken = true;
-    }
-}
-
-impl Drop for NextToken<'_> {
-    fn drop(&mut self) {
-        if let Some(registry) = &self.registry {
-            registry.settle_token(self.life, self.is_taken);
-        }
-    }
 }
 
 /// A refresh under way. Dropped, it makes room for the next one.

@@ -11,6 +11,7 @@ mod limits;
 mod refresh;
 mod registry;
 mod rules;
+mod standing;
 mod waiting;
 
 use std::{

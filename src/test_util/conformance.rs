@@ -16,7 +16,7 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use crate::{Revocation, RevocationStore, SessionId, TicketKey, TicketStore};
+use crate::{Position, Revocation, RevocationStore, SessionId, TicketKey, TicketStore};
 
 /// Short, and long enough that a store on another machine is not too late.
 const SHORT: Duration = Duration::from_millis(500);
@@ -116,6 +116,10 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
     // What was added before somebody asks: nothing is lost in between.
     let news = other.next(position.clone()).await.expect("a store that works");
     assert!(news.revocations.iter().any(|(order, _)| *order == late), "a position is a place and not a moment");
+
+    let unknown = other.next(Position("18446744073709551615".to_owned())).await;
+    assert!(unknown.is_err(), "a position that is not in the log is an error");
+    let news = other.load().await.expect("a store that works");
 
     let quiet = timeout(Duration::from_secs(8), other.next(news.position)).await;
     let quiet = quiet.expect("a heartbeat within some five seconds").expect("a store that works");

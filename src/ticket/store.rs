@@ -18,6 +18,7 @@ use crate::StoreError;
 /// - A ticket is gone when its time is over. One that stays longer is unsafe; one that goes earlier only means that a
 ///   client has to ask for another.
 /// - What the store cannot do it says by an error. An empty answer means "no such ticket" and nothing else.
+/// - Handshakes wait for it: a store that asks somebody else sets a limit of its own.
 /// - It sees neither tickets nor claims in the clear in its keys, but the contents are the claims: whoever reads the
 ///   store reads them, and whoever writes to it can make tickets.
 pub trait TicketStore: Send + Sync + 'static {

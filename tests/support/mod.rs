@@ -138,6 +138,18 @@ pub(crate) async fn closed(socket: &mut ClientSocket) -> (u16, String) {
     (frame.code.into(), frame.reason.to_string())
 }
 
+/// How many of the handshakes were completed; the others are refused with a 401.
+pub(crate) async fn completed(racing: Vec<tokio::task::JoinHandle<u16>>) -> usize {
+    let mut completed = 0;
+    for one in racing {
+        match one.await.expect("no panic") {
+            101 => completed += 1,
+            other => assert_eq!(other, 401),
+        }
+    }
+    completed
+}
+
 /// Lets everything run that can, without time passing.
 pub(crate) async fn settle() {
     for _ in 0..100 {
