@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use crate::{
     AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
-    gate::{Gate, Unclaimed, Verification},
+    gate::{Gate, Refusal, Unclaimed, Verification},
     handshake::{is_handshake, withhold},
     rejection::Challenges,
     session::{AdmissionError, Head, SessionRules},
@@ -111,7 +111,12 @@ impl Config {
         Examined { selection, outcome }
     }
 
-    /// Steps four and five of a handshake.
+    /// Steps four and five of a handshake, if nothing has to be waited for.
+    pub(crate) fn verify_now(&self, token: &Token, parts: &mut Parts) -> Option<Result<(), Refusal>> {
+        self.gate.verify_now(token, parts, self)
+    }
+
+    /// The same, with waiting.
     pub(crate) fn verify(self: &Arc<Self>, token: Token, parts: Parts) -> Verification {
         self.gate.verify(token, parts, Arc::clone(self))
     }
@@ -123,6 +128,9 @@ impl Config {
     /// What becomes of a request without a token: it is anonymous, or its client is to authenticate by its first message,
     /// or it is refused.
     pub(crate) fn without_token(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
+        if !self.optional && self.first_message.is_none() {
+            return Err(Rejection::missing_token(&self.challenges, parts.version));
+        }
         self.gate.forget(parts);
         let deferred = self.defer(parts);
         match deferred.map_err(|error| Rejection::admission(error, &self.challenges, parts.version))? {
@@ -175,6 +183,9 @@ impl Config {
 
     /// axum's router keeps a second copy of the URI.
     fn strip_original_uri(&self, parts: &mut Parts) -> Result<(), TokenError> {
+        if !self.sources.are_in_uri() {
+            return Ok(());
+        }
         match parts.extensions.get_mut::<OriginalUri>() {
             Some(OriginalUri(uri)) => self.sources.strip_uri(uri),
             None => Ok(()),

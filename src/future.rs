@@ -135,7 +135,7 @@ where
                     return Poll::Ready(Ok(response.take().expect("`ResponseFuture` polled after completion")));
                 }
                 StateProj::Verifying { verification, waiting } => {
-                    let (parts, outcome) = ready!(verification.as_mut().poll(cx));
+                    let (mut parts, outcome) = ready!(verification.as_mut().poll(cx));
                     let Waiting { mut service, body, config, answer } =
                         waiting.take().expect("`ResponseFuture` polled after completion");
                     match outcome {
@@ -145,7 +145,7 @@ where
                         }
                         Err(refusal) => {
                             let rejection = refusal.rejection(&config, parts.version);
-                            let response = config.refuse(rejection, parts, answer.selection());
+                            let response = config.refuse(rejection, &mut parts, answer.selection());
                             State::Refused { response: Some(response) }
                         }
                     }

@@ -10,7 +10,8 @@ use http::{Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    AdmissionError, RefreshProtocol, Rejection, Session, Token, Verifier, VerifyError, VerifyInput,
+    AdmissionError, RefreshProtocol, Rejection, Revocations, Session, Token, Verified, Verifier, VerifyError,
+    VerifyInput,
     config::{Anonymous, Config},
     handshake::is_handshake,
     lock::lock,
@@ -26,7 +27,10 @@ pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<(), Re
 /// Begins sessions.
 pub(crate) trait Gate: Send + Sync {
     /// Verifies the token, admits the session that begins with it, and puts that into the request: steps four and five
-    /// of a handshake.
+    /// of a handshake. `None` if something has to be waited for; nothing has changed then.
+    fn verify_now(&self, token: &Token, parts: &mut Parts, config: &Config) -> Option<Result<(), Refusal>>;
+
+    /// The same, with waiting.
     fn verify(&self, token: Token, parts: Parts, config: Arc<Config>) -> Verification;
 
     /// Takes out of the request what another layer may have put there.
@@ -85,6 +89,24 @@ impl<V> VerifierGate<V> {
 }
 
 impl<V: Verifier> VerifierGate<V> {
+    /// Admits the session of a token that is good.
+    fn admit(
+        verifier: &Arc<V>,
+        outcome: Result<Verified<V::Claims>, VerifyError>,
+        beginning: Beginning,
+        parts: &mut Parts,
+        config: &Config,
+    ) -> Result<(), Refusal> {
+        let verified = outcome.map_err(Refusal::Verify)?;
+        // Only connections that stay are registered and counted.
+        let slot = if is_handshake(parts) { config.rules.slot() } else { Ok(None) };
+        let session = slot
+            .and_then(|slot| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), slot))
+            .map_err(Refusal::Admission)?;
+        Self::put(parts, session, config);
+        Ok(())
+    }
+
     fn put(parts: &mut Parts, session: Session<V::Claims>, config: &Config) {
         telemetry::admitted(session.id(), session.subject());
         // What an outer layer has found out does not count here, for its rules may be others.
@@ -96,6 +118,15 @@ impl<V: Verifier> VerifierGate<V> {
 }
 
 impl<V: Verifier> Gate for VerifierGate<V> {
+    fn verify_now(&self, token: &Token, parts: &mut Parts, config: &Config) -> Option<Result<(), Refusal>> {
+        if config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at) {
+            return None;
+        }
+        let beginning = Beginning::now(&config.rules);
+        let outcome = self.0.verify_now(VerifyInput::new(token, parts, beginning.wall()))?;
+        Some(Self::admit(&self.0, outcome, beginning, parts, config))
+    }
+
     fn verify(&self, token: Token, mut parts: Parts, config: Arc<Config>) -> Verification {
         let verifier = Arc::clone(&self.0);
         let beginning = Beginning::now(&config.rules);
@@ -103,16 +134,8 @@ impl<V: Verifier> Gate for VerifierGate<V> {
             if let Some(revocations) = &config.rules.revocations {
                 revocations.first_look().await;
             }
-            let outcome = match verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await {
-                Err(error) => Err(Refusal::Verify(error)),
-                // Only connections that stay are registered and counted.
-                Ok(verified) => {
-                    let slot = if is_handshake(&parts) { config.rules.slot() } else { Ok(None) };
-                    slot.and_then(|slot| beginning.session(verified, verifier, Head::of(&parts), slot))
-                        .map_err(Refusal::Admission)
-                }
-            };
-            let outcome = outcome.map(|session| Self::put(&mut parts, session, &config));
+            let outcome = verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await;
+            let outcome = Self::admit(&verifier, outcome, beginning, &mut parts, &config);
             (parts, outcome)
         })
     }

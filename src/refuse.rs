@@ -13,17 +13,22 @@ use crate::{
 };
 
 impl Config {
-    pub(crate) fn refuse(&self, rejection: Rejection, parts: Parts, selection: &Selection) -> Response {
+    pub(crate) fn refuse(&self, rejection: Rejection, parts: &mut Parts, selection: &Selection) -> Response {
         telemetry::refused(&rejection);
-        let accepted = self.accept_then_close.then(|| self.accept_then_close(&rejection, parts, selection)).flatten();
-        with_cause(accepted.unwrap_or_else(|| self.response_to(rejection.clone())), rejection)
+        if self.accept_then_close
+            && let Some(mut accepted) = self.accept_then_close(&rejection, parts, selection)
+        {
+            accepted.extensions_mut().insert(rejection);
+            return accepted;
+        }
+        self.response_to(rejection)
     }
 
     /// Refuses a client that was to authenticate by its first message, and was answered otherwise.
     pub(crate) fn refuse_unclaimed(&self, version: Version) -> Response {
         let rejection = Rejection::missing_token(&self.challenges, version);
         telemetry::refused(&rejection);
-        with_cause(self.response_to(rejection.clone()), rejection)
+        self.response_to(rejection)
     }
 
     fn response_to(&self, rejection: Rejection) -> Response {
@@ -37,28 +42,24 @@ impl Config {
         if rejection.closes_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        // One of the hook's own does not have it.
+        response.extensions_mut().insert(rejection);
         response
     }
 
     /// Completes the handshake and closes at once. `None` where the request is no handshake, or the page may not know.
-    fn accept_then_close(&self, rejection: &Rejection, mut parts: Parts, selection: &Selection) -> Option<Response> {
-        if rejection.kind() == RejectionKind::OriginNotAllowed || !self.may_tell_page(&parts) {
+    fn accept_then_close(&self, rejection: &Rejection, parts: &mut Parts, selection: &Selection) -> Option<Response> {
+        if rejection.kind() == RejectionKind::OriginNotAllowed || !self.may_tell_page(parts) {
             return None;
         }
         let kind = rejection.kind();
         let (code, reason) = (kind.close_code(&self.rules.close_codes), kind.as_str());
         // All that the client has to say is a control frame (RFC 6455 §5.5). For a longer one tungstenite would reserve
         // the memory that its header asks for.
-        let mut upgrade = upgrade_of(&mut parts)?.read_buffer_size(128).max_frame_size(125).max_message_size(125);
+        let mut upgrade = upgrade_of(parts)?.read_buffer_size(128).max_frame_size(125).max_message_size(125);
         if let Some(name) = selection.without_handler(&self.subprotocols).ok()? {
             upgrade.set_selected_protocol(name);
         }
         Some(upgrade.on_upgrade(move |socket| close(Transport::Axum(socket), code, reason)))
     }
-}
-
-/// Answers of one's own, and a `101`, do not have it yet.
-fn with_cause(mut response: Response, rejection: Rejection) -> Response {
-    response.extensions_mut().insert(rejection);
-    response
 }

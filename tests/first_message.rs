@@ -620,23 +620,36 @@ async fn the_verifier_sees_the_same_head_as_in_a_handshake() {
     let verifier = move |input: VerifyInput<'_>| {
         let parts = input.parts;
         let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.clone());
-        let head = format!("{} {} {original:?} {:?} {:?}", parts.method, parts.uri, parts.version, parts.headers);
-        log.lock().unwrap().push((head, input.now));
+        let mut headers = parts.headers.clone();
+        let mechanics =
+            ["connection", "upgrade", "sec-websocket-extensions", "sec-websocket-key", "sec-websocket-version"];
+        let mechanics = mechanics.map(|name| headers.remove(name).is_some());
+        let head = format!("{} {} {original:?} {:?} {headers:?}", parts.method, parts.uri, parts.version);
+        log.lock().unwrap().push(((head, input.now), mechanics));
         timed(input)
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let layer = WsAuthLayer::new(verifier).first_message(bare()).time_source(TimeSource::new(move || now));
     let inner = App::of(layer, Sessions::new());
     let app = App { router: Router::new().nest("/api", inner.router.clone()), ..inner };
-    let request = || handshake().path("/api/room?a=b").header("x-a", "1").header("x-a", "2");
+    let request = || {
+        let request = handshake().path("/api/room?a=b").header("x-a", "1").header("x-a", "2");
+        request.header("sec-websocket-extensions", "permessage-deflate")
+    };
     assert_eq!(next(&mut app.connect(request().authorization("alice")).await).await, "hello alice");
     let mut socket = app.connect(request()).await;
     assert_eq!(seen.lock().unwrap().len(), 1, "there is nothing to verify yet");
     socket.send("alice".into()).await.unwrap();
     assert_eq!(next(&mut socket).await, "hello alice");
     let seen = seen.lock().unwrap();
-    assert!(seen[0].0.starts_with("GET /room?a=b Some(/api/room?a=b) HTTP/1.1 "), "{:?}", seen[0]);
-    assert_eq!((&seen[1], seen[1].1), (&seen[0], now));
+    let [(handshake, all), (later, none)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        handshake.0,
+        r#"GET /room?a=b Some(/api/room?a=b) HTTP/1.1 {"host": "localhost", "x-a": "1", "x-a": "2"}"#
+    );
+    assert_eq!((later, later.1), (handshake, now));
+    // What is about the upgrade alone is not kept for as long as a session lives.
+    assert_eq!((all, none), (&[true; 5], &[false; 5]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use axum_ws_auth::{
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
 use serde_json::json;
 
-use super::Claims;
+use super::{AUDIENCE, Claims, ISSUER};
 
 pub(crate) fn all() -> impl Iterator<Item = (&'static str, String, JwtVerifier<Claims>)> {
     let pem = |pem: &str| pem.as_bytes().to_vec();
@@ -37,16 +37,13 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, String, JwtVerifier<C
         ),
     ]
     .into_iter()
-    .map(|(name, algorithm, signing, key)| {
-        let key = key.expect("a key");
-        let verifier = JwtVerifier::builder().key(key).build().expect("a key and a backend");
-        (name, sign(name, algorithm, &signing), verifier)
-    })
+    .map(|(name, algorithm, signing, key)| (name, sign(name, algorithm, &signing), super::verifier(key)))
 }
 
 fn sign(name: &str, algorithm: Algorithm, key: &EncodingKey) -> String {
     let header = json!({"alg": name, "typ": "JWT"});
-    let claims = json!({"sub": "alice", "iat": 1_700_000_000, "exp": 9_999_999_999_u64});
+    let claims =
+        json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": 1_700_000_000, "exp": 9_999_999_999_u64});
     let message = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
     let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, key).expect("a key for this algorithm");
     format!("{message}.{}", base64url(signer.try_sign(message.as_bytes()).expect("a signature")))

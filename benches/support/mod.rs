@@ -18,10 +18,14 @@ use axum::{
     routing::any,
 };
 use axum_ws_auth::{
-    AuthenticatedUpgrade, WsAuthLayer,
-    test_util::{self, TEST_SECRET, TestToken},
+    AuthenticatedUpgrade, ConfigError, WsAuthLayer,
+    jwt::{JwtKey, JwtVerifier},
+    test_util::{TEST_SECRET, TestToken},
 };
-use http::{StatusCode, header::AUTHORIZATION};
+use http::{
+    StatusCode,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
@@ -37,13 +41,27 @@ pub(crate) fn is_test() -> bool {
     has("--test") || !has("--bench")
 }
 
+const ISSUER: &str = "https://id.example.com";
+const AUDIENCE: &str = "chat";
+
+/// What an issuer signs for a user.
+pub(crate) fn claims() -> TestToken {
+    TestToken::new("alice").claim("iss", ISSUER).claim("aud", AUDIENCE)
+}
+
 pub(crate) fn token() -> String {
-    TestToken::new("alice").sign()
+    claims().sign()
 }
 
 /// Claims and token are the same as for [`check_by_hand`]; so is what is verified of them.
 pub(crate) fn layer() -> WsAuthLayer {
-    WsAuthLayer::new(test_util::verifier::<Claims>())
+    WsAuthLayer::new(verifier(JwtKey::secret(TEST_SECRET)))
+}
+
+/// Verifies with this key.
+pub(crate) fn verifier(key: Result<JwtKey, ConfigError>) -> JwtVerifier<Claims> {
+    let builder = JwtVerifier::builder().key(key.expect("a key")).issuer(ISSUER).audience(AUDIENCE);
+    builder.build().expect("a key and a backend")
 }
 
 pub(crate) fn authenticated() -> Router {
@@ -77,8 +95,16 @@ pub(crate) fn check_by_hand(app: Router) -> Router {
     // Its process-wide provider panics where features are unified so that both backends are compiled in. That one is
     // installed already is no matter.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-    let rules = Rules { key: DecodingKey::from_secret(TEST_SECRET), validation: Validation::new(Algorithm::HS256) };
-    app.layer(from_fn_with_state(Arc::new(rules), check))
+    check_by_hand_with(DecodingKey::from_secret(TEST_SECRET), Algorithm::HS256, app)
+}
+
+/// The same with another key.
+pub(crate) fn check_by_hand_with(key: DecodingKey, algorithm: Algorithm, app: Router) -> Router {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    app.layer(from_fn_with_state(Arc::new(Rules { key, validation }), check))
 }
 
 struct Rules {
@@ -89,10 +115,10 @@ struct Rules {
 async fn check(State(rules): State<Arc<Rules>>, mut request: Request, next: Next) -> Response {
     let line = request.headers().get(AUTHORIZATION).and_then(|line| line.to_str().ok());
     let Some(token) = line.and_then(|line| line.strip_prefix("Bearer ")) else {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
     };
     let Ok(data) = jsonwebtoken::decode::<Claims>(token, &rules.key, &rules.validation) else {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)]).into_response();
     };
     request.extensions_mut().insert(data.claims);
     next.run(request).await

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderValue, StatusCode, Version,
+    HeaderMap, HeaderValue, StatusCode, Version,
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -267,9 +267,8 @@ impl RejectionKind {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.kind.body()));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
+        // Room for all of them, and for the length that axum adds.
+        let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.closes_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -280,6 +279,9 @@ impl IntoResponse for Rejection {
         if let Some(challenge) = &self.challenge {
             headers.insert(WWW_AUTHENTICATE, challenge.clone());
         }
+        let mut response = Response::new(Body::from(self.kind.body()));
+        *response.status_mut() = self.status();
+        *response.headers_mut() = headers;
         response.extensions_mut().insert(self);
         response
     }

@@ -211,15 +211,18 @@ impl Revocations {
         self.0.node.check(standing)
     }
 
-    /// Waits for the first look into the store, if there has been none.
+    /// Whether the store has not been looked at for longer than it takes if somebody [follows](Self::first_look) it.
+    pub(crate) fn are_to_be_looked_at(&self) -> bool {
+        self.0.node.age().is_none_or(|age| age > follow::SILENCE)
+    }
+
+    /// Sees to it that the store is followed, and waits for the first look into it if there has been none.
     pub(crate) async fn first_look(&self) {
         let node = &self.0.node;
-        let age = node.age();
-        // Who follows hears something more often than that, if anybody does.
-        if age.is_none_or(|age| age > follow::SILENCE) {
+        if self.are_to_be_looked_at() {
             self.follow();
         }
-        if age.is_some() {
+        if node.age().is_some() {
             return;
         }
         let _ = timeout(FIRST_LOOK, node.known.subscribe().wait_for(Option::is_some)).await;

@@ -1,7 +1,11 @@
 //! The head of a handshake, kept small for as long as the session lives.
 
 use axum::extract::OriginalUri;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, request::Parts};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Uri, Version, header,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
 
 /// What a verifier is shown again when the session is refreshed.
 ///
@@ -15,18 +19,26 @@ pub(crate) struct Head {
 }
 
 const SENSITIVE: u8 = 1;
+/// Headers that are about the upgrade alone, and tell a verifier nothing of its client.
+const MECHANICS: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+];
 
 impl Head {
     pub(crate) fn of(parts: &Parts) -> Self {
-        let uri = parts.uri.to_string();
-        let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.to_string());
-        let original = original.unwrap_or_default();
-        let headers = parts.headers.iter();
-        let len: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
-        let mut texts = Vec::with_capacity(len + uri.len() + original.len() + 8);
-        push(&mut texts, uri.as_bytes());
-        push(&mut texts, original.as_bytes());
-        for (name, value) in &parts.headers {
+        let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
+        let uris = [Some(&parts.uri), original];
+        let uris_len: usize = uris.into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
+        let headers_len: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
+        let mut texts = Vec::with_capacity(uris_len + headers_len);
+        for uri in uris {
+            push_uri(&mut texts, uri);
+        }
+        for (name, value) in parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name)) {
             push(&mut texts, name.as_str().as_bytes());
             push(&mut texts, value.as_bytes());
             texts.push(if value.is_sensitive() { SENSITIVE } else { 0 });
@@ -60,11 +72,33 @@ impl Head {
     }
 }
 
+/// In the form that is parsed again, without the detour of [`Display`](std::fmt::Display).
+fn push_uri(texts: &mut Vec<u8>, uri: Option<&Uri>) {
+    push_len(texts, uri.map_or(0, uri_len));
+    for part in uri.into_iter().flat_map(uri_parts) {
+        texts.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn uri_len(uri: &Uri) -> usize {
+    uri_parts(uri).map(str::len).sum()
+}
+
+fn uri_parts(uri: &Uri) -> impl Iterator<Item = &str> {
+    let scheme = uri.scheme_str().map(|scheme| [scheme, "://"]).into_iter().flatten();
+    let authority = uri.authority().map(Authority::as_str);
+    scheme.chain(authority).chain(uri.path_and_query().map(PathAndQuery::as_str))
+}
+
 fn push(texts: &mut Vec<u8>, text: &[u8]) {
-    // No header comes near: hyper's own limit is far below.
-    let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    texts.extend_from_slice(&len.to_be_bytes());
+    push_len(texts, text.len());
     texts.extend_from_slice(text);
+}
+
+fn push_len(texts: &mut Vec<u8>, len: usize) {
+    // No header comes near: hyper's own limit is far below.
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    texts.extend_from_slice(&len.to_be_bytes());
 }
 
 fn pull<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -28,7 +28,7 @@ pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
 pub(crate) struct Life {
     id: SessionId,
     pub(super) subject: Option<Arc<str>>,
-    pub(super) issuer: Option<Box<str>>,
+    pub(super) issuer: Option<Arc<str>>,
     pub(super) rules: Arc<SessionRules>,
     accepted: Moment,
     /// Counts the changes of `state` that a supervisor must see, so that it need not lock to see that there is none.
@@ -58,8 +58,8 @@ pub(crate) enum Sight {
 
 /// What a session begins with.
 pub(super) struct Facts {
-    pub(super) subject: Option<String>,
-    pub(super) issuer: Option<String>,
+    pub(super) subject: Option<Arc<str>>,
+    pub(super) issuer: Option<Arc<str>>,
     pub(super) expires_at: Option<SystemTime>,
     pub(super) token: TokenFacts,
 }
@@ -67,7 +67,7 @@ pub(super) struct Facts {
 /// What is known of the token that a session stands on; another one after a refresh.
 #[derive(Clone)]
 pub(super) struct TokenFacts {
-    pub(super) id: Option<Box<str>>,
+    pub(super) id: Option<Arc<str>>,
     pub(super) issued_at: Option<SystemTime>,
 }
 
@@ -84,8 +84,8 @@ impl Life {
         };
         Arc::new(Self {
             id: SessionId::next(),
-            subject: facts.subject.map(Arc::from),
-            issuer: facts.issuer.map(Box::from),
+            subject: facts.subject,
+            issuer: facts.issuer,
             rules,
             accepted: verified,
             version: AtomicU64::new(0),

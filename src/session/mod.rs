@@ -82,7 +82,7 @@ impl Beginning {
         slot: Option<Slot>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
-        let token = life::TokenFacts { id: token_id.as_deref().map(Box::from), issued_at };
+        let token = life::TokenFacts { id: token_id.clone(), issued_at };
         let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
         let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
         // First, so that no order to end it can be missed from here on.
@@ -189,9 +189,9 @@ impl<C> Session<C> {
         Verified {
             claims,
             expires_at,
-            subject: life.subject.as_deref().map(str::to_owned),
-            issuer: life.issuer.as_deref().map(str::to_owned),
-            token_id: token.id.map(String::from),
+            subject: life.subject.clone(),
+            issuer: life.issuer.clone(),
+            token_id: token.id,
             issued_at: token.issued_at,
         }
     }

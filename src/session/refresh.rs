@@ -119,8 +119,9 @@ impl Error for RefreshError {
 impl<C: Send + Sync + 'static> Session<C> {
     /// Has the session stand on a new token: the claims are replaced and the deadline moves.
     ///
-    /// The token is verified as the first one was, with the head of the handshake (of its extensions there is only
-    /// axum's `OriginalUri`: a verifier that needs another must refuse without it). It must speak of the same subject, and
+    /// The token is verified as the first one was, with the head of the handshake (without the headers that are about the
+    /// upgrade alone; of its extensions there is only axum's `OriginalUri`: a verifier that needs another must refuse
+    /// without it). It must speak of the same subject, and
     /// have the same issuer. A session never becomes older
     /// than [`max_lifetime`](crate::WsAuthLayer::max_lifetime) by it. Handles to the old claims stay what they are.
     ///
@@ -154,10 +155,10 @@ impl<C: Send + Sync + 'static> Session<C> {
         self.check_holder(&verified)?;
 
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
+        let facts = TokenFacts { id: token_id.clone(), issued_at };
         let token_id = token_id.as_deref();
         let next = life.note_next_token(token_id);
         life.check_revoked(token_id, issued_at).map_err(RefreshError::not_admitted)?;
-        let facts = TokenFacts { id: token_id.map(Box::from), issued_at };
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims
         // are dropped out here, for nobody knows what that does.

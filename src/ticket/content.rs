@@ -1,6 +1,6 @@
 //! What a ticket stands for, as it lies in a store.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use axum::extract::OriginalUri;
 use http::{header::ORIGIN, request::Parts};
@@ -44,6 +44,8 @@ impl<C> Content<C> {
 
     pub(super) fn into_verified(self) -> Verified<C> {
         let TokenFacts { expires_at, issued_at, subject, issuer, token_id } = self.token;
+        let shared = |text: Option<String>| text.map(Arc::from);
+        let (subject, issuer, token_id) = (shared(subject), shared(issuer), shared(token_id));
         Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id }
     }
 }
@@ -53,9 +55,9 @@ impl TokenFacts {
         Self {
             expires_at: verified.expires_at,
             issued_at: verified.issued_at,
-            subject: verified.subject.clone(),
-            issuer: verified.issuer.clone(),
-            token_id: verified.token_id.clone(),
+            subject: verified.subject.as_deref().map(str::to_owned),
+            issuer: verified.issuer.as_deref().map(str::to_owned),
+            token_id: verified.token_id.as_deref().map(str::to_owned),
         }
     }
 }

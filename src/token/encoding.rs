@@ -27,10 +27,10 @@ pub(super) const fn is_tchar(byte: u8) -> bool {
 
 /// A token that is spelled out, in any characters that can be seen: no white space, no controls.
 pub(super) fn plain(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
-    let text = str::from_utf8(bytes).map_err(|_| TokenErrorKind::Undecodable)?;
-    if text.is_empty() {
-        return Err(TokenErrorKind::Empty);
+    if all(bytes, |b| b.is_ascii_graphic()) {
+        return ascii(bytes);
     }
+    let text = str::from_utf8(bytes).map_err(|_| TokenErrorKind::Undecodable)?;
     // A line break in a token would reach whatever the verifier hands it on to.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(TokenErrorKind::Undecodable);
@@ -40,18 +40,33 @@ pub(super) fn plain(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
 
 /// A token that is spelled out as (a part of) a subprotocol name.
 pub(super) fn name(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
-    if bytes.iter().copied().all(is_tchar) { plain(bytes) } else { Err(TokenErrorKind::Undecodable) }
+    if all(bytes, is_tchar) { ascii(bytes) } else { Err(TokenErrorKind::Undecodable) }
 }
 
 /// `token68` (RFC 9110 §11.2), which is what RFC 6750 calls `b64token`.
 pub(super) fn token68(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     let unpadded = bytes.iter().rposition(|&b| b != b'=').map_or(0, |last| last + 1);
     let (symbols, _padding) = bytes.split_at_checked(unpadded).ok_or(TokenErrorKind::Undecodable)?;
-    let legal = |&b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    if symbols.is_empty() || !symbols.iter().all(legal) {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    if symbols.is_empty() || !all(symbols, legal) {
         return Err(TokenErrorKind::Undecodable);
     }
-    plain(bytes)
+    ascii(bytes)
+}
+
+/// What has no byte that could be wrong.
+fn ascii(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
+    match str::from_utf8(bytes) {
+        Ok("") => Err(TokenErrorKind::Empty),
+        Ok(text) => Ok(Token::new(text)),
+        Err(_) => Err(TokenErrorKind::Undecodable),
+    }
+}
+
+/// Whether it holds for every byte. All of them are looked at: the compiler makes that many at a time, and a good token
+/// has no byte at which to stop.
+fn all(bytes: &[u8], holds: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, &b| all & holds(b))
 }
 
 /// Base64 in either alphabet: the symbols in which they differ are disjoint, so this is exact.
@@ -87,7 +102,7 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
         .split(|&b| b == b'%')
         .skip(1)
         .all(|escape| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()));
-    if !valid || !bytes.iter().copied().all(is_tchar) {
+    if !valid || !all(bytes, is_tchar) {
         return Err(TokenErrorKind::Undecodable);
     }
     plain(&Cow::from(percent_encoding::percent_decode(bytes)))

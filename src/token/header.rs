@@ -30,12 +30,14 @@ pub(super) fn parse_name(name: &str) -> Result<HeaderName, ConfigError> {
         .ok_or_else(|| ConfigError::InvalidHeaderName(name.to_owned()))
 }
 
+/// Finds a bearer token in `Authorization`, which is about one unless this is `Ok(None)`.
 pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
-    if lines.next().is_some() {
+    let lines = headers.get_all(AUTHORIZATION);
+    let mut each = lines.iter();
+    let Some(first) = each.next() else { return Ok(None) };
+    if each.next().is_some() {
         // RFC 9110 §5.3: the field is no list, and a proxy may have looked at the other line.
-        let any = headers.get_all(AUTHORIZATION).iter().any(mentions_bearer);
+        let any = lines.iter().any(mentions_bearer);
         return if any { Err(TokenErrorKind::Repeated) } else { Ok(None) };
     }
     let Some(rest) = behind_bearer(first.as_bytes()) else {
@@ -59,13 +61,6 @@ pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<
 pub(super) fn is_bearer(headers: &HeaderMap, token: &Token) -> bool {
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| behind_bearer(line.as_bytes()));
     bearers.map(<[u8]>::trim_ascii).any(|text| text == token.expose().as_bytes())
-}
-
-/// Takes `Authorization` out, if it is about a bearer token.
-pub(super) fn strip_bearer(headers: &mut HeaderMap) {
-    if headers.get_all(AUTHORIZATION).iter().any(mentions_bearer) {
-        headers.remove(AUTHORIZATION);
-    }
 }
 
 pub(super) fn find(headers: &HeaderMap, name: &HeaderName, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {

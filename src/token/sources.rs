@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderName, Uri, header::SEC_WEBSOCKET_PROTOCOL, request::Parts};
+use http::{
+    HeaderName, Uri,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
+};
 
 use super::{
     Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, header, query,
@@ -77,17 +81,28 @@ impl Sources {
 
     /// Finds the token and takes it out of the headers and the URI, also where it is refused.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
+        let bearer = if self.authorization { header::find_bearer(&parts.headers, max_len) } else { Ok(None) };
+        let is_bearer_there = !matches!(bearer, Ok(None));
         let mut scan = Scan::new(&parts.headers, &self.spellings, max_len);
-        let (token, ambient) = match self.find(parts, scan.token(), max_len) {
+        let offered = scan.as_ref().map_or(Ok(None), Scan::token);
+        let (token, ambient) = match self.find(parts, offered, bearer, max_len) {
             Ok(Some((token, ambient))) => (Ok(Some(token)), ambient),
             Ok(None) => (Ok(None), false),
             Err(kind) => {
-                scan.fail(kind);
+                if let Some(scan) = &mut scan {
+                    scan.fail(kind);
+                }
                 (Err(kind), false)
             }
         };
-        let (selection, rewrite) = scan.finish(token.as_ref().ok().and_then(Option::as_ref));
-        let stripped = self.strip(parts, rewrite, token.as_ref().ok().and_then(Option::as_ref));
+        let found = token.as_ref().ok().and_then(Option::as_ref);
+        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(found));
+        // A client that sends its token in two places may use one that is no source here.
+        if is_bearer_there || found.is_some_and(|token| !self.authorization && header::is_bearer(&parts.headers, token))
+        {
+            parts.headers.remove(AUTHORIZATION);
+        }
+        let stripped = self.strip(parts, rewrite);
         let token = token.and_then(|token| stripped.map(|()| token));
         Found { token: token.map_err(TokenError::new), ambient, selection }
     }
@@ -97,17 +112,21 @@ impl Sources {
         query::strip(uri, &self.queries).map_err(TokenError::new)
     }
 
+    /// Whether a token may stand in a URI.
+    pub(crate) const fn are_in_uri(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
     /// The one token of the request, and whether it is ambient.
     fn find(
         &self,
         parts: &Parts,
         offered: Result<Option<Token>, TokenErrorKind>,
+        bearer: Result<Option<Token>, TokenErrorKind>,
         max_len: usize,
     ) -> Result<Option<(Token, bool)>, TokenErrorKind> {
         let mut explicit = offered?;
-        if self.authorization {
-            merge(&mut explicit, header::find_bearer(&parts.headers, max_len)?)?;
-        }
+        merge(&mut explicit, bearer?)?;
         for name in &self.headers {
             merge(&mut explicit, header::find(&parts.headers, name, max_len)?)?;
         }
@@ -124,7 +143,7 @@ impl Sources {
         Ok(ambient.map(|token| (token, true)))
     }
 
-    fn strip(&self, parts: &mut Parts, rewrite: Rewrite, token: Option<&Token>) -> Result<(), TokenErrorKind> {
+    fn strip(&self, parts: &mut Parts, rewrite: Rewrite) -> Result<(), TokenErrorKind> {
         match rewrite {
             Rewrite::Keep => {}
             Rewrite::Remove => {
@@ -133,10 +152,6 @@ impl Sources {
             Rewrite::Replace(line) => {
                 parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, line);
             }
-        }
-        // A client that sends its token in two places may use one that is no source here.
-        if self.authorization || token.is_some_and(|token| header::is_bearer(&parts.headers, token)) {
-            header::strip_bearer(&mut parts.headers);
         }
         for name in &self.headers {
             parts.headers.remove(name);

@@ -1,5 +1,6 @@
 //! Tokens in the list of subprotocols.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
 use crate::ConfigError;
@@ -9,7 +10,9 @@ use super::{
     spelling::{BarePrefix, Encoding, Prefixed, Spelling},
 };
 
+#[derive(Default)]
 pub(super) enum Rewrite {
+    #[default]
     Keep,
     Remove,
     Replace(HeaderValue),
@@ -55,14 +58,16 @@ enum Choice<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(headers: &'a HeaderMap, spellings: &[Spelling], max_len: usize) -> Self {
+    /// `None` where no subprotocol is offered.
+    pub(super) fn new(headers: &'a HeaderMap, spellings: &[Spelling], max_len: usize) -> Option<Self> {
+        headers.get(SEC_WEBSOCKET_PROTOCOL)?;
         let (claimed, seen) = (Vec::new(), Vec::new());
         let mut scan = Self { headers, max_len, token: None, error: None, claimed, seen, choice: Choice::None };
         scan.read(spellings);
         if scan.error.is_none() && !scan.claimed.is_empty() && scan.chosen(scan.token.as_ref()).is_none() {
             scan.fail(TokenErrorKind::NothingToSelect);
         }
-        scan
+        Some(scan)
     }
 
     /// The token in the list.
@@ -207,13 +212,23 @@ impl<'a> Scan<'a> {
     /// One line with all public names, which is the same list.
     fn rewrite(&self, token: Option<&Token>) -> Rewrite {
         let is_one_line = self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().nth(1).is_none();
-        let all_public = all_names(self.headers).all(|name| self.is_public(name, token));
+        let mut all_public = true;
+        let mut line = Vec::new();
+        for name in all_names(self.headers) {
+            if !self.is_public(name, token) {
+                all_public = false;
+                continue;
+            }
+            if !line.is_empty() {
+                line.extend_from_slice(b", ");
+            }
+            line.extend_from_slice(name);
+        }
         if is_one_line && all_public {
             return Rewrite::Keep;
         }
-        let public: Vec<&[u8]> = all_names(self.headers).filter(|name| self.is_public(name, token)).collect();
-        match HeaderValue::from_bytes(&public.join(&b", "[..])) {
-            Ok(mut line) if !public.is_empty() => {
+        match HeaderValue::from_maybe_shared(Bytes::from(line)) {
+            Ok(mut line) if !line.is_empty() => {
                 line.set_sensitive(!all_public);
                 Rewrite::Replace(line)
             }

@@ -38,8 +38,21 @@ where
     type Claims = V::Claims;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<V::Claims>, VerifyError> {
-        let verified = self.verifier.verify(input).await?;
-        (self.check)(&verified.claims, input.parts)?;
+        self.checked(self.verifier.verify(input).await, input.parts)
+    }
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<V::Claims>, VerifyError>> {
+        Some(self.checked(self.verifier.verify_now(input)?, input.parts))
+    }
+}
+
+impl<V, F> Authorize<V, F> {
+    fn checked<C>(&self, outcome: Result<Verified<C>, VerifyError>, parts: &Parts) -> Result<Verified<C>, VerifyError>
+    where
+        F: Fn(&C, &Parts) -> Result<(), VerifyError>,
+    {
+        let verified = outcome?;
+        (self.check)(&verified.claims, parts)?;
         Ok(verified)
     }
 }
@@ -56,11 +69,22 @@ where
             Ok(verified) => return Ok(verified),
             Err(first) => first,
         };
-        match self.second.verify(input).await {
-            Ok(verified) => Ok(verified),
-            Err(second) if weight(&second) > weight(&first) => Err(second),
-            Err(_) => Err(first),
+        either(first, self.second.verify(input).await)
+    }
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<A::Claims>, VerifyError>> {
+        match self.first.verify_now(input)? {
+            Ok(verified) => Some(Ok(verified)),
+            Err(first) => Some(either(first, self.second.verify_now(input)?)),
         }
+    }
+}
+
+/// What the second one says, unless the first error tells the client as much.
+fn either<C>(first: VerifyError, second: Result<Verified<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
+    match second {
+        Err(second) if weight(&second) <= weight(&first) => Err(first),
+        second => second,
     }
 }
 

@@ -93,6 +93,19 @@ pub trait Verifier: Send + Sync + 'static {
         input: VerifyInput<'_>,
     ) -> impl Future<Output = Result<Verified<Self::Claims>, VerifyError>> + Send;
 
+    /// Verifies one token as [`verify`](Self::verify) does, if nothing has to be waited for. `None` if something has:
+    /// then `verify` is asked.
+    ///
+    /// The layer asks this first. Defaults to `None`, which is always right. A verifier that has all it needs at hand
+    /// saves the future of a handshake by it; one that says `None` must have changed nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`verify`](Self::verify).
+    fn verify_now(&self, _input: VerifyInput<'_>) -> Option<Result<Verified<Self::Claims>, VerifyError>> {
+        None
+    }
+
     /// Adds a check over the claims and the request: a scope, the room in the path.
     ///
     /// `parts.uri` is what the layer sees: not percent-decoded, and without the prefix of a router that it is nested
@@ -143,11 +156,11 @@ pub struct Verified<C> {
     /// The moment from which on the token is no longer accepted, all leeway included; `None` if there is none.
     pub expires_at: Option<SystemTime>,
     /// Whom the token speaks of (`sub`), if it says so. A session is only refreshed for the same one.
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
     /// Who issued the token (`iss`), if it says so. A session is only refreshed by the same one.
-    pub issuer: Option<String>,
+    pub issuer: Option<Arc<str>>,
     /// The id of the token (`jti`), if it has one. By it the token can be revoked.
-    pub token_id: Option<String>,
+    pub token_id: Option<Arc<str>>,
     /// When the token was issued (`iat`), if it says so. A token that does not is taken for older than every order to
     /// revoke what was issued before a moment.
     pub issued_at: Option<SystemTime>,
@@ -176,21 +189,21 @@ impl<C> Verified<C> {
 
     /// Sets whom the token speaks of.
     #[must_use]
-    pub fn with_subject(mut self, subject: impl Into<String>) -> Self {
+    pub fn with_subject(mut self, subject: impl Into<Arc<str>>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
     /// Sets who issued the token.
     #[must_use]
-    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+    pub fn with_issuer(mut self, issuer: impl Into<Arc<str>>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
     /// Sets the id of the token.
     #[must_use]
-    pub fn with_token_id(mut self, token_id: impl Into<String>) -> Self {
+    pub fn with_token_id(mut self, token_id: impl Into<Arc<str>>) -> Self {
         self.token_id = Some(token_id.into());
         self
     }
@@ -219,6 +232,10 @@ where
 /// One verifier for several layers.
 impl<V: Verifier> Verifier for Arc<V> {
     type Claims = V::Claims;
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<Self::Claims>, VerifyError>> {
+        V::verify_now(self, input)
+    }
 
     fn verify(
         &self,

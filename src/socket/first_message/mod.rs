@@ -20,8 +20,8 @@ use crate::{AdmissionError, CloseCodes, ConfigError, Token};
 /// without this. One without a token is accepted, and then:
 ///
 /// - The client has ten seconds and 16 KiB to send its token. Of what it sends behind that nothing is read.
-/// - The token is verified as it would have been in the handshake, with the head of the handshake (of its extensions
-///   there is only axum's `OriginalUri`), and the session is admitted or not.
+/// - The token is verified as it would have been in the handshake, with the head of the handshake (without the headers
+///   that are about the upgrade alone; of its extensions there is only axum's `OriginalUri`), and the session is admitted or not.
 /// - Only then the callback of [`AuthenticatedUpgrade::on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade) runs. A
 ///   client that is refused is told so by a close code; see [`CloseCodes`].
 ///

@@ -1,7 +1,7 @@
 mod dead;
 mod hash;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
@@ -108,28 +108,60 @@ impl<C: Clone + DeserializeOwned + Send + Sync + 'static> Verifier for CachedVer
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        let Memory { hasher, good, dead } = &*self.memory;
-        let (token, now) = (input.token.expose(), input.now);
-        let hash = hasher.hash(token);
-        if let Some(checked) = good.get(&hash)
-            && self.verifier.still_stands(&checked.standing, now)
+        let question = Question::new(self, input);
+        match question.recall() {
+            Some(remembered) => remembered,
+            None => question.remember(self.verifier.examine(question.token, question.now).await),
+        }
+    }
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
+        let question = Question::new(self, input);
+        if let Some(remembered) = question.recall() {
+            return Some(remembered);
+        }
+        Some(question.remember(self.verifier.examine_now(question.token, question.now)?))
+    }
+}
+
+/// Whether a token is good.
+struct Question<'a, C> {
+    verifier: &'a JwtVerifier<C>,
+    memory: &'a Memory<C>,
+    token: &'a str,
+    hash: TokenHash,
+    now: SystemTime,
+    /// As it was before the token was looked at, so that a change in the meantime is one.
+    key_changes: Option<u64>,
+}
+
+impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Question<'a, C> {
+    fn new(verifier: &'a CachedVerifier<C>, input: VerifyInput<'a>) -> Self {
+        let CachedVerifier { verifier, memory } = verifier;
+        let token = input.token.expose();
+        let key_changes = verifier.key_changes();
+        Self { verifier, memory, token, hash: memory.hasher.hash(token), now: input.now, key_changes }
+    }
+
+    fn recall(&self) -> Option<Result<Verified<C>, VerifyError>> {
+        if let Some(checked) = self.memory.good.get(&self.hash)
+            && self.verifier.still_stands(&checked.standing, self.now)
         {
-            return Ok(checked.verified.clone());
+            return Some(Ok(checked.verified.clone()));
         }
-        // Before the token is looked at, so that a change in the meantime is one.
-        let changes = self.verifier.key_changes();
-        if let Some(error) = dead.get(&hash).and_then(|dead| dead.refuse(now, changes)) {
-            return Err(error);
-        }
-        match self.verifier.examine(token, now).await {
+        self.memory.dead.get(&self.hash)?.refuse(self.now, self.key_changes).map(Err)
+    }
+
+    fn remember(&self, outcome: Result<Checked<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
+        match outcome {
             Ok(checked) => {
                 let checked = Arc::new(checked);
-                good.insert(hash, Arc::clone(&checked));
+                self.memory.good.insert(self.hash, Arc::clone(&checked));
                 Ok(checked.verified.clone())
             }
             Err(error) => {
-                if let Some(found) = Dead::new(&error, now, changes) {
-                    dead.insert(hash, Arc::new(found));
+                if let Some(found) = Dead::new(&error, self.now, self.key_changes) {
+                    self.memory.dead.insert(self.hash, Arc::new(found));
                 }
                 Err(error)
             }

@@ -8,7 +8,8 @@ use super::{
         jwks::{Issuer, Keys},
     },
     claims::Registered,
-    header::{Compact, Header},
+    compact::{Compact, decode},
+    header::Header,
     rules::{KeyGeneration, Provenance, Rules},
     signature::check_signature,
     verifier::Stop,
@@ -34,21 +35,23 @@ impl Rules {
     /// issuers are left to the keys that belong to none.
     pub(super) fn check_issuer(
         &self,
-        header: &Header<'_>,
+        header: &Header,
         compact: &Compact<'_>,
         claims: &Registered<'_>,
         now: SystemTime,
     ) -> Result<Provenance, Stop> {
+        let mut memory = Vec::new();
+        let signature = decode(compact.signature, &mut memory)?;
         let named = claims.iss.as_ref().and_then(|iss| self.issuers.find(&iss.0));
         let Some((index, issuer)) = named else {
             if self.keys.is_empty() {
                 let kind = if claims.iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
                 return Err(VerifyError::of_claim(kind, "iss").into());
             }
-            check_signature(&self.keys, header, compact)?;
+            check_signature(&self.keys, header, compact.signed, signature)?;
             return Ok(Provenance::default());
         };
-        let generation = match issuer.with_keys(|keys| look(keys, header, compact)) {
+        let generation = match issuer.with_keys(|keys| look(keys, header, compact.signed, signature)) {
             Look::Verified(generation) => {
                 return Ok(Provenance(Some(KeyGeneration { issuer: index, generation })));
             }
@@ -60,7 +63,6 @@ impl Rules {
         if !remote.may_use(header.algorithm()?) {
             return Err(VerifyError::new(Kind::WrongAlgorithm).into());
         }
-        compact.signature()?;
         self.check_claims(claims, now)?;
         let key_id = header.key_id().map(str::to_owned);
         Err(Stop::Unknown(UnknownKey { issuer: Arc::clone(issuer), key_id, generation }))
@@ -75,9 +77,11 @@ enum Look {
     Unknown(Option<u64>),
 }
 
-fn look(keys: Option<&Keys>, header: &Header<'_>, compact: &Compact<'_>) -> Look {
+fn look(keys: Option<&Keys>, header: &Header, signed: &[u8], signature: &[u8]) -> Look {
     let Some(keys) = keys else { return Look::Unknown(None) };
-    let Err(error) = check_signature(keys.usable(), header, compact) else { return Look::Verified(keys.generation()) };
+    let Err(error) = check_signature(keys.usable(), header, signed, signature) else {
+        return Look::Verified(keys.generation());
+    };
     // A token without an id has been tried with all of them.
     let is_known = header.key_id().is_none_or(|id| keys.usable().iter().any(|key| key.id() == Some(id)));
     if is_known { Look::Refused(error) } else { Look::Unknown(Some(keys.generation())) }

@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 #[cfg(feature = "jwks")]
 use std::{future::Future, pin::Pin};
 
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "jwks")]
 use super::super::jwks::{IssuerKeys, Issuers, StartError};
-use super::{Jwk, JwtKey, JwtVerifier, crypto, rules::Rules};
+use super::{Jwk, JwtKey, JwtVerifier, crypto, header::LastHeader, rules::Rules};
 use crate::ConfigError;
 
 /// No clock is wrong by more, and a token would outlive its `exp` by as much.
@@ -24,6 +24,7 @@ pub struct JwtVerifierBuilder<C> {
 impl<C> JwtVerifierBuilder<C> {
     pub(super) fn new() -> Self {
         let rules = Rules {
+            last_header: LastHeader::default(),
             keys: Vec::new(),
             #[cfg(feature = "jwks")]
             issuers: Issuers::default(),
@@ -103,7 +104,7 @@ impl<C> JwtVerifierBuilder<C> {
     ///
     /// Defaults to none, which does not look at `iss`: a key that only one issuer has says as much.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.rules.allowed_issuers.push(issuer.into());
+        self.rules.allowed_issuers.push(Arc::from(issuer.into()));
         self
     }
 
@@ -170,10 +171,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         if self.rules.keys.is_empty() && !has_issuer_keys {
             return Err(ConfigError::NoKey);
         }
-        for (what, values) in [("issuer", &self.rules.allowed_issuers), ("audience", &self.rules.audiences)] {
-            if values.iter().any(String::is_empty) {
-                return Err(ConfigError::Empty(what));
-            }
+        if self.rules.allowed_issuers.iter().any(|issuer| issuer.is_empty()) {
+            return Err(ConfigError::Empty("issuer"));
+        }
+        if self.rules.audiences.iter().any(String::is_empty) {
+            return Err(ConfigError::Empty("audience"));
         }
         if self.rules.any_audience && !self.rules.audiences.is_empty() {
             return Err(ConfigError::AudienceAndAny);

@@ -13,16 +13,17 @@ use serde::{
 
 use super::{
     super::{VerifyError, VerifyErrorKind as Kind},
-    header::{self, Compact},
+    compact::{Compact, decode},
+    plain::{Value, members, once},
 };
 use crate::token::is_json_object;
 
 /// The claims of a token, decoded.
-pub(super) struct Payload(Vec<u8>);
+pub(super) struct Payload<'a>(&'a str);
 
 /// The registered claims that are looked at. One that is there and is `null` or of another type is an error, and so is
 /// one that is there twice.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default, deserialize_with = "some")]
     pub(super) iss: Option<Text<'a>>,
@@ -45,34 +46,74 @@ pub(super) struct Registered<'a> {
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// One audience or several.
-pub(super) struct Audience<'a>(Vec<Cow<'a, str>>);
+pub(super) enum Audience<'a> {
+    One(Cow<'a, str>),
+    Several(Vec<Cow<'a, str>>),
+}
 
 /// Seconds since the epoch, fractions allowed.
 #[derive(Clone, Copy)]
 pub(super) struct NumericDate(SystemTime);
 
-impl Payload {
-    pub(super) fn decode(compact: &Compact<'_>) -> Result<Self, VerifyError> {
-        let json = header::decode(compact.payload)?;
-        if is_json_object(&json) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
+impl<'a> Payload<'a> {
+    pub(super) fn decode(compact: &Compact<'_>, memory: &'a mut Vec<u8>) -> Result<Self, VerifyError> {
+        // RFC 7519 §7.2, step 10.
+        let json =
+            str::from_utf8(decode(compact.payload, memory)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
+        if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 
-    pub(super) fn registered(&self) -> Result<Registered<'_>, VerifyError> {
-        serde_json::from_slice(&self.0).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
+    /// The registered claims. That the rest is well-formed is seen only when the [claims](Self::claims) are read.
+    pub(super) fn registered(&self) -> Result<Registered<'a>, VerifyError> {
+        match Registered::plain(self.0) {
+            Some(registered) => Ok(registered),
+            None => self.parsed(),
+        }
+    }
+
+    fn parsed(&self) -> Result<Registered<'a>, VerifyError> {
+        serde_json::from_str(self.0).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
     }
 
     pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {
-        serde_json::from_slice(&self.0).map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))
+        serde_json::from_str(self.0).map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))
+    }
+}
+
+impl<'a> Registered<'a> {
+    /// From claims that are spelled the plain way; as the parser would have it.
+    fn plain(json: &'a str) -> Option<Self> {
+        let mut registered = Self::default();
+        members(json, |name, value| match (name.as_bytes(), value) {
+            (b"iss", Value::Text(text)) => once(&mut registered.iss, Text(Cow::Borrowed(text))),
+            (b"sub", Value::Text(text)) => once(&mut registered.sub, Text(Cow::Borrowed(text))),
+            (b"aud", Value::Text(text)) => once(&mut registered.aud, Audience::One(Cow::Borrowed(text))),
+            (b"exp", Value::Integer(seconds)) => once(&mut registered.exp, NumericDate::from_seconds(seconds)?),
+            (b"nbf", Value::Integer(seconds)) => once(&mut registered.nbf, NumericDate::from_seconds(seconds)?),
+            (b"iat", Value::Integer(seconds)) => once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
+            (b"jti", Value::Text(text)) => once(&mut registered.jti, Text(Cow::Borrowed(text))),
+            (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti", _) => None,
+            _ => Some(()),
+        })?;
+        Some(registered)
     }
 }
 
 impl Audience<'_> {
     pub(super) fn names_any_of(&self, audiences: &[String]) -> bool {
-        self.0.iter().any(|audience| audiences.iter().any(|own| own == audience))
+        let is_own = |audience: &Cow<'_, str>| audiences.iter().any(|own| own == audience);
+        match self {
+            Self::One(audience) => is_own(audience),
+            Self::Several(audiences) => audiences.iter().any(is_own),
+        }
     }
 }
 
 impl NumericDate {
+    fn from_seconds(seconds: u64) -> Option<Self> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Self)
+    }
+
     pub(super) const fn moment(self) -> SystemTime {
         self.0
     }
@@ -109,11 +150,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Audience<'a> {
             }
 
             fn visit_borrowed_str<E: de::Error>(self, one: &'de str) -> Result<Self::Value, E> {
-                Ok(Audience(vec![Cow::Borrowed(one)]))
+                Ok(Audience::One(Cow::Borrowed(one)))
             }
 
             fn visit_str<E: de::Error>(self, one: &str) -> Result<Self::Value, E> {
-                Ok(Audience(vec![Cow::Owned(one.to_owned())]))
+                Ok(Audience::One(Cow::Owned(one.to_owned())))
             }
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut many: A) -> Result<Self::Value, A::Error> {
@@ -121,7 +162,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Audience<'a> {
                 while let Some(Text(audience)) = many.next_element()? {
                     audiences.push(audience);
                 }
-                Ok(Audience(audiences))
+                Ok(Audience::Several(audiences))
             }
         }
 

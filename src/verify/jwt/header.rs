@@ -1,60 +1,89 @@
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     super::{VerifyError, VerifyErrorKind},
-    claims::{Text, some},
+    claims::some,
+    compact::{decode, malformed},
 };
 use crate::token::is_json_object;
 
-/// A JWS in compact form (RFC 7515 §7.1), cut into its parts.
-pub(super) struct Compact<'a> {
-    header: &'a str,
-    pub(super) payload: &'a str,
-    signature: &'a str,
-    /// What is signed: the header and the payload with the dot between them.
-    pub(super) signed: &'a [u8],
-}
-
 /// The members of a JOSE header that are looked at. Others are ignored: `jku`, `x5u`, `x5c` and `jwk` above all.
 #[derive(Deserialize)]
-pub(super) struct Header<'a> {
-    #[serde(borrow)]
-    alg: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "some")]
-    kid: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "some")]
-    typ: Option<Text<'a>>,
+pub(super) struct Header {
+    alg: String,
+    #[serde(default, deserialize_with = "some")]
+    kid: Option<String>,
+    #[serde(default, deserialize_with = "some")]
+    typ: Option<String>,
     /// Present at all, in whatever form, it refuses: no extension is understood here.
     #[serde(default, deserialize_with = "present")]
     crit: bool,
 }
 
-impl<'a> Compact<'a> {
-    pub(super) fn parse(token: &'a str) -> Result<Self, VerifyError> {
-        let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(VerifyError::new(VerifyErrorKind::Malformed));
-        };
-        let signed = token.as_bytes().get(..header.len() + 1 + payload.len()).unwrap_or_default();
-        Ok(Self { header, payload, signature, signed })
+/// The header of a good token. An issuer writes the same one into all of them, until its key changes: so it is not parsed
+/// again.
+#[derive(Default)]
+pub(super) struct LastHeader {
+    header: ArcSwapOption<Known>,
+    /// Good tokens that had another one.
+    others: AtomicU32,
+}
+
+struct Known {
+    /// As it stands in tokens.
+    encoded: Box<str>,
+    header: Header,
+}
+
+/// A header that was read.
+pub(super) struct Read {
+    known: Arc<Known>,
+    is_last: bool,
+}
+
+/// Where several issuers take turns, the last one is not worth keeping each time.
+const OTHERS: u32 = 64;
+
+impl LastHeader {
+    /// Reads a header as it stands in a token.
+    pub(super) fn read(&self, encoded: &str) -> Result<Read, VerifyError> {
+        if let Some(last) = &*self.header.load()
+            && *last.encoded == *encoded
+        {
+            return Ok(Read { known: Arc::clone(last), is_last: true });
+        }
+        let known = Known { encoded: encoded.into(), header: Header::parse(encoded)? };
+        Ok(Read { known: Arc::new(known), is_last: false })
     }
 
-    pub(super) fn header_json(&self) -> Result<Vec<u8>, VerifyError> {
-        decode(self.header)
-    }
-
-    pub(super) fn signature(&self) -> Result<Vec<u8>, VerifyError> {
-        decode(self.signature)
+    /// The token is good.
+    pub(super) fn note(&self, read: Read) {
+        if !read.is_last && self.others.fetch_add(1, Ordering::Relaxed).is_multiple_of(OTHERS) {
+            self.header.store(Some(read.known));
+        }
     }
 }
 
-impl<'a> Header<'a> {
-    pub(super) fn parse(json: &'a [u8]) -> Result<Self, VerifyError> {
-        let malformed = || VerifyError::new(VerifyErrorKind::Malformed);
+impl Read {
+    pub(super) fn header(&self) -> &Header {
+        &self.known.header
+    }
+}
+
+impl Header {
+    fn parse(encoded: &str) -> Result<Self, VerifyError> {
+        let mut memory = Vec::new();
+        let json = decode(encoded, &mut memory)?;
         if !is_json_object(json) {
             return Err(malformed());
         }
@@ -63,17 +92,17 @@ impl<'a> Header<'a> {
     }
 
     pub(super) fn algorithm(&self) -> Result<Algorithm, VerifyError> {
-        self.alg.0.parse().map_err(|_| VerifyError::new(VerifyErrorKind::WrongAlgorithm))
+        self.alg.parse().map_err(|_| VerifyError::new(VerifyErrorKind::WrongAlgorithm))
     }
 
     pub(super) fn key_id(&self) -> Option<&str> {
-        self.kid.as_ref().map(|kid| kid.0.as_ref())
+        self.kid.as_deref()
     }
 
     /// Whether `typ` is the media type required, which is compared without regard to case and may leave out
     /// `application/` (RFC 7515 §4.1.9).
     pub(super) fn is_of_type(&self, required: &str) -> bool {
-        self.typ.as_ref().is_some_and(|typ| short(&typ.0).eq_ignore_ascii_case(short(required)))
+        self.typ.as_ref().is_some_and(|typ| short(typ).eq_ignore_ascii_case(short(required)))
     }
 }
 
@@ -85,11 +114,13 @@ fn short(media_type: &str) -> &str {
     }
 }
 
-/// Base64url without padding, and in its one canonical form.
-pub(super) fn decode(part: &str) -> Result<Vec<u8>, VerifyError> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| VerifyError::new(VerifyErrorKind::Malformed))
-}
-
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+// By hand: what an issuer writes there is nobody's business.
+impl fmt::Debug for LastHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LastHeader").finish_non_exhaustive()
+    }
 }

@@ -8,7 +8,7 @@ use jsonwebtoken::{
 
 use super::{
     check::{check, ec_algorithm, invalid, without_leading_zeros},
-    crypto,
+    crypto::Prepared,
 };
 use crate::ConfigError;
 
@@ -34,7 +34,9 @@ use crate::ConfigError;
 pub struct JwtKey {
     algorithm: Algorithm,
     key_id: Option<String>,
+    /// As it was given, for another algorithm.
     key: DecodingKey,
+    prepared: Prepared,
 }
 
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -162,7 +164,8 @@ impl JwtKey {
 
     fn new(algorithm: Algorithm, key: DecodingKey) -> Result<Self, ConfigError> {
         check(algorithm, &key)?;
-        Ok(Self { algorithm, key_id: None, key })
+        let prepared = Prepared::new(algorithm, &key)?;
+        Ok(Self { algorithm, key_id: None, key, prepared })
     }
 
     pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
@@ -182,11 +185,8 @@ impl JwtKey {
     }
 
     /// Whether the signature over the message is this key's.
-    pub(super) fn verifies(&self, message: &[u8], signature: &Vec<u8>) -> bool {
-        // One is made for each call, because they are not `Send`.
-        crypto::provider()
-            .and_then(|provider| (provider.verifier_factory)(&self.algorithm, &self.key).ok())
-            .is_some_and(|verifier| verifier.verify(message, signature).is_ok())
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.prepared.verifies(message, signature)
     }
 }
 

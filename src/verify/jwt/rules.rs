@@ -1,6 +1,9 @@
 //! What is asked of a token besides its signature.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 #[cfg(feature = "jwks")]
 use super::super::jwks::Issuers;
@@ -8,16 +11,17 @@ use super::{
     super::{VerifyError, VerifyErrorKind as Kind},
     JwtKey,
     claims::{NumericDate, Registered},
-    header::Header,
+    header::{Header, LastHeader},
 };
 
 #[derive(Debug)]
 pub(super) struct Rules {
+    pub(super) last_header: LastHeader,
     /// Those that belong to no issuer.
     pub(super) keys: Vec<JwtKey>,
     #[cfg(feature = "jwks")]
     pub(super) issuers: Issuers,
-    pub(super) allowed_issuers: Vec<String>,
+    pub(super) allowed_issuers: Vec<Arc<str>>,
     pub(super) audiences: Vec<String>,
     pub(super) any_audience: bool,
     pub(super) token_type: Option<String>,
@@ -52,7 +56,7 @@ pub(super) struct KeyGeneration {
 }
 
 impl Rules {
-    pub(super) fn check_type(&self, header: &Header<'_>) -> Result<(), VerifyError> {
+    pub(super) fn check_type(&self, header: &Header) -> Result<(), VerifyError> {
         match &self.token_type {
             Some(required) if !header.is_of_type(required) => Err(VerifyError::new(Kind::WrongType)),
             _ => Ok(()),
@@ -78,10 +82,15 @@ impl Rules {
     }
 
     fn is_allowed(&self, issuer: &str) -> bool {
-        let named = self.allowed_issuers.iter().any(|allowed| allowed == issuer);
+        let named = self.allowed_issuers.iter().any(|allowed| **allowed == *issuer);
         #[cfg(feature = "jwks")]
         let named = named || self.issuers.find(issuer).is_some();
         named
+    }
+
+    /// The name of an issuer, which need not be there once more for each token.
+    pub(super) fn shared_issuer(&self, issuer: &str) -> Arc<str> {
+        self.allowed_issuers.iter().find(|allowed| ***allowed == *issuer).map_or_else(|| Arc::from(issuer), Arc::clone)
     }
 
     /// Returns the moment from which on the token is expired.

@@ -10,7 +10,8 @@ use super::{
     super::{Verified, Verifier, VerifyError, VerifyInput},
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered, Text},
-    header::{Compact, Header},
+    compact::{Compact, decode},
+    header::Header,
     rules::{Provenance, Rules, Standing},
     signature::check_signature,
 };
@@ -88,6 +89,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         self.rules.issuers.attempted().await
     }
 
+    /// Verifies a token, if its key is known.
+    pub(crate) fn examine_now(&self, token: &str, now: SystemTime) -> Option<Result<Checked<C>, VerifyError>> {
+        match self.check(token, now) {
+            Ok(checked) => Some(Ok(checked)),
+            Err(Stop::Refused(error)) => Some(Err(error)),
+            #[cfg(feature = "jwks")]
+            Err(Stop::Unknown(_)) => None,
+        }
+    }
+
     /// Verifies a token, and waits for its key if that is not known yet.
     pub(crate) async fn examine(&self, token: &str, now: SystemTime) -> Result<Checked<C>, VerifyError> {
         #[cfg(feature = "jwks")]
@@ -109,20 +120,28 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
     fn check(&self, token: &str, now: SystemTime) -> Result<Checked<C>, Stop> {
         let compact = Compact::parse(token)?;
-        let json = compact.header_json()?;
-        let header = Header::parse(&json)?;
-        self.rules.check_type(&header)?;
+        let read = self.rules.last_header.read(compact.header)?;
+        let checked = self.check_compact(&compact, read.header(), now)?;
+        self.rules.last_header.note(read);
+        Ok(checked)
+    }
+
+    fn check_compact(&self, compact: &Compact<'_>, header: &Header, now: SystemTime) -> Result<Checked<C>, Stop> {
+        self.rules.check_type(header)?;
+        // One piece of memory, for one after the other.
+        let mut memory = Vec::with_capacity(compact.payload.len().max(compact.signature.len()));
         // Only where issuers have keys of their own does it take more than the header to find the key.
         #[cfg(feature = "jwks")]
         if !self.rules.issuers.is_empty() {
-            let payload = Payload::decode(&compact)?;
+            let payload = Payload::decode(compact, &mut memory)?;
             // Nobody has signed this yet, so it is not quoted.
             let registered = payload.registered().map_err(|error| VerifyError::new(error.kind()))?;
-            let provenance = self.rules.check_issuer(&header, &compact, &registered, now)?;
+            let provenance = self.rules.check_issuer(header, compact, &registered, now)?;
             return Ok(self.accept(&payload, registered, provenance, now)?);
         }
-        check_signature(&self.rules.keys, &header, &compact)?;
-        let payload = Payload::decode(&compact)?;
+        let signature = decode(compact.signature, &mut memory)?;
+        check_signature(&self.rules.keys, header, compact.signed, signature)?;
+        let payload = Payload::decode(compact, &mut memory)?;
         let registered = payload.registered()?;
         Ok(self.accept(&payload, registered, Provenance::default(), now)?)
     }
@@ -130,15 +149,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     /// Checks what is signed. So an error may say what it found.
     fn accept(
         &self,
-        payload: &Payload,
+        payload: &Payload<'_>,
         registered: Registered<'_>,
         provenance: Provenance,
         now: SystemTime,
     ) -> Result<Checked<C>, VerifyError> {
         let expires_at = self.rules.check_claims(&registered, now)?;
         let standing = Standing { expires_at, not_before: registered.nbf, provenance };
-        let owned = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        let (subject, issuer, token_id) = (owned(registered.sub), owned(registered.iss), owned(registered.jti));
+        let shared = |text: Option<Text<'_>>| text.map(|text| Arc::from(&*text.0));
+        let (subject, token_id) = (shared(registered.sub), shared(registered.jti));
+        let issuer = registered.iss.map(|iss| self.rules.shared_issuer(&iss.0));
         let issued_at = registered.iat.map(NumericDate::moment);
         let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id, issued_at };
         Ok(Checked { verified, standing })
@@ -164,6 +184,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for JwtVerifier<C> {
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
         self.examine(input.token.expose(), input.now).await.map(|checked| checked.verified)
+    }
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
+        let outcome = self.examine_now(input.token.expose(), input.now)?;
+        Some(outcome.map(|checked| checked.verified))
     }
 }
 
