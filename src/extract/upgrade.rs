@@ -180,7 +180,9 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                 let open = |socket: WebSocket| {
                     let subprotocol = socket.protocol().cloned();
                     let opened = Opened { transport: Transport::Axum(socket), subprotocol, replay: None };
-                    Supervisor::new(opened, (session, lease), refresh_protocol, callback)
+                    // In a task of its own size: axum's, which has opened the socket, is twice as large.
+                    tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
+                    ready(())
                 };
                 limited(upgrade, limits).on_failed_upgrade(on_failed_upgrade).on_upgrade(open)
             }

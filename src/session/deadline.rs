@@ -40,6 +40,11 @@ impl Moment {
         Some(Self { wall, monotonic: self.monotonic.checked_add(duration)? })
     }
 
+    /// The moment at which the clock on the wall will say that; it was read just now.
+    pub(super) fn until(self, wall: SystemTime) -> Option<Self> {
+        self.later_by(wall.duration_since(self.wall).unwrap_or_default())
+    }
+
     fn left(self, now: Self) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         wall.min(self.monotonic.saturating_duration_since(now.monotonic))
@@ -47,14 +52,8 @@ impl Moment {
 }
 
 impl Deadline {
-    pub(super) fn new(max_lifetime: Option<Duration>, accepted: Moment) -> Self {
-        Self { token: None, lifetime: max_lifetime.and_then(|lifetime| accepted.later_by(lifetime)) }
-    }
-
-    /// The same for another token, which was verified at that moment.
-    pub(super) fn with_token(self, expires_at: Option<SystemTime>, verified: Moment) -> Self {
-        let left = |at: SystemTime| at.duration_since(verified.wall).unwrap_or_default();
-        Self { token: expires_at.and_then(|at| verified.later_by(left(at))), ..self }
+    pub(super) fn new(token: Option<Moment>, max_lifetime: Option<Duration>, accepted: Moment) -> Self {
+        Self { token, lifetime: max_lifetime.and_then(|lifetime| accepted.later_by(lifetime)) }
     }
 
     /// What the wall clock will say.

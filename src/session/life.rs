@@ -41,7 +41,7 @@ pub(crate) struct Life {
 }
 
 struct State {
-    deadline: Deadline,
+    token_ends: Option<Moment>,
     token: TokenFacts,
     end: Option<End>,
     supervisor: Option<Waker>,
@@ -73,9 +73,8 @@ pub(super) struct TokenFacts {
 
 impl Life {
     pub(super) fn new(facts: Facts, verified: Moment, rules: Arc<SessionRules>) -> Arc<Self> {
-        let deadline = Deadline::new(rules.max_lifetime, verified).with_token(facts.expires_at, verified);
         let state = State {
-            deadline,
+            token_ends: facts.expires_at.and_then(|at| verified.until(at)),
             token: facts.token,
             end: None,
             supervisor: None,
@@ -109,13 +108,18 @@ impl Life {
     }
 
     pub(super) fn deadline(&self) -> Option<SystemTime> {
-        lock(&self.state).deadline.wall()
+        self.deadline_in(&lock(&self.state)).wall()
+    }
+
+    /// The greatest age is not kept but reckoned, because there are many sessions.
+    fn deadline_in(&self, state: &State) -> Deadline {
+        Deadline::new(state.token_ends, self.rules.max_lifetime, self.accepted)
     }
 
     /// What holds at one moment: the deadline, the token, and what is read meanwhile.
     pub(super) fn at_once<T>(&self, read: impl FnOnce() -> T) -> (Option<SystemTime>, TokenFacts, T) {
         let state = lock(&self.state);
-        (state.deadline.wall(), state.token.clone(), read())
+        (self.deadline_in(&state).wall(), state.token.clone(), read())
     }
 
     pub(super) fn token(&self) -> TokenFacts {
@@ -129,7 +133,7 @@ impl Life {
     /// How long there is to go, if there is an end to it.
     pub(crate) fn left(&self) -> Option<Duration> {
         let now = self.rules.now();
-        lock(&self.state).deadline.left(now).map(|(left, _)| left)
+        self.deadline_in(&lock(&self.state)).left(now).map(|(left, _)| left)
     }
 
     /// The close code and the reason, for a close frame.
@@ -206,7 +210,7 @@ impl Life {
             state.supervisor = Some(waker.clone());
         }
         let news = self.end_if_due(&mut state, now);
-        let sight = match (state.end, state.deadline.left(now)) {
+        let sight = match (state.end, self.deadline_in(&state).left(now)) {
             (Some(end), _) => Sight::Ended(end),
             (None, left) => Sight::Alive(left.map(|(left, _)| left.min(WALL_CLOCK_READ))),
         };
@@ -218,7 +222,7 @@ impl Life {
 
     /// Ends the session if its deadline has come.
     fn end_if_due(&self, state: &mut State, now: Moment) -> Option<News> {
-        match state.deadline.left(now) {
+        match self.deadline_in(state).left(now) {
             Some((Duration::ZERO, reason)) if state.end.is_none() => {
                 Some(self.end_in(state, End { reason, code: None }))
             }
@@ -257,7 +261,7 @@ impl Life {
             Some(news) => (Some(news), None),
             None if state.end.is_some() => (None, None),
             None => {
-                state.deadline = state.deadline.with_token(expires_at, verified);
+                state.token_ends = expires_at.and_then(|at| verified.until(at));
                 state.token = token;
                 (Some(self.change(&state)), Some(swap()))
             }

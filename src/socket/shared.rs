@@ -29,9 +29,9 @@ struct State {
     /// transport is taken away.
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// To be received before anything else.
-    replay: Option<Message>,
-    in_band: Option<InBand>,
+    /// To be received before anything else. Boxed, like what is next, because most sockets have neither.
+    replay: Option<Box<Message>>,
+    in_band: Option<Box<InBand>>,
 }
 
 /// Refreshes by messages of the client's.
@@ -75,7 +75,8 @@ impl Shared {
         replay: Option<Message>,
         protocol: Option<RefreshProtocol>,
     ) -> Self {
-        let in_band = protocol.map(|protocol| InBand { protocol, request: None, under_way: false, writers: None });
+        let in_band = |protocol| Box::new(InBand { protocol, request: None, under_way: false, writers: None });
+        let (replay, in_band) = (replay.map(Box::new), protocol.map(in_band));
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
         Self { life, state: Mutex::new(state) }
     }
@@ -112,7 +113,7 @@ impl Shared {
         let state = &mut *guard;
         let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
         if let Some(replay) = state.replay.take() {
-            return Poll::Ready(Some(Ok(replay)));
+            return Poll::Ready(Some(Ok(*replay)));
         }
         if state.in_band.as_ref().is_some_and(|in_band| in_band.under_way) {
             set(&mut state.reader, cx);

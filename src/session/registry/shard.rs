@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::session::{
     Life, SessionId,
@@ -28,7 +25,8 @@ struct Entry {
 /// The sessions of a subject that have not ended, the oldest first.
 #[derive(Default)]
 struct Subject {
-    numbers: BTreeSet<u64>,
+    /// In order. Most subjects have one.
+    numbers: Vec<u64>,
     admitted: usize,
 }
 
@@ -36,7 +34,7 @@ impl Shard {
     pub(super) fn insert(&mut self, life: Arc<Life>, token: Option<u64>) {
         let number = life.id().number();
         if let Some(subject) = &life.subject {
-            self.subjects.entry(Arc::clone(subject)).or_default().numbers.insert(number);
+            self.subjects.entry(Arc::clone(subject)).or_default().insert(number);
         }
         self.entries.insert(number, Entry { life, token, next_token: None, admitted: false });
     }
@@ -46,7 +44,9 @@ impl Shard {
         let number = life.id().number();
         let subject = life.subject.as_ref().and_then(|subject| self.subjects.get_mut(subject));
         // It may have ended by now. Then there is nothing to count, and its supervisor sees to the rest.
-        let Some(subject) = subject.filter(|subject| subject.numbers.contains(&number)) else { return Ok(None) };
+        let Some(subject) = subject.filter(|subject| subject.numbers.binary_search(&number).is_ok()) else {
+            return Ok(None);
+        };
         let mut evicted = None;
         if let Some((most, at_limit)) = limits.per_subject
             && subject.admitted >= most.get()
@@ -129,9 +129,21 @@ impl Shard {
 }
 
 impl Subject {
+    fn insert(&mut self, number: u64) {
+        // Nearly always the greatest. And no more memory than it takes for one.
+        if self.numbers.is_empty() {
+            self.numbers.reserve_exact(1);
+        }
+        let at = self.numbers.partition_point(|&other| other < number);
+        self.numbers.insert(at, number);
+    }
+
     fn remove(&mut self, entry: &Entry) {
-        if self.numbers.remove(&entry.life.id().number()) && entry.admitted {
-            self.admitted -= 1;
+        if let Ok(at) = self.numbers.binary_search(&entry.life.id().number()) {
+            self.numbers.remove(at);
+            if entry.admitted {
+                self.admitted -= 1;
+            }
         }
     }
 }
