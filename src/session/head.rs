@@ -20,7 +20,7 @@ pub(crate) struct Head {
 
 const SENSITIVE: u8 = 1;
 /// Headers that are about the upgrade alone, and tell a verifier nothing of its client.
-const MECHANICS: [HeaderName; 5] = [
+static MECHANICS: [HeaderName; 5] = [
     header::CONNECTION,
     header::UPGRADE,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -33,12 +33,13 @@ impl Head {
         let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
         let uris = [Some(&parts.uri), original];
         let uris_len: usize = uris.into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
-        let headers_len: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
+        let headers = || parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name));
+        let headers_len: usize = headers().map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
         let mut texts = Vec::with_capacity(uris_len + headers_len);
         for uri in uris {
             push_uri(&mut texts, uri);
         }
-        for (name, value) in parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name)) {
+        for (name, value) in headers() {
             push(&mut texts, name.as_str().as_bytes());
             push(&mut texts, value.as_bytes());
             texts.push(if value.is_sensitive() { SENSITIVE } else { 0 });

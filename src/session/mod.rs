@@ -209,7 +209,10 @@ impl<C> Session<C> {
 /// Nobody knows of the session any more, so there is none.
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        self.life.release_unless_leased();
+        // Where nobody else has the life, there is nobody to be told.
+        if Arc::get_mut(&mut self.life).is_none() {
+            self.life.release_unless_leased();
+        }
     }
 }
 
