@@ -1,0 +1,156 @@
+//! What is read of claims, against `jsonwebtoken::decode` and a whole parser, over claims that are spelled in every way.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    cell::Cell,
+    time::{Duration, SystemTime},
+};
+
+use axum_ws_auth::{
+    Token, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput,
+    jwt::JwtVerifier,
+    test_util::{TEST_SECRET, base64url, handshake},
+};
+use futures_util::FutureExt;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation, crypto::aws_lc::DEFAULT_PROVIDER};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// What most tokens say, in as many ways as JSON has, and then some.
+const MEMBERS: [(&str, &[&str]); 9] = [
+    (
+        r#""exp""#,
+        &["4000000000", "4000000000.5", "4e9", "4000000000 ", "1000", "-1", "04000000000", "null", r#""4000000000""#],
+    ),
+    (r#""iss""#, &[r#""me""#, r#""m\u0065""#, r#""you""#, r#"["me"]"#, "null", r#""me\"#, r#""me" x"#]),
+    (r#""aud""#, &[r#""us""#, r#"["us"]"#, r#"["them","us"]"#, r#"["them"]"#, "[]", r#"{"us":1}"#, "7", "\"\tus\""]),
+    (r#""sub""#, &[r#""alice""#, r#""al\nice""#, r#""älice""#, r#""al\"ice""#, r#""""#, "7", "true", "\"al\u{1}ice\""]),
+    (r#""iat""#, &["1000", "0", "1000.25", "-7", "1e3", "18446744073709551615", "99999999999999999999", r#""1000""#]),
+    (r#""nbf""#, &["1000", "4000000000", "00", "1E3", "[]"]),
+    (r#""jti""#, &[r#""one""#, r#""on\/e""#, "1", "{}"]),
+    (r#""\u0065xp""#, &["1000", "4000000000"]),
+    (
+        r#""more""#,
+        &[
+            "1",
+            "-1.5e-3",
+            "true",
+            "false",
+            "nul",
+            "",
+            "]",
+            r#"{"exp":1000,"a":[{"b":"}"}]}"#,
+            r#"[1,[2,"]\"",{}]]"#,
+            r#""\\""#,
+            r#""\\\"exp\":1000""#,
+            "[1,{\"a\":}]",
+            "{",
+            "[}",
+        ],
+    ),
+];
+
+fn verifier() -> JwtVerifier<Value> {
+    let builder = JwtVerifier::builder().secret(TEST_SECRET).unwrap().issuer("me").audience("us");
+    builder.leeway(Duration::ZERO).build().unwrap()
+}
+
+fn verify(verifier: &JwtVerifier<Value>, token: &str) -> Result<Verified<Value>, VerifyError> {
+    let (token, (parts, _)) = (Token::new(token), handshake().build().into_parts());
+    let input = VerifyInput::new(&token, &parts, SystemTime::now());
+    let now = verifier.verify_now(input).unwrap();
+    // The two ways to ask are one.
+    let later = verifier.verify(input).now_or_never().unwrap();
+    match (&now, &later) {
+        (Ok(now), Ok(later)) => assert!(now == later),
+        (Err(now), Err(later)) => assert_eq!(now.kind(), later.kind()),
+        _ => panic!("{:?} {:?}", now.is_ok(), later.is_ok()),
+    }
+    now
+}
+
+fn sign(claims: &str) -> String {
+    let message = format!("{}.{}", base64url(r#"{"alg":"HS256"}"#), base64url(claims));
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &EncodingKey::from_secret(TEST_SECRET)).unwrap();
+    format!("{message}.{}", base64url(signer.try_sign(message.as_bytes()).unwrap()))
+}
+
+/// Seconds since the epoch, as a parser has them.
+fn moment(seconds: &Value) -> Option<SystemTime> {
+    let seconds = seconds.as_f64()?;
+    let distance = Duration::from_secs_f64(seconds.abs());
+    Some(if seconds < 0.0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance })
+}
+
+/// Each member in one of its spellings, mostly the first; some left out, or there twice; space where it may be, and where it
+/// may not.
+fn claims() -> impl Strategy<Value = String> {
+    let space = || prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just("\r\n\t")];
+    let member = MEMBERS.to_vec().into_iter().map(move |(name, values)| {
+        let value = prop_oneof![8 => Just(0..1), 2 => Just(0..values.len())]
+            .prop_flat_map(|range| range)
+            .prop_map(|at| *values.get(at).unwrap());
+        let times = match name {
+            r#""exp""# | r#""iss""# | r#""aud""# => prop_oneof![1 => Just(0), 30 => Just(1), 1 => Just(2)].boxed(),
+            r#""\u0065xp""# => prop_oneof![30 => Just(0), 1 => Just(1)].boxed(),
+            _ => prop_oneof![5 => Just(0), 10 => Just(1), 1 => Just(2)].boxed(),
+        };
+        (times, space(), space(), value).prop_map(move |(times, before, behind, value)| {
+            vec![format!("{before}{name}{behind}:{behind}{value}"); times]
+        })
+    });
+    let members = member.collect::<Vec<_>>().prop_map(|members| members.concat()).prop_shuffle();
+    let comma = prop_oneof![60 => Just(","), 1 => Just(",,"), 1 => Just(" ,"), 1 => Just(" ")];
+    let end = prop_oneof![40 => Just("}"), 1 => Just("} "), 1 => Just("}}"), 1 => Just(",}"), 1 => Just(""), 1 => Just("} 1")];
+    (space(), members, comma, end)
+        .prop_map(|(space, members, comma, end)| format!("{space}{{{}{end}", members.join(comma)))
+}
+
+#[test]
+fn claims_are_read_as_others_read_them_or_refused() {
+    let (verifier, key) = (verifier(), DecodingKey::from_secret(TEST_SECRET));
+    let _ = DEFAULT_PROVIDER.install_default();
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.set_issuer(&["me"]);
+    validation.set_audience(&["us"]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.validate_nbf = true;
+    validation.leeway = 0;
+    let (good, stricter) = (Cell::new(0), Cell::new(0));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 10_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let outcome = runner.run(&claims(), |claims| {
+        let token = sign(&claims);
+        let theirs = jsonwebtoken::decode::<Value>(&token, &key, &validation);
+        match verify(&verifier, &token) {
+            Ok(ours) => {
+                let theirs = theirs.map(|data| data.claims);
+                prop_assert_eq!(theirs.as_ref().ok(), Some(&ours.claims), "{}", claims);
+                let text = |name: &str| ours.claims.get(name).and_then(Value::as_str);
+                prop_assert_eq!(ours.subject.as_deref(), text("sub"));
+                prop_assert_eq!(ours.issuer.as_deref(), text("iss"));
+                prop_assert_eq!(ours.token_id.as_deref(), text("jti"));
+                prop_assert_eq!(ours.issued_at, ours.claims.get("iat").and_then(moment), "{}", claims);
+                prop_assert_eq!(ours.expires_at, ours.claims.get("exp").and_then(moment), "{}", claims);
+                good.set(good.get() + 1);
+            }
+            Err(error) => {
+                if theirs.is_ok() {
+                    // A claim that is there is of its type, and there once.
+                    prop_assert_eq!(error.kind(), VerifyErrorKind::MalformedClaim, "{}", claims);
+                    stricter.set(stricter.get() + 1);
+                }
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    let (good, stricter) = (good.get(), stricter.get());
+    assert!(good > 1000 && stricter > 100, "{good} were good, {stricter} were refused that are good to others");
+}
