@@ -123,6 +123,9 @@ pub enum ConfigError {
     /// A node would take its knowledge of revocations for too old before a store can confirm it.
     #[error("revocations cannot be confirmed every {0:?}: 15 seconds at least")]
     ShortStaleness(std::time::Duration),
+    /// Leases would run out while they are being renewed.
+    #[error("leases of {0:?} cannot be renewed in time: three seconds at least")]
+    ShortLease(std::time::Duration),
     /// Not the path of a request.
     #[error("`{0}` can never be the path of a request")]
     InvalidPath(String),

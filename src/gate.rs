@@ -89,22 +89,19 @@ impl<V> VerifierGate<V> {
 }
 
 impl<V: Verifier> VerifierGate<V> {
-    /// Admits the session of a token that is good.
-    fn admit(
+    /// Begins the session of a token that is good.
+    fn begin(
         verifier: &Arc<V>,
         outcome: Result<Verified<V::Claims>, VerifyError>,
         beginning: Beginning,
-        parts: &mut Parts,
+        parts: &Parts,
         config: &Config,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Session<V::Claims>, Refusal> {
         let verified = outcome.map_err(Refusal::Verify)?;
         // Only connections that stay are registered and counted.
         let slot = if is_handshake(parts) { config.rules.slot() } else { Ok(None) };
-        let session = slot
-            .and_then(|slot| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), slot))
-            .map_err(Refusal::Admission)?;
-        Self::put(parts, session, config);
-        Ok(())
+        slot.and_then(|slot| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), slot))
+            .map_err(Refusal::Admission)
     }
 
     fn put(parts: &mut Parts, session: Session<V::Claims>, config: &Config) {
@@ -119,12 +116,15 @@ impl<V: Verifier> VerifierGate<V> {
 
 impl<V: Verifier> Gate for VerifierGate<V> {
     fn verify_now(&self, token: &Token, parts: &mut Parts, config: &Config) -> Option<Result<(), Refusal>> {
-        if config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at) {
+        if config.rules.shares_limits()
+            || config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at)
+        {
             return None;
         }
         let beginning = Beginning::now(&config.rules);
         let outcome = self.0.verify_now(VerifyInput::new(token, parts, beginning.wall()))?;
-        Some(Self::admit(&self.0, outcome, beginning, parts, config))
+        let session = Self::begin(&self.0, outcome, beginning, parts, config);
+        Some(session.map(|session| Self::put(parts, session, config)))
     }
 
     fn verify(&self, token: Token, mut parts: Parts, config: Arc<Config>) -> Verification {
@@ -135,7 +135,11 @@ impl<V: Verifier> Gate for VerifierGate<V> {
                 revocations.first_look().await;
             }
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await;
-            let outcome = Self::admit(&verifier, outcome, beginning, &mut parts, &config);
+            let outcome = match Self::begin(&verifier, outcome, beginning, &parts, &config) {
+                Ok(session) => session.shared().await.map_err(Refusal::Admission),
+                Err(refusal) => Err(refusal),
+            };
+            let outcome = outcome.map(|session| Self::put(&mut parts, session, &config));
             (parts, outcome)
         })
     }

@@ -151,6 +151,7 @@
 //! | `keys confirmed` | debug | the same, where they are as before |
 //! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
 //! | `no ticket issued` | info | `error`; the cause at debug |
+//! | `limits not shared` | warn | `error`: this node counts the sessions of subjects for itself; the cause at debug |
 //! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |
 //! | `revocations not read` | warn | `error`: this node may not know all; the cause at debug |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
@@ -181,6 +182,7 @@ mod future;
 mod gate;
 mod handshake;
 mod layer;
+mod limit;
 mod lock;
 mod origin;
 #[cfg(feature = "redis")]
@@ -211,6 +213,7 @@ pub use self::{
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
     future::ResponseFuture,
     layer::WsAuthLayer,
+    limit::{Acquire, Acquired, LimitStore, SessionLease},
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
     revocation::{

@@ -60,13 +60,15 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_stores_keep_the_rules() {
+async fn all_three_stores_keep_the_rules() {
     let server = RedisServer::start();
+    conformance::limits(server.store(), server.store()).await;
     conformance::tickets(server.store()).await;
     conformance::revocations(server.store(), server.store()).await;
     // Two nodes may also be clones of one.
     let store = server.store().prefix("clones").unwrap();
-    conformance::revocations(store.clone(), store).await;
+    conformance::revocations(store.clone(), store.clone()).await;
+    conformance::limits(store.clone(), store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
             .slot()
             .and_then(|slot| beginning.session(verified, Arc::clone(&self.verifier), head, slot))
             .map_err(|error| refused(Refusal::Admission(error)))?;
+        let session = session.shared().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::admitted(session.id(), session.subject());
         Ok((session, replay))
     }

@@ -1,15 +1,17 @@
+mod limits;
 mod revocations;
 mod tickets;
 
 use std::{
     fmt,
+    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
 };
 use tokio::time::timeout;
 
@@ -68,6 +70,8 @@ pub struct Redis {
     commands: Arc<Mutex<Option<ConnectionManager>>>,
     /// For the one that waits for revocations, which nothing else could get past.
     waiting: Mutex<Option<MultiplexedConnection>>,
+    /// For what is told of evictions.
+    listening: Mutex<Option<PubSub>>,
 }
 
 impl Redis {
@@ -88,6 +92,7 @@ impl Redis {
             timeout: Duration::from_secs(1),
             commands: Arc::default(),
             waiting: Mutex::default(),
+            listening: Mutex::default(),
         })
     }
 
@@ -123,7 +128,12 @@ impl Redis {
     /// Carries out one command.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
         let mut connection = self.connection()?;
-        match timeout(self.timeout, command.query_async(&mut connection)).await {
+        self.in_time(command.query_async(&mut connection)).await
+    }
+
+    /// Waits for an answer, for as long as one may take.
+    async fn in_time<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<T, Failed> {
+        match timeout(self.timeout, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => {
                 // It may be broken without anybody having said so.
@@ -177,6 +187,12 @@ impl From<Failed> for StoreError {
     }
 }
 
+/// As many as a script can count with: a few thousand years.
+fn milliseconds(duration: Duration) -> u64 {
+    const MOST: u64 = 100_000_000_000_000;
+    u64::try_from(duration.as_millis()).unwrap_or(MOST).min(MOST)
+}
+
 // By hand: each waits on a connection of its own.
 impl Clone for Redis {
     fn clone(&self) -> Self {
@@ -186,6 +202,7 @@ impl Clone for Redis {
             timeout: self.timeout,
             commands: Arc::clone(&self.commands),
             waiting: Mutex::default(),
+            listening: Mutex::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::{aio::MultiplexedConnection, cmd};
 
-use super::{Failed, Redis};
+use super::{Failed, Redis, milliseconds};
 use crate::{News, Position, Revocation, RevocationStore, StoreError, lock::lock};
 
 /// How much of the stream is kept: who is further behind loads the set again.
@@ -160,10 +160,4 @@ fn lost() -> StoreError {
 async fn now(connection: &mut MultiplexedConnection) -> Result<u64, Failed> {
     let (seconds, microseconds): (u64, u64) = cmd("TIME").query_async(connection).await?;
     Ok(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
-}
-
-/// As many as a script can count with: a few thousand years.
-fn milliseconds(duration: Duration) -> u64 {
-    const MOST: u64 = 100_000_000_000_000;
-    u64::try_from(duration.as_millis()).unwrap_or(MOST).min(MOST)
 }

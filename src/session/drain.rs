@@ -48,6 +48,8 @@ pub struct Drained {
 /// RFC 6455 §7.4.1, and the IANA registry.
 const GOING_AWAY: u16 = 1001;
 const SERVICE_RESTART: u16 = 1012;
+/// How long is waited for other nodes to know, of which there is no need.
+const TELLING: Duration = Duration::from_secs(1);
 
 impl Drain {
     /// Closes with 1012 "service restart": come back, here or elsewhere.
@@ -131,6 +133,8 @@ impl Sessions {
         }
         end.apply(registry.live());
         self.vacated_by(until).await;
+        // Who was closed here is not to be kept out elsewhere for it.
+        let _ = timeout_at(until.min(from_now(TELLING)), registry.told()).await;
         let remaining = registry.held();
         Drained { closed: before.saturating_sub(remaining), remaining }
     }

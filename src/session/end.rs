@@ -62,6 +62,7 @@ pub(crate) struct End {
 
 impl End {
     pub(super) const REVOKED: Self = Self { reason: EndReason::Revoked, code: None };
+    pub(super) const TOO_MANY: Self = Self { reason: EndReason::TooManySessions, code: None };
 
     /// Ends the sessions like this. Returns how many had not ended before.
     pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<Life>>) -> usize {

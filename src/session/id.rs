@@ -36,12 +36,17 @@ pub struct SessionId {
 #[non_exhaustive]
 pub struct ParseSessionIdError;
 
+// Keyed by the operating system's random numbers.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+
 impl SessionId {
     pub(super) fn next() -> Self {
-        // Keyed by the operating system's random numbers.
-        static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self { process: *PROCESS, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    pub(super) fn is_of_this_process(self) -> bool {
+        self.process == *PROCESS
     }
 
     /// Counts up within the process.

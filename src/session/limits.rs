@@ -1,11 +1,14 @@
-use std::{num::NonZeroUsize, time::Duration};
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::ConfigError;
+use crate::{
+    ConfigError,
+    limit::{AnyStore, LimitStore},
+};
 
 /// How many sessions there may be; see [`Sessions::with_limits`](super::Sessions::with_limits).
 ///
 /// A session counts from the moment its token was verified until its connection is dropped. What is not limited here is
-/// limited by nothing.
+/// limited by nothing. One process counts for itself, unless several share a store: [`across_nodes`](Self::across_nodes).
 ///
 /// ```
 /// use axum_ws_auth::{AtLimit, Limits, Sessions};
@@ -21,7 +24,15 @@ pub struct Limits {
     pub(super) total: usize,
     pub(super) per_subject: Option<(NonZeroUsize, AtLimit)>,
     pub(super) retry_after: Duration,
+    pub(super) store: Option<SharedStore>,
+    pub(super) lease_lifetime: Duration,
 }
+
+/// Where the sessions of each subject are counted on all nodes.
+#[derive(Clone)]
+pub(super) struct SharedStore(pub(super) Arc<dyn AnyStore>);
+
+const LEAST_LEASE: Duration = Duration::from_secs(3);
 
 /// What happens when a subject with as many sessions as it may have opens another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +80,13 @@ pub enum AdmissionError {
 impl Limits {
     /// No limits.
     pub const fn new() -> Self {
-        Self { total: usize::MAX, per_subject: None, retry_after: Duration::from_secs(5) }
+        Self {
+            total: usize::MAX,
+            per_subject: None,
+            retry_after: Duration::from_secs(5),
+            store: None,
+            lease_lifetime: Duration::from_secs(60),
+        }
     }
 
     /// Sets how many sessions there may be in all. Handshakes beyond that are answered with 503.
@@ -93,6 +110,48 @@ impl Limits {
         Ok(Self { per_subject: Some((sessions, at_limit)), ..self })
     }
 
+    /// Counts the sessions of each subject on all nodes that share this store, instead of on each by itself: what
+    /// [`per_subject`](Self::per_subject) allows, and which one is the oldest, then goes for all of them together.
+    ///
+    /// A session takes a lease in the store when it begins, and gives it back when it ends. Its node renews it, and the
+    /// leases of a node that is gone run out: see [`lease_lifetime`](Self::lease_lifetime). A session that another node
+    /// evicted ends with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions), within a moment.
+    ///
+    /// Where the store does not answer, each node counts for itself until it does: no handshake is refused for it, and none
+    /// waits for longer than two seconds. Such a time, and a store that lost what it had, may leave a subject with more
+    /// sessions than it may have; they live on, and count when it opens the next one.
+    ///
+    /// Nodes that share a store should agree on these limits: each goes by its own. Their clocks tell which session is the
+    /// oldest, and nothing else.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "redis")] fn sessions() -> Result<(), axum_ws_auth::ConfigError> {
+    /// use axum_ws_auth::{AtLimit, Limits, Redis, Sessions};
+    ///
+    /// let redis = Redis::new("redis://127.0.0.1:6379")?;
+    /// let sessions = Sessions::with_limits(Limits::new().per_subject(5, AtLimit::EvictOldest)?.across_nodes(redis));
+    /// # Ok(()) }
+    /// ```
+    pub fn across_nodes(self, store: impl LimitStore) -> Self {
+        Self { store: Some(SharedStore(Arc::new(store))), ..self }
+    }
+
+    /// Sets how long the sessions of a node that is gone still count on the others. A node renews its leases
+    /// every third of that time.
+    ///
+    /// Defaults to 60 seconds: a restart is over by then, and each session costs an operation of the store every 20
+    /// seconds. It means nothing without [`across_nodes`](Self::across_nodes).
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than three seconds: an answer that is late must not cost a lease.
+    pub fn lease_lifetime(self, time: Duration) -> Result<Self, ConfigError> {
+        if time < LEAST_LEASE {
+            return Err(ConfigError::ShortLease(time));
+        }
+        Ok(Self { lease_lifetime: time, ..self })
+    }
+
     /// Sets after what time a client that was refused is told to come back, in whole seconds. Defaults to five seconds,
     /// because that spreads them a little and keeps nobody waiting.
     pub const fn retry_after(mut self, retry_after: Duration) -> Self {
@@ -104,6 +163,13 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+// By hand: a store need not have one, and may hold a password.
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<store>")
     }
 }
 

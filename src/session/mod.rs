@@ -109,6 +109,11 @@ impl SessionRules {
         }
     }
 
+    /// Whether a session is to be counted on all nodes.
+    pub(crate) fn shares_limits(&self) -> bool {
+        self.sessions.as_ref().is_some_and(|sessions| sessions.0.is_shared())
+    }
+
     /// A slot for a connection, if there is a registry.
     pub(crate) fn slot(&self) -> Result<Option<Slot>, AdmissionError> {
         self.sessions.as_ref().map(|sessions| sessions.0.slot()).transpose()
@@ -194,6 +199,17 @@ impl<C> Session<C> {
             token_id: token.id,
             issued_at: token.issued_at,
         }
+    }
+
+    /// The same session, once it is counted on all nodes: if the limits are about all of them, and allow it.
+    pub(crate) async fn shared(self) -> Result<Self, AdmissionError> {
+        let life = &self.0.life;
+        if life.rules.shares_limits()
+            && let Some(registry) = life.registry()
+        {
+            registry.share(life).await?;
+        }
+        Ok(self)
     }
 
     pub(crate) fn life(&self) -> &Arc<Life> {

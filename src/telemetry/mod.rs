@@ -80,6 +80,13 @@ mod events {
         }
     }
 
+    pub(crate) fn limits_not_shared(error: &StoreError) {
+        tracing::warn!(%error, "limits not shared");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%cause, "cause of that");
+        }
+    }
+
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
@@ -112,14 +119,15 @@ mod events {
     pub(crate) const fn no_ticket(_: &TicketError) {}
     pub(crate) const fn revocation_not_told(_: &StoreError) {}
     pub(crate) const fn revocations_not_read(_: &StoreError) {}
+    pub(crate) const fn limits_not_shared(_: &StoreError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
-    admitted, hook_answered_with_success, no_session, no_ticket, refresh_refused, refused, revocation_not_told,
-    revocations_not_read, session_ended, session_refreshed, unoffered_subprotocol,
+    admitted, hook_answered_with_success, limits_not_shared, no_session, no_ticket, refresh_refused, refused,
+    revocation_not_told, revocations_not_read, session_ended, session_refreshed, unoffered_subprotocol,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed};

@@ -10,13 +10,14 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::shard::Shard;
+use super::{shard::Shard, sharing::Sharing};
 use crate::{
     Revocation,
+    limit::SessionLease,
     lock::lock,
     revocation::{LiveSessions, Standing},
     session::{
-        End, EndReason, Life, SessionId,
+        End, Life, SessionId,
         limits::{AdmissionError, Limits},
     },
 };
@@ -26,6 +27,8 @@ pub(crate) struct Registry {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) limits: Limits,
+    /// Where the limits go for other nodes too.
+    pub(super) sharing: Option<Arc<Sharing>>,
     /// How many [`Slot`]s there are.
     held: AtomicUsize,
     draining: AtomicBool,
@@ -52,6 +55,7 @@ impl Registry {
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            sharing: Sharing::of(&limits).map(Arc::new),
             limits,
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -91,14 +95,28 @@ impl Registry {
         self.open()?;
         let evicted = self.shard(self.shard_of_life(life)).admit(life, &self.limits)?;
         if let Some(evicted) = evicted {
-            evicted.end(End { reason: EndReason::TooManySessions, code: None });
+            evicted.end(End::TOO_MANY);
         }
         Ok(())
     }
 
     /// An ended session no longer counts as one of its subject's.
     pub(in crate::session) fn retire(&self, life: &Life) {
-        self.shard(self.shard_of_life(life)).retire(life);
+        let is_shared = self.shard(self.shard_of_life(life)).retire(life);
+        if is_shared {
+            self.release(life);
+        }
+    }
+
+    /// Has an admitted session counted on all nodes for as long as it lives. `false` if it has ended.
+    pub(super) fn note_shared(&self, life: &Life) -> bool {
+        self.shard(self.shard_of_life(life)).note_shared(life)
+    }
+
+    /// The leases of a part of those that are counted on all nodes; of one subject they stand together. `None` if there is
+    /// no such part.
+    pub(super) fn shared(&self, part: usize) -> Option<Vec<SessionLease>> {
+        self.shards.get(part).map(|shard| lock(shard).shared())
     }
 
     pub(in crate::session) fn note_next_token(&self, life: &Life, token_id: Option<&str>) {

@@ -3,6 +3,7 @@
 mod info;
 mod inner;
 mod shard;
+mod sharing;
 
 use std::{fmt, sync::Arc};
 

@@ -1,8 +1,11 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
-use crate::session::{
-    Life, SessionId,
-    limits::{AdmissionError, AtLimit, Limits},
+use crate::{
+    limit::SessionLease,
+    session::{
+        Life, SessionId,
+        limits::{AdmissionError, AtLimit, Limits},
+    },
 };
 
 /// A part of the registry: all the sessions of some subjects.
@@ -20,6 +23,8 @@ struct Entry {
     /// That of the one that it may come to stand on.
     next_token: Option<u64>,
     admitted: bool,
+    /// It has a lease among all nodes, as far as is known, which is renewed, and released at its end.
+    shared: bool,
 }
 
 /// The sessions of a subject that have not ended, the oldest first.
@@ -36,7 +41,7 @@ impl Shard {
         if let Some(subject) = &life.subject {
             self.subjects.entry(Arc::clone(subject)).or_default().insert(number);
         }
-        self.entries.insert(number, Entry { life, token, next_token: None, admitted: false });
+        self.entries.insert(number, Entry { life, token, next_token: None, admitted: false, shared: false });
     }
 
     /// Counts a session among those of its subject. Returns the one that has to go for it.
@@ -44,7 +49,7 @@ impl Shard {
         let number = life.id().number();
         let subject = life.subject.as_ref().and_then(|subject| self.subjects.get_mut(subject));
         // It may have ended by now. Then there is nothing to count, and its supervisor sees to the rest.
-        let Some(subject) = subject.filter(|subject| subject.numbers.binary_search(&number).is_ok()) else {
+        let Some(subject) = subject.filter(|subject| subject.has(number)) else {
             return Ok(None);
         };
         let mut evicted = None;
@@ -70,10 +75,10 @@ impl Shard {
         Ok(evicted)
     }
 
-    /// An ended session no longer counts as one of its subject's.
-    pub(super) fn retire(&mut self, life: &Life) {
-        if let Some(entry) = self.entries.get(&life.id().number())
-            && let Some(name) = &life.subject
+    /// An ended session no longer counts as one of its subject's. Returns whether there is a lease to be released.
+    pub(super) fn retire(&mut self, life: &Life) -> bool {
+        let Some(entry) = self.entries.get_mut(&life.id().number()) else { return false };
+        if let Some(name) = &life.subject
             && let Some(subject) = self.subjects.get_mut(name)
         {
             subject.remove(entry);
@@ -81,6 +86,27 @@ impl Shard {
                 self.subjects.remove(name);
             }
         }
+        mem::take(&mut entry.shared)
+    }
+
+    /// Notes that an admitted session has a lease, unless it has ended. Returns whether it was noted.
+    pub(super) fn note_shared(&mut self, life: &Life) -> bool {
+        let number = life.id().number();
+        let subject = life.subject.as_ref().and_then(|subject| self.subjects.get(subject));
+        match self.entries.get_mut(&number).filter(|_| subject.is_some_and(|subject| subject.has(number))) {
+            Some(entry) => {
+                entry.shared = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The leases that there are; those of one subject stand together.
+    pub(super) fn shared(&self) -> Vec<SessionLease> {
+        let numbers = self.subjects.values().flat_map(|subject| &subject.numbers);
+        let entries = numbers.filter_map(|number| self.entries.get(number)).filter(|entry| entry.shared);
+        entries.filter_map(|entry| entry.life.session_lease()).collect()
     }
 
     /// Returns what is to be dropped when the shard is no longer locked.
@@ -136,6 +162,10 @@ impl Subject {
         }
         let at = self.numbers.partition_point(|&other| other < number);
         self.numbers.insert(at, number);
+    }
+
+    fn has(&self, number: u64) -> bool {
+        self.numbers.binary_search(&number).is_ok()
     }
 
     fn remove(&mut self, entry: &Entry) {

@@ -9,6 +9,8 @@
 //! # }
 //! ```
 
+mod limits;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,6 +19,8 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use crate::{Position, Revocation, RevocationStore, SessionId, TicketKey, TicketStore};
+
+pub use limits::limits;
 
 /// Short, and long enough that a store on another machine is not too late.
 const SHORT: Duration = Duration::from_millis(500);

@@ -1,0 +1,210 @@
+//! The leases of a subject are in one sorted set, in which members sort by the age of their sessions and scores say when they
+//! run out. One that was evicted stays there for a while under a name of its own and with a negative score, so that it is
+//! told from one that was lost. Each script is about one key: in a cluster, subjects are spread over all slots.
+
+use std::{
+    error::Error,
+    future::poll_fn,
+    pin::pin,
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_core::Stream;
+use futures_util::future::join_all;
+use redis::{FromRedisValue, Msg, RedisResult, Script, ScriptInvocation, aio::PubSub};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::{Failed, Redis, milliseconds};
+use crate::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError, lock::lock};
+
+/// Key: the set. Arguments: the lease, how many there may be, whether others go for it, the lifetime in milliseconds, the
+/// channel on which that is told, and what is over. By the server's clock, so that no other can throw anything away.
+const ACQUIRE: &str = "
+    local set, own, most, lifetime = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    redis.call('ZREMRANGEBYSCORE', set, 0, string.format('(%.0f', now))
+    redis.call('ZREMRANGEBYSCORE', set, string.format('(%.0f', -now), '(0')
+    redis.call('ZREM', set, own)
+    for i = 6, #ARGV do
+        redis.call('ZREM', set, ARGV[i], '!' .. ARGV[i])
+    end
+    local more = redis.call('ZCOUNT', set, 0, '+inf') - most + 1
+    local evicted = {}
+    if more > 0 then
+        if ARGV[3] ~= 'evict' then return nil end
+        local oldest = redis.call('ZRANGEBYSCORE', set, 0, '+inf')
+        table.sort(oldest)
+        for i = 1, more do
+            evicted[i] = string.sub(oldest[i], 13)
+            redis.call('ZREM', set, oldest[i])
+            redis.call('ZADD', set, string.format('%.0f', -(now + lifetime)), '!' .. oldest[i])
+            redis.call('PUBLISH', ARGV[5], evicted[i])
+        end
+    end
+    redis.call('ZADD', set, string.format('%.0f', now + lifetime), own)
+    if redis.call('PTTL', set) < lifetime then redis.call('PEXPIRE', set, ARGV[4]) end
+    return evicted
+";
+/// Key: the set. Arguments: the lifetime in milliseconds, and leases. Returns those that were evicted.
+const RENEW: &str = "
+    local set, lifetime = KEYS[1], tonumber(ARGV[1])
+    local time = redis.call('TIME')
+    local over = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lifetime)
+    local evicted = {}
+    for i = 2, #ARGV do
+        if redis.call('ZSCORE', set, '!' .. ARGV[i]) then
+            table.insert(evicted, string.sub(ARGV[i], 13))
+        else
+            redis.call('ZADD', set, over, ARGV[i])
+        end
+    end
+    if redis.call('PTTL', set) < lifetime then redis.call('PEXPIRE', set, ARGV[1]) end
+    return evicted
+";
+/// Key: the set. Arguments: leases.
+const RELEASE: &str = "
+    for i = 1, #ARGV do
+        redis.call('ZREM', KEYS[1], ARGV[i], '!' .. ARGV[i])
+    end
+";
+/// How long a connection may say nothing before it is asked whether it is still there.
+const QUIET: Duration = Duration::from_secs(15);
+
+struct Scripts {
+    acquire: Script,
+    renew: Script,
+    release: Script,
+}
+
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    acquire: Script::new(ACQUIRE),
+    renew: Script::new(RENEW),
+    release: Script::new(RELEASE),
+});
+
+impl Redis {
+    /// Whatever the subject is, its key is as long.
+    fn sessions(&self, subject: &str) -> String {
+        format!("{}:sessions:{}", self.prefix, URL_SAFE_NO_PAD.encode(Sha256::digest(subject)))
+    }
+
+    fn evictions(&self) -> String {
+        format!("{}:evicted", self.prefix)
+    }
+
+    /// Has a script run for each subject, all of them at once.
+    async fn each_subject<'a, T: FromRedisValue>(
+        &self,
+        leases: &[SessionLease],
+        script: impl Fn() -> ScriptInvocation<'a>,
+    ) -> Result<Vec<T>, Failed> {
+        let connection = self.connection()?;
+        let of_subjects = leases.chunk_by(|one, other| one.subject == other.subject).map(|leases| {
+            let (mut invocation, mut connection) = (script(), connection.clone());
+            if let Some(first) = leases.first() {
+                invocation.key(self.sessions(&first.subject));
+            }
+            for lease in leases {
+                invocation.arg(member(lease));
+            }
+            async move { invocation.invoke_async(&mut connection).await }
+        });
+        let answers = self.in_time(async { Ok(join_all(of_subjects).await) }).await?;
+        Ok(answers.into_iter().collect::<RedisResult<_>>()?)
+    }
+
+    async fn subscribed(&self) -> Result<PubSub, Failed> {
+        let subscribing = async {
+            let mut listening = self.client.get_async_pubsub().await?;
+            listening.subscribe(self.evictions()).await?;
+            Ok(listening)
+        };
+        timeout(self.timeout, subscribing).await.unwrap_or(Err(Failed::TimedOut))
+    }
+
+    async fn heard(&self, listening: &mut PubSub) -> Result<SessionId, StoreError> {
+        loop {
+            match timeout(QUIET, next(listening)).await {
+                Ok(Some(message)) => {
+                    let id: String = message.get_payload().map_err(unreadable)?;
+                    return id.parse().map_err(unreadable);
+                }
+                Ok(None) => return Err(StoreError::unavailable().with_source("the connection is closed")),
+                Err(_) => {
+                    let pong = timeout(self.timeout, listening.ping::<redis::Value>()).await;
+                    pong.map_err(|_| Failed::TimedOut)?.map_err(Failed::from)?;
+                }
+            }
+        }
+    }
+}
+
+impl LimitStore for Redis {
+    async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
+        let mut script = SCRIPTS.acquire.prepare_invoke();
+        script
+            .key(self.sessions(&request.lease.subject))
+            .arg(member(request.lease))
+            .arg(request.most.get())
+            .arg(if request.at_limit == AtLimit::EvictOldest { "evict" } else { "refuse" })
+            .arg(milliseconds(request.lifetime))
+            .arg(self.evictions());
+        for lease in request.released {
+            script.arg(member(lease));
+        }
+        let mut connection = self.connection()?;
+        let evicted: Option<Vec<String>> = self.in_time(script.invoke_async(&mut connection)).await?;
+        evicted.map_or(Ok(Acquired::Full), |evicted| Ok(Acquired::Taken { evicted: sessions(&evicted)? }))
+    }
+
+    async fn renew(&self, leases: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
+        let script = || {
+            let mut script = SCRIPTS.renew.prepare_invoke();
+            script.arg(milliseconds(lifetime));
+            script
+        };
+        let evicted: Vec<Vec<String>> = self.each_subject(leases, script).await?;
+        sessions(evicted.iter().flatten())
+    }
+
+    async fn release(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
+        self.each_subject::<()>(leases, || SCRIPTS.release.prepare_invoke()).await?;
+        Ok(())
+    }
+
+    async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {
+        // Not put back where something fails or the caller goes away.
+        let kept = lock(&self.listening).take();
+        let mut listening = match kept {
+            Some(listening) => listening,
+            None => self.subscribed().await?,
+        };
+        let session = self.heard(&mut listening).await?;
+        *lock(&self.listening) = Some(listening);
+        Ok(vec![session])
+    }
+}
+
+async fn next(listening: &mut PubSub) -> Option<Msg> {
+    let mut messages = pin!(listening.on_message());
+    poll_fn(|cx| messages.as_mut().poll_next(cx)).await
+}
+
+/// Twelve digits for the time, until the year 10889, and then the id.
+fn member(lease: &SessionLease) -> String {
+    let accepted = lease.accepted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:012x}{}", accepted.as_millis(), lease.session)
+}
+
+fn sessions<'a>(ids: impl IntoIterator<Item = &'a String>) -> Result<Vec<SessionId>, StoreError> {
+    let ids = ids.into_iter().map(|id| id.parse());
+    ids.collect::<Result<_, _>>().map_err(unreadable)
+}
+
+fn unreadable(error: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+    StoreError::unavailable().with_source(error)
+}

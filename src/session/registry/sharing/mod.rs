@@ -1,0 +1,218 @@
+//! How the sessions of each subject are counted on all nodes: a lease for each in a store.
+//!
+//! A session is leased when it was admitted here, so that this node's own count stands where the store does not answer.
+
+mod released;
+mod task;
+
+use std::{
+    future::Future,
+    mem,
+    num::NonZeroUsize,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use self::released::Released;
+use super::Registry;
+use crate::{
+    StoreError,
+    limit::{Acquire, Acquired, AnyStore, SessionLease},
+    lock::lock,
+    session::{
+        AdmissionError, End, Life, SessionId,
+        limits::{AtLimit, Limits},
+    },
+    telemetry,
+};
+
+/// What a registry needs to count with others.
+pub(super) struct Sharing {
+    store: Arc<dyn AnyStore>,
+    most: NonZeroUsize,
+    at_limit: AtLimit,
+    lifetime: Duration,
+    retry_after: Duration,
+    released: Mutex<Released>,
+    /// Something is to be released.
+    queued: Notify,
+    /// Nothing is, any more.
+    settled: Notify,
+    /// Until when the store is not asked, because it did not answer.
+    resting: Mutex<Option<Instant>>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// How long a handshake waits.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long nobody asks after that.
+const REST: Duration = Duration::from_secs(5);
+
+/// One that asks for a lease, and may go away before it knows whether it has one: then it is released.
+struct Unsettled<'a> {
+    registry: &'a Registry,
+    life: &'a Life,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        self.registry.release(self.life);
+    }
+}
+
+impl Registry {
+    /// Whether sessions are counted on all nodes.
+    pub(in crate::session) const fn is_shared(&self) -> bool {
+        self.sharing.is_some()
+    }
+
+    /// Takes a lease for an admitted session, where sessions are counted on all nodes.
+    pub(in crate::session) async fn share(self: &Arc<Self>, life: &Life) -> Result<(), AdmissionError> {
+        let (Some(sharing), Some(lease)) = (&self.sharing, life.session_lease()) else { return Ok(()) };
+        sharing.keep_up(self);
+        let unsettled = Unsettled { registry: self, life };
+        let acquired = sharing.acquire(&lease).await;
+        if let Some(Acquired::Full) = acquired {
+            // There is none.
+            mem::forget(unsettled);
+            return Err(AdmissionError::TooManySessions { retry_after: sharing.retry_after });
+        }
+        // Without an answer, it is told that there is one when leases are renewed.
+        if self.note_shared(life) {
+            mem::forget(unsettled);
+        }
+        if let Some(Acquired::Taken { evicted }) = acquired {
+            self.evict(&evicted);
+        }
+        Ok(())
+    }
+
+    /// Ends those of this node that had to go for others.
+    fn evict(&self, sessions: &[SessionId]) {
+        let own = sessions.iter().filter(|id| id.is_of_this_process());
+        End::TOO_MANY.apply(own.filter_map(|id| self.get(*id)));
+    }
+
+    /// Waits until the store knows of all that has ended, if somebody tells it.
+    pub(in crate::session) async fn told(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.settled().await;
+        }
+    }
+
+    pub(super) fn release(&self, life: &Life) {
+        if let (Some(sharing), Some(lease)) = (&self.sharing, life.session_lease()) {
+            lock(&sharing.released).add(lease);
+            sharing.queued.notify_one();
+        }
+    }
+}
+
+impl Sharing {
+    pub(super) fn of(limits: &Limits) -> Option<Self> {
+        let (store, (most, at_limit)) = (limits.store.as_ref()?, limits.per_subject?);
+        Some(Self {
+            store: Arc::clone(&store.0),
+            most,
+            at_limit,
+            lifetime: limits.lease_lifetime,
+            retry_after: limits.retry_after,
+            released: Mutex::default(),
+            queued: Notify::new(),
+            settled: Notify::new(),
+            resting: Mutex::default(),
+            task: Mutex::default(),
+        })
+    }
+
+    /// Keeps up what is leased, where there is a runtime and nobody does.
+    fn keep_up(self: &Arc<Self>, registry: &Arc<Registry>) {
+        let mut task = lock(&self.task);
+        if task.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let keeping = task::keep_up(Arc::clone(self), Arc::downgrade(registry));
+            *task = Some(runtime.spawn(keeping).abort_handle());
+        }
+    }
+
+    /// `None` if the store is not asked, or does not answer.
+    async fn acquire(&self, lease: &SessionLease) -> Option<Acquired> {
+        if !self.may_ask() {
+            return None;
+        }
+        // Who closes and comes back at once is not held up by what was not told yet.
+        let released = lock(&self.released).of_subject(&lease.subject);
+        let request = Acquire::new(lease, self.most, self.at_limit, self.lifetime).releasing(&released);
+        match in_time(ANSWER, self.store.acquire_boxed(request)).await {
+            Ok(acquired) => {
+                self.has_answered();
+                Some(acquired)
+            }
+            Err(error) => {
+                telemetry::limits_not_shared(&error);
+                *lock(&self.resting) = Some(Instant::now() + REST);
+                None
+            }
+        }
+    }
+
+    /// Whether the store is asked: not by many where it has not answered lately.
+    fn may_ask(&self) -> bool {
+        let mut resting = lock(&self.resting);
+        let now = Instant::now();
+        match *resting {
+            Some(until) if now < until => false,
+            // One finds out for all.
+            Some(_) => {
+                *resting = Some(now + REST);
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn has_answered(&self) {
+        *lock(&self.resting) = None;
+    }
+
+    async fn settled(&self) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // From here on it is not missed.
+            settled.as_mut().enable();
+            if lock(&self.released).is_empty() || lock(&self.task).as_ref().is_none_or(AbortHandle::is_finished) {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // Nobody is left whose lease could be kept up.
+        if let Some(task) = self.sharing.as_ref().and_then(|sharing| lock(&sharing.task).take()) {
+            task.abort();
+        }
+    }
+}
+
+impl Life {
+    /// Of one without a subject there is none.
+    pub(super) fn session_lease(&self) -> Option<SessionLease> {
+        Some(SessionLease::new(Arc::clone(self.subject.as_ref()?), self.id(), self.connected_at()))
+    }
+}
+
+async fn in_time<T>(limit: Duration, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(limit, operation).await.unwrap_or_else(|_| Err(StoreError::unavailable()))
+}

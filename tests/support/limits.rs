@@ -1,0 +1,138 @@
+//! A store of limits in the memory of the test, which can be had not to work.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError};
+use tokio::{sync::broadcast, time::Instant};
+
+/// Clones are the same store.
+#[derive(Clone)]
+pub(crate) struct MemoryLimits(Arc<State>);
+
+pub(crate) struct State {
+    leases: Mutex<HashMap<Arc<str>, Vec<Held>>>,
+    told: broadcast::Sender<SessionId>,
+    /// Answers with an error.
+    pub(crate) broken: AtomicBool,
+    /// Does not answer.
+    pub(crate) silent: AtomicBool,
+    /// Does not tell of evictions.
+    pub(crate) discreet: AtomicBool,
+    /// Does not release.
+    pub(crate) keeping: AtomicBool,
+    /// How often it was asked for a lease.
+    pub(crate) asked: AtomicUsize,
+}
+
+struct Held {
+    lease: SessionLease,
+    until: Instant,
+    is_evicted: bool,
+}
+
+impl MemoryLimits {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(State {
+            leases: Mutex::default(),
+            told: broadcast::Sender::new(64),
+            broken: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            discreet: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+        }))
+    }
+
+    /// How many leases there are that have not run out.
+    pub(crate) fn count(&self) -> usize {
+        let leases = self.leases.lock().expect("no panic");
+        let live = |held: &&Held| held.until > Instant::now() && !held.is_evicted;
+        leases.values().flatten().filter(live).count()
+    }
+
+    pub(crate) fn forget_everything(&self) {
+        self.leases.lock().expect("no panic").clear();
+    }
+
+    async fn works(&self) -> Result<(), StoreError> {
+        if self.silent.load(SeqCst) {
+            pending::<()>().await;
+        }
+        if self.broken.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
+    }
+}
+
+impl std::ops::Deref for MemoryLimits {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl LimitStore for MemoryLimits {
+    async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
+        self.asked.fetch_add(1, SeqCst);
+        self.works().await?;
+        let mut leases = self.leases.lock().expect("no panic");
+        let of_subject = leases.entry(Arc::clone(&request.lease.subject)).or_default();
+        let over = |held: &Held| request.released.contains(&held.lease) || held.lease == *request.lease;
+        of_subject.retain(|held| held.until > Instant::now() && !over(held));
+        of_subject.sort_by_key(|held| held.lease.accepted);
+        let count = of_subject.iter().filter(|held| !held.is_evicted).count();
+        let more = (count + 1).saturating_sub(request.most.get());
+        if more > 0 && request.at_limit == AtLimit::RefuseNew {
+            return Ok(Acquired::Full);
+        }
+        let mut evicted = Vec::new();
+        let until = Instant::now() + request.lifetime;
+        for held in of_subject.iter_mut().filter(|held| !held.is_evicted).take(more) {
+            (held.is_evicted, held.until) = (true, until);
+            evicted.push(held.lease.session);
+            if !self.discreet.load(SeqCst) {
+                let _ = self.told.send(held.lease.session);
+            }
+        }
+        of_subject.push(Held { lease: request.lease.clone(), until, is_evicted: false });
+        Ok(Acquired::Taken { evicted })
+    }
+
+    async fn renew(&self, renewed: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
+        self.works().await?;
+        let mut leases = self.leases.lock().expect("no panic");
+        let mut evicted = Vec::new();
+        let until = Instant::now() + lifetime;
+        for lease in renewed {
+            let of_subject = leases.entry(Arc::clone(&lease.subject)).or_default();
+            match of_subject.iter_mut().find(|held| held.lease == *lease) {
+                Some(held) if held.is_evicted => evicted.push(lease.session),
+                Some(held) => held.until = until,
+                None => of_subject.push(Held { lease: lease.clone(), until, is_evicted: false }),
+            }
+        }
+        Ok(evicted)
+    }
+
+    async fn release(&self, released: &[SessionLease]) -> Result<(), StoreError> {
+        self.works().await?;
+        if self.keeping.load(SeqCst) {
+            return Err(StoreError::unavailable());
+        }
+        let mut leases = self.leases.lock().expect("no panic");
+        leases.values_mut().for_each(|of_subject| of_subject.retain(|held| !released.contains(&held.lease)));
+        Ok(())
+    }
+
+    async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {
+        let mut told = self.told.subscribe();
+        told.recv().await.map(|session| vec![session]).map_err(|_| StoreError::unavailable())
+    }
+}
