@@ -26,7 +26,7 @@ use axum_ws_auth::{
     TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
-use redis::RedisServer;
+use redis::{RedisCluster, RedisServer};
 use serde_json::{Value, json};
 use support::{answer, closed, completed, connected};
 
@@ -69,6 +69,46 @@ async fn all_three_stores_keep_the_rules() {
     let store = server.store().prefix("clones").unwrap();
     conformance::revocations(store.clone(), store.clone()).await;
     conformance::limits(store.clone(), store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cluster_all_three_stores_keep_the_rules() {
+    let cluster = RedisCluster::start();
+    tokio::join!(
+        conformance::tickets(cluster.store()),
+        conformance::revocations(cluster.store(), cluster.store()),
+        conformance::limits(cluster.store(), cluster.store()),
+    );
+    for server in &cluster.servers {
+        assert!(!server.ask("DBSIZE").starts_with(":0"), "keys are spread");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_killed_and_comes_back_is_followed_again() {
+    let mut cluster = RedisCluster::start();
+    let (one, other) = (Revocations::new(cluster.store()), Revocations::new(cluster.store()));
+    let (app, tickets) = (node(&other), Tickets::<Value>::new(cluster.store()));
+    one.revoke_token("1").await.unwrap();
+    eventually("told", async || status(&app, "alice.1").await == 401).await;
+    for _ in 0..20 {
+        tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.unwrap();
+    }
+
+    cluster.servers.iter_mut().for_each(RedisServer::kill);
+    assert!(one.revoke_token("2").await.is_err(), "nobody confirms it");
+    assert!(tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_err());
+    assert_eq!((status(&app, "alice.1").await, status(&app, "alice.3").await), (401, 101));
+
+    cluster.servers.iter_mut().for_each(RedisServer::restart);
+    cluster.wait();
+    eventually("told what was not confirmed", async || status(&app, "alice.2").await == 401).await;
+    let late = node(&Revocations::new(cluster.store()));
+    eventually("nothing is lost", async || status(&late, "alice.1").await == 401).await;
+    eventually("tickets are issued", async || {
+        tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

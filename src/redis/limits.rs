@@ -117,15 +117,6 @@ impl Redis {
         Ok(answers.into_iter().collect::<RedisResult<_>>()?)
     }
 
-    async fn subscribed(&self) -> Result<PubSub, Failed> {
-        let subscribing = async {
-            let mut listening = self.client.get_async_pubsub().await?;
-            listening.subscribe(self.evictions()).await?;
-            Ok(listening)
-        };
-        timeout(self.timeout, subscribing).await.unwrap_or(Err(Failed::TimedOut))
-    }
-
     async fn heard(&self, listening: &mut PubSub) -> Result<SessionId, StoreError> {
         loop {
             match timeout(QUIET, next(listening)).await {
@@ -181,7 +172,7 @@ impl LimitStore for Redis {
         let kept = lock(&self.listening).take();
         let mut listening = match kept {
             Some(listening) => listening,
-            None => self.subscribed().await?,
+            None => self.servers.listening(&self.evictions(), self.timeout).await?,
         };
         let session = self.heard(&mut listening).await?;
         *lock(&self.listening) = Some(listening);

@@ -1,4 +1,5 @@
 mod limits;
+mod link;
 mod revocations;
 mod tickets;
 
@@ -9,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
-};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::PubSub};
 use tokio::time::timeout;
 
+use self::link::{Link, Servers};
 use crate::{ConfigError, StoreError, lock::lock};
 
 /// Keeps tickets and revocations in Redis 6.2 or later, or Valkey, for servers on many machines.
@@ -63,13 +62,13 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// # Ok(()) }
 /// ```
 pub struct Redis {
-    client: Client,
+    servers: Servers,
     prefix: Arc<str>,
     timeout: Duration,
     /// For all commands but those that wait.
-    commands: Arc<Mutex<Option<ConnectionManager>>>,
+    commands: Arc<Mutex<Option<Link>>>,
     /// For the one that waits for revocations, which nothing else could get past.
-    waiting: Mutex<Option<MultiplexedConnection>>,
+    waiting: Mutex<Option<Link>>,
     /// For what is told of evictions.
     listening: Mutex<Option<PubSub>>,
 }
@@ -81,13 +80,38 @@ impl Redis {
     ///
     /// If it is not such a URL.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
+        Self::of(Servers::one(url))
+    }
+
+    /// By the URLs of some of a cluster's nodes, from which the others are learned. They differ in their hosts and ports
+    /// alone.
+    ///
+    /// Revocations are in one slot, tickets and limits in all of them.
+    ///
+    /// ```
+    /// # use axum_ws_auth::Redis;
+    /// let redis = Redis::cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"])?;
+    /// assert!(Redis::cluster([""; 0]).is_err());
+    /// # Ok::<(), axum_ws_auth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one is not such a URL, or they name different users, passwords, or a database: a cluster has
+    /// one.
+    pub fn cluster(urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
+        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        Self::of(Servers::cluster(&urls))
+    }
+
+    fn of(servers: RedisResult<Servers>) -> Result<Self, ConfigError> {
         // What is wrong with it is not said, for it may be the password.
-        let client = Client::open(url).map_err(|_| ConfigError::InvalidUrl {
+        let servers = servers.map_err(|_| ConfigError::InvalidUrl {
             url: "redis://…".to_owned(),
             problem: "it is not the url of a redis server, or one of a kind that is not compiled in",
         })?;
         Ok(Self {
-            client,
+            servers,
             prefix: Arc::from("axum-ws-auth"),
             timeout: Duration::from_secs(1),
             commands: Arc::default(),
@@ -143,24 +167,17 @@ impl Redis {
         }
     }
 
-    fn connection(&self) -> Result<ConnectionManager, Failed> {
+    fn connection(&self) -> Result<Link, Failed> {
         let mut commands = lock(&self.commands);
         if let Some(connection) = &*commands {
             return Ok(connection.clone());
         }
-        // The time is limited for all of it, here.
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(None)
-            .set_max_delay(Duration::from_secs(1));
-        let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
-        Ok(commands.insert(connection).clone())
+        Ok(commands.insert(self.servers.link(self.timeout)?).clone())
     }
 
     /// A connection of its own, on which answers are waited for as long as the caller likes.
-    async fn waiting_connection(&self) -> Result<MultiplexedConnection, Failed> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.timeout)).set_response_timeout(None);
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    async fn waiting_connection(&self) -> Result<Link, Failed> {
+        Ok(self.servers.waiting(self.timeout).await?)
     }
 }
 
@@ -197,7 +214,7 @@ fn milliseconds(duration: Duration) -> u64 {
 impl Clone for Redis {
     fn clone(&self) -> Self {
         Self {
-            client: self.client.clone(),
+            servers: self.servers.clone(),
             prefix: Arc::clone(&self.prefix),
             timeout: self.timeout,
             commands: Arc::clone(&self.commands),

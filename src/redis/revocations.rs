@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use redis::{aio::MultiplexedConnection, cmd};
+use redis::cmd;
 
-use super::{Failed, Redis, milliseconds};
+use super::{Failed, Redis, link::Link, milliseconds};
 use crate::{News, Position, Revocation, RevocationStore, StoreError, lock::lock};
 
 /// How much of the stream is kept: who is further behind loads the set again.
@@ -38,7 +38,7 @@ impl Redis {
         format!("{{{}}}:revocations{what}", self.prefix)
     }
 
-    async fn last(&self, connection: &mut MultiplexedConnection) -> Result<String, Failed> {
+    async fn last(&self, connection: &mut Link) -> Result<String, Failed> {
         let newest: Vec<Entry> = cmd("XREVRANGE")
             .arg(self.revocations(":log"))
             .arg("+")
@@ -50,11 +50,19 @@ impl Redis {
         Ok(newest.into_iter().next().map_or_else(|| BEGINNING.to_owned(), |(id, _)| id))
     }
 
-    async fn len(&self, connection: &mut MultiplexedConnection) -> Result<usize, Failed> {
+    /// By the clock of the server that has the revocations.
+    async fn now(&self, connection: &mut Link) -> Result<u64, Failed> {
+        let mut time = cmd("EVAL");
+        time.arg("return redis.call('TIME')").arg(1).arg(self.revocations(""));
+        let (seconds, microseconds): (u64, u64) = time.query_async(connection).await?;
+        Ok(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
+    }
+
+    async fn len(&self, connection: &mut Link) -> Result<usize, Failed> {
         Ok(cmd("XLEN").arg(self.revocations(":log")).query_async(connection).await?)
     }
 
-    async fn follow(&self, connection: &mut MultiplexedConnection, after: &str) -> Result<News, StoreError> {
+    async fn follow(&self, connection: &mut Link, after: &str) -> Result<News, StoreError> {
         let answer: Option<Vec<(String, Vec<Entry>)>> = cmd("XREAD")
             .arg("BLOCK")
             .arg(milliseconds(HEARTBEAT))
@@ -65,7 +73,7 @@ impl Redis {
             .await
             .map_err(Failed::from)?;
         let entries = answer.into_iter().flatten().flat_map(|(_, entries)| entries);
-        let now = now(connection).await?;
+        let now = self.now(connection).await?;
         let mut position = after.to_owned();
         let mut revocations = Vec::new();
         for (id, fields) in entries {
@@ -89,9 +97,9 @@ impl Redis {
     }
 
     /// All that there are, and before them the position: what comes in between is in both.
-    async fn all(&self, connection: &mut MultiplexedConnection) -> Result<News, StoreError> {
+    async fn all(&self, connection: &mut Link) -> Result<News, StoreError> {
         let position = self.last(connection).await?;
-        let now = now(connection).await?;
+        let now = self.now(connection).await?;
         let all: Vec<(String, f64)> = cmd("ZRANGEBYSCORE")
             .arg(self.revocations(""))
             .arg(now)
@@ -154,10 +162,4 @@ fn unreadable(what: &'static str) -> StoreError {
 
 fn lost() -> StoreError {
     StoreError::unavailable().with_source("the place in the stream is lost")
-}
-
-/// By the server's clock.
-async fn now(connection: &mut MultiplexedConnection) -> Result<u64, Failed> {
-    let (seconds, microseconds): (u64, u64) = cmd("TIME").query_async(connection).await?;
-    Ok(seconds.saturating_mul(1000).saturating_add(microseconds / 1000))
 }

@@ -1,4 +1,4 @@
-//! A Redis server of one's own, on a port of its own.
+//! A Redis server of one's own, on a port of its own; and a cluster of them.
 
 use std::{
     fs,
@@ -16,20 +16,34 @@ use axum_ws_auth::Redis;
 pub(crate) struct RedisServer {
     port: u16,
     directory: PathBuf,
+    options: Vec<&'static str>,
     process: Child,
+}
+
+/// Three servers with a third of the slots each.
+pub(crate) struct RedisCluster {
+    pub(crate) servers: Vec<RedisServer>,
 }
 
 impl RedisServer {
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        Self::start_with([])
+    }
+
+    pub(crate) fn start_with(options: impl IntoIterator<Item = &'static str>) -> Self {
+        let (port, options) = (free_port(), options.into_iter().collect::<Vec<_>>());
         let directory = std::env::temp_dir().join(format!("axum-ws-auth-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
-        let process = run(port, &directory);
-        Self { port, directory, process }
+        let process = run(port, &directory, &options);
+        Self { port, directory, options, process }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn store(&self) -> Redis {
-        Redis::new(&format!("redis://127.0.0.1:{}", self.port)).expect("a url")
+        Redis::new(&self.url()).expect("a url")
     }
 
     /// As a machine that loses its power, but for what the kernel has.
@@ -39,7 +53,7 @@ impl RedisServer {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.process = run(self.port, &self.directory);
+        self.process = run(self.port, &self.directory, &self.options);
     }
 
     /// Starts again without what it had.
@@ -51,11 +65,17 @@ impl RedisServer {
 
     /// Has it carry out a command, in the words of its protocol.
     pub(crate) fn tell(&self, command: &str) {
+        let answer = self.ask(command);
+        assert!(answer.starts_with("+OK"), "{command}: {answer}");
+    }
+
+    /// The beginning of the answer to a command.
+    pub(crate) fn ask(&self, command: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
-        let mut answer = [0; 3];
-        stream.read_exact(&mut answer).expect("it answers");
-        assert_eq!(&answer, b"+OK", "{command}");
+        let mut answer = [0; 4096];
+        let len = stream.read(&mut answer).expect("it answers");
+        String::from_utf8_lossy(answer.get(..len).unwrap_or_default()).into_owned()
     }
 
     /// It is there, and does not answer.
@@ -81,10 +101,56 @@ impl Drop for RedisServer {
     }
 }
 
-fn run(port: u16, directory: &PathBuf) -> Child {
+impl RedisCluster {
+    pub(crate) fn start() -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        let servers: Vec<_> = (0..3).map(|_| RedisServer::start_with(options)).collect();
+        for (server, slots) in servers.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
+            server.tell(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
+            for other in &servers {
+                server.tell(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
+            }
+        }
+        let cluster = Self { servers };
+        cluster.wait();
+        cluster
+    }
+
+    /// Until all of them know all slots.
+    pub(crate) fn wait(&self) {
+        let begin = Instant::now();
+        let knows_all = |server: &RedisServer| {
+            let state = server.ask("CLUSTER INFO");
+            state.contains("cluster_state:ok") && state.contains("cluster_slots_ok:16384")
+        };
+        while !self.servers.iter().all(knows_all) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "there is no cluster");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn store(&self) -> Redis {
+        // The others are learned.
+        Redis::cluster(self.servers.iter().take(2).map(RedisServer::url)).expect("urls")
+    }
+}
+
+/// One that leaves room for the port of the cluster's bus, which is higher by ten thousand.
+fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+fn run(port: u16, directory: &PathBuf, options: &[&str]) -> Child {
     let process = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
         .arg(directory)
+        .args(options)
         .stdout(Stdio::null())
         .spawn();
     let process = process.expect("redis-server is needed for this test: apt-get install redis-server");
