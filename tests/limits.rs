@@ -13,15 +13,15 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    Acquire, Acquired, AtLimit, AuthenticatedUpgrade, ConfigError, Drain, FirstMessage, LimitStore, Limits,
-    MemoryRevocations, Revocations, SessionLease, Sessions, WsAuthLayer,
+    AtLimit, AuthenticatedUpgrade, ConfigError, Drain, FirstMessage, Limits, MemoryRevocations, Revocations,
+    SessionLease, Sessions, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::StatusCode;
 use store::MemoryLimits;
 use support::{ClientSocket, answer, closed, connected, is_refused_with, settle, timed};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,8 +58,12 @@ async fn is_open(socket: &mut ClientSocket) -> bool {
     socket.next().now_or_never().is_none()
 }
 
-fn evicted() -> (u16, String) {
-    (1008, "too_many_sessions".to_owned())
+/// Waits until the socket is closed for a newer session. Returns how long that took.
+async fn eviction(socket: &mut ClientSocket) -> Duration {
+    let begin = Instant::now();
+    let end = timeout(MINUTE, closed(socket)).await.expect("it is closed");
+    assert_eq!(end, (1008, "too_many_sessions".to_owned()));
+    begin.elapsed()
 }
 
 #[tokio::test]
@@ -97,11 +101,11 @@ async fn the_oldest_session_ends_on_whatever_node_it_is() {
     let mut oldest = connected(&one.0, "alice").await;
     let mut older = connected(&other.0, "alice").await;
     let mut newest = connected(&other.0, "alice").await;
-    assert_eq!(closed(&mut oldest).await, evicted());
+    assert_eq!(eviction(&mut oldest).await, Duration::ZERO);
     assert!(is_open(&mut older).await && is_open(&mut newest).await);
     // One that is on the same node goes too.
     let _last = connected(&other.0, "alice").await;
-    assert_eq!(closed(&mut older).await, evicted());
+    assert_eq!(eviction(&mut older).await, Duration::ZERO);
     assert!(is_open(&mut newest).await);
     settle().await;
     assert_eq!(store.count(), 2);
@@ -113,11 +117,14 @@ async fn a_session_that_was_not_told_of_its_eviction_ends_when_it_is_renewed() {
     store.discreet.store(true, SeqCst);
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));
     let mut oldest = connected(&one.0, "alice").await;
-    let begin = Instant::now();
-    let _rest = [connected(&other.0, "alice").await, connected(&other.0, "alice").await];
+    let mut older = connected(&other.0, "alice").await;
+    let _newer = connected(&other.0, "alice").await;
     assert!(is_open(&mut oldest).await);
-    assert_eq!(closed(&mut oldest).await, evicted());
-    assert!(begin.elapsed() <= Duration::from_secs(21), "a third of a minute");
+    assert!(eviction(&mut oldest).await <= Duration::from_secs(21), "a third of a minute");
+    // Where it is on the node that asked, it is told by the answer.
+    let _here = connected(&one.0, "alice").await;
+    let _newest = connected(&other.0, "alice").await;
+    assert_eq!(eviction(&mut older).await, Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,6 +214,12 @@ async fn without_a_store_each_node_counts_for_itself_and_nobody_waits_for_long()
         }
         assert_eq!(store.asked.load(SeqCst), asked + 1, "nobody asks in vain for a while");
         assert!(begin.elapsed() <= Duration::from_secs(2));
+        sleep(Duration::from_secs(6)).await;
+        let asked = store.asked.load(SeqCst);
+        let names = ["carol", "dave", "erin", "frank"];
+        let asking = names.map(|name| answer(&one.0, handshake().bearer_subprotocol(name).build()));
+        futures_util::future::join_all(asking).await;
+        assert_eq!(store.asked.load(SeqCst), asked + 1, "and then one asks for all");
 
         // Whatever there is counts again when the store is back, and nobody was ended.
         sleep(MINUTE * 3).await;
@@ -237,9 +250,9 @@ async fn too_many_that_came_without_the_store_make_room_for_the_next() {
     settle().await;
     assert_eq!(store.count(), 2);
     for socket in &mut here {
-        assert_eq!(closed(socket).await, evicted());
+        eviction(socket).await;
     }
-    assert_eq!(closed(&mut there[0]).await, evicted());
+    eviction(&mut there[0]).await;
     assert!(is_open(&mut there[1]).await);
 }
 
@@ -255,25 +268,35 @@ async fn a_store_that_forgot_everything_ends_nobody_and_is_told_again() {
     }
     assert_eq!(store.count(), 2);
     let _next = connected(&other.0, "alice").await;
-    assert_eq!(closed(&mut sockets[0]).await, evicted());
+    eviction(&mut sockets[0]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_released_is_not_remembered_for_ever() {
+    let store = MemoryLimits::new();
+    let (app, _sessions) = node(&store, AtLimit::RefuseNew);
+    store.keeping.store(true, SeqCst);
+    for number in 0..10 {
+        drop(connected(&app, "alice").await);
+        settle().await;
+        assert_eq!(store.carried.load(SeqCst), number);
+    }
+    // They have run out.
+    sleep(MINUTE + Duration::from_secs(6)).await;
+    let _live = connected(&app, "alice").await;
+    assert_eq!(store.carried.load(SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_dropped_while_it_asks_leaves_no_lease() {
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
-    // It was asked, and did what it was asked for, and its answer is lost.
-    store.silent.store(true, SeqCst);
+    store.slow.store(true, SeqCst);
     let mut asking = Box::pin(answer(&app, handshake().bearer_subprotocol("alice").build()));
     assert!(futures_util::poll!(&mut asking).is_pending());
-    let info = sessions.iter().next().unwrap();
-    store.silent.store(false, SeqCst);
-    let lease = SessionLease::new("alice", info.id(), info.connected_at());
-    let most = std::num::NonZeroUsize::MIN;
-    let acquired = store.acquire(Acquire::new(&lease, most, AtLimit::RefuseNew, MINUTE)).await.unwrap();
-    assert_eq!((acquired, store.count()), (Acquired::Taken { evicted: Vec::new() }, 1));
+    assert_eq!(store.count(), 1, "its answer is lost");
     drop(asking);
-    settle().await;
+    sleep(Duration::from_secs(2)).await;
     assert_eq!((store.count(), sessions.count()), (0, 0));
 }
 
@@ -281,19 +304,30 @@ async fn a_handshake_that_is_dropped_while_it_asks_leaves_no_lease() {
 async fn a_session_that_ends_while_it_asks_leaves_no_lease() {
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
-    let _other = connected(&app, "bob").await;
-    store.silent.store(true, SeqCst);
-    let request = handshake().bearer_subprotocol("alice").build();
-    let mut asking = Box::pin(test_util::connect(app.clone(), request));
-    assert!(futures_util::poll!(&mut asking).is_pending());
+    store.slow.store(true, SeqCst);
+    let connecting = tokio::spawn(async move { connected(&app, "alice").await });
     settle().await;
-    assert_eq!(sessions.end_subject("alice"), 1);
-    sleep(Duration::from_secs(1)).await;
-    store.silent.store(false, SeqCst);
-    let (mut socket, _) = asking.await.unwrap();
+    assert_eq!((sessions.end_subject("alice"), store.count()), (1, 1));
+    let mut socket = connecting.await.unwrap();
     assert_eq!(closed(&mut socket).await, (3000, "revoked".to_owned()));
-    sleep(MINUTE).await;
-    assert_eq!(store.count(), 1, "that of bob");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_still_asking_gets_no_lease_by_a_renewal() {
+    let store = MemoryLimits::new();
+    let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
+    let _two = [connected(&other.0, "alice").await, connected(&other.0, "alice").await];
+    let _bob = connected(&one.0, "bob").await;
+    sleep(MINUTE / 3 - Duration::from_millis(250)).await;
+    store.slow.store(true, SeqCst);
+    let asking = tokio::spawn(async move { is_full(&one.0, "alice").await });
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!((asking.is_finished(), store.count()), (false, 3));
+    assert!(asking.await.unwrap());
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(store.count(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -345,9 +379,11 @@ async fn a_server_that_goes_down_gives_back_what_it_has_before_it_is_gone() {
             closed(socket).await;
         }
     });
-    let drained = sessions.drain(Drain::service_restart()).await;
+    store.slow.store(true, SeqCst);
+    let drained = sessions.drain(Drain::service_restart().within(Duration::from_secs(30))).await;
     assert_eq!((drained.closed, drained.remaining, store.count()), (2, 0, 0));
     closing.await.unwrap();
+    store.slow.store(false, SeqCst);
 
     // And it is not kept from that by a store that does not answer.
     let (app, sessions) = node(&store, AtLimit::RefuseNew);

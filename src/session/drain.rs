@@ -49,7 +49,7 @@ pub struct Drained {
 const GOING_AWAY: u16 = 1001;
 const SERVICE_RESTART: u16 = 1012;
 /// How long is waited for other nodes to know, of which there is no need.
-const TELLING: Duration = Duration::from_secs(1);
+const TELLING: Duration = Duration::from_secs(2);
 
 impl Drain {
     /// Closes with 1012 "service restart": come back, here or elsewhere.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError};
-use tokio::{sync::broadcast, time::Instant};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep},
+};
 
 /// Clones are the same store.
 #[derive(Clone)]
@@ -28,8 +31,12 @@ pub(crate) struct State {
     pub(crate) discreet: AtomicBool,
     /// Does not release.
     pub(crate) keeping: AtomicBool,
+    /// Answers after half a second: what was asked for has happened by then, and a release happens only then.
+    pub(crate) slow: AtomicBool,
     /// How often it was asked for a lease.
     pub(crate) asked: AtomicUsize,
+    /// How many were to be released when it was last asked for one.
+    pub(crate) carried: AtomicUsize,
 }
 
 struct Held {
@@ -47,7 +54,9 @@ impl MemoryLimits {
             silent: AtomicBool::new(false),
             discreet: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            carried: AtomicUsize::new(0),
         }))
     }
 
@@ -60,6 +69,36 @@ impl MemoryLimits {
 
     pub(crate) fn forget_everything(&self) {
         self.leases.lock().expect("no panic").clear();
+    }
+
+    fn take(&self, request: Acquire<'_>) -> Acquired {
+        let mut leases = self.leases.lock().expect("no panic");
+        let of_subject = leases.entry(Arc::clone(&request.lease.subject)).or_default();
+        let over = |held: &Held| request.released.contains(&held.lease) || held.lease == *request.lease;
+        of_subject.retain(|held| held.until > Instant::now() && !over(held));
+        of_subject.sort_by_key(|held| held.lease.accepted);
+        let count = of_subject.iter().filter(|held| !held.is_evicted).count();
+        let more = (count + 1).saturating_sub(request.most.get());
+        if more > 0 && request.at_limit == AtLimit::RefuseNew {
+            return Acquired::Full;
+        }
+        let mut evicted = Vec::new();
+        let until = Instant::now() + request.lifetime;
+        for held in of_subject.iter_mut().filter(|held| !held.is_evicted).take(more) {
+            (held.is_evicted, held.until) = (true, until);
+            evicted.push(held.lease.session);
+            if !self.discreet.load(SeqCst) {
+                let _ = self.told.send(held.lease.session);
+            }
+        }
+        of_subject.push(Held { lease: request.lease.clone(), until, is_evicted: false });
+        Acquired::Taken { evicted }
+    }
+
+    async fn pause(&self) {
+        if self.slow.load(SeqCst) {
+            sleep(Duration::from_millis(500)).await;
+        }
     }
 
     async fn works(&self) -> Result<(), StoreError> {
@@ -81,28 +120,11 @@ impl std::ops::Deref for MemoryLimits {
 impl LimitStore for MemoryLimits {
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         self.asked.fetch_add(1, SeqCst);
+        self.carried.store(request.released.len(), SeqCst);
         self.works().await?;
-        let mut leases = self.leases.lock().expect("no panic");
-        let of_subject = leases.entry(Arc::clone(&request.lease.subject)).or_default();
-        let over = |held: &Held| request.released.contains(&held.lease) || held.lease == *request.lease;
-        of_subject.retain(|held| held.until > Instant::now() && !over(held));
-        of_subject.sort_by_key(|held| held.lease.accepted);
-        let count = of_subject.iter().filter(|held| !held.is_evicted).count();
-        let more = (count + 1).saturating_sub(request.most.get());
-        if more > 0 && request.at_limit == AtLimit::RefuseNew {
-            return Ok(Acquired::Full);
-        }
-        let mut evicted = Vec::new();
-        let until = Instant::now() + request.lifetime;
-        for held in of_subject.iter_mut().filter(|held| !held.is_evicted).take(more) {
-            (held.is_evicted, held.until) = (true, until);
-            evicted.push(held.lease.session);
-            if !self.discreet.load(SeqCst) {
-                let _ = self.told.send(held.lease.session);
-            }
-        }
-        of_subject.push(Held { lease: request.lease.clone(), until, is_evicted: false });
-        Ok(Acquired::Taken { evicted })
+        let acquired = self.take(request);
+        self.pause().await;
+        Ok(acquired)
     }
 
     async fn renew(&self, renewed: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
@@ -123,6 +145,7 @@ impl LimitStore for MemoryLimits {
 
     async fn release(&self, released: &[SessionLease]) -> Result<(), StoreError> {
         self.works().await?;
+        self.pause().await;
         if self.keeping.load(SeqCst) {
             return Err(StoreError::unavailable());
         }
