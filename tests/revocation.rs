@@ -17,7 +17,7 @@ use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
     Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, News, Position,
     RefreshErrorKind, Revocation, RevocationOptions, RevocationStore, Revocations, Session, SessionId, Sessions,
-    StoreError, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    StoreError, TimeSource, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -367,6 +367,38 @@ async fn an_order_about_an_older_token_is_not_outrun_by_a_refresh() {
     let error = session.refresh(Token::new(format!("alice.2.{}", then - 100))).await.unwrap_err();
     assert_eq!(error.kind(), RefreshErrorKind::Revoked);
     assert_eq!(session.end_reason(), None, "it stands on what it stood on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_between_the_look_and_the_change_of_a_refresh_ends_the_session() {
+    // The new token is older than the old one, and the order lies between them. It comes after the new one was looked up, when
+    // the clock is read to see whether there is still time to stand on it: whoever looks for sessions then sees the old one.
+    let revocations = Revocations::new(MemoryRevocations::new());
+    let then = now() - 1000;
+    let is_due = Arc::new(AtomicBool::new(false));
+    let due = Arc::clone(&is_due);
+    let verifier = move |input: VerifyInput<'_>| {
+        due.store(input.token.expose() == format!("alice.2.{}", then - 100), SeqCst);
+        verifier(input)
+    };
+    let orders = revocations.clone();
+    let clock = TimeSource::new(move || {
+        if is_due.swap(false, SeqCst) {
+            let order = orders.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50));
+            order.now_or_never().expect("a store in memory waits for nobody").unwrap();
+        }
+        SystemTime::now()
+    });
+    let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
+    let seen = Arc::clone(&sessions);
+    let handler = async move |Authenticated(session): Authenticated<String>| seen.lock().unwrap().push(session);
+    let layer = WsAuthLayer::new(verifier).revocations(&revocations).time_source(clock);
+    let app = Router::new().route("/", any(handler)).layer(layer);
+    answer(&app, handshake().bearer_subprotocol(&format!("alice.1.{then}")).build()).await;
+    let session = sessions.lock().unwrap()[0].clone();
+    let error = session.refresh(Token::new(format!("alice.2.{}", then - 100))).await.unwrap_err();
+    assert_eq!(error.kind(), RefreshErrorKind::Revoked);
+    assert_eq!(session.end_reason(), Some(EndReason::Revoked), "it stood on the new one by then");
 }
 
 #[tokio::test(start_paused = true)]
