@@ -10,6 +10,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "support/node.rs"]
+mod node_process;
 #[path = "support/redis.rs"]
 mod redis;
 mod support;
@@ -26,9 +28,12 @@ use axum_ws_auth::{
     TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
+use futures_util::StreamExt;
+use node_process::{LEASE, NodeProcess};
 use redis::{RedisCluster, RedisServer};
 use serde_json::{Value, json};
 use support::{answer, closed, completed, connected};
+use tokio_tungstenite::tungstenite::Message;
 
 /// Accepts `SUBJECT.ID`.
 fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
@@ -151,7 +156,7 @@ async fn what_one_node_revokes_ends_on_the_other_within_a_moment() {
         times.push(begin.elapsed());
         assert_eq!(closed(&mut here).await, (3000, "revoked".to_owned()));
         eventually("refused everywhere", async || status(&apps[2], &token).await == 401).await;
-        assert!(futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut spared)).is_none());
+        assert!(futures_util::FutureExt::now_or_never(spared.next()).is_none());
     }
     times.sort();
     println!("closed on another node after {:?} (median), {:?} at most", times[10], times[20]);
@@ -332,7 +337,7 @@ async fn ten_thousand_sessions_of_one_subject_end_within_a_second() {
     let begin = Instant::now();
     here.revoke_subject("alice").await.unwrap();
     for socket in &mut sockets {
-        let Some(Ok(frame)) = futures_util::StreamExt::next(socket).await else { panic!("a close frame") };
+        let Some(Ok(frame)) = socket.next().await else { panic!("a close frame") };
         assert!(frame.is_close());
     }
     println!("10 000 close frames after {:?}", begin.elapsed());
@@ -383,4 +388,49 @@ async fn no_task_is_left_behind() {
     eventually("it is back", async || revocations.revoke_token("2").await.is_ok()).await;
     drop((revocations, app, tickets));
     eventually("no task is left", async || tasks() == 0).await;
+}
+
+#[tokio::test]
+#[ignore = "a node for the next test, which starts it"]
+async fn a_node_in_a_process_of_its_own() {
+    node_process::serve().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_in_processes_of_their_own_act_as_one() {
+    let server = RedisServer::start();
+    let start = || NodeProcess::start("a_node_in_a_process_of_its_own", &server.url());
+    let (mut one, other) = (start(), start());
+
+    // Who logs out at the one is disconnected from the other.
+    let mut socket = other.connect("alice.1").await.unwrap();
+    assert_eq!(one.post("/logout", "alice.1").await.0, 204);
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "revoked"));
+    assert_eq!(other.connect("alice.1").await.err(), Some(401));
+
+    // A ticket of the one is good at the other, once.
+    let (bought, body) = one.post("/ticket", "bob.2").await;
+    assert_eq!(bought, 200);
+    let ticket: Value = serde_json::from_str(&body).unwrap();
+    let ticket = ticket["ticket"].as_str().unwrap();
+    let socket = other.connect_by(ticket).await.unwrap();
+    for node in [&one, &other] {
+        assert_eq!(node.connect_by(ticket).await.err(), Some(401));
+    }
+    assert_eq!(one.connect("bob.2").await.err(), Some(429), "he has a session there");
+    drop(socket);
+    eventually("his place is free", async || one.connect("bob.2").await.is_ok()).await;
+
+    // The places on a node that is gone are free after a while.
+    let _socket = one.connect("carol.3").await.unwrap();
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(other.connect("carol.3").await.err(), Some(429), "it is kept up");
+    one.kill();
+    let begin = Instant::now();
+    assert_eq!(other.connect("carol.3").await.err(), Some(429));
+    eventually("her place is free", async || other.connect("carol.3").await.is_ok()).await;
+    println!("free {:?} after its node was gone", begin.elapsed());
+    assert!(begin.elapsed() > LEASE / 3 && begin.elapsed() < LEASE * 2, "{:?}", begin.elapsed());
+    other.leave();
 }

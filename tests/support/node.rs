@@ -1,0 +1,153 @@
+//! A node in a process of its own: the test program runs itself again, with one test that serves until its standard input
+//! is closed.
+
+use std::{
+    io::{BufRead, BufReader, Lines, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, StatusCode},
+    routing::{any, post},
+};
+use axum_ws_auth::{
+    AtLimit, Authenticated, Limits, Redis, Revocations, Sessions, TicketOptions, Tickets, TokenSource, WsAuthLayer,
+};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, client::IntoClientRequest},
+};
+
+/// Where the address of Redis stands for such a process.
+const REDIS: &str = "AXUM_WS_AUTH_TEST_REDIS";
+/// For how long the sessions of a node count that is gone.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// Killed when it is dropped.
+pub(crate) struct NodeProcess {
+    process: Child,
+    address: SocketAddr,
+    /// What it says at its end must go somewhere.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl NodeProcess {
+    /// By the name of the test that [`serve`]s.
+    pub(crate) fn start(test: &str, redis: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", test, "--ignored", "--nocapture"])
+            .env(REDIS, redis)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(process.stdout.take().expect("its output")).lines();
+        let mut lines = output.by_ref().map(|line| line.expect("a line"));
+        let line = lines.find(|line| line.contains("node at ")).expect("it says where it is");
+        let address = line.split("node at ").nth(1).and_then(|address| address.trim().parse().ok());
+        Self { process, address: address.expect("an address"), _output: output }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it has ended");
+    }
+
+    /// It ends by itself when nobody needs it any more.
+    pub(crate) fn leave(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().expect("it has ended").success());
+    }
+
+    /// A socket, or the status of the refusal.
+    pub(crate) async fn connect(&self, token: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+        self.open("/chat", Some(token)).await
+    }
+
+    pub(crate) async fn connect_by(&self, ticket: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+        self.open(&format!("/by-ticket?ticket={ticket}"), None).await
+    }
+
+    async fn open(&self, path: &str, token: Option<&str>) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().expect("a request");
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A `POST` with a token.
+    pub(crate) async fn post(&self, path: &str, token: &str) -> (StatusCode, String) {
+        let stream = TokioIo::new(TcpStream::connect(self.address).await.expect("it listens"));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.expect("a connection");
+        let connection = tokio::spawn(connection);
+        let request = Request::post(path)
+            .header("host", self.address.to_string())
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .expect("a request");
+        let (parts, body) = sender.send_request(request).await.expect("an answer").into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        connection.abort();
+        (parts.status, String::from_utf8(bytes.to_vec()).expect("text"))
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What such a process does: a subject may have one session on all nodes.
+pub(crate) async fn serve() {
+    let Ok(url) = std::env::var(REDIS) else { return };
+    let redis = Redis::new(&url).expect("a url");
+    let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).expect("one").across_nodes(redis.clone());
+    let sessions = Sessions::with_limits(limits.lease_lifetime(LEASE).expect("long enough"));
+    let tickets = Tickets::<String>::new(redis.clone());
+    let revocations = Revocations::new(redis);
+    let by_token = WsAuthLayer::new(super::verifier).sessions(&sessions).revocations(&revocations);
+    let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).expect("a source");
+    let by_ticket = by_ticket.sessions(&sessions).revocations(&revocations);
+    let app = Router::new()
+        .route("/ticket", tickets.route(TicketOptions::new()))
+        .route("/logout", post(log_out))
+        .route("/chat", any(super::idle))
+        .layer(by_token)
+        .route("/by-ticket", any(super::idle).layer(by_ticket))
+        .with_state(Arc::new(revocations));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    println!("node at {}", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async { axum::serve(listener, app).await });
+    let waiting = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    waiting.await.expect("no panic").expect("it is closed");
+    serving.abort();
+}
+
+async fn log_out(
+    State(revocations): State<Arc<Revocations>>,
+    Authenticated(session): Authenticated<String>,
+) -> StatusCode {
+    let claims = session.claims();
+    let (_, id) = claims.split_once('.').expect("an id");
+    match revocations.revoke_token(id).await {
+        Ok(()) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
