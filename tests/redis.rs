@@ -18,14 +18,17 @@ mod support;
 
 use std::{
     future::{Ready, ready},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AuthenticatedUpgrade, ConfigError, Redis, Revocations, Sessions, StoreErrorKind, TicketErrorKind, TicketKey,
-    TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    AtLimit, AuthenticatedUpgrade, ConfigError, Limits, Redis, Revocations, Sessions, StoreErrorKind, TicketErrorKind,
+    TicketKey, TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use futures_util::StreamExt;
@@ -33,6 +36,7 @@ use node_process::{LEASE, NodeProcess};
 use redis::{RedisCluster, RedisServer};
 use serde_json::{Value, json};
 use support::{answer, closed, completed, connected};
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Accepts `SUBJECT.ID`.
@@ -388,6 +392,149 @@ async fn no_task_is_left_behind() {
     eventually("it is back", async || revocations.revoke_token("2").await.is_ok()).await;
     drop((revocations, app, tickets));
     eventually("no task is left", async || tasks() == 0).await;
+}
+
+/// What happened on one node of those below.
+#[derive(Default)]
+struct Record {
+    /// The ids of tokens whose revocation was asked for there and is over, and whether it was confirmed.
+    revoked: Mutex<Vec<(String, bool)>>,
+    admitted: AtomicUsize,
+    refused: AtomicUsize,
+    late: AtomicUsize,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_under_load_loses_nothing() {
+    let mut server = RedisServer::start_with(["--appendfsync", "always"]);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks(), 0);
+    let tickets: Arc<Mutex<Vec<(String, usize)>>> = Arc::default();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let nodes: Vec<_> = (0..2)
+        .map(|_| {
+            let limits = Limits::new().per_subject(1000, AtLimit::RefuseNew).unwrap().across_nodes(server.store());
+            let (revocations, shop) = (Revocations::new(server.store()), Tickets::<Value>::new(server.store()));
+            let sessions = Sessions::with_limits(limits);
+            let layer = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations);
+            let by_token = Router::new().route("/", any(idle)).layer(layer);
+            let layer = WsAuthLayer::new(shop.verifier()).sources([TokenSource::ticket()]).unwrap();
+            (by_token, support::echo_behind(layer.revocations(&revocations)), revocations, shop)
+        })
+        .collect();
+    let records: Vec<Arc<Record>> = (0..2).map(|_| Arc::default()).collect();
+
+    let mut load = JoinSet::new();
+    for (number, ((by_token, _, revocations, shop), record)) in nodes.iter().zip(&records).enumerate() {
+        for worker in 0..4 {
+            let (app, record, is_over) = (by_token.clone(), Arc::clone(record), Arc::clone(&is_over));
+            load.spawn(async move {
+                for turn in 0.. {
+                    if is_over.load(SeqCst) {
+                        return;
+                    }
+                    // One that was revoked here and one that never is, in turns.
+                    let revoked = {
+                        let revoked = record.revoked.lock().unwrap();
+                        let one = revoked.get(turn / 2 % revoked.len().max(1)).map(|(id, _)| id.clone());
+                        one.filter(|_| turn % 2 == 0)
+                    };
+                    match &revoked {
+                        Some(id) => {
+                            let status = status(&app, &format!("alice.{id}")).await;
+                            record.refused.fetch_add(1, SeqCst);
+                            record.late.fetch_add(usize::from(status != 401), SeqCst);
+                        }
+                        None => {
+                            assert_eq!(status(&app, &format!("alice.good-{worker}")).await, 101);
+                            record.admitted.fetch_add(1, SeqCst);
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
+        let (revocations, record, over) = (revocations.clone(), Arc::clone(record), Arc::clone(&is_over));
+        load.spawn(async move {
+            for turn in 0.. {
+                if over.load(SeqCst) {
+                    return;
+                }
+                let id = format!("{number}-{turn}");
+                let confirmed = revocations.revoke_token(id.clone()).await.is_ok();
+                record.revoked.lock().unwrap().push((id, confirmed));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        // Each ticket is offered on both nodes at once.
+        let apps = [nodes[0].1.clone(), nodes[1].1.clone()];
+        let (shop, tickets, over) = (shop.clone(), Arc::clone(&tickets), Arc::clone(&is_over));
+        load.spawn(async move {
+            while !over.load(SeqCst) {
+                if let Ok(ticket) = shop.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await {
+                    let ticket = ticket.token().expose().to_owned();
+                    let offers = (0..4).map(|offer| by_ticket(&apps[offer % 2], &ticket));
+                    let redeemed = futures_util::future::join_all(offers).await;
+                    tickets.lock().unwrap().push((ticket, redeemed.iter().filter(|status| **status == 101).count()));
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+    }
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        server.kill();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        server.restart();
+    }
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    is_over.store(true, SeqCst);
+    while let Some(done) = load.join_next().await {
+        done.unwrap();
+    }
+
+    // Whoever revoked, confirmed or not: it counts on both, and on one that comes late.
+    let late = Revocations::new(server.store());
+    let late_shop = Tickets::<Value>::new(server.store());
+    let layer = WsAuthLayer::new(late_shop.verifier()).sources([TokenSource::ticket()]).unwrap();
+    let (late_app, late_by_ticket) = (node(&late), support::echo_behind(layer));
+    let mut unconfirmed = 0;
+    for record in &records {
+        assert_eq!(record.late.load(SeqCst), 0, "nobody comes in after the order");
+        let revoked = record.revoked.lock().unwrap().clone();
+        unconfirmed += revoked.iter().filter(|(_, confirmed)| !confirmed).count();
+        for app in [&nodes[0].0, &nodes[1].0, &late_app] {
+            for (id, confirmed) in &revoked {
+                eventually(&format!("{id}, confirmed: {confirmed}"), async || {
+                    status(app, &format!("alice.{id}")).await == 401
+                })
+                .await;
+            }
+        }
+    }
+    // A ticket whose answer was lost may be good still, and then once.
+    let (mut redeemed, mut spared) = (0, 0);
+    let tickets = tickets.lock().unwrap().clone();
+    for (ticket, times) in &tickets {
+        let again = usize::from(by_ticket(&late_by_ticket, ticket).await == 101);
+        assert!(times + again <= 1, "a ticket was redeemed {times} times, and {again} time later");
+        redeemed += times;
+        spared += again;
+    }
+    let count = |counter: fn(&Record) -> &AtomicUsize| -> usize {
+        records.iter().map(|record| counter(record).load(SeqCst)).sum()
+    };
+    let (admitted, refused) = (count(|record| &record.admitted), count(|record| &record.refused));
+    println!("{admitted} admitted, {refused} refused; {unconfirmed} revocations unconfirmed");
+    println!("of {} tickets {redeemed} redeemed, {spared} later", tickets.len());
+    assert!(admitted > 100 && refused > 100 && unconfirmed > 0 && redeemed > 20);
+
+    drop((nodes, late, late_shop, late_app, late_by_ticket));
+    eventually("no task is left", async || tasks() == 0).await;
+}
+
+async fn by_ticket(app: &Router, ticket: &str) -> u16 {
+    answer(app, handshake().path(format!("/?ticket={ticket}")).build()).await.status().as_u16()
 }
 
 #[tokio::test]
