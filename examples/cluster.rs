@@ -1,5 +1,5 @@
-//! Two nodes with one Redis: who logs out on the one is disconnected from the other, and a ticket from the one is good on the
-//! other, once.
+//! Two nodes with one Redis: who logs out on the one is disconnected from the other, a ticket from the one is good on the
+//! other, once, and who opens too many sockets loses the oldest one, wherever it is.
 //!
 //! ```sh
 //! cargo run --example cluster --features redis                             # starts a redis-server of its own
@@ -23,14 +23,15 @@ use axum::{
     serve::ListenerExt,
 };
 use axum_ws_auth::{
-    Authenticated, AuthenticatedUpgrade, Redis, Revocations, TicketOptions, Tickets, TokenSource, WsAuthLayer,
+    AtLimit, Authenticated, AuthenticatedUpgrade, Limits, Redis, Revocations, Sessions, TicketOptions, Tickets,
+    TokenSource, WsAuthLayer,
     test_util::{self, TestToken},
 };
 use futures_util::StreamExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -38,8 +39,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 async fn node(redis: &Redis) -> Result<SocketAddr> {
     let tickets = Tickets::<Value>::new(redis.clone());
     let revocations = Revocations::new(redis.clone());
+    let limits = Limits::new().per_subject(1, AtLimit::EvictOldest)?.across_nodes(redis.clone());
     let by_token = WsAuthLayer::new(test_util::verifier::<Value>()).revocations(&revocations);
     let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()])?.revocations(&revocations);
+    let by_ticket = by_ticket.sessions(&Sessions::with_limits(limits));
     let app = Router::new()
         .route("/ticket", tickets.route(TicketOptions::new().path("/chat")?))
         .route("/logout", post(log_out))
@@ -87,17 +90,26 @@ async fn main() -> Result<()> {
     let Bought { ticket, expires_in } = serde_json::from_str(&ask(one, "/ticket", &token).await?.1)?;
     println!("alice buys a ticket from {one}: good for {expires_in} seconds");
     let url = format!("ws://{other}/chat?ticket={ticket}");
-    let (mut socket, _) = tokio_tungstenite::connect_async(&url).await?;
+    let (mut old, _) = tokio_tungstenite::connect_async(&url).await?;
     println!("and opens a socket to {other} with it");
     let again = tokio_tungstenite::connect_async(&url).await;
     println!("a second time it is good for nothing: {}", again.err().ok_or("a refusal")?);
 
+    // She may have one.
+    let Bought { ticket, .. } = serde_json::from_str(&ask(one, "/ticket", &token).await?.1)?;
     let begin = Instant::now();
-    let (status, _) = ask(one, "/logout", &token).await?;
-    println!("she logs out at {one}: {status}");
-    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { return Err("no close frame".into()) };
-    println!("her socket to {other} is closed after {:?}: {} \"{}\"", begin.elapsed(), frame.code, frame.reason);
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{one}/chat?ticket={ticket}")).await?;
+    println!("she opens another one to {one}: {}", close_frame(&mut old, begin).await?);
+
+    let begin = Instant::now();
+    let (status, _) = ask(other, "/logout", &token).await?;
+    println!("she logs out at {other} ({status}): {}", close_frame(&mut socket, begin).await?);
     Ok(())
+}
+
+async fn close_frame(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, begin: Instant) -> Result<String> {
+    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { return Err("no close frame".into()) };
+    Ok(format!("the socket to the other is closed after {:?}: {} \"{}\"", begin.elapsed(), frame.code, frame.reason))
 }
 
 /// A `POST` with a token.

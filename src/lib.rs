@@ -57,7 +57,8 @@
 //! 2. **Strip** it from headers, URI and `OriginalUri`.
 //! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
 //! 4. **Verify**: [`Verifier`]; [`jwt`] for JSON Web Tokens, with keys that [change](jwks).
-//! 5. **Admit** the session: it is registered ([`Sessions`]), and then [`Revocations`] and [`Limits`] are looked at.
+//! 5. **Admit** the session: it is registered ([`Sessions`]), and then [`Revocations`] and [`Limits`] are looked at,
+//!    the latter [on all nodes](Limits::across_nodes) if you like.
 //! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
 //! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
 //!    because browsers drop a connection on which nothing is selected, or something that was not offered.
@@ -166,7 +167,7 @@
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: keys that are fetched, OpenID Connect Discovery; brings reqwest with rustls | no |
-//! | `redis` | [`Redis`]: tickets and revocations for servers on many machines | no |
+//! | `redis` | [`Redis`]: tickets, revocations and limits for servers on many machines | no |
 //! | `tracing` | events for handshakes, sessions and keys | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |

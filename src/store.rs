@@ -1,4 +1,4 @@
-//! What stores of tickets and revocations have in common.
+//! What stores of tickets, revocations and limits have in common.
 
 use std::{error::Error, fmt, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Tickets and revocations in a real Redis, shared by several nodes: also when it is killed, empty, or does not answer.
+//! Tickets, revocations and limits in a real Redis, or a cluster, shared by several nodes: also when it is killed, empty, or
+//! does not answer.
 //!
 //! Needs `redis-server` on the path.
 
@@ -95,6 +96,7 @@ async fn in_a_cluster_all_three_stores_keep_the_rules() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_killed_and_comes_back_is_followed_again() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut cluster = RedisCluster::start();
     let (one, other) = (Revocations::new(cluster.store()), Revocations::new(cluster.store()));
     let (app, tickets) = (node(&other), Tickets::<Value>::new(cluster.store()));
@@ -118,6 +120,48 @@ async fn a_cluster_that_is_killed_and_comes_back_is_followed_again() {
         tickets.issue_for(&Verified::new(json!({})), &TicketOptions::new()).await.is_ok()
     })
     .await;
+    drop((one, other, app, late, tickets));
+    eventually("no task is left", async || tasks() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_outlive_a_server_that_is_emptied_and_one_that_is_killed() {
+    let mut server = RedisServer::start();
+    let nodes: Vec<Router> = (0..2)
+        .map(|_| {
+            let limits = Limits::new().per_subject(1, AtLimit::EvictOldest).unwrap().across_nodes(server.store());
+            let sessions = Sessions::with_limits(limits.lease_lifetime(LEASE).unwrap());
+            Router::new().route("/", any(idle)).layer(WsAuthLayer::new(verifier).sessions(&sessions))
+        })
+        .collect();
+    let replaced = (1008, "too_many_sessions".to_owned());
+    let mut old = connected(&nodes[0], "alice.1").await;
+    // A node listens from its first session on.
+    tokio::time::sleep(LEASE / 3).await;
+    let begin = Instant::now();
+    let mut new = connected(&nodes[1], "alice.1").await;
+    assert_eq!(closed(&mut old).await, replaced);
+    println!("closed on another node after {:?}", begin.elapsed());
+
+    server.tell("FLUSHALL");
+    tokio::time::sleep(LEASE / 2).await;
+    assert!(futures_util::FutureExt::now_or_never(new.next()).is_none(), "what is lost is not evicted");
+    let mut next = connected(&nodes[0], "alice.1").await;
+    assert_eq!(closed(&mut new).await, replaced);
+
+    server.kill();
+    let begin = Instant::now();
+    let mut another = connected(&nodes[1], "alice.1").await;
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    server.restart();
+    // Both have told again by then.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    for socket in [&mut next, &mut another] {
+        assert!(futures_util::FutureExt::now_or_never(socket.next()).is_none(), "nobody ends for it");
+    }
+    let _last = connected(&nodes[0], "alice.1").await;
+    assert_eq!(closed(&mut next).await, replaced);
+    assert_eq!(closed(&mut another).await, replaced);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,6 +419,14 @@ async fn configurations_that_cannot_be_meant_are_refused_and_passwords_not_shown
         assert_eq!(redis.clone().prefix(prefix).unwrap_err(), ConfigError::InvalidPrefix(prefix.to_owned()));
     }
     assert!(redis.timeout(Duration::ZERO).is_err());
+
+    let urls = ["redis://user:secret@10.0.0.1", "redis://user:other@10.0.0.2"];
+    for urls in [&urls[..], &["redis://user:secret@[nowhere"], &[]] {
+        let error = Redis::cluster(urls.iter().copied()).unwrap_err();
+        assert!(matches!(error, ConfigError::InvalidUrl { .. }) && !format!("{error} {error:?}").contains("secret"));
+    }
+    let cluster = Redis::cluster(["redis://user:secret@10.0.0.1", "redis://user:secret@10.0.0.2"]).unwrap();
+    assert!(!format!("{cluster:?}").contains("secret"));
 }
 
 #[tokio::test]

@@ -16,51 +16,85 @@ use tokio::time::timeout;
 use self::link::{Link, Servers};
 use crate::{ConfigError, StoreError, lock::lock};
 
-/// Keeps tickets and revocations in Redis 6.2 or later, or Valkey, for servers on many machines.
+/// Keeps tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
-/// It is a [`TicketStore`](crate::TicketStore) and a [`RevocationStore`](crate::RevocationStore); clones share a
-/// connection, and each that follows revocations has one more. Nothing is connected before it is needed, and a connection that broke is made anew. What Redis does not
-/// answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, and a node that loses touch with the
-/// revocations says so after a while.
+/// It is a [`TicketStore`](crate::TicketStore), a [`RevocationStore`](crate::RevocationStore) and a
+/// [`LimitStore`](crate::LimitStore). Clones share a connection; each that follows revocations has one more, and so has each
+/// that listens for evictions. Nothing is connected before it is needed, and a connection that broke is made anew. What
+/// Redis does not answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, a node that loses touch with
+/// the revocations says so after a while, and each node counts for itself what a subject may have.
 ///
 /// Redis must persist what it has (`appendonly yes`), or a restart forgets: of the revocations there is then what the nodes
 /// that are running remember and tell it again. It must not throw away keys for want of memory: `maxmemory-policy
 /// noeviction`, which is the default. Where it comes back with what it had a moment before, from a snapshot or as a replica
 /// that was behind, a ticket may be good a second time until its 30 seconds are over; `appendfsync always` and no failover
-/// rule that out.
+/// rule that out. Limits need none of this: what is lost is told again within 20 seconds.
 ///
-/// All tickets under one [prefix](Self::prefix) are one pool: who takes them takes all of them.
+/// All tickets under one [prefix](Self::prefix) are one pool: who takes them takes all of them. So are the limits, which count
+/// a subject (`sub`) by its name alone: issuers whose names for subjects may be the same need a prefix each.
 ///
 /// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
 /// own dependencies.
 ///
 /// # More than one machine
 ///
-/// Every node has all revocations in its memory and follows a stream for new ones, so that a handshake needs no answer from
-/// Redis but for its ticket:
+/// Give each node the same three lines, and they act as one: a ticket that was bought at any of them is good once on all,
+/// who logs out at one is disconnected from all, and what a subject may have open goes for all of them together.
+///
+/// ```no_run
+/// use axum_ws_auth::{AtLimit, Limits, Redis, Revocations, Sessions, Tickets};
+///
+/// # #[tokio::main] async fn main() -> Result<(), axum_ws_auth::ConfigError> {
+/// let redis = Redis::new("redis://127.0.0.1:6379")?;
+/// let tickets = Tickets::<serde_json::Value>::new(redis.clone());
+/// let revocations = Revocations::new(redis.clone());
+/// let limits = Limits::new().total(50_000)?.per_subject(5, AtLimit::EvictOldest)?.across_nodes(redis);
+/// let sessions = Sessions::with_limits(limits);
+/// # Ok(()) }
+/// ```
+///
+/// Every node has all revocations in its memory and follows a stream for new ones, so that a handshake needs an answer from
+/// Redis only for its ticket, and for its place among the sessions of its subject where these are limited. Each command
+/// is about one key, but for that of a revocation.
 ///
 /// | | commands to Redis |
 /// | --- | --- |
 /// | a handshake with a token | none |
 /// | a ticket | one `SET` when it is bought, one `GETDEL` when it is redeemed |
+/// | a session, with limits across nodes | one `EVALSHA` when it begins, one when it ends |
+/// | | one every 20 seconds for each subject and node, which [can be set](crate::Limits::lease_lifetime) |
+/// | an eviction | one `PUBLISH`, inside of the `EVALSHA` of the session that it makes room for |
 /// | a revocation | one `EVAL`, and one answer to the `XREAD` that each node has waiting |
-/// | a node with nothing to do | two commands in five seconds |
+/// | a node with nothing to do | three commands in five seconds |
+///
+/// | | memory of Redis |
+/// | --- | --- |
+/// | a ticket | 510 bytes with small claims, until it is redeemed or its 30 seconds are over |
+/// | a revocation | 145 bytes for as long as it is kept; and the stream, 0.8 MB at most |
+/// | a session, with limits across nodes | 265 bytes for the first one of a subject, 64 for each further one |
+///
+/// As measured with Redis 7.0: what its memory grew by for each of 20 000, with ids of 32 characters. To begin, renew or
+/// end a session takes it 20 to 25 µs.
+///
+/// What 100 000 sessions of as many subjects come to on four nodes:
+///
+/// - a node holds 25 000: 283 MiB at 11.6 KiB each (measured in `benches/README.md`; the application's own comes on top);
+/// - it renews 25 000 ÷ 20 s = 1 250 leases a second; four of them make 5 000, a tenth of what one core of Redis does;
+/// - their leases are 26 MB in Redis;
+/// - when a node goes down and its 25 000 clients are back within a minute: 420 handshakes a second, with as many `EVALSHA`;
+///   where they come by ticket, as many `SET` and `GETDEL` too, and 6 MB of tickets if none is redeemed before its time is over;
+/// - 100 000 tokens that are taken back in a day, and revocations kept for a day: 15 MB in Redis, and the same orders in the memory of each
+///   node.
 ///
 /// The clocks of nodes and issuers should agree to a second: by them it is told which tokens are older than a revocation of a
-/// subject. How long revocations are kept goes by the clock of Redis. In a cluster the revocations are in one slot, and tickets in all; the client
-/// that is built in speaks to one address and does not follow redirections. Limits on sessions are those of each node.
+/// subject, and which of a subject's sessions is the oldest. How long revocations are kept, and leases are good, goes by
+/// the clock of Redis.
 ///
-/// # Example
+/// A node that is gone leaves its leases behind: for a minute its sessions still count. What happens without Redis is said
+/// where it happens: [`Tickets`](crate::Tickets), [`Revocations`](crate::Revocations),
+/// [`Limits::across_nodes`](crate::Limits::across_nodes).
 ///
-/// ```no_run
-/// use axum_ws_auth::{Redis, Revocations, Tickets};
-///
-/// # #[tokio::main] async fn main() -> Result<(), axum_ws_auth::ConfigError> {
-/// let redis = Redis::new("redis://127.0.0.1:6379")?.prefix("chat")?;
-/// let tickets = Tickets::<serde_json::Value>::new(redis.clone());
-/// let revocations = Revocations::new(redis);
-/// # Ok(()) }
-/// ```
+/// In a [cluster](Self::cluster) the revocations are in one slot, and tickets and subjects are spread over all.
 pub struct Redis {
     servers: Servers,
     prefix: Arc<str>,
