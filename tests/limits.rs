@@ -271,6 +271,33 @@ async fn a_store_that_forgot_everything_ends_nobody_and_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn releases_without_end_do_not_keep_a_node_from_renewing() {
+    let store = MemoryLimits::new();
+    let (app, _sessions) = node(&store, AtLimit::RefuseNew);
+    let _live = connected(&app, "alice").await;
+    store.slow.store(true, SeqCst);
+    store.forget_everything();
+    let come_and_go: Vec<_> = (0..20)
+        .map(|number| {
+            let (app, subject) = (app.clone(), format!("bob-{number}"));
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(31) * number).await;
+                loop {
+                    drop(connected(&app, &subject).await);
+                    sleep(Duration::from_millis(10)).await;
+                }
+            })
+        })
+        .collect();
+    sleep(MINUTE).await;
+    assert_eq!(store.count_of(|subject| subject == "alice"), 1);
+    for one in come_and_go {
+        assert!(!one.is_finished());
+        one.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_could_not_be_released_is_not_remembered_for_ever() {
     let store = MemoryLimits::new();
     let (app, _sessions) = node(&store, AtLimit::RefuseNew);
@@ -399,7 +426,7 @@ async fn the_task_ends_with_the_registry() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
-    assert_eq!(tasks(), 0, "nothing is kept up yet");
+    assert_eq!(tasks(), 1, "one for each registry");
     let socket = connected(&app, "alice").await;
     drop(connected(&app, "bob").await);
     settle().await;

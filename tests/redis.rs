@@ -28,8 +28,9 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AtLimit, AuthenticatedUpgrade, ConfigError, Limits, Redis, Revocations, Sessions, StoreErrorKind, TicketErrorKind,
-    TicketKey, TicketOptions, TicketStore, Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    Acquire, AtLimit, AuthenticatedUpgrade, ConfigError, LimitStore, Limits, Redis, Revocations, SessionLease,
+    Sessions, StoreErrorKind, TicketErrorKind, TicketKey, TicketOptions, TicketStore, Tickets, TokenSource, Verified,
+    VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use futures_util::StreamExt;
@@ -122,6 +123,28 @@ async fn a_cluster_that_is_killed_and_comes_back_is_followed_again() {
     .await;
     drop((one, other, app, late, tickets));
     eventually("no task is left", async || tasks() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_that_are_over_leave_nothing_in_redis() {
+    let (server, second) = (RedisServer::start(), Duration::from_secs(1));
+    let (store, most) = (server.store(), std::num::NonZeroUsize::MIN);
+    let lease = |number: u32| SessionLease::new("alice", format!("{number:032x}").parse().unwrap(), SystemTime::now());
+    let leases = [lease(1), lease(2)];
+    for lease in &leases {
+        store.acquire(Acquire::new(lease, most, AtLimit::EvictOldest, second)).await.unwrap();
+    }
+    tokio::time::sleep(second / 2).await;
+    assert_eq!(store.renew(&leases, second).await.unwrap(), [leases[0].session]);
+    tokio::time::sleep(second / 4 * 3).await;
+    assert_eq!(server.ask("DBSIZE").trim(), ":1", "it was renewed");
+    server.tell("FLUSHALL");
+    assert!(store.renew(&leases, second).await.unwrap().is_empty());
+    tokio::time::sleep(second + second / 2).await;
+    assert_eq!(server.ask("DBSIZE").trim(), ":0");
+    store.acquire(Acquire::new(&leases[0], most, AtLimit::EvictOldest, second)).await.unwrap();
+    store.release(&leases).await.unwrap();
+    assert_eq!(server.ask("DBSIZE").trim(), ":0");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use super::Failed;
 pub(super) enum Servers {
     One(Client),
     /// With a client for each address, of which any one hears what is published.
-    Cluster(ClusterClient, Vec<Client>),
+    Cluster(Box<ClusterClient>, Vec<Client>),
 }
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Servers {
         let addresses = urls.iter().map(|url| Client::open(url.as_str())).collect::<RedisResult<_>>()?;
         // Who asks has a limit for all of it.
         let cluster = ClusterClient::builder(urls.iter().map(String::as_str)).overall_response_timeout(None);
-        Ok(Self::Cluster(cluster.build()?, addresses))
+        Ok(Self::Cluster(Box::new(cluster.build()?), addresses))
     }
 
     /// A connection for commands that are answered at once. It is made when it is first used.

@@ -120,7 +120,8 @@ impl Redis {
     /// By the URLs of some of a cluster's nodes, from which the others are learned. They differ in their hosts and ports
     /// alone.
     ///
-    /// Revocations are in one slot, tickets and limits in all of them.
+    /// Revocations are in one slot, tickets and limits in all of them. Evictions are heard through the nodes that are named
+    /// here; while none of these is there, sessions learn of them when they are renewed.
     ///
     /// ```
     /// # use axum_ws_auth::Redis;

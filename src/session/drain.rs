@@ -104,6 +104,9 @@ impl Sessions {
     /// Handshakes are answered with 503 from here on, also if the future is dropped. A client has two seconds to answer
     /// the close frame before its connection is dropped.
     ///
+    /// Where sessions are counted [on all nodes](crate::Limits::across_nodes), it waits for up to two seconds of that time until
+    /// the others know that these are over.
+    ///
     /// axum's graceful shutdown waits for requests, but not for WebSockets; `examples/shutdown.rs` shows how the two go
     /// together.
     ///

@@ -121,6 +121,9 @@ impl Limits {
     /// waits for longer than two seconds. Such a time, and a store that lost what it had, may leave a subject with more
     /// sessions than it may have; they live on, and count when it opens the next one.
     ///
+    /// A task keeps this up for as long as there is the registry or one of its sessions. It begins at the first moment at
+    /// which there is a tokio runtime: with the registry, or with the first handshake.
+    ///
     /// Nodes that share a store should agree on these limits: each goes by its own. Their clocks tell which session is the
     /// oldest, and nothing else.
     ///

@@ -62,9 +62,13 @@ impl MemoryLimits {
 
     /// How many leases there are that have not run out.
     pub(crate) fn count(&self) -> usize {
+        self.count_of(|_| true)
+    }
+
+    pub(crate) fn count_of(&self, is_one: impl Fn(&str) -> bool) -> usize {
         let leases = self.leases.lock().expect("no panic");
         let live = |held: &&Held| held.until > Instant::now() && !held.is_evicted;
-        leases.values().flatten().filter(live).count()
+        leases.values().flatten().filter(live).filter(|held| is_one(&held.lease.subject)).count()
     }
 
     pub(crate) fn forget_everything(&self) {

@@ -69,7 +69,9 @@ impl Sessions {
     /// A registry with limits.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
-        Self(Arc::new(Registry::new(limits)))
+        let registry = Arc::new(Registry::new(limits));
+        registry.keep_up();
+        Self(registry)
     }
 
     /// How many connections are held: those of live sessions, and those that are being closed.

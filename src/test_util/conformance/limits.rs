@@ -81,8 +81,8 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
     oldest.sort();
     assert_eq!(evicted, oldest, "as many as are too many");
 
-    // Two leases of many subjects in one renewal, and one that nobody renews.
-    let kept: Vec<SessionLease> =
+    // Two leases of many subjects in one renewal, and one of two that nobody renews.
+    let mut kept: Vec<SessionLease> =
         (1..=20).flat_map(|name| [1, 2].map(|age| lease(&format!("erin {name}"), age))).collect();
     for lease in &kept {
         assert_eq!(ask(&one, lease, AtLimit::RefuseNew, SHORT * 3).await, taken(), "a place for each");
@@ -90,12 +90,14 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
     let [left, next] = [1, 2].map(|age| lease("frank", age));
     ask(&one, &left, AtLimit::RefuseNew, SHORT * 3).await;
     ask(&one, &next, AtLimit::RefuseNew, SHORT * 3).await;
+    kept.push(next);
     for _ in 0..5 {
         sleep(SHORT).await;
         assert!(one.renew(&kept, SHORT * 3).await.expect("a store that works").is_empty(), "nobody was evicted");
     }
     let again = lease("frank", 3);
     assert_eq!(ask(&other, &again, AtLimit::RefuseNew, SHORT).await, taken(), "a lease whose time is over");
+    assert_eq!(ask(&one, &left, AtLimit::RefuseNew, SHORT).await, Acquired::Full, "and no other");
     for name in 1..=20 {
         let third = lease(&format!("erin {name}"), 3);
         assert_eq!(ask(&other, &third, AtLimit::RefuseNew, SHORT).await, Acquired::Full, "what is renewed stays");

@@ -74,10 +74,22 @@ impl Registry {
         self.sharing.is_some()
     }
 
+    /// Begins to keep up what is leased, where there is a runtime and nobody does.
+    pub(super) fn keep_up(self: &Arc<Self>) {
+        let Some(sharing) = &self.sharing else { return };
+        let mut task = lock(&sharing.task);
+        if task.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let keeping = task::keep_up(Arc::clone(sharing), Arc::downgrade(self));
+            *task = Some(runtime.spawn(keeping).abort_handle());
+        }
+    }
+
     /// Takes a lease for an admitted session, where sessions are counted on all nodes.
     pub(in crate::session) async fn share(self: &Arc<Self>, life: &Life) -> Result<(), AdmissionError> {
         let (Some(sharing), Some(lease)) = (&self.sharing, life.session_lease()) else { return Ok(()) };
-        sharing.keep_up(self);
+        self.keep_up();
         let unsettled = Unsettled { registry: self, life };
         let acquired = sharing.acquire(&lease).await;
         if let Some(Acquired::Full) = acquired {
@@ -131,17 +143,6 @@ impl Sharing {
             resting: Mutex::default(),
             task: Mutex::default(),
         })
-    }
-
-    /// Keeps up what is leased, where there is a runtime and nobody does.
-    fn keep_up(self: &Arc<Self>, registry: &Arc<Registry>) {
-        let mut task = lock(&self.task);
-        if task.as_ref().is_none_or(AbortHandle::is_finished)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            let keeping = task::keep_up(Arc::clone(self), Arc::downgrade(registry));
-            *task = Some(runtime.spawn(keeping).abort_handle());
-        }
     }
 
     /// `None` if the store is not asked, or does not answer.

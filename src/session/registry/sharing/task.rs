@@ -40,12 +40,13 @@ async fn tell(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
     let mut renewal = Instant::now() + every;
     let mut pause = FIRST_PAUSE;
     loop {
-        let told = match timeout_at(renewal, sharing.queued.notified()).await {
-            Ok(()) => release(sharing).await,
-            Err(_) => {
-                renewal = Instant::now() + every;
-                renew(sharing, registry).await.inspect(|()| pause = FIRST_PAUSE)
-            }
+        // Looked at first: something to be released may be there at any time.
+        let is_due = Instant::now() >= renewal;
+        let told = if is_due || timeout_at(renewal, sharing.queued.notified()).await.is_err() {
+            renewal = Instant::now() + every;
+            renew(sharing, registry).await.inspect(|()| pause = FIRST_PAUSE)
+        } else {
+            release(sharing).await
         };
         if let Err(error) = told {
             telemetry::limits_not_shared(&error);
@@ -83,17 +84,21 @@ async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), Store
     outcome
 }
 
+/// Releases some of what is over, and has itself called again for the rest.
 async fn release(sharing: &Sharing) -> Result<(), StoreError> {
-    loop {
-        let leases = lock(&sharing.released).some(BATCH);
-        if leases.is_empty() {
-            sharing.settled.notify_waiters();
-            return Ok(());
-        }
+    let leases = lock(&sharing.released).some(BATCH);
+    if !leases.is_empty() {
         in_time(ANSWER, sharing.store.release_boxed(&leases)).await?;
-        lock(&sharing.released).settle(&leases);
         sharing.has_answered();
     }
+    let mut released = lock(&sharing.released);
+    released.settle(&leases);
+    if released.is_empty() {
+        sharing.settled.notify_waiters();
+    } else {
+        sharing.queued.notify_one();
+    }
+    Ok(())
 }
 
 /// Ends what other nodes have evicted, as soon as the store tells of it.
