@@ -83,8 +83,8 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// - their leases are 26 MB in Redis;
 /// - when a node goes down and its 25 000 clients are back within a minute: 420 handshakes a second, with as many `EVALSHA`;
 ///   where they come by ticket, as many `SET` and `GETDEL` too, and 6 MB of tickets if none is redeemed before its time is over;
-/// - 100 000 tokens that are taken back in a day, and revocations kept for a day: 15 MB in Redis, and the same orders in the memory of each
-///   node.
+/// - 100 000 tokens that are taken back in a day, and revocations kept for a day: 15 MB in Redis, and the same orders in the
+///   memory of each node.
 ///
 /// The clocks of nodes and issuers should agree to a second: by them it is told which tokens are older than a revocation of a
 /// subject, and which of a subject's sessions is the oldest. How long revocations are kept, and leases are good, goes by
@@ -132,8 +132,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// If there is none, or one is not such a URL, or they name different users, passwords, or a database: a cluster has
-    /// one.
+    /// If there is none, or one is not such a URL, or they name different users or passwords.
     pub fn cluster(urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         Self::of(Servers::cluster(&urls))

@@ -115,7 +115,8 @@ impl Limits {
     ///
     /// A session takes a lease in the store when it begins, and gives it back when it ends. Its node renews it, and the
     /// leases of a node that is gone run out: see [`lease_lifetime`](Self::lease_lifetime). A session that another node
-    /// evicted ends with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions), within a moment.
+    /// evicted ends with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions), within a moment. How many there may
+    /// be in [all](Self::total) stays a matter of each node.
     ///
     /// Where the store does not answer, each node counts for itself until it does: no handshake is refused for it, and none
     /// waits for longer than two seconds. Such a time, and a store that lost what it had, may leave a subject with more
