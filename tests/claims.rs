@@ -1,8 +1,6 @@
 //! What is read of claims, against `jsonwebtoken::decode` and a whole parser, over claims that are spelled in every way.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod support;
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     cell::Cell,
