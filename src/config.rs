@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use crate::{
     AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
-    gate::{Gate, Refusal, Unclaimed, Verification},
+    gate::{Gate, Unclaimed, Verification},
     handshake::{is_handshake, withhold},
     rejection::Challenges,
     session::{AdmissionError, Head, SessionRules},
@@ -44,6 +44,14 @@ pub(crate) struct Examined {
     pub(crate) selection: Selection,
     /// The token to verify, if there is one, or a refusal.
     pub(crate) outcome: Result<Option<Token>, Rejection>,
+}
+
+/// What comes next.
+pub(crate) enum Next {
+    /// The inner service, which may have to wait for the client's first message.
+    Call(Option<Arc<Unclaimed>>),
+    /// What the token's verification has to wait for.
+    Wait(Token),
 }
 
 impl Config {
@@ -111,12 +119,17 @@ impl Config {
         Examined { selection, outcome }
     }
 
-    /// Steps four and five of a handshake, if nothing has to be waited for.
-    pub(crate) fn verify_now(&self, token: &Token, parts: &mut Parts) -> Option<Result<(), Refusal>> {
-        self.gate.verify_now(token, parts, self)
+    /// Takes steps four and five of a handshake, if nothing has to be waited for.
+    pub(crate) fn decide(self: &Arc<Self>, token: Option<Token>, parts: &mut Parts) -> Result<Next, Rejection> {
+        let Some(token) = token else { return self.without_token(parts).map(Next::Call) };
+        match self.gate.verify_now(&token, parts, self) {
+            Some(Ok(())) => Ok(Next::Call(None)),
+            Some(Err(refusal)) => Err(refusal.rejection(self, parts.version)),
+            None => Ok(Next::Wait(token)),
+        }
     }
 
-    /// The same, with waiting.
+    /// The same steps, with waiting.
     pub(crate) fn verify(self: &Arc<Self>, token: Token, parts: Parts) -> Verification {
         self.gate.verify(token, parts, Arc::clone(self))
     }
@@ -127,7 +140,7 @@ impl Config {
 
     /// What becomes of a request without a token: it is anonymous, or its client is to authenticate by its first message,
     /// or it is refused.
-    pub(crate) fn without_token(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
+    fn without_token(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
         if !self.optional && self.first_message.is_none() {
             return Err(Rejection::missing_token(&self.challenges, parts.version));
         }

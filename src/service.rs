@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     ResponseFuture,
-    config::{Anonymous, Config, Examined},
+    config::{Anonymous, Config, Examined, Next},
     future::Answer,
 };
 
@@ -53,34 +53,22 @@ where
         }
         let Examined { selection, outcome } = self.config.examine(&mut parts);
         let answer = Answer::new(&parts, selection);
-        match outcome {
+        match outcome.and_then(|token| self.config.decide(token, &mut parts)) {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection())),
-            Ok(None) => match self.config.without_token(&mut parts) {
-                Err(rejection) => {
-                    ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection()))
-                }
-                Ok(deferred) => {
-                    let answer = match deferred {
-                        None => answer,
-                        Some(unclaimed) => answer.deferred(unclaimed, Arc::clone(&self.config)),
-                    };
-                    ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
-                }
-            },
-            Ok(Some(token)) => match self.config.verify_now(&token, &mut parts) {
-                Some(Ok(())) => ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer),
-                Some(Err(refusal)) => {
-                    let rejection = refusal.rejection(&self.config, parts.version);
-                    ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection()))
-                }
-                None => {
-                    // The service that was polled ready is the one to be called; the clone is for the next request.
-                    let next = self.inner.clone();
-                    let ready = mem::replace(&mut self.inner, next);
-                    let verification = self.config.verify(token, parts);
-                    ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.config), answer)
-                }
-            },
+            Ok(Next::Call(deferred)) => {
+                let answer = match deferred {
+                    None => answer,
+                    Some(unclaimed) => answer.deferred(unclaimed, Arc::clone(&self.config)),
+                };
+                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
+            }
+            Ok(Next::Wait(token)) => {
+                // The service that was polled ready is the one to be called; the clone is for the next request.
+                let next = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, next);
+                let verification = self.config.verify(token, parts);
+                ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.config), answer)
+            }
         }
     }
 }
