@@ -4,22 +4,21 @@
 
 mod support;
 
-use std::{
-    future::ready,
-    time::{Duration, SystemTime},
+use std::future::ready;
+
+use axum_ws_auth::{TokenSource, Verified, VerifyInput, WsAuthLayer, test_util::handshake};
+use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
+use http::StatusCode;
+use jsonwebtoken::Algorithm;
+use tokio::{runtime::Runtime, task::yield_now};
+
+use support::{
+    by_hand::Answer,
+    cases::{self, Case, Check, REFUSED, Sent, idle},
+    keys::ALGORITHMS,
 };
 
-use axum::{Router, response::Response, routing::any};
-use axum_ws_auth::{
-    CachedVerifier, TokenSource, Verified, VerifyInput, WsAuthLayer,
-    test_util::{HandshakeBuilder, TestToken, handshake},
-};
-use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
-use futures_util::FutureExt;
-use http::StatusCode;
-use support::keys;
-use tokio::{runtime::Runtime, task::yield_now};
-use tower::ServiceExt;
+const BY_HAND: Check = Check::ByHand(Answer::Challenge);
 
 /// So few that they stay in the cache, where a request that was just parsed would be.
 const BATCH: BatchSize = BatchSize::NumIterations(32);
@@ -37,25 +36,22 @@ fn main() {
 
 /// Good tokens before a handler that does nothing, so that the layer's own cost shows.
 fn accept(criterion: &mut Criterion, runtime: &Runtime) {
-    let pair = handshake().bearer_subprotocol(&support::token());
-    let authorization = handshake().authorization(&support::token());
-    let layered = idle().layer(support::layer());
-    let mut group = Group::new(criterion, runtime, "accept", StatusCode::OK);
-    group.measure("bare", &idle(), &pair);
-    group.measure("by hand", &support::check_by_hand(idle()), &authorization);
-    group.measure("authorization", &layered, &authorization);
-    group.measure("pair", &layered, &pair);
+    let mut group = Group::new(criterion, runtime, "accept");
+    group.measure("bare", &cases::bare());
+    group.measure("by hand", &hs256(BY_HAND, Sent::Authorization));
+    group.measure("authorization", &hs256(Check::Ours, Sent::Authorization));
+    group.measure("pair", &hs256(Check::Ours, Sent::Pair));
 }
 
-/// Good tokens by the algorithm that they are signed with, verified each time, and remembered by a `CachedVerifier`.
+/// Good tokens by the algorithm that they are signed with: verified each time, and remembered by a `CachedVerifier`.
 fn algorithms(criterion: &mut Criterion, runtime: &Runtime) {
-    let mut group = Group::new(criterion, runtime, "algorithms", StatusCode::OK);
-    group.measure("bare", &idle(), &handshake().authorization(&support::token()));
-    for (algorithm, token, verifier) in keys::all() {
-        let request = handshake().authorization(&token);
-        group.measure(&format!("{algorithm}, verified"), &idle().layer(WsAuthLayer::new(verifier.clone())), &request);
-        let cached = CachedVerifier::new(verifier);
-        group.measure(&format!("{algorithm}, remembered"), &idle().layer(WsAuthLayer::new(cached)), &request);
+    let mut group = Group::new(criterion, runtime, "algorithms");
+    group.measure("bare", &cases::bare());
+    for algorithm in ALGORITHMS {
+        for (name, check) in [("by hand", BY_HAND), ("verified", Check::Ours), ("remembered", Check::Remembered)] {
+            let case = cases::case(check, algorithm, Sent::Authorization);
+            group.measure(&format!("{algorithm:?}, {name}"), &case);
+        }
     }
 }
 
@@ -63,22 +59,24 @@ fn algorithms(criterion: &mut Criterion, runtime: &Runtime) {
 fn upgrade(criterion: &mut Criterion, runtime: &Runtime) {
     let pair = handshake().bearer_subprotocol(&support::token());
     let authorization = handshake().authorization(&support::token());
-    let mut group = Group::new(criterion, runtime, "upgrade", StatusCode::SWITCHING_PROTOCOLS);
-    group.measure("bare", &support::unauthenticated(), &pair);
-    group.measure("by hand", &support::authenticated_by_hand(), &authorization);
-    group.measure("authorization", &support::authenticated(), &authorization);
-    group.measure("pair", &support::authenticated(), &pair);
+    let mut group = Group::new(criterion, runtime, "upgrade");
+    for (name, app, request) in [
+        ("bare", support::unauthenticated(), &pair),
+        ("by hand", support::authenticated_by_hand(), &authorization),
+        ("authorization", support::authenticated(), &authorization),
+        ("pair", support::authenticated(), &pair),
+    ] {
+        let expected = StatusCode::SWITCHING_PROTOCOLS;
+        group.measure(name, &Case::new(name.to_owned(), app, request.clone(), expected));
+    }
 }
 
 fn refuse(criterion: &mut Criterion, runtime: &Runtime) {
-    let expired = TestToken::new("alice").expires_at(SystemTime::now() - Duration::from_secs(3600)).sign();
-    let bad_signature = TestToken::new("alice").sign_with(b"TEST KEY of somebody else: never use it either");
-    let layered = idle().layer(support::layer());
-    let mut group = Group::new(criterion, runtime, "refuse", StatusCode::UNAUTHORIZED);
-    group.measure("no token", &layered, &handshake());
-    group.measure("malformed", &layered, &handshake().bearer_subprotocol("malformed"));
-    group.measure("bad signature", &layered, &handshake().bearer_subprotocol(&bad_signature));
-    group.measure("expired", &layered, &handshake().bearer_subprotocol(&expired));
+    let mut group = Group::new(criterion, runtime, "refuse");
+    for sent in REFUSED {
+        group.measure(sent.name(), &hs256(Check::Ours, sent));
+        group.measure(&format!("{}, by hand", sent.name()), &hs256(BY_HAND, sent));
+    }
 }
 
 /// Finding the token in each source and taking it out of there, with a verifier that accepts everything. The cookie's
@@ -101,48 +99,42 @@ fn find(criterion: &mut Criterion, runtime: &Runtime) {
             handshake().path(format!("/?room=blue&page=2&sort=name&theme=dark&access_token={token}")),
         ),
     ];
-    let mut group = Group::new(criterion, runtime, "find", StatusCode::OK);
+    let mut group = Group::new(criterion, runtime, "find");
     for (name, source, request) in sources {
         let layer = WsAuthLayer::new(|_: VerifyInput<'_>| ready(Ok(Verified::new(()))));
         let layer = layer.sources([source]).expect("one source, well spelled");
-        group.measure(&format!("{name}, bare"), &idle(), &request);
-        group.measure(&format!("{name}, layer"), &idle().layer(layer), &request);
+        for (with, app) in [("bare", idle()), ("layer", idle().layer(layer))] {
+            let name = format!("{name}, {with}");
+            group.measure(&name, &Case::new(name.clone(), app, request.clone(), StatusCode::OK));
+        }
     }
 }
 
-fn idle() -> Router {
-    Router::new().route("/", any(async || {}))
+fn hs256(check: Check, sent: Sent) -> Case {
+    cases::case(check, Algorithm::HS256, sent)
 }
 
-/// Cases that are all answered with the same status.
 struct Group<'a> {
     group: BenchmarkGroup<'a, WallTime>,
     runtime: &'a Runtime,
-    expected: StatusCode,
 }
 
 impl<'a> Group<'a> {
-    fn new(criterion: &'a mut Criterion, runtime: &'a Runtime, name: &str, expected: StatusCode) -> Self {
-        Self { group: criterion.benchmark_group(name), runtime, expected }
+    fn new(criterion: &'a mut Criterion, runtime: &'a Runtime, name: &str) -> Self {
+        Self { group: criterion.benchmark_group(name), runtime }
     }
 
-    fn measure(&mut self, name: &str, app: &Router, request: &HandshakeBuilder) {
+    fn measure(&mut self, name: &str, case: &Case) {
         // axum spawns a task for each socket.
         let _guard = self.runtime.enter();
-        // A case that is answered otherwise would measure something else.
-        assert_eq!(answer(app, request.clone()).status(), self.expected, "{name}");
+        case.assert_answered();
         let prepare = || {
             // The tasks of the batch before: on a connection in memory there is no socket for them, so that they just
             // end.
             self.runtime.block_on(yield_now());
-            request.clone().build()
+            case.prepare()
         };
-        let respond = |request| app.clone().oneshot(request).now_or_never().expect("nothing here waits");
+        let respond = |(app, request)| cases::respond(app, request);
         self.group.bench_function(name, |bencher| bencher.iter_batched(prepare, respond, BATCH));
     }
-}
-
-fn answer(app: &Router, request: HandshakeBuilder) -> Response {
-    let answered = app.clone().oneshot(request.build()).now_or_never();
-    answered.expect("nothing here waits").expect("a router does not fail")
 }

@@ -100,11 +100,11 @@ fn report(sides: &[Side]) {
     let Some((ours, others)) = sides.split_first() else { return };
     println!("{:<38} {:>6.0} handshakes/s", ours.name, ours.rate().median);
     for side in others {
-        let Spread { least, lower, median, upper, most } =
+        let Spread { lower, median, upper } =
             Spread::of(ours.rates.iter().zip(&side.rates).map(|(ours, theirs)| ours / theirs));
         println!(
             "{:<38} {:>6.0} handshakes/s; the layer has {median:.2} times as many \
-             (quartiles {lower:.2} to {upper:.2}, all {least:.2} to {most:.2})",
+             (quartiles {lower:.2} to {upper:.2})",
             side.name,
             side.rate().median
         );

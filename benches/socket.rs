@@ -16,10 +16,7 @@ use axum::{
     extract::{Query, ws::WebSocketUpgrade},
     routing::any,
 };
-use axum_ws_auth::{
-    AuthenticatedUpgrade, Sessions,
-    test_util::{TestToken, handshake},
-};
+use axum_ws_auth::{AuthenticatedUpgrade, Sessions, test_util::handshake};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +24,7 @@ use tokio::{
 };
 
 use support::{
-    Claims, is_test,
+    Claims, claims, is_test,
     messages::Messages,
     server::{Server, be_server, is_server, most_files},
     spread::Spread,
@@ -135,7 +132,7 @@ async fn open(server: &Server, path: &str, subject: &str) -> io::Result<TcpStrea
         .header("accept-language", "en-GB,en-US;q=0.9,en;q=0.8")
         .cookie("preferences", "theme=dark&language=en")
         .header("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
-        .bearer_subprotocol(&TestToken::new(subject).sign());
+        .bearer_subprotocol(&claims(subject).expires_in(Duration::from_secs(3600)).sign());
     connect(server.address, &to_bytes(&request.build())).await
 }
 

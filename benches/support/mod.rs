@@ -2,32 +2,27 @@
 
 #![allow(clippy::print_stdout, dead_code, reason = "each bench uses its part, and prints figures")]
 
+pub(crate) mod by_hand;
+pub(crate) mod cases;
+pub(crate) mod goal;
 pub(crate) mod keys;
 pub(crate) mod messages;
+pub(crate) mod record;
 pub(crate) mod server;
 pub(crate) mod spread;
 pub(crate) mod tcp;
 
-use std::{env, sync::Arc};
+use std::env;
 
-use axum::{
-    Extension, Router,
-    extract::{Request, State, ws::WebSocketUpgrade},
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response},
-    routing::any,
-};
+use axum::{Extension, Router, extract::ws::WebSocketUpgrade, response::Response, routing::any};
 use axum_ws_auth::{
     AuthenticatedUpgrade, ConfigError, WsAuthLayer,
     jwt::{JwtKey, JwtVerifier},
     test_util::{TEST_SECRET, TestToken},
 };
-use http::{
-    StatusCode,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE},
-};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+
+use by_hand::check_by_hand;
 
 /// No handler here needs them, but every token is parsed for its claims.
 #[derive(Clone, Deserialize)]
@@ -43,14 +38,18 @@ pub(crate) fn is_test() -> bool {
 
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "chat";
+const ISSUED_AT: u64 = 1_700_000_000;
+/// In the year 2286.
+const EXPIRES_AT: u64 = 9_999_999_999;
 
-/// What an issuer signs for a user.
-pub(crate) fn claims() -> TestToken {
-    TestToken::new("alice").claim("iss", ISSUER).claim("aud", AUDIENCE)
+/// What an issuer signs for a user. The same in every run, so that what is counted can be compared.
+pub(crate) fn claims(subject: &str) -> TestToken {
+    let claims = TestToken::new(subject).claim("iss", ISSUER).claim("aud", AUDIENCE);
+    claims.claim("iat", ISSUED_AT).claim("exp", EXPIRES_AT)
 }
 
 pub(crate) fn token() -> String {
-    claims().sign()
+    claims("alice").sign()
 }
 
 /// Claims and token are the same as for [`check_by_hand`]; so is what is verified of them.
@@ -88,38 +87,4 @@ pub(crate) fn authenticated_by_hand() -> Router {
 /// Completes the handshake and reads until the client leaves.
 pub(crate) fn drain(upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
-}
-
-/// The usual way without this crate: a middleware that looks at `Authorization` and calls jsonwebtoken.
-pub(crate) fn check_by_hand(app: Router) -> Router {
-    // Its process-wide provider panics where features are unified so that both backends are compiled in. That one is
-    // installed already is no matter.
-    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-    check_by_hand_with(DecodingKey::from_secret(TEST_SECRET), Algorithm::HS256, app)
-}
-
-/// The same with another key.
-pub(crate) fn check_by_hand_with(key: DecodingKey, algorithm: Algorithm, app: Router) -> Router {
-    let mut validation = Validation::new(algorithm);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_audience(&[AUDIENCE]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    app.layer(from_fn_with_state(Arc::new(Rules { key, validation }), check))
-}
-
-struct Rules {
-    key: DecodingKey,
-    validation: Validation,
-}
-
-async fn check(State(rules): State<Arc<Rules>>, mut request: Request, next: Next) -> Response {
-    let line = request.headers().get(AUTHORIZATION).and_then(|line| line.to_str().ok());
-    let Some(token) = line.and_then(|line| line.strip_prefix("Bearer ")) else {
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
-    };
-    let Ok(data) = jsonwebtoken::decode::<Claims>(token, &rules.key, &rules.validation) else {
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)]).into_response();
-    };
-    request.extensions_mut().insert(data.claims);
-    next.run(request).await
 }

@@ -1,0 +1,137 @@
+//! Requests in process, each with the application that answers it and the status that it is answered with.
+
+use axum::{Router, body::Body, response::Response, routing::any};
+use axum_ws_auth::{
+    CachedVerifier, WsAuthLayer,
+    test_util::{HandshakeBuilder, handshake},
+};
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use jsonwebtoken::Algorithm;
+use tower::ServiceExt;
+
+use super::{
+    by_hand::{Answer, check_by_hand_with},
+    keys::{Fault, Key},
+};
+
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) app: Router,
+    pub(crate) request: HandshakeBuilder,
+    pub(crate) expected: StatusCode,
+}
+
+/// Who checks the token.
+#[derive(Clone, Copy)]
+pub(crate) enum Check {
+    Ours,
+    /// With a `CachedVerifier` that has seen the token.
+    Remembered,
+    ByHand(Answer),
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Sent {
+    Authorization,
+    Pair,
+    NoToken,
+    Malformed,
+    BadSignature,
+    Expired,
+}
+
+/// All that is refused.
+pub(crate) const REFUSED: [Sent; 4] = [Sent::NoToken, Sent::Malformed, Sent::BadSignature, Sent::Expired];
+
+/// A handler that does nothing, so that the cost of the check shows.
+pub(crate) fn idle() -> Router {
+    Router::new().route("/", any(async || {}))
+}
+
+/// The router that all have in common, without any check.
+pub(crate) fn bare() -> Case {
+    let request = Sent::Authorization.request(&Key::of(Algorithm::HS256));
+    Case::new("bare router".to_owned(), idle(), request, StatusCode::OK)
+}
+
+pub(crate) fn case(check: Check, algorithm: Algorithm, sent: Sent) -> Case {
+    let key = Key::of(algorithm);
+    let good = Sent::Authorization.request(&key);
+    let request = sent.request(&key);
+    let name = format!("{}: {algorithm:?}, {}", check.name(), sent.name());
+    let app = match check {
+        Check::Ours => idle().layer(WsAuthLayer::new(key.ours)),
+        Check::Remembered => idle().layer(WsAuthLayer::new(CachedVerifier::new(key.ours))),
+        Check::ByHand(answer) => check_by_hand_with(key, answer, idle()),
+    };
+    // As a server in use: what the verifier keeps of good tokens is there.
+    Case::new(name.clone(), app.clone(), good, StatusCode::OK).assert_answered();
+    Case::new(name, app, request, sent.expected())
+}
+
+impl Case {
+    pub(crate) fn new(name: String, app: Router, request: HandshakeBuilder, expected: StatusCode) -> Self {
+        Self { name, app, request, expected }
+    }
+
+    pub(crate) fn prepare(&self) -> (Router, Request<Body>) {
+        (self.app.clone(), self.request.clone().build())
+    }
+
+    /// Answers it once: one that is answered otherwise would measure something else.
+    pub(crate) fn assert_answered(&self) {
+        let (app, request) = self.prepare();
+        assert_eq!(respond(app, request).status(), self.expected, "{}", self.name);
+    }
+}
+
+/// What is measured. Nothing here waits, so that no runtime has a part in it.
+pub(crate) fn respond(app: Router, request: Request<Body>) -> Response {
+    app.oneshot(request).now_or_never().expect("nothing here waits").unwrap_or_else(|never| match never {})
+}
+
+impl Check {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Remembered => "ours, remembered",
+            Self::ByHand(Answer::Challenge) => "by hand",
+            Self::ByHand(Answer::Full) => "by hand, same answer",
+        }
+    }
+}
+
+impl Sent {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Authorization => "`Authorization`",
+            Self::Pair => "pair",
+            Self::NoToken => "no token",
+            Self::Malformed => "malformed",
+            Self::BadSignature => "bad signature",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Bad tokens are sent in `Authorization`, which is where the code by hand looks.
+    fn request(self, key: &Key) -> HandshakeBuilder {
+        match self {
+            Self::Authorization => handshake().authorization(&key.token(Fault::None)),
+            Self::Pair => handshake().bearer_subprotocol(&key.token(Fault::None)),
+            Self::NoToken => handshake(),
+            Self::Malformed => handshake().authorization("malformed"),
+            Self::BadSignature => handshake().authorization(&key.token(Fault::Signature)),
+            Self::Expired => handshake().authorization(&key.token(Fault::Expired)),
+        }
+    }
+
+    const fn expected(self) -> StatusCode {
+        match self {
+            Self::Authorization | Self::Pair => StatusCode::OK,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+}
