@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use support::{
-    Claims, claims, is_test,
+    Claims, is_test,
     messages::Messages,
     server::{Server, be_server, is_server, most_files},
     spread::Spread,
@@ -118,21 +118,7 @@ fn app() -> Router {
 
 /// Opens a socket with a handshake as Chromium sends it.
 async fn open(server: &Server, path: &str, subject: &str) -> io::Result<TcpStream> {
-    let request = handshake()
-        .path(path)
-        .header("host", "chat.example.com")
-        .header("pragma", "no-cache")
-        .header("cache-control", "no-cache")
-        .header(
-            "user-agent",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-        )
-        .origin("https://chat.example.com")
-        .header("accept-encoding", "gzip, deflate, br, zstd")
-        .header("accept-language", "en-GB,en-US;q=0.9,en;q=0.8")
-        .cookie("preferences", "theme=dark&language=en")
-        .header("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
-        .bearer_subprotocol(&claims(subject).expires_in(Duration::from_secs(3600)).sign());
+    let request = support::chromium(subject).path(path).cookie("preferences", "theme=dark&language=en");
     connect(server.address, &to_bytes(&request.build())).await
 }
 

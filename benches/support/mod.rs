@@ -4,6 +4,7 @@
 
 pub(crate) mod by_hand;
 pub(crate) mod cases;
+pub(crate) mod crowd;
 pub(crate) mod goal;
 pub(crate) mod keys;
 pub(crate) mod messages;
@@ -12,13 +13,13 @@ pub(crate) mod server;
 pub(crate) mod spread;
 pub(crate) mod tcp;
 
-use std::env;
+use std::{env, time::Duration};
 
 use axum::{Extension, Router, extract::ws::WebSocketUpgrade, response::Response, routing::any};
 use axum_ws_auth::{
     AuthenticatedUpgrade, ConfigError, WsAuthLayer,
     jwt::{JwtKey, JwtVerifier},
-    test_util::{TEST_SECRET, TestToken},
+    test_util::{HandshakeBuilder, TEST_SECRET, TestToken, handshake},
 };
 use serde::Deserialize;
 
@@ -50,6 +51,28 @@ pub(crate) fn claims(subject: &str) -> TestToken {
 
 pub(crate) fn token() -> String {
     claims("alice").sign()
+}
+
+/// With an end that a session can wait for.
+pub(crate) fn session_token(subject: &str) -> String {
+    claims(subject).expires_in(Duration::from_secs(3600)).sign()
+}
+
+/// A handshake as Chromium sends it, without a cookie.
+pub(crate) fn chromium(subject: &str) -> HandshakeBuilder {
+    handshake()
+        .header("host", "chat.example.com")
+        .header("pragma", "no-cache")
+        .header("cache-control", "no-cache")
+        .header(
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+        )
+        .origin("https://chat.example.com")
+        .header("accept-encoding", "gzip, deflate, br, zstd")
+        .header("accept-language", "en-GB,en-US;q=0.9,en;q=0.8")
+        .header("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")
+        .bearer_subprotocol(&session_token(subject))
 }
 
 /// Claims and token are the same as for [`check_by_hand`]; so is what is verified of them.
