@@ -15,13 +15,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{Route, any},
 };
-use axum_ws_auth::{AuthenticatedUpgrade, Rejection, Sessions, test_util};
+use axum_ws_auth::{Rejection, Sessions, test_util};
 use jsonwebtoken::Algorithm;
 use tokio::{runtime::Builder, task::yield_now};
 use tower::{layer::layer_fn, service_fn};
 
 use support::{
-    Claims,
     by_hand::Answer,
     cases::{self, Case, Check, Sent, respond},
     goal::Goal,
@@ -99,7 +98,7 @@ fn allocations(case: &Case) -> i64 {
 
 fn sessions(count: usize) {
     let registry = Sessions::new();
-    let ours = Router::new().route("/", any(authenticated)).layer(support::layer().sessions(&registry));
+    let ours = support::authenticated_with(support::layer().sessions(&registry));
     let theirs = Router::new().route("/", any(unauthenticated));
     let [ours, theirs] = [ours, theirs].map(|app| bytes(app, count));
     let beyond = ours - theirs;
@@ -109,10 +108,6 @@ fn sessions(count: usize) {
     println!("| `AuthenticatedSocket`, registered | | {ours:.0} |");
     let goal = Goal::AtMost(1024.0);
     println!("| what this crate adds | {goal} | {} |", goal.judge(beyond, &format!("{beyond:.0}")));
-}
-
-async fn authenticated(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
-    upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
 }
 
 /// Selects the subprotocol that the layer selects, or the client would refuse the answer.

@@ -1,4 +1,4 @@
-//! Handshakes per second over loopback: the layer, a check by hand, and axum without any.
+//! Handshakes and refusals over loopback: rate, and processor time of the server.
 //!
 //! See `benches/README.md`.
 
@@ -8,60 +8,108 @@ mod support;
 
 use std::{
     io,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::ws::WebSocketUpgrade, response::Response, routing::any};
-use axum_ws_auth::test_util::handshake;
+use axum::{Router, extract::ws::WebSocketUpgrade, response::Response, routing::any};
+use axum_ws_auth::{
+    CachedVerifier, WsAuthLayer,
+    test_util::{HandshakeBuilder, handshake},
+};
 use futures_util::future::try_join_all;
-use http::Request;
+use http::StatusCode;
+use jsonwebtoken::Algorithm;
 
 use support::{
+    goal::Goal,
+    keys::{Fault, Key},
+    server::{Server, be_server, wanted},
     spread::Spread,
-    tcp::{connect, runtime, serve, to_bytes},
+    tcp::{be_refused, connect, runtime, to_bytes},
 };
 
 /// Enough that neither the server's thread nor the client's runs dry.
 const CONNECTIONS: usize = 8;
-
-/// One server, and what its client sends.
-struct Side {
-    name: &'static str,
-    address: SocketAddr,
-    request: Vec<u8>,
-    /// Handshakes per second in each round.
-    rates: Vec<f64>,
-}
+/// How well a server does depends on how its heap happens to lie, so that one is not enough.
+const ROUNDS_OF_A_SERVER: usize = 3;
 
 fn main() -> io::Result<()> {
-    let (rounds, turn) = if support::is_test() { (1, Duration::from_millis(50)) } else { (15, Duration::from_secs(1)) };
+    if let Some(name) = wanted() {
+        let side = sides().into_iter().find(|side| side.name == name).ok_or(io::ErrorKind::NotFound)?;
+        return be_server((side.app)());
+    }
+    if !Server::can_be_measured() {
+        println!("not run: processor time is read as Linux shows it");
+        return Ok(());
+    }
+    let (rounds, turn) =
+        if support::is_test() { (1, Duration::from_millis(50)) } else { (24, Duration::from_millis(500)) };
 
     let runtime = runtime()?;
-    let mut sides = sides()?;
-    // In turn, so that whatever else the machine does meets all of them.
-    for _ in 0..rounds {
-        for side in &mut sides {
-            let rate = runtime.block_on(rate(side.address, &side.request, turn))?;
-            side.rates.push(rate);
+    let mut sides = sides();
+    let mut servers = Vec::new();
+    for round in 0..rounds {
+        if round % ROUNDS_OF_A_SERVER == 0 {
+            servers = sides.iter().map(|side| Server::start(side.name)).collect::<io::Result<_>>()?;
+        }
+        // In turn, so that whatever else the machine does meets all of them.
+        for (side, server) in sides.iter_mut().zip(&servers) {
+            let sample = runtime.block_on(sample(server, side, turn))?;
+            side.seen.push(sample);
         }
     }
     report(&sides);
     Ok(())
 }
 
-/// This crate first: the others are what it is compared with. Each client sends no more than its server looks at.
-fn sides() -> io::Result<[Side; 4]> {
-    let token = support::token();
-    let pair = handshake().bearer_subprotocol(&token).build();
-    let authorization = handshake().authorization(&token).build();
-    let plain = handshake().build();
-    Ok([
-        Side::new("layer and AuthenticatedUpgrade", support::authenticated(), &pair)?,
-        Side::new("no authentication", support::unauthenticated(), &plain)?,
-        Side::new("no authentication, 8 KiB read buffer", with_small_buffer(), &plain)?,
-        Side::new("check by hand", support::authenticated_by_hand(), &authorization)?,
-    ])
+/// One kind of server, and what its client sends: no more than the server looks at.
+struct Side {
+    name: &'static str,
+    app: fn() -> Router,
+    request: Vec<u8>,
+    is_refused: bool,
+    /// The side that it is compared with.
+    divisor: &'static str,
+    goal: Goal,
+    seen: Vec<Sample>,
+}
+
+/// What was seen in one turn.
+struct Sample {
+    /// Handshakes per second.
+    rate: f64,
+    /// The server's processor time for each, in microseconds.
+    time: f64,
+}
+
+const UNAUTHENTICATED: &str = "axum, no authentication";
+const BARE_REFUSAL: &str = "axum, handler that answers 401";
+
+fn sides() -> Vec<Side> {
+    let pair = |algorithm| handshake().bearer_subprotocol(&Key::of(algorithm).token(Fault::None));
+    let authorization = handshake().authorization(&support::token());
+    let bad = handshake().bearer_subprotocol(&Key::of(Algorithm::HS256).token(Fault::Signature));
+    // As the layer's refusals end the connection.
+    let closing = handshake().header("connection", "close");
+    let accepted = |name, app, request, goal| Side::new(name, app, request, (UNAUTHENTICATED, goal));
+    let refused =
+        |name, app, request, goal| Side { is_refused: true, ..Side::new(name, app, request, (BARE_REFUSAL, goal)) };
+    let fast = Goal::AtLeast(1.6);
+    vec![
+        accepted("ours, HS256", support::authenticated, pair(Algorithm::HS256), fast),
+        accepted("ours, ES256 remembered", || remembering(Algorithm::ES256), pair(Algorithm::ES256), fast),
+        accepted("ours, RS256 remembered", || remembering(Algorithm::RS256), pair(Algorithm::RS256), fast),
+        accepted("by hand, HS256", support::authenticated_by_hand, authorization, Goal::None),
+        accepted("axum, no authentication, 8 KiB", with_small_buffer, handshake(), Goal::None),
+        accepted(UNAUTHENTICATED, support::unauthenticated, handshake(), Goal::None),
+        refused("ours, no token", support::authenticated, handshake(), Goal::AtLeast(0.97)),
+        refused("ours, bad signature", support::authenticated, bad, Goal::AtLeast(0.9)),
+        refused(BARE_REFUSAL, refusing, closing, Goal::None),
+    ]
+}
+
+fn remembering(algorithm: Algorithm) -> Router {
+    support::authenticated_with(WsAuthLayer::new(CachedVerifier::new(Key::of(algorithm).ours)))
 }
 
 /// Shows how much of a difference is the buffer's and not that of the authentication.
@@ -72,41 +120,56 @@ fn with_small_buffer() -> Router {
     Router::new().route("/", any(handler))
 }
 
-impl Side {
-    fn new(name: &'static str, app: Router, request: &Request<Body>) -> io::Result<Self> {
-        Ok(Self { name, address: serve(app)?, request: to_bytes(request), rates: Vec::new() })
-    }
+fn refusing() -> Router {
+    Router::new().route("/", any(async || StatusCode::UNAUTHORIZED))
+}
 
-    fn rate(&self) -> Spread {
-        Spread::of(self.rates.iter().copied())
+impl Side {
+    fn new(
+        name: &'static str,
+        app: fn() -> Router,
+        request: HandshakeBuilder,
+        (divisor, goal): (&'static str, Goal),
+    ) -> Self {
+        Self { name, app, request: to_bytes(&request.build()), is_refused: false, divisor, goal, seen: Vec::new() }
     }
 }
 
-async fn rate(server: SocketAddr, request: &[u8], turn: Duration) -> io::Result<f64> {
-    let start = Instant::now();
+async fn sample(server: &Server, side: &Side, turn: Duration) -> io::Result<Sample> {
+    let (start, before) = (Instant::now(), server.time()?);
     let counts = try_join_all((0..CONNECTIONS).map(async |_| {
         let mut count = 0.0;
         while start.elapsed() < turn {
-            connect(server, request).await?;
+            if side.is_refused {
+                be_refused(server.address, &side.request).await?;
+            } else {
+                connect(server.address, &side.request).await?;
+            }
             count += 1.0;
         }
         io::Result::Ok(count)
     }));
-    let total: f64 = counts.await?.into_iter().sum();
-    Ok(total / start.elapsed().as_secs_f64())
+    let count: f64 = counts.await?.into_iter().sum();
+    Ok(Sample { rate: count / start.elapsed().as_secs_f64(), time: (server.time()? - before) / count })
 }
 
 fn report(sides: &[Side]) {
-    let Some((ours, others)) = sides.split_first() else { return };
-    println!("{:<38} {:>6.0} handshakes/s", ours.name, ours.rate().median);
-    for side in others {
-        let Spread { lower, median, upper } =
-            Spread::of(ours.rates.iter().zip(&side.rates).map(|(ours, theirs)| ours / theirs));
-        println!(
-            "{:<38} {:>6.0} handshakes/s; the layer has {median:.2} times as many \
-             (quartiles {lower:.2} to {upper:.2})",
-            side.name,
-            side.rate().median
-        );
+    println!("| over loopback | per second | processor time of the server for each, µs |\n| --- | --- | --- |");
+    for side in sides {
+        let [rate, time] = [|sample: &Sample| sample.rate, |sample: &Sample| sample.time]
+            .map(|of| Spread::of(side.seen.iter().map(of)).median);
+        println!("| {} | {rate:.0} | {time:.1} |", side.name);
+    }
+    println!("\n| ratio | goal | of rates | of processor time |\n| --- | --- | --- | --- |");
+    for side in sides {
+        let Some(divisor) = sides.iter().find(|other| other.name == side.divisor && other.name != side.name) else {
+            continue;
+        };
+        let ratios = |of: fn(&Sample) -> f64| {
+            Spread::of(side.seen.iter().zip(&divisor.seen).map(|(own, other)| of(own) / of(other)))
+        };
+        let rates = ratios(|sample| sample.rate);
+        let judged = side.goal.judge(rates.median, &rates.to_string());
+        println!("| {} ÷ {} | {} | {judged} | {} |", side.name, side.divisor, side.goal, ratios(|sample| sample.time));
     }
 }

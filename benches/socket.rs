@@ -16,7 +16,7 @@ use axum::{
     extract::{Query, ws::WebSocketUpgrade},
     routing::any,
 };
-use axum_ws_auth::{AuthenticatedUpgrade, Sessions, test_util::handshake};
+use axum_ws_auth::{AuthenticatedUpgrade, Sessions};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,7 +26,7 @@ use tokio::{
 use support::{
     Claims, is_test,
     messages::Messages,
-    server::{Server, be_server, is_server, most_files},
+    server::{Server, be_server, most_files, wanted},
     spread::Spread,
     tcp::{connect, runtime, to_bytes},
 };
@@ -39,7 +39,7 @@ const BARE: Side = ("axum", "/axum");
 const BARE_SMALL: Side = ("axum, 8 KiB", "/axum?kib=8");
 
 fn main() -> io::Result<()> {
-    if is_server() {
+    if wanted().is_some() {
         return be_server(app());
     }
     if !Server::can_be_measured() {
@@ -141,7 +141,7 @@ async fn sample(server: &Server, path: &str, messages: &Messages, turn: Duration
 /// Has the sides take turns, so that whatever else the machine does meets all of them. The first is what the others are
 /// compared with, in the same round.
 async fn compare(messages: &Messages, sides: &[Side], effort: &Effort) -> io::Result<()> {
-    let server = Server::start()?;
+    let server = Server::start("both")?;
     let mut seen: Vec<(Side, Vec<Sample>)> = sides.iter().map(|side| (*side, Vec::new())).collect();
     for _ in 0..effort.rounds {
         for ((_, path), samples) in &mut seen {
@@ -195,7 +195,7 @@ async fn memory(sides: &[Side], effort: &Effort) -> io::Result<()> {
 }
 
 async fn memory_of(path: &str, count: usize) -> io::Result<(f64, f64)> {
-    let server = Server::start()?;
+    let server = Server::start("both")?;
     let message = Messages::new("64 B", 64, 1);
     // What is allocated once is there after this.
     let mut first = open(&server, path, "first").await?;

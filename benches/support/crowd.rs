@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use axum::{Router, body::Body, response::Response, routing::any};
+use axum::{Router, body::Body};
 use axum_ws_auth::{
-    AuthenticatedUpgrade, Sessions,
+    Sessions,
     test_util::{self, handshake},
 };
 use http::Request;
@@ -14,8 +14,6 @@ use tokio::{
     task::yield_now,
 };
 use tokio_tungstenite::WebSocketStream;
-
-use super::Claims;
 
 /// Handshakes of a turn.
 const TURN: usize = 100;
@@ -35,7 +33,7 @@ impl Crowd {
     pub(crate) fn of(count: usize) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let sessions = Sessions::new();
-        let app = app(&sessions);
+        let app = super::authenticated_with(super::layer().sessions(&sessions));
         let live = runtime.block_on(async {
             let mut live = Vec::with_capacity(count);
             for number in 0..count {
@@ -77,13 +75,6 @@ pub(crate) fn compare(first: &mut Crowd, second: &mut Crowd, rounds: usize) -> V
             second.turn().as_secs_f64() / first
         })
         .collect()
-}
-
-fn app(sessions: &Sessions) -> Router {
-    async fn handler(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
-        upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
-    }
-    Router::new().route("/", any(handler)).layer(super::layer().sessions(sessions))
 }
 
 fn request(subject: &str) -> Request<Body> {

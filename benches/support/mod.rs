@@ -87,10 +87,14 @@ pub(crate) fn verifier(key: Result<JwtKey, ConfigError>) -> JwtVerifier<Claims> 
 }
 
 pub(crate) fn authenticated() -> Router {
+    authenticated_with(layer())
+}
+
+pub(crate) fn authenticated_with(layer: WsAuthLayer) -> Router {
     async fn handler(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     }
-    Router::new().route("/", any(handler)).layer(layer())
+    Router::new().route("/", any(handler)).layer(layer)
 }
 
 pub(crate) fn unauthenticated() -> Router {

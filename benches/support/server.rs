@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::tcp::serve;
 
-/// The argument by which a program is the server.
+/// The argument by which a program is the server; its name follows.
 const SERVE: &str = "serve";
 
 /// A server whose processor time and memory are nobody else's. It ends when this is dropped.
@@ -23,9 +23,10 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// Whether this process is to be the server.
-pub(crate) fn is_server() -> bool {
-    env::args().any(|argument| argument == SERVE)
+/// Which server this process is to be, if any.
+pub(crate) fn wanted() -> Option<String> {
+    let mut arguments = env::args();
+    arguments.find(|argument| argument == SERVE).and_then(|_| arguments.next())
 }
 
 /// Is the server, until the process that started this one is done with it or is no more.
@@ -40,10 +41,10 @@ impl Server {
         Path::new("/proc/self/schedstat").exists()
     }
 
-    /// Starts this program once more.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts this program once more, as the server of this name.
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
-        let mut process = command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command.args([SERVE, name]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line)?;
         let address = line.trim().parse().map_err(io::Error::other)?;

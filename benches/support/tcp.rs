@@ -35,16 +35,35 @@ pub(crate) fn to_bytes(request: &Request<Body>) -> Vec<u8> {
 
 /// Completes one handshake.
 pub(crate) async fn connect(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
-    // Closing by a reset leaves no port behind in TIME_WAIT, of which there would soon be none left.
-    stream.set_zero_linger()?;
-    stream.write_all(request).await?;
+    let mut stream = send(server, request).await?;
     let mut response = Vec::with_capacity(512);
     while !response.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut response).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    if response.starts_with(b"HTTP/1.1 101 ") { Ok(stream) } else { Err(io::Error::other("the handshake was refused")) }
+    expect(b"HTTP/1.1 101 ", &response).map(|()| stream)
+}
+
+/// Is refused: reads all that the server has to say until it closes.
+pub(crate) async fn be_refused(server: SocketAddr, request: &[u8]) -> io::Result<()> {
+    let mut response = Vec::with_capacity(512);
+    send(server, request).await?.read_to_end(&mut response).await?;
+    expect(b"HTTP/1.1 401 ", &response)
+}
+
+async fn send(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    // Closing by a reset leaves no port behind in TIME_WAIT, of which there would soon be none left.
+    stream.set_zero_linger()?;
+    stream.write_all(request).await?;
+    Ok(stream)
+}
+
+fn expect(status: &[u8], response: &[u8]) -> io::Result<()> {
+    if response.starts_with(status) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("not what was expected: {}", String::from_utf8_lossy(response))))
 }
