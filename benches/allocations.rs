@@ -100,7 +100,7 @@ fn sessions(count: usize) {
     let registry = Sessions::new();
     let ours = support::authenticated_with(support::layer().sessions(&registry));
     let theirs = Router::new().route("/", any(unauthenticated));
-    let [ours, theirs] = [ours, theirs].map(|app| bytes(app, count));
+    let [ours, theirs] = [&ours, &theirs].map(|app| bytes(app, count));
     let beyond = ours - theirs;
     println!("\n| bytes on the heap for each of {count} idle sessions, with both ends of the pipe | goal | counted |");
     println!("| --- | --- | --- |");
@@ -116,7 +116,7 @@ async fn unauthenticated(upgrade: WebSocketUpgrade) -> Response {
 }
 
 /// What is still allocated for each connection when all are idle.
-fn bytes(app: Router, count: usize) -> f64 {
+fn bytes(app: &Router, count: usize) -> f64 {
     // One thread, because allocations are counted by thread.
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let requests: Vec<_> = (0..=count).map(|number| support::chromium(&format!("user-{number}")).build()).collect();

@@ -79,7 +79,9 @@ fn cases() -> Vec<Case> {
         cases::case(Check::Remembered, Algorithm::HS256, Sent::Authorization),
         cases::case(Check::Ours, Algorithm::RS256, Sent::Authorization),
     ];
-    cases.extend(REFUSED.map(|sent| cases::case(Check::Ours, Algorithm::HS256, sent)));
+    for check in [by_hand, Check::Ours] {
+        cases.extend(REFUSED.map(|sent| cases::case(check, Algorithm::HS256, sent)));
+    }
     cases
 }
 

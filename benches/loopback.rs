@@ -31,7 +31,7 @@ use support::{
 /// Enough that neither the server's thread nor the client's runs dry.
 const CONNECTIONS: usize = 8;
 /// How well a server does depends on how its heap happens to lie, so that one is not enough.
-const ROUNDS_OF_A_SERVER: usize = 3;
+const ROUNDS_OF_A_SERVER: usize = 6;
 
 fn main() -> io::Result<()> {
     if let Some(name) = wanted() {
@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let (rounds, turn) =
-        if support::is_test() { (1, Duration::from_millis(50)) } else { (24, Duration::from_millis(500)) };
+        if support::is_test() { (1, Duration::from_millis(50)) } else { (48, Duration::from_millis(250)) };
 
     let runtime = runtime()?;
     let mut sides = sides();

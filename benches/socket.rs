@@ -24,19 +24,28 @@ use tokio::{
 };
 
 use support::{
-    Claims, is_test,
+    Claims,
+    goal::Goal,
+    is_test,
     messages::Messages,
     server::{Server, be_server, most_files, wanted},
     spread::Spread,
     tcp::{connect, runtime, to_bytes},
 };
 
-/// A kind of socket: what it is called, and where the server has it.
-type Side = (&'static str, &'static str);
+/// A kind of socket.
+#[derive(Clone, Copy)]
+struct Side {
+    name: &'static str,
+    /// Where the server has it.
+    path: &'static str,
+    /// What its ratio to the first side is to be.
+    goal: Goal,
+}
 
-const OURS: Side = ("ours", "/ours");
-const BARE: Side = ("axum", "/axum");
-const BARE_SMALL: Side = ("axum, 8 KiB", "/axum?kib=8");
+const OURS: Side = Side::new("`AuthenticatedSocket`", "/ours");
+const BARE: Side = Side::new("axum's `WebSocket`", "/axum");
+const BARE_SMALL: Side = Side::new("axum's `WebSocket`, 8 KiB", "/axum?kib=8");
 
 fn main() -> io::Result<()> {
     if wanted().is_some() {
@@ -48,24 +57,34 @@ fn main() -> io::Result<()> {
     }
     let effort = Effort::of(is_test());
     runtime()?.block_on(async {
-        let messages = [Messages::new("64 B", 64, 64), Messages::new("64 KiB", 64 << 10, 4)];
-        for messages in &messages {
-            compare(messages, &[BARE_SMALL, ("axum, 8 KiB, once more", BARE_SMALL.1), OURS], &effort).await?;
+        // The read buffers are the same: what is left is the session. Once more, because what that differs by is chance.
+        let sides = [
+            BARE_SMALL,
+            Side::new("axum's `WebSocket`, 8 KiB, once more", BARE_SMALL.path),
+            Side { goal: Goal::AtLeast(0.97), ..OURS },
+        ];
+        for messages in [Messages::new("64 B", 64, 64), Messages::new("64 KiB", 64 << 10, 4)] {
+            compare(&messages, &sides, &effort).await?;
         }
         let sides = [
             BARE,
-            ("ours, 4 KiB", "/ours?kib=4"),
+            Side::new("`AuthenticatedSocket`, 4 KiB", "/ours?kib=4"),
             OURS,
-            ("ours, 16 KiB", "/ours?kib=16"),
-            ("ours, 32 KiB", "/ours?kib=32"),
-            ("ours, 128 KiB", "/ours?kib=128"),
+            Side::new("`AuthenticatedSocket`, 16 KiB", "/ours?kib=16"),
+            Side::new("`AuthenticatedSocket`, 32 KiB", "/ours?kib=32"),
+            Side::new("`AuthenticatedSocket`, 128 KiB", "/ours?kib=128"),
         ];
-        let messages = [Messages::new("64 KiB", 64 << 10, 4), Messages::new("1 MiB", 1 << 20, 2)];
-        for messages in &messages {
-            compare(messages, &sides, &effort).await?;
+        for messages in [Messages::new("64 KiB", 64 << 10, 4), Messages::new("1 MiB", 1 << 20, 2)] {
+            compare(&messages, &sides, &effort).await?;
         }
-        memory(&[OURS, BARE_SMALL, BARE], &effort).await
+        memory(&[BARE, BARE_SMALL, Side { goal: Goal::AtMost(0.09), ..OURS }], &effort).await
     })
+}
+
+impl Side {
+    const fn new(name: &'static str, path: &'static str) -> Self {
+        Self { name, path, goal: Goal::None }
+    }
 }
 
 /// How much is measured.
@@ -113,7 +132,10 @@ struct ReadBuffer {
 /// The token has an end and the sessions are registered: the supervisor has everything to do that it can have.
 fn app() -> Router {
     let layer = support::layer().sessions(&Sessions::new());
-    Router::new().route(OURS.1, echo!(AuthenticatedUpgrade<Claims>)).layer(layer).route(BARE.1, echo!(WebSocketUpgrade))
+    Router::new()
+        .route(OURS.path, echo!(AuthenticatedUpgrade<Claims>))
+        .layer(layer)
+        .route(BARE.path, echo!(WebSocketUpgrade))
 }
 
 /// Opens a socket with a handshake as Chromium sends it.
@@ -144,36 +166,31 @@ async fn compare(messages: &Messages, sides: &[Side], effort: &Effort) -> io::Re
     let server = Server::start("both")?;
     let mut seen: Vec<(Side, Vec<Sample>)> = sides.iter().map(|side| (*side, Vec::new())).collect();
     for _ in 0..effort.rounds {
-        for ((_, path), samples) in &mut seen {
-            samples.push(sample(&server, path, messages, effort.turn).await?);
+        for (side, samples) in &mut seen {
+            samples.push(sample(&server, side.path, messages, effort.turn).await?);
         }
         // Each goes first as often as the others, should that make a difference.
         seen.rotate_left(1);
     }
     seen.rotate_right(effort.rounds % sides.len());
 
-    println!(
-        "\necho of {}: messages per second, and processor time of the server, to those of the first",
-        messages.name
-    );
+    println!("\n| echo of {} | messages/s | goal | to the first | server, µs each | to the first |", messages.name);
+    println!("| --- | --- | --- | --- | --- | --- |");
     let first: Vec<Sample> = seen.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
-    for ((name, _), samples) in &seen {
+    for (Side { name, goal, .. }, samples) in &seen {
+        let median = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of)).median;
         let to_first =
-            |of: fn(&Sample) -> f64| spread(samples.iter().zip(&first).map(|(own, first)| of(own) / of(first)));
+            |of: fn(&Sample) -> f64| Spread::of(samples.iter().zip(&first).map(|(own, first)| of(own) / of(first)));
+        let rates = to_first(|sample| sample.rate);
         println!(
-            "{name:<22} {:>7.0}/s {} {:>8.2} µs {}",
-            Spread::of(samples.iter().map(|own| own.rate)).median,
-            to_first(|sample| sample.rate),
-            Spread::of(samples.iter().map(|own| own.time)).median,
+            "| {name} | {:.0} | {goal} | {} | {:.2} | {} |",
+            median(|sample| sample.rate),
+            goal.judge(rates.median, &rates.to_string()),
+            median(|sample| sample.time),
             to_first(|sample| sample.time),
         );
     }
     Ok(())
-}
-
-fn spread(values: impl Iterator<Item = f64>) -> String {
-    let Spread { lower, median, upper, .. } = Spread::of(values);
-    format!("{median:.3} ({lower:.3} to {upper:.3})")
 }
 
 /// Opens sockets that then do nothing, and looks at the server's memory before and after. And once more when each has
@@ -183,13 +200,21 @@ async fn memory(sides: &[Side], effort: &Effort) -> io::Result<()> {
     if sockets < effort.sockets {
         println!("\nno more than {sockets} sockets: `ulimit -n` does not allow {}", effort.sockets);
     }
-    println!("\nKiB of resident memory for each of {sockets} idle sockets; and after each has echoed 64 B");
-    for (name, path) in sides {
-        let mut seen = Vec::new();
+    println!(
+        "\n| resident for each of {sockets} sockets | KiB idle | KiB when each has echoed 64 B | goal | idle, to the first |"
+    );
+    println!("| --- | --- | --- | --- | --- |");
+    let mut first = None;
+    for Side { name, path, goal } in sides {
+        let (mut idle, mut used) = (Vec::new(), Vec::new());
         for _ in 0..effort.servers {
-            seen.push(memory_of(path, sockets).await?);
+            let (before, after) = memory_of(path, sockets).await?;
+            idle.push(before);
+            used.push(after);
         }
-        println!("{name:<22} {}; {}", spread(seen.iter().map(|seen| seen.0)), spread(seen.iter().map(|seen| seen.1)));
+        let [idle, used] = [idle, used].map(Spread::of);
+        let to_first = idle.median / *first.get_or_insert(idle.median);
+        println!("| {name} | {idle} | {used} | {goal} | {} |", goal.judge(to_first, &format!("{to_first:.3}")));
     }
     Ok(())
 }

@@ -20,6 +20,6 @@ impl Spread {
 /// The median, and the quartiles.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.lower, self.upper)
+        write!(f, "{:.3} ({:.3} to {:.3})", self.median, self.lower, self.upper)
     }
 }
