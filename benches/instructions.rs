@@ -1,7 +1,7 @@
 //! Instructions for one request in process, counted by callgrind, beside those that are on record.
 //!
 //! Unlike a time, a count says the same on a busy machine, so that a check can stand on it. It is no measure of time, and
-//! the less so for signatures: valgrind has no SHA instructions, so that aws-lc hashes without them.
+//! the less so for signatures: valgrind's processor has no SHA instructions, so that aws-lc hashes without them.
 //!
 //! `-- --check` fails where a count is not what is on record, `-- --record` writes the record. See `benches/README.md`.
 
@@ -28,8 +28,8 @@ use support::{
 
 /// The argument by which this program is the one that is counted.
 const COUNT: &str = "count";
-/// Two runs differ by fewer than one instruction in a thousand: by the random seeds of hash tables and by where the heap
-/// lies, which evens out over so many. The environment's size and the order of the cases make no difference.
+/// Two runs differ by no more than one instruction in a thousand, which the random seeds of hash tables decide; a build of
+/// other code by one in a hundred. The size of the environment makes no difference.
 const REQUESTS: u64 = 100;
 /// By how many percent a count may differ from that on record.
 const TOLERANCE: f64 = 5.0;

@@ -91,9 +91,12 @@ fn sides() -> Vec<Side> {
     let bad = handshake().bearer_subprotocol(&Key::of(Algorithm::HS256).token(Fault::Signature));
     // As the layer's refusals end the connection.
     let closing = handshake().header("connection", "close");
-    let accepted = |name, app, request, goal| Side::new(name, app, request, (UNAUTHENTICATED, goal));
-    let refused =
-        |name, app, request, goal| Side { is_refused: true, ..Side::new(name, app, request, (BARE_REFUSAL, goal)) };
+    let side = |name, app, request: HandshakeBuilder, divisor, goal| {
+        let request = to_bytes(&request.build());
+        Side { name, app, request, is_refused: divisor == BARE_REFUSAL, divisor, goal, seen: Vec::new() }
+    };
+    let accepted = |name, app, request, goal| side(name, app, request, UNAUTHENTICATED, goal);
+    let refused = |name, app, request, goal| side(name, app, request, BARE_REFUSAL, goal);
     let fast = Goal::AtLeast(1.6);
     vec![
         accepted("ours, HS256", support::authenticated, pair(Algorithm::HS256), fast),
@@ -122,17 +125,6 @@ fn with_small_buffer() -> Router {
 
 fn refusing() -> Router {
     Router::new().route("/", any(async || StatusCode::UNAUTHORIZED))
-}
-
-impl Side {
-    fn new(
-        name: &'static str,
-        app: fn() -> Router,
-        request: HandshakeBuilder,
-        (divisor, goal): (&'static str, Goal),
-    ) -> Self {
-        Self { name, app, request: to_bytes(&request.build()), is_refused: false, divisor, goal, seen: Vec::new() }
-    }
 }
 
 async fn sample(server: &Server, side: &Side, turn: Duration) -> io::Result<Sample> {

@@ -17,7 +17,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, crypto::aws_lc::DEFAULT_P
 use super::{AUDIENCE, Claims, ISSUER, keys::Key};
 
 /// How a refusal is answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Answer {
     /// With a challenge, as most would write it.
     Challenge,

@@ -1,12 +1,18 @@
 //! Requests in process, each with the application that answers it and the status that it is answered with.
 
-use axum::{Router, body::Body, response::Response, routing::any};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    response::Response,
+    routing::any,
+};
 use axum_ws_auth::{
     CachedVerifier, WsAuthLayer,
     test_util::{HandshakeBuilder, handshake},
 };
 use futures_util::FutureExt;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
 use jsonwebtoken::Algorithm;
 use tower::ServiceExt;
 
@@ -24,7 +30,7 @@ pub(crate) struct Case {
 }
 
 /// Who checks the token.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Check {
     Ours,
     /// With a `CachedVerifier` that has seen the token.
@@ -91,6 +97,14 @@ impl Case {
 /// What is measured. Nothing here waits, so that no runtime has a part in it.
 pub(crate) fn respond(app: Router, request: Request<Body>) -> Response {
     app.oneshot(request).now_or_never().expect("nothing here waits").unwrap_or_else(|never| match never {})
+}
+
+/// The whole answer.
+pub(crate) fn answer(case: &Case) -> (StatusCode, HeaderMap, Bytes) {
+    let (app, request) = case.prepare();
+    let (parts, body) = respond(app, request).into_parts();
+    let body = body.collect().now_or_never().expect("nothing here waits").expect("a body in memory");
+    (parts.status, parts.headers, body.to_bytes())
 }
 
 impl Check {

@@ -42,7 +42,7 @@ pub(crate) fn rustc() -> String {
     output.map_or_else(|_| "rustc".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The manufacturer's name for it. What it can do beyond valgrind's own processor makes no difference.
+/// Its name. Valgrind shows programs one of its own, but nothing there that this one has not.
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
