@@ -8,7 +8,7 @@ use super::{
         jwks::{Issuer, Keys},
     },
     claims::Registered,
-    compact::{Compact, decode},
+    compact::{Compact, Memory},
     header::Header,
     rules::{KeyGeneration, Provenance, Rules},
     signature::check_signature,
@@ -40,8 +40,8 @@ impl Rules {
         claims: &Registered<'_>,
         now: SystemTime,
     ) -> Result<Provenance, Stop> {
-        let mut memory = Vec::new();
-        let signature = decode(compact.signature, &mut memory)?;
+        let mut memory = Memory::new();
+        let signature = memory.decode(compact.signature)?;
         let named = claims.iss.as_ref().and_then(|iss| self.issuers.find(&iss.0));
         let Some((index, issuer)) = named else {
             if self.keys.is_empty() {

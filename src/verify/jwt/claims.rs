@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     super::{VerifyError, VerifyErrorKind as Kind},
-    compact::{Compact, decode},
+    compact::{Compact, Memory},
     plain::{Value, members, once},
 };
 use crate::token::is_json_object;
@@ -56,10 +56,10 @@ pub(super) enum Audience<'a> {
 pub(super) struct NumericDate(SystemTime);
 
 impl<'a> Payload<'a> {
-    pub(super) fn decode(compact: &Compact<'_>, memory: &'a mut Vec<u8>) -> Result<Self, VerifyError> {
+    pub(super) fn decode(compact: &Compact<'_>, memory: &'a mut Memory) -> Result<Self, VerifyError> {
         // RFC 7519 §7.2, step 10.
         let json =
-            str::from_utf8(decode(compact.payload, memory)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
+            str::from_utf8(memory.decode(compact.payload)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
         if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 

@@ -28,11 +28,29 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// Decodes base64url without padding, in its one canonical form, in place of what was in the memory.
-pub(super) fn decode<'a>(part: &str, memory: &'a mut Vec<u8>) -> Result<&'a [u8], VerifyError> {
-    memory.clear();
-    URL_SAFE_NO_PAD.decode_vec(part, memory).map_err(|_| malformed())?;
-    Ok(memory)
+/// Where a part is decoded: on the stack, if it is as long as most are.
+pub(super) struct Memory {
+    usual: [u8; 512],
+    longer: Vec<u8>,
+}
+
+impl Memory {
+    pub(super) const fn new() -> Self {
+        Self { usual: [0; 512], longer: Vec::new() }
+    }
+
+    /// Decodes base64url without padding, in its one canonical form, in place of what was there.
+    pub(super) fn decode(&mut self, part: &str) -> Result<&[u8], VerifyError> {
+        let decoded = if part.len() <= self.usual.len() {
+            let len = URL_SAFE_NO_PAD.decode_slice(part, &mut self.usual).map_err(|_| malformed())?;
+            self.usual.get(..len)
+        } else {
+            self.longer.clear();
+            URL_SAFE_NO_PAD.decode_vec(part, &mut self.longer).map_err(|_| malformed())?;
+            Some(&*self.longer)
+        };
+        decoded.ok_or_else(malformed)
+    }
 }
 
 pub(super) const fn malformed() -> VerifyError {

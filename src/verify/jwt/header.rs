@@ -13,7 +13,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     super::{VerifyError, VerifyErrorKind},
     claims::some,
-    compact::{decode, malformed},
+    compact::{Memory, malformed},
 };
 use crate::token::is_json_object;
 
@@ -82,8 +82,8 @@ impl Read {
 
 impl Header {
     fn parse(encoded: &str) -> Result<Self, VerifyError> {
-        let mut memory = Vec::new();
-        let json = decode(encoded, &mut memory)?;
+        let mut memory = Memory::new();
+        let json = memory.decode(encoded)?;
         if !is_json_object(json) {
             return Err(malformed());
         }

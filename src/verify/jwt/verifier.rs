@@ -10,7 +10,7 @@ use super::{
     super::{Verified, Verifier, VerifyError, VerifyInput},
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered, Text},
-    compact::{Compact, decode},
+    compact::{Compact, Memory},
     header::Header,
     rules::{Provenance, Rules, Standing},
     signature::check_signature,
@@ -128,8 +128,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
     fn check_compact(&self, compact: &Compact<'_>, header: &Header, now: SystemTime) -> Result<Checked<C>, Stop> {
         self.rules.check_type(header)?;
-        // One piece of memory, for one after the other.
-        let mut memory = Vec::with_capacity(compact.payload.len().max(compact.signature.len()));
+        let mut memory = Memory::new();
         // Only where issuers have keys of their own does it take more than the header to find the key.
         #[cfg(feature = "jwks")]
         if !self.rules.issuers.is_empty() {
@@ -139,7 +138,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             let provenance = self.rules.check_issuer(header, compact, &registered, now)?;
             return Ok(self.accept(&payload, registered, provenance, now)?);
         }
-        let signature = decode(compact.signature, &mut memory)?;
+        let signature = memory.decode(compact.signature)?;
         check_signature(&self.rules.keys, header, compact.signed, signature)?;
         let payload = Payload::decode(compact, &mut memory)?;
         let registered = payload.registered()?;
