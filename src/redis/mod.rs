@@ -78,7 +78,7 @@ use crate::{ConfigError, StoreError, lock::lock};
 ///
 /// What 100 000 sessions of as many subjects come to on four nodes:
 ///
-/// - a node holds 25 000: 283 MiB at 11.6 KiB each (measured in `benches/README.md`; the application's own comes on top);
+/// - a node holds 25 000: 266 MiB at 10.9 KiB each (measured in `benches/README.md`; the application's own comes on top);
 /// - it renews 25 000 ÷ 20 s = 1 250 leases a second; four of them make 5 000, a tenth of what one core of Redis does;
 /// - their leases are 26 MB in Redis;
 /// - when a node goes down and its 25 000 clients are back within a minute: 420 handshakes a second, with as many `EVALSHA`;

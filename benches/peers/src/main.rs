@@ -14,6 +14,7 @@ mod server;
 #[allow(dead_code, reason = "shared with the benches of the crate")]
 mod spread;
 #[path = "../../support/tcp.rs"]
+#[allow(dead_code, reason = "shared with the benches of the crate")]
 mod tcp;
 mod tokens;
 
