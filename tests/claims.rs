@@ -13,7 +13,11 @@ use axum_ws_auth::{
     test_util::{TEST_SECRET, base64url, handshake},
 };
 use futures_util::FutureExt;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation, crypto::aws_lc::DEFAULT_PROVIDER};
+#[cfg(feature = "aws-lc-rs")]
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+#[cfg(not(feature = "aws-lc-rs"))]
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use proptest::prelude::*;
 use serde_json::Value;
 

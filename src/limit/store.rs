@@ -18,7 +18,7 @@ use crate::{SessionId, StoreError};
 /// - A lease runs out by one clock, that of the store. One that runs out late, or a release that is late, is only slow:
 ///   the subject waits for its place.
 /// - Who asks may go away before there is an answer. What was asked for then happens or not, and not after a
-///   [`release`](Self::release) that came later.
+///   [`release`](Self::release) that came later. Where it does all the same, it counts until it runs out: that is only slow.
 /// - A store that asks somebody else sets a limit of its own to how long that takes. A node waits for no more than two
 ///   seconds in a handshake; then it counts for itself.
 pub trait LimitStore: Send + Sync + 'static {

@@ -74,6 +74,10 @@ const RELEASE: &str = "
 /// How long a connection may say nothing before it is asked whether it is still there.
 const QUIET: Duration = Duration::from_secs(15);
 
+/// How long an answer is waited for at most: less than who asks waits for this, so that a connection that says nothing is
+/// known as such.
+const LONGEST: Duration = Duration::from_millis(1500);
+
 struct Scripts {
     acquire: Script,
     renew: Script,
@@ -113,7 +117,7 @@ impl Redis {
             }
             async move { invocation.invoke_async(&mut connection).await }
         });
-        let answers = self.in_time(async { Ok(join_all(of_subjects).await) }).await?;
+        let answers = self.in_time(self.timeout.min(LONGEST), async { Ok(join_all(of_subjects).await) }).await?;
         Ok(answers.into_iter().collect::<RedisResult<_>>()?)
     }
 
@@ -148,7 +152,8 @@ impl LimitStore for Redis {
             script.arg(member(lease));
         }
         let mut connection = self.connection()?;
-        let evicted: Option<Vec<String>> = self.in_time(script.invoke_async(&mut connection)).await?;
+        let evicted: Option<Vec<String>> =
+            self.in_time(self.timeout.min(LONGEST), script.invoke_async(&mut connection)).await?;
         evicted.map_or(Ok(Acquired::Full), |evicted| Ok(Acquired::Taken { evicted: sessions(&evicted)? }))
     }
 

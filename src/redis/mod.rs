@@ -168,7 +168,7 @@ impl Redis {
         Ok(self)
     }
 
-    /// Sets how long is waited for an answer, connecting included. Defaults to a second, because handshakes wait for it.
+    /// Sets how long is waited for an answer, connecting included; for limits on sessions, a second and a half at most. Defaults to a second, because handshakes wait for it.
     ///
     /// # Errors
     ///
@@ -186,12 +186,12 @@ impl Redis {
     /// Carries out one command.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
         let mut connection = self.connection()?;
-        self.in_time(command.query_async(&mut connection)).await
+        self.in_time(self.timeout, command.query_async(&mut connection)).await
     }
 
     /// Waits for an answer, for as long as one may take.
-    async fn in_time<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<T, Failed> {
-        match timeout(self.timeout, answer).await {
+    async fn in_time<T>(&self, limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> Result<T, Failed> {
+        match timeout(limit, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => {
                 // It may be broken without anybody having said so.

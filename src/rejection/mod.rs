@@ -1,6 +1,7 @@
 //! Why a handshake was refused, and the response that it becomes.
 
 mod challenge;
+mod kind;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -13,8 +14,10 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
+pub use self::kind::RejectionKind;
+
 pub(crate) use self::challenge::Challenges;
-use crate::{AdmissionError, CloseCodes, OriginError, TokenError, TokenErrorKind, VerifyError, time::wait_seconds};
+use crate::{AdmissionError, OriginError, TokenError, TokenErrorKind, VerifyError, time::wait_seconds};
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
@@ -66,29 +69,6 @@ pub struct Rejection {
     cause: Option<Cause>,
     challenge: Option<HeaderValue>,
     version: Version,
-}
-
-/// The class of a refusal, which is what the client is told; see [`Rejection`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RejectionKind {
-    /// There is no token.
-    MissingToken,
-    /// There are several tokens, or the place for one is empty, or the token is too long.
-    InvalidRequest,
-    /// The token cannot be decoded, is not valid, is no longer or not yet valid, or was revoked.
-    InvalidToken,
-    /// The token is valid, and not enough.
-    InsufficientScope,
-    /// The page may not open a WebSocket here.
-    OriginNotAllowed,
-    /// The token's subject has as many sessions as it may have.
-    TooManySessions,
-    /// It cannot be told now whether the token is valid, or there is no room.
-    Unavailable,
-    /// The client was to authenticate by its [first message](crate::FirstMessage), and sent none. The handshake was
-    /// complete by then, so this is only seen as a close code.
-    TimedOut,
 }
 
 #[derive(Clone, Debug)]
@@ -168,14 +148,7 @@ impl Rejection {
     /// The status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
-        match self.kind {
-            RejectionKind::InvalidRequest => StatusCode::BAD_REQUEST,
-            RejectionKind::MissingToken | RejectionKind::InvalidToken => StatusCode::UNAUTHORIZED,
-            RejectionKind::InsufficientScope | RejectionKind::OriginNotAllowed => StatusCode::FORBIDDEN,
-            RejectionKind::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
-            RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RejectionKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
-        }
+        self.kind.status()
     }
 
     /// The exact reason, as a stable name for logs and metrics: `token_expired`, `origin_missing`, `token_too_large`, …
@@ -203,65 +176,6 @@ impl Rejection {
     /// Whether the response ends the connection.
     pub(crate) fn closes_connection(&self) -> bool {
         self.version <= Version::HTTP_11
-    }
-}
-
-impl RejectionKind {
-    /// A stable name, which clients see in the body as `error` and as the reason in a close frame.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingToken => "missing_token",
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::OriginNotAllowed => "origin_not_allowed",
-            Self::TooManySessions => "too_many_sessions",
-            Self::Unavailable => "unavailable",
-            Self::TimedOut => "timed_out",
-        }
-    }
-
-    /// The code of a close frame that says so.
-    pub(crate) const fn close_code(self, codes: &CloseCodes) -> u16 {
-        match self {
-            Self::InvalidRequest => codes.bad_request,
-            Self::MissingToken | Self::InvalidToken => codes.unauthorized,
-            Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
-            Self::TooManySessions => codes.too_many,
-            Self::Unavailable => codes.unavailable,
-            Self::TimedOut => codes.timeout,
-        }
-    }
-
-    /// The problem document (RFC 9457): always the same for a class, so that it tells nothing else.
-    const fn body(self) -> &'static str {
-        match self {
-            Self::MissingToken => {
-                r#"{"title":"Unauthorized","status":401,"detail":"a token is required","error":"missing_token"}"#
-            }
-            Self::InvalidRequest => {
-                r#"{"title":"Bad Request","status":400,"detail":"the credentials are malformed","error":"invalid_request"}"#
-            }
-            Self::InvalidToken => {
-                r#"{"title":"Unauthorized","status":401,"detail":"the token is not valid","error":"invalid_token"}"#
-            }
-            Self::InsufficientScope => {
-                r#"{"title":"Forbidden","status":403,"detail":"the token does not allow this","error":"insufficient_scope"}"#
-            }
-            Self::OriginNotAllowed => {
-                r#"{"title":"Forbidden","status":403,"detail":"the origin is not allowed","error":"origin_not_allowed"}"#
-            }
-            Self::TooManySessions => {
-                r#"{"title":"Too Many Requests","status":429,"detail":"too many sessions","error":"too_many_sessions"}"#
-            }
-            Self::TimedOut => {
-                r#"{"title":"Request Timeout","status":408,"detail":"no token came in time","error":"timed_out"}"#
-            }
-            Self::Unavailable => {
-                r#"{"title":"Service Unavailable","status":503,"detail":"try again later","error":"unavailable"}"#
-            }
-        }
     }
 }
 

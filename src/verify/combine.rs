@@ -57,6 +57,7 @@ impl<V, F> Authorize<V, F> {
     }
 }
 
+/// Always waits: it cannot be told whether the second one would before the first has been asked, and perhaps counted that.
 impl<A, B> Verifier for Or<A, B>
 where
     A: Verifier,
@@ -69,22 +70,10 @@ where
             Ok(verified) => return Ok(verified),
             Err(first) => first,
         };
-        either(first, self.second.verify(input).await)
-    }
-
-    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<A::Claims>, VerifyError>> {
-        match self.first.verify_now(input)? {
-            Ok(verified) => Some(Ok(verified)),
-            Err(first) => Some(either(first, self.second.verify_now(input)?)),
+        match self.second.verify(input).await {
+            Err(second) if weight(&second) <= weight(&first) => Err(first),
+            outcome => outcome,
         }
-    }
-}
-
-/// What the second one says, unless the first error tells the client as much.
-fn either<C>(first: VerifyError, second: Result<Verified<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
-    match second {
-        Err(second) if weight(&second) <= weight(&first) => Err(first),
-        second => second,
     }
 }
 

@@ -96,8 +96,8 @@ pub trait Verifier: Send + Sync + 'static {
     /// Verifies one token as [`verify`](Self::verify) does, if nothing has to be waited for. `None` if something has:
     /// then `verify` is asked.
     ///
-    /// The layer asks this first. Defaults to `None`, which is always right. A verifier that has all it needs at hand
-    /// saves the future of a handshake by it; one that says `None` must have changed nothing.
+    /// The layer asks this first. Defaults to `None`, which is always right; a verifier that has all it needs at hand saves
+    /// a handshake its future by it. One that says `None` must have changed nothing.
     ///
     /// # Errors
     ///

@@ -240,8 +240,13 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // Dropped when the shard is no longer locked.
-        let _life = self.slot.0.shard(self.shard).remove(self.number);
+        let registry = &self.slot.0;
+        // Bound first, so that the shard is not locked any more.
+        let removed = registry.shard(self.shard).remove(self.number);
+        // Whoever ends the session may not have come so far, and finds nothing now.
+        if let Some((life, true)) = removed {
+            registry.release(&life);
+        }
     }
 }
 

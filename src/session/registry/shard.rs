@@ -109,12 +109,12 @@ impl Shard {
         entries.filter_map(|entry| entry.life.session_lease()).collect()
     }
 
-    /// Returns what is to be dropped when the shard is no longer locked.
-    pub(super) fn remove(&mut self, number: u64) -> Option<Arc<Life>> {
+    /// Returns what is to be dropped when the shard is no longer locked, and whether it has a lease to be released.
+    pub(super) fn remove(&mut self, number: u64) -> Option<(Arc<Life>, bool)> {
         let life = Arc::clone(&self.entries.get(&number)?.life);
-        self.retire(&life);
+        let is_shared = self.retire(&life);
         self.entries.remove(&number);
-        Some(life)
+        Some((life, is_shared))
     }
 
     pub(super) fn note_next_token(&mut self, life: &Life, token: Option<u64>) {

@@ -12,7 +12,12 @@ use std::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Sharing, in_time};
-use crate::{SessionId, StoreError, lock::lock, session::Registry, telemetry};
+use crate::{
+    SessionId, StoreError,
+    lock::lock,
+    session::{Registry, from_now},
+    telemetry,
+};
 
 /// After a failure it is tried again in so long, and in twice the time after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -37,13 +42,13 @@ pub(super) async fn keep_up(sharing: Arc<Sharing>, registry: Weak<Registry>) -> 
 /// Renews and releases in turns: a release that a renewal overtakes would be undone by it.
 async fn tell(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
     let every = sharing.lifetime / 3;
-    let mut renewal = Instant::now() + every;
+    let mut renewal = from_now(every);
     let mut pause = FIRST_PAUSE;
     loop {
         // Looked at first: something to be released may be there at any time.
         let is_due = Instant::now() >= renewal;
         let told = if is_due || timeout_at(renewal, sharing.queued.notified()).await.is_err() {
-            renewal = Instant::now() + every;
+            renewal = from_now(every);
             renew(sharing, registry).await.inspect(|()| pause = FIRST_PAUSE)
         } else {
             release(sharing).await
@@ -60,7 +65,7 @@ async fn tell(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
 }
 
 async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), StoreError> {
-    let until = Instant::now() + sharing.lifetime / 3;
+    let until = from_now(sharing.lifetime / 3);
     let mut outcome = Ok(());
     for part in 0.. {
         // Not held while waiting: the registry ends with its last owner, and this with it.

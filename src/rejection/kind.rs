@@ -1,0 +1,96 @@
+use http::StatusCode;
+
+use crate::CloseCodes;
+
+/// The class of a refusal, which is what the client is told; see [`Rejection`](super::Rejection).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// There is no token.
+    MissingToken,
+    /// There are several tokens, or the place for one is empty, or the token is too long.
+    InvalidRequest,
+    /// The token cannot be decoded, is not valid, is no longer or not yet valid, or was revoked.
+    InvalidToken,
+    /// The token is valid, and not enough.
+    InsufficientScope,
+    /// The page may not open a WebSocket here.
+    OriginNotAllowed,
+    /// The token's subject has as many sessions as it may have.
+    TooManySessions,
+    /// It cannot be told now whether the token is valid, or there is no room.
+    Unavailable,
+    /// The client was to authenticate by its [first message](crate::FirstMessage), and sent none. The handshake was
+    /// complete by then, so this is only seen as a close code.
+    TimedOut,
+}
+
+impl RejectionKind {
+    /// A stable name, which clients see in the body as `error` and as the reason in a close frame.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing_token",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::TooManySessions => "too_many_sessions",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// The code of a close frame that says so.
+    pub(crate) const fn close_code(self, codes: &CloseCodes) -> u16 {
+        match self {
+            Self::InvalidRequest => codes.bad_request,
+            Self::MissingToken | Self::InvalidToken => codes.unauthorized,
+            Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
+            Self::TooManySessions => codes.too_many,
+            Self::Unavailable => codes.unavailable,
+            Self::TimedOut => codes.timeout,
+        }
+    }
+
+    /// The problem document (RFC 9457): always the same for a class, so that it tells nothing else.
+    pub(super) const fn body(self) -> &'static str {
+        match self {
+            Self::MissingToken => {
+                r#"{"title":"Unauthorized","status":401,"detail":"a token is required","error":"missing_token"}"#
+            }
+            Self::InvalidRequest => {
+                r#"{"title":"Bad Request","status":400,"detail":"the credentials are malformed","error":"invalid_request"}"#
+            }
+            Self::InvalidToken => {
+                r#"{"title":"Unauthorized","status":401,"detail":"the token is not valid","error":"invalid_token"}"#
+            }
+            Self::InsufficientScope => {
+                r#"{"title":"Forbidden","status":403,"detail":"the token does not allow this","error":"insufficient_scope"}"#
+            }
+            Self::OriginNotAllowed => {
+                r#"{"title":"Forbidden","status":403,"detail":"the origin is not allowed","error":"origin_not_allowed"}"#
+            }
+            Self::TooManySessions => {
+                r#"{"title":"Too Many Requests","status":429,"detail":"too many sessions","error":"too_many_sessions"}"#
+            }
+            Self::TimedOut => {
+                r#"{"title":"Request Timeout","status":408,"detail":"no token came in time","error":"timed_out"}"#
+            }
+            Self::Unavailable => {
+                r#"{"title":"Service Unavailable","status":503,"detail":"try again later","error":"unavailable"}"#
+            }
+        }
+    }
+}
