@@ -1,5 +1,5 @@
-//! A look at a JSON object that is spelled the plain way, as the claims of nearly all tokens are: in less than half of the
-//! time that a whole parser takes. What is not plain is left to the parser, and so is every error.
+//! A look at a JSON object that is spelled the plain way, as the claims of nearly all tokens are, without the work of a
+//! whole parser. What is not plain is left to the parser, and so is every error.
 
 use memchr::memchr2;
 
