@@ -63,7 +63,7 @@ async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
 }
 
 async fn log_out(State(revocations): State<Revocations>, Authenticated(session): Authenticated<Value>) -> StatusCode {
-    let Some(subject) = session.subject() else { return StatusCode::BAD_REQUEST };
+    let Some(subject) = session.scoped_subject() else { return StatusCode::BAD_REQUEST };
     match revocations.revoke_subject(subject).await {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -191,6 +191,7 @@ mod redis;
 mod refuse;
 mod rejection;
 mod revocation;
+mod scoped_id;
 mod service;
 mod session;
 mod socket;
@@ -221,6 +222,7 @@ pub use self::{
         MemoryRevocations, News, Position, Revocation, RevocationOptions, RevocationStatus, RevocationStore,
         Revocations,
     },
+    scoped_id::ScopedId,
     service::WsAuth,
     session::{
         AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,

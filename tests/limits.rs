@@ -455,7 +455,7 @@ fn leases_are_kept_up_again_when_the_runtime_is_another() {
 fn a_lease_says_whose_it_is_and_limits_do_not_show_their_store() {
     let id = "0123456789abcdef0000000000000001".parse().unwrap();
     let lease = SessionLease::new("alice", id, SystemTime::UNIX_EPOCH);
-    assert_eq!((&*lease.subject, lease.session, lease.accepted), ("alice", id, SystemTime::UNIX_EPOCH));
+    assert_eq!((lease.subject.id(), lease.session, lease.accepted), ("alice", id, SystemTime::UNIX_EPOCH));
     let limits = Limits::new().across_nodes(MemoryLimits::new());
     assert!(format!("{limits:?}").contains("<store>"));
 }

@@ -97,13 +97,13 @@ async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else()
     let cases = [
         Case {
             name: "token",
-            order: Revocation::Token("1".to_owned()),
+            order: Revocation::Token("1".into()),
             revoked: vec![format!("alice.1.{then}"), "bob.1".to_owned()],
             spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
         },
         Case {
             name: "subject",
-            order: Revocation::Subject { subject: "alice".to_owned(), until: SystemTime::now() },
+            order: Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
             revoked: vec![format!("alice.1.{then}"), "alice.2".to_owned(), format!("alice.3.{}", now() - 1)],
             spared: vec![format!("alice.4.{}", now() + 3600), format!("bob.1.{then}"), ".1".to_owned()],
         },

@@ -1,17 +1,16 @@
 use std::{
     num::NonZeroUsize,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use crate::{AtLimit, SessionId};
+use crate::{AtLimit, SessionId, scoped_id::ScopedId};
 
 /// The place that a session takes among those of its subject, for as long as its node says that it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionLease {
-    /// Whose session it is (`sub`).
-    pub subject: Arc<str>,
+    /// Whose session it is: the subject (`sub`) together with its issuer.
+    pub subject: ScopedId,
     /// Which one.
     pub session: SessionId,
     /// Since when there is one, by the clock of its node. The oldest is evicted first.
@@ -50,7 +49,7 @@ pub enum Acquired {
 impl SessionLease {
     /// The lease of a session of this subject that was accepted then.
     #[must_use]
-    pub fn new(subject: impl Into<Arc<str>>, session: SessionId, accepted: SystemTime) -> Self {
+    pub fn new(subject: impl Into<ScopedId>, session: SessionId, accepted: SystemTime) -> Self {
         Self { subject: subject.into(), session, accepted }
     }
 }

@@ -10,6 +10,8 @@ use crate::{SessionId, StoreError};
 ///
 /// # Safety rules
 ///
+/// - A subject is the whole [`ScopedId`](crate::ScopedId). A store that looks at the id alone is unsafe: the users of one issuer
+///   evict those of another.
 /// - [`acquire`](Self::acquire) looks and takes in one step: of any number that ask at once for the last place, one gets it.
 ///   A store that counts first and then writes is unsafe, for a subject gets around its limit.
 /// - A lease that is not there was lost, and is never taken for an evicted one: [`renew`](Self::renew) puts it back. A

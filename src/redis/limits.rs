@@ -18,7 +18,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::{Failed, Redis, milliseconds};
-use crate::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError, lock::lock};
+use crate::{
+    Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError,
+    lock::lock,
+    scoped_id::{Scope, ScopedId},
+};
 
 /// Key: the set. Arguments: the lease, how many there may be, whether others go for it, the lifetime in milliseconds, the
 /// channel on which that is told, and what is over. By the server's clock, so that no other can throw anything away.
@@ -91,9 +95,20 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
 });
 
 impl Redis {
-    /// Whatever the subject is, its key is as long.
-    fn sessions(&self, subject: &str) -> String {
-        format!("{}:sessions:{}", self.prefix, URL_SAFE_NO_PAD.encode(Sha256::digest(subject)))
+    /// Every key has the same length, and no name can be mistaken for another.
+    fn sessions(&self, subject: &ScopedId) -> String {
+        let mut hash = Sha256::new();
+        match subject.scope() {
+            Scope::Any => hash.update([0]),
+            Scope::Unnamed => hash.update([1]),
+            Scope::Named(issuer) => {
+                hash.update([2]);
+                hash.update((issuer.len() as u64).to_be_bytes());
+                hash.update(issuer);
+            }
+        }
+        hash.update(subject.id());
+        format!("{}:sessions:{}", self.prefix, URL_SAFE_NO_PAD.encode(hash.finalize()))
     }
 
     fn evictions(&self) -> String {

@@ -30,8 +30,8 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// that was behind, a ticket may be good a second time until its 30 seconds are over; `appendfsync always` and no failover
 /// rule that out. Limits need none of this: what is lost is told again within 20 seconds.
 ///
-/// All tickets under one [prefix](Self::prefix) are one pool: who takes them takes all of them. So are the limits, which count
-/// a subject (`sub`) by its name alone: issuers whose names for subjects may be the same need a prefix each.
+/// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. A subject (`sub`) is counted together with
+/// its issuer, so issuers may share a prefix even where their subjects have the same names.
 ///
 /// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
 /// own dependencies.

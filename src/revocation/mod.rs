@@ -23,7 +23,7 @@ pub(crate) use node::{LiveSessions, Refused};
 pub(crate) use order::Standing;
 
 use self::node::{Node, Unconfirmed};
-use crate::{SessionId, StoreError, lock::lock, telemetry};
+use crate::{SessionId, StoreError, lock::lock, scoped_id::ScopedId, telemetry};
 
 /// Takes back what tokens allow, before they expire: ends live sessions on every node, and refuses handshakes and
 /// refreshes.
@@ -53,7 +53,7 @@ use crate::{SessionId, StoreError, lock::lock, telemetry};
 /// use tower::ServiceExt;
 ///
 /// async fn log_out(State(revocations): State<Revocations>, Authenticated(session): Authenticated<Value>) -> StatusCode {
-///     let Some(subject) = session.subject() else { return StatusCode::BAD_REQUEST };
+///     let Some(subject) = session.scoped_subject() else { return StatusCode::BAD_REQUEST };
 ///     match revocations.revoke_subject(subject).await {
 ///         Ok(()) => StatusCode::NO_CONTENT,
 ///         // It counts here. Others learn of it when the store is back.
@@ -130,7 +130,9 @@ impl Revocations {
         this
     }
 
-    /// Revokes tokens by their id (`jti`), and what stands on them.
+    /// Revokes tokens by their id (`jti`), and ends their sessions.
+    ///
+    /// A [`ScopedId`] names the issuer too; a string means any issuer.
     ///
     /// # Errors
     ///
@@ -141,7 +143,7 @@ impl Revocations {
     ///
     /// If the future is dropped, the order counts on this node, and others learn of it a little later. This goes for all
     /// orders.
-    pub async fn revoke_token(&self, token_id: impl Into<String>) -> Result<(), StoreError> {
+    pub async fn revoke_token(&self, token_id: impl Into<ScopedId>) -> Result<(), StoreError> {
         self.revoke(Revocation::Token(token_id.into())).await
     }
 
@@ -154,14 +156,18 @@ impl Revocations {
         self.revoke(Revocation::Session(id)).await
     }
 
-    /// Revokes all that was issued to a subject (`sub`) until now, by whatever issuer.
+    /// Revokes all that was issued to a subject (`sub`) until now.
+    ///
+    /// A [`ScopedId`] names the issuer too, which is what tells users of several issuers apart; see
+    /// [`Session::scoped_subject`](crate::Session::scoped_subject). A string means the subject of this name, whichever issuer
+    /// assigned it.
     ///
     /// `iat` is in whole seconds, so that a token of the same second counts as issued before.
     ///
     /// # Errors
     ///
     /// As for [`revoke_token`](Self::revoke_token).
-    pub async fn revoke_subject(&self, subject: impl Into<String>) -> Result<(), StoreError> {
+    pub async fn revoke_subject(&self, subject: impl Into<ScopedId>) -> Result<(), StoreError> {
         let until = self.0.node.time.now();
         self.revoke(Revocation::Subject { subject: subject.into(), until }).await
     }

@@ -2,21 +2,24 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::SessionId;
+use crate::{
+    SessionId,
+    scoped_id::{Scope, ScopedId},
+};
 
 /// What is revoked: live sessions end, and handshakes and refreshes are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// The tokens with this id (`jti`), and what stands on them.
-    Token(String),
+    /// The tokens with this id (`jti`), and their sessions.
+    Token(ScopedId),
     /// One session. Its token stays good for another one.
     Session(SessionId),
     /// What was issued to a subject (`sub`) by this moment, to the second. A token that does not say when it was issued
     /// (`iat`) is taken for one of these.
     Subject {
         /// The subject.
-        subject: String,
+        subject: ScopedId,
         /// The moment.
         until: SystemTime,
     },
@@ -28,12 +31,18 @@ pub enum Revocation {
 #[derive(Clone, Copy)]
 pub(crate) struct Standing<'a> {
     pub(crate) session: SessionId,
+    pub(crate) issuer: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) token_id: Option<&'a str>,
     pub(crate) issued_at: Option<SystemTime>,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    /// Both ways in which an order may name an id of this issuer.
+    pub(super) fn named(&self, id: &'a str) -> [(Scope<'a>, &'a str); 2] {
+        [(Scope::stated(self.issuer), id), (Scope::Any, id)]
+    }
+
     pub(crate) fn was_issued_by(&self, moment: SystemTime) -> bool {
         self.issued_at.is_none_or(|issued_at| issued_at <= moment)
     }

@@ -8,14 +8,18 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Revocation, order::Standing};
-use crate::{SessionId, session::from_now};
+use crate::{
+    SessionId,
+    scoped_id::{Scoped, ScopedId},
+    session::from_now,
+};
 
 /// Each with the moment at which nothing can stand on it any more.
 #[derive(Default)]
 pub(super) struct Set {
-    tokens: HashMap<String, Instant>,
+    tokens: HashMap<ScopedId, Instant>,
     sessions: HashMap<SessionId, Instant>,
-    subjects: HashMap<String, (SystemTime, Instant)>,
+    subjects: HashMap<ScopedId, (SystemTime, Instant)>,
     issued_until: Option<(SystemTime, Instant)>,
     /// The number of entries at which the old ones are looked for again.
     clear_at: usize,
@@ -54,9 +58,11 @@ impl Set {
         let by_time = |order: Option<&(SystemTime, Instant)>| {
             order.is_some_and(|&(moment, until)| now < until && standing.was_issued_by(moment))
         };
-        standing.token_id.is_some_and(|id| named(self.tokens.get(id)))
+        let is_token = |id| standing.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
+        let is_subject = |id| standing.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
+        standing.token_id.is_some_and(is_token)
             || named(self.sessions.get(&standing.session))
-            || standing.subject.is_some_and(|subject| by_time(self.subjects.get(subject)))
+            || standing.subject.is_some_and(is_subject)
             || by_time(self.issued_until.as_ref())
     }
 

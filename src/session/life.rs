@@ -19,7 +19,10 @@ use super::{
     registry::{Registration, Registry},
     rules::SessionRules,
 };
-use crate::lock::lock;
+use crate::{
+    lock::lock,
+    scoped_id::{Scope, ScopedId},
+};
 
 /// How long the wall clock may go unread: it may have been set, and the machine may have slept.
 pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
@@ -101,6 +104,24 @@ impl Life {
 
     pub(crate) fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+
+    /// Whose session it is, for look-ups.
+    pub(super) fn holder(&self) -> Option<(Scope<'_>, &str)> {
+        Some((self.scope(), self.subject()?))
+    }
+
+    pub(super) fn scoped_subject(&self) -> Option<ScopedId> {
+        Some(ScopedId::stated(self.issuer.clone(), self.subject.clone()?))
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope::stated(self.issuer.as_deref())
+    }
+
+    /// Whether an id in this scope may be one of this session's issuer.
+    pub(super) fn is_in(&self, scope: Scope<'_>) -> bool {
+        scope == Scope::Any || scope == self.scope()
     }
 
     pub(super) const fn connected_at(&self) -> SystemTime {

@@ -99,8 +99,9 @@ impl Limits {
         Ok(Self { total: total.get(), ..self })
     }
 
-    /// Sets how many sessions a subject (`sub`) may have, and what happens when it opens another. Sessions that are
-    /// being closed no longer count here. One whose token names no subject is not limited.
+    /// Sets how many sessions a subject may have, and what happens when it opens another. A subject is the `sub` of a
+    /// token together with its issuer, so users of two issuers never count against each other. Sessions that are being
+    /// closed no longer count here. A session whose token names no subject is not limited.
     ///
     /// # Errors
     ///

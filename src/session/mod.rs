@@ -37,7 +37,7 @@ pub(crate) use life::{Lease, Life, Sight};
 pub(crate) use registry::Slot;
 pub(crate) use rules::SessionRules;
 
-use crate::{Verified, lock::lock, verify::VerifierOf};
+use crate::{Verified, lock::lock, scoped_id::ScopedId, verify::VerifierOf};
 use registry::Registry;
 
 /// One authenticated connection: who is at the other end, and until when.
@@ -137,6 +137,18 @@ impl<C> Session<C> {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.0.life.subject.as_deref()
+    }
+
+    /// Who issued the token (`iss`), if it says so.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.life.issuer.as_deref()
+    }
+
+    /// The subject together with its issuer, for orders about this user and no namesake at another issuer.
+    #[must_use]
+    pub fn scoped_subject(&self) -> Option<ScopedId> {
+        self.0.life.scoped_subject()
     }
 
     /// When the token was verified during the handshake.

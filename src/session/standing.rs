@@ -19,7 +19,7 @@ impl Life {
     }
 
     fn standing<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>) -> Standing<'a> {
-        Standing { session: self.id(), subject: self.subject(), token_id, issued_at }
+        Standing { session: self.id(), issuer: self.issuer.as_deref(), subject: self.subject(), token_id, issued_at }
     }
 
     /// Whether the token that the session stands on was issued by then; one that does not say was.

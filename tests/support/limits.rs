@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError};
+use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, ScopedId, SessionId, SessionLease, StoreError};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep},
@@ -21,7 +21,7 @@ use tokio::{
 pub(crate) struct MemoryLimits(Arc<State>);
 
 pub(crate) struct State {
-    leases: Mutex<HashMap<Arc<str>, Vec<Held>>>,
+    leases: Mutex<HashMap<ScopedId, Vec<Held>>>,
     told: broadcast::Sender<SessionId>,
     /// Answers with an error.
     pub(crate) broken: AtomicBool,
@@ -68,7 +68,7 @@ impl MemoryLimits {
     pub(crate) fn count_of(&self, is_one: impl Fn(&str) -> bool) -> usize {
         let leases = self.leases.lock().expect("no panic");
         let live = |held: &&Held| held.until > Instant::now() && !held.is_evicted;
-        leases.values().flatten().filter(live).filter(|held| is_one(&held.lease.subject)).count()
+        leases.values().flatten().filter(live).filter(|held| is_one(held.lease.subject.id())).count()
     }
 
     pub(crate) fn forget_everything(&self) {
@@ -77,7 +77,7 @@ impl MemoryLimits {
 
     fn take(&self, request: Acquire<'_>) -> Acquired {
         let mut leases = self.leases.lock().expect("no panic");
-        let of_subject = leases.entry(Arc::clone(&request.lease.subject)).or_default();
+        let of_subject = leases.entry(request.lease.subject.clone()).or_default();
         let over = |held: &Held| request.released.contains(&held.lease) || held.lease == *request.lease;
         of_subject.retain(|held| held.until > Instant::now() && !over(held));
         of_subject.sort_by_key(|held| held.lease.accepted);
@@ -137,7 +137,7 @@ impl LimitStore for MemoryLimits {
         let mut evicted = Vec::new();
         let until = Instant::now() + lifetime;
         for lease in renewed {
-            let of_subject = leases.entry(Arc::clone(&lease.subject)).or_default();
+            let of_subject = leases.entry(lease.subject.clone()).or_default();
             match of_subject.iter_mut().find(|held| held.lease == *lease) {
                 Some(held) if held.is_evicted => evicted.push(lease.session),
                 Some(held) => held.until = until,

@@ -1,12 +1,16 @@
 use std::{sync::Arc, time::SystemTime};
 
-use crate::session::{Life, SessionId};
+use crate::{
+    scoped_id::ScopedId,
+    session::{Life, SessionId},
+};
 
 /// One session, as the registry knew it a moment ago; see [`Sessions::iter`](crate::Sessions::iter).
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     id: SessionId,
     subject: Option<Arc<str>>,
+    issuer: Option<Arc<str>>,
     connected_at: SystemTime,
     expires_at: Option<SystemTime>,
 }
@@ -16,6 +20,7 @@ impl SessionInfo {
         Self {
             id: life.id(),
             subject: life.subject.clone(),
+            issuer: life.issuer.clone(),
             connected_at: life.connected_at(),
             expires_at: life.deadline(),
         }
@@ -31,6 +36,18 @@ impl SessionInfo {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+
+    /// Who issued its token (`iss`), if it says so.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// The subject together with its issuer; see [`Session::scoped_subject`](crate::Session::scoped_subject).
+    #[must_use]
+    pub fn scoped_subject(&self) -> Option<ScopedId> {
+        Some(ScopedId::stated(self.issuer.clone(), self.subject.clone()?))
     }
 
     /// When its token was verified during the handshake.

@@ -16,6 +16,7 @@ use crate::{
     limit::SessionLease,
     lock::lock,
     revocation::{LiveSessions, Standing},
+    scoped_id::ScopedId,
     session::{
         End, Life, SessionId,
         limits::{AdmissionError, Limits},
@@ -23,7 +24,8 @@ use crate::{
 };
 
 pub(crate) struct Registry {
-    /// A session is in the shard of its subject, so that all of a subject's are in one; without a subject, in any.
+    /// A session is in the shard of its `sub`, so that all of a subject's are in one, and all of its namesakes at other
+    /// issuers too; without a subject, in any.
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) limits: Limits,
@@ -148,13 +150,13 @@ impl Registry {
         self.shards.iter().find_map(|shard| lock(shard).get(id))
     }
 
-    pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
-        self.shard(self.shard_of(subject)).of_subject(subject)
+    pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<Arc<Life>> {
+        self.shard(self.shard_of(subject.id())).of_subject(subject)
     }
 
-    pub(super) fn of_token(&self, token_id: &str) -> impl Iterator<Item = Arc<Life>> + '_ {
-        let token = self.hash(token_id);
-        self.shards.iter().flat_map(move |shard| lock(shard).of_token(token))
+    pub(super) fn of_token<'a>(&'a self, token_id: &'a ScopedId) -> impl Iterator<Item = Arc<Life>> + 'a {
+        let token = self.hash(token_id.id());
+        self.shards.iter().flat_map(move |shard| lock(shard).of_token(token, token_id.scope()))
     }
 
     /// Admits nobody any more.

@@ -13,6 +13,7 @@ pub(super) use inner::Registration;
 pub(crate) use inner::{Registry, Slot};
 
 use super::{End, Limits, SessionId};
+use crate::scoped_id::ScopedId;
 
 #[allow(unused_imports, reason = "for the docs")]
 use super::EndReason;
@@ -94,17 +95,18 @@ impl Sessions {
 
     /// Ends the sessions of a subject (`sub`), with [`EndReason::Revoked`]. Returns how many that were.
     ///
-    /// It does not keep the subject from opening new ones.
-    pub fn end_subject(&self, subject: &str) -> usize {
-        End::REVOKED.apply(self.0.of_subject(subject))
+    /// A [`ScopedId`] names the issuer too, which is what tells users of several issuers apart. A string means the
+    /// subject of this name, whichever issuer assigned it. The subject may open new sessions.
+    pub fn end_subject(&self, subject: impl Into<ScopedId>) -> usize {
+        End::REVOKED.apply(self.0.of_subject(&subject.into()))
     }
 
-    /// Ends the sessions that stand on a token with this id (`jti`), with [`EndReason::Revoked`]. Returns how many that
-    /// were.
+    /// Ends the sessions of a token with this id (`jti`), with [`EndReason::Revoked`]. Returns how many that were.
     ///
-    /// A session that was [refreshed](crate::Session::refresh) stands on its new token alone.
-    pub fn end_token(&self, token_id: &str) -> usize {
-        End::REVOKED.apply(self.0.of_token(token_id))
+    /// A [`ScopedId`] names the issuer too; a string means any issuer. A session that was
+    /// [refreshed](crate::Session::refresh) belongs to its new token alone.
+    pub fn end_token(&self, token_id: impl Into<ScopedId>) -> usize {
+        End::REVOKED.apply(self.0.of_token(&token_id.into()))
     }
 
     /// Ends all sessions, with [`EndReason::Revoked`]. Returns how many that were.

@@ -2,6 +2,7 @@ use std::{collections::HashMap, mem, sync::Arc};
 
 use crate::{
     limit::SessionLease,
+    scoped_id::{Scope, Scoped, ScopedId},
     session::{
         Life, SessionId,
         limits::{AdmissionError, AtLimit, Limits},
@@ -13,7 +14,7 @@ use crate::{
 pub(super) struct Shard {
     /// By [`SessionId::number`].
     entries: HashMap<u64, Entry>,
-    subjects: HashMap<Arc<str>, Subject>,
+    subjects: HashMap<ScopedId, Subject>,
 }
 
 struct Entry {
@@ -38,8 +39,8 @@ struct Subject {
 impl Shard {
     pub(super) fn insert(&mut self, life: Arc<Life>, token: Option<u64>) {
         let number = life.id().number();
-        if let Some(subject) = &life.subject {
-            self.subjects.entry(Arc::clone(subject)).or_default().insert(number);
+        if let Some(subject) = life.scoped_subject() {
+            self.subjects.entry(subject).or_default().insert(number);
         }
         self.entries.insert(number, Entry { life, token, next_token: None, admitted: false, shared: false });
     }
@@ -47,7 +48,7 @@ impl Shard {
     /// Counts a session among those of its subject. Returns the one that has to go for it.
     pub(super) fn admit(&mut self, life: &Life, limits: &Limits) -> Result<Option<Arc<Life>>, AdmissionError> {
         let number = life.id().number();
-        let subject = life.subject.as_ref().and_then(|subject| self.subjects.get_mut(subject));
+        let subject = life.holder().and_then(|holder| self.subjects.get_mut(&holder as &dyn Scoped));
         // It may have ended by now. Then there is nothing to count, and its supervisor sees to the rest.
         let Some(subject) = subject.filter(|subject| subject.has(number)) else {
             return Ok(None);
@@ -78,12 +79,12 @@ impl Shard {
     /// An ended session no longer counts as one of its subject's. Returns whether there is a lease to be released.
     pub(super) fn retire(&mut self, life: &Life) -> bool {
         let Some(entry) = self.entries.get_mut(&life.id().number()) else { return false };
-        if let Some(name) = &life.subject
-            && let Some(subject) = self.subjects.get_mut(name)
+        if let Some(holder) = life.holder()
+            && let Some(subject) = self.subjects.get_mut(&holder as &dyn Scoped)
         {
             subject.remove(entry);
             if subject.numbers.is_empty() {
-                self.subjects.remove(name);
+                self.subjects.remove(&holder as &dyn Scoped);
             }
         }
         mem::take(&mut entry.shared)
@@ -92,7 +93,7 @@ impl Shard {
     /// Notes that an admitted session has a lease, unless it has ended. Returns whether it was noted.
     pub(super) fn note_shared(&mut self, life: &Life) -> bool {
         let number = life.id().number();
-        let subject = life.subject.as_ref().and_then(|subject| self.subjects.get(subject));
+        let subject = life.holder().and_then(|holder| self.subjects.get(&holder as &dyn Scoped));
         match self.entries.get_mut(&number).filter(|_| subject.is_some_and(|subject| subject.has(number))) {
             Some(entry) => {
                 entry.shared = true;
@@ -142,14 +143,24 @@ impl Shard {
         self.entries.values().map(|entry| Arc::clone(&entry.life)).collect()
     }
 
-    pub(super) fn of_token(&self, token: u64) -> Vec<Arc<Life>> {
+    /// Those whose token may be the one with this hash, in this scope.
+    pub(super) fn of_token(&self, token: u64, scope: Scope<'_>) -> Vec<Arc<Life>> {
         let entries =
             self.entries.values().filter(|entry| entry.token == Some(token) || entry.next_token == Some(token));
-        entries.map(|entry| Arc::clone(&entry.life)).collect()
+        entries.map(|entry| &entry.life).filter(|life| life.is_in(scope)).map(Arc::clone).collect()
     }
 
-    pub(super) fn of_subject(&self, subject: &str) -> Vec<Arc<Life>> {
-        let numbers = self.subjects.get(subject).into_iter().flat_map(|subject| &subject.numbers);
+    pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<Arc<Life>> {
+        if !subject.is_any_issuer() {
+            return self.lives(self.subjects.get(subject as &dyn Scoped));
+        }
+        // Rare, so the map is not kept by name as well.
+        let namesakes = self.subjects.iter().filter(|(other, _)| other.id() == subject.id());
+        self.lives(namesakes.map(|(_, subject)| subject))
+    }
+
+    fn lives<'a>(&'a self, subjects: impl IntoIterator<Item = &'a Subject>) -> Vec<Arc<Life>> {
+        let numbers = subjects.into_iter().flat_map(|subject| &subject.numbers);
         numbers.filter_map(|number| self.entries.get(number)).map(|entry| Arc::clone(&entry.life)).collect()
     }
 }

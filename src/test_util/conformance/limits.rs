@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{LONG, SHORT, unused};
-use crate::{Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease};
+use crate::{Acquire, Acquired, AtLimit, LimitStore, ScopedId, SessionId, SessionLease};
 
 /// Checks a store of limits, for ten seconds or so of real time. The two are of two nodes that count together.
 ///
@@ -34,6 +34,23 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
     assert_eq!(ask(&one, &second, AtLimit::RefuseNew, LONG).await, taken(), "who has a place may ask again");
     for stranger in ["", "bob", "alice ", "{alice}", "\"quotes\" and \u{e9}\0"] {
         assert_eq!(ask(&one, &lease(stranger, 1), AtLimit::RefuseNew, LONG).await, taken(), "{stranger:?} is another");
+    }
+    // The same name at another issuer is somebody else, however the two are put together.
+    let alice = format!("alice{run}");
+    let namesakes = [
+        ScopedId::without_issuer(alice.as_str()),
+        ScopedId::of("", alice.as_str()),
+        ScopedId::of("a", alice.as_str()),
+        ScopedId::of("aa", alice.as_str()),
+        ScopedId::of(format!("a{alice}"), ""),
+        ScopedId::of("a:", alice.as_str()),
+        ScopedId::of("a", format!(":{alice}")),
+    ];
+    for namesake in namesakes {
+        for age in 1..=2 {
+            let acquired = ask(&one, &lease_of(&namesake, age), AtLimit::RefuseNew, LONG).await;
+            assert_eq!(acquired, taken(), "{namesake} has places of their own");
+        }
     }
 
     // A place that is given back is there for anybody, and giving it back twice makes no second one.
@@ -128,7 +145,7 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
 const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("it is not zero");
 
 /// Of another session each time, which is the older the lower its age.
-fn lease_of(subject: String, age: u64) -> SessionLease {
+fn lease_of(subject: impl Into<ScopedId>, age: u64) -> SessionLease {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let session = format!("{:016x}{:016x}", u64::MAX, NUMBER.fetch_add(1, Ordering::Relaxed));
     let accepted = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + age);

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use crate::{Position, Revocation, RevocationStore, SessionId, TicketKey, TicketStore};
+use crate::{Position, Revocation, RevocationStore, ScopedId, SessionId, TicketKey, TicketStore};
 
 pub use limits::limits;
 
@@ -88,9 +88,12 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
     let session: SessionId = "0123456789abcdef0000000000000001".parse().expect("an id");
     let moment = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
     let kinds = [
-        Revocation::Token("a token, with: \"quotes\" and \u{e9}".to_owned()),
+        Revocation::Token("a token, with: \"quotes\" and \u{e9}".into()),
+        Revocation::Token(ScopedId::of("https://id.example.com", "a token")),
+        Revocation::Token(ScopedId::without_issuer("a token")),
         Revocation::Session(session),
-        Revocation::Subject { subject: "alice".to_owned(), until: moment },
+        Revocation::Subject { subject: "alice".into(), until: moment },
+        Revocation::Subject { subject: ScopedId::of("https://id.example.com", "alice"), until: moment },
         Revocation::IssuedUntil(moment),
     ];
     let mut position = other.load().await.expect("a store that works").position;
@@ -107,7 +110,7 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
     }
 
     // What is added while somebody waits.
-    let late = Revocation::Token("late".to_owned());
+    let late = Revocation::Token("late".into());
     let (news, added) = tokio::join!(other.next(position.clone()), async {
         sleep(SHORT).await;
         one.add(&late, LONG).await
@@ -129,7 +132,7 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
     let quiet = quiet.expect("a heartbeat within some five seconds").expect("a store that works");
     assert!(quiet.revocations.is_empty(), "nothing is new");
 
-    let short = Revocation::Token("short".to_owned());
+    let short = Revocation::Token("short".into());
     one.add(&short, SHORT).await.expect("a store that works");
     sleep(SHORT + SHORT).await;
     let all = other.load().await.expect("a store that works").revocations;

@@ -210,7 +210,7 @@ impl Drop for Registry {
 impl Life {
     /// Of one without a subject there is none.
     pub(super) fn session_lease(&self) -> Option<SessionLease> {
-        Some(SessionLease::new(Arc::clone(self.subject.as_ref()?), self.id(), self.connected_at()))
+        Some(SessionLease::new(self.scoped_subject()?, self.id(), self.connected_at()))
     }
 }
 

@@ -1,19 +1,19 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::limit::SessionLease;
+use crate::{limit::SessionLease, scoped_id::ScopedId};
 
 /// The leases that are over and that the store may still have, each with the moment from which on it cannot.
 #[derive(Default)]
-pub(super) struct Released(HashMap<Arc<str>, Vec<(SessionLease, Instant)>>);
+pub(super) struct Released(HashMap<ScopedId, Vec<(SessionLease, Instant)>>);
 
 impl Released {
     pub(super) fn add(&mut self, lease: SessionLease) {
-        self.0.entry(Arc::clone(&lease.subject)).or_default().push((lease, Instant::now()));
+        self.0.entry(lease.subject.clone()).or_default().push((lease, Instant::now()));
     }
 
-    pub(super) fn of_subject(&self, subject: &str) -> Vec<SessionLease> {
+    pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<SessionLease> {
         self.0.get(subject).into_iter().flatten().map(|(lease, _)| lease.clone()).collect()
     }
 
