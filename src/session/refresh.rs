@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{End, Session, life::TokenFacts};
 use crate::{AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
@@ -143,6 +143,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     }
 
     async fn try_refresh(&self, token: Token) -> Result<(), RefreshError> {
+        // Most reasons to refuse are found without waiting, and a handler may try in a loop.
+        consume_budget().await;
         let life = &self.0.life;
         let _one_at_a_time = life.begin_refresh()?;
         if token.expose().len() > life.rules.max_token_len {

@@ -2,15 +2,20 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{task::coop::consume_budget, time::timeout};
 
 use super::{
     EndReason,
     life::{Life, Sight, WALL_CLOCK_READ},
 };
 
+/// How much of the task's budget a wait takes. What is waited for may be there already, and stay there: a handler that
+/// waits for it in a loop must still yield, and it does more between two of these than between two messages.
+const COST: usize = 8;
+
 impl Life {
     pub(super) async fn ended(&self) -> EndReason {
+        pay().await;
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on no change is missed.
@@ -26,6 +31,7 @@ impl Life {
     }
 
     pub(super) async fn expiring_in(&self, before: Duration) -> Duration {
+        pay().await;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -40,5 +46,11 @@ impl Life {
                 }
             }
         }
+    }
+}
+
+async fn pay() {
+    for _ in 0..COST {
+        consume_budget().await;
     }
 }

@@ -2,6 +2,7 @@
 
 mod close;
 mod first_message;
+mod pace;
 mod refresh_protocol;
 mod shared;
 mod supervisor;
@@ -42,10 +43,14 @@ use axum::extract::ws::WebSocket;
 ///
 /// At the end of the [session](Session::ended) the client is sent a close frame with a code of
 /// [`CloseCodes`](crate::CloseCodes) and the [reason](crate::EndReason::as_str), and its connection is dropped when it
-/// has answered, or after two seconds. It does not matter what the handler does meanwhile: that it waits for something
-/// else, or for a client that does not read, or has given the socket away. (It must not block its thread, as nothing in
-/// an async program may.) To the handler it looks as if the client had closed: [`recv`](Self::recv) returns `None`, and
-/// [`send`](Self::send) fails with [`SessionEnded`].
+/// has answered, or after two seconds. What the handler does meanwhile makes no difference: it may wait for something
+/// else or for a client that does not read, have moved the socket elsewhere, or send and receive without ever waiting.
+/// (It must not block its thread, as nothing in an async program may.) To the handler it looks as if the client had
+/// closed: [`recv`](Self::recv) returns `None`, and [`send`](Self::send) fails with [`SessionEnded`].
+///
+/// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after 128 operations, or about
+/// three milliseconds of work between them, the task yields once. So a client that sends without pause holds up nobody
+/// else.
 ///
 /// Dropping the socket drops the connection.
 pub struct AuthenticatedSocket<C> {

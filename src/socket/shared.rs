@@ -9,7 +9,11 @@ use std::{
 use axum::{Error, extract::ws::Message};
 use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError};
 
-use super::{RefreshProtocol, Transport, refresh_protocol::Request};
+use super::{
+    RefreshProtocol, Transport,
+    pace::{Direction, Pace},
+    refresh_protocol::Request,
+};
 use crate::{
     EndReason,
     lock::lock,
@@ -19,6 +23,7 @@ use crate::{
 /// The WebSocket behind a lock that nobody waits for: the handler and the supervisor are mostly in one task.
 pub(super) struct Shared {
     life: Arc<Life>,
+    pace: Pace,
     state: Mutex<State>,
 }
 
@@ -78,11 +83,16 @@ impl Shared {
         let in_band = |protocol| Box::new(InBand { protocol, request: None, under_way: false, writers: None });
         let (replay, in_band) = (replay.map(Box::new), protocol.map(in_band));
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
-        Self { life, state: Mutex::new(state) }
+        Self { life, pace: Pace::new(), state: Mutex::new(state) }
     }
 
     pub(super) const fn life(&self) -> &Arc<Life> {
         &self.life
+    }
+
+    /// The handler is about to be polled.
+    pub(super) fn new_turn(&self) {
+        self.pace.new_turn();
     }
 
     /// Takes the transport away. Reading and sending end.
@@ -106,9 +116,17 @@ impl Shared {
     }
 
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        if self.life.has_ended() {
-            return Poll::Ready(None);
-        }
+        self.pace.poll(
+            Direction::Reading,
+            &self.life,
+            cx,
+            |has_ended, cx| {
+                if has_ended { Poll::Ready(None) } else { self.receive(cx) }
+            },
+        )
+    }
+
+    fn receive(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
@@ -157,27 +175,31 @@ impl Shared {
     }
 
     pub(super) fn poll_send(&self, cx: &mut Context<'_>, message: &mut Option<Message>) -> Poll<Result<(), Error>> {
-        self.write(cx, |transport, cx| transport.poll_send(cx, message)).unwrap_or_else(|| self.ended())
+        self.write(cx, |transport, cx| transport.poll_send(cx, message))
+            .map(|sent| sent.unwrap_or_else(|| self.ended()))
     }
 
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.write(cx, Transport::poll_ready).unwrap_or_else(|| self.ended())
+        self.write(cx, Transport::poll_ready).map(|ready| ready.unwrap_or_else(|| self.ended()))
     }
 
     pub(super) fn start_send(&self, message: Message) -> Result<(), Error> {
+        if self.pace.has_ended(&self.life) {
+            return Err(self.error());
+        }
         match &mut lock(&self.state).transport {
-            Some(transport) if !self.life.has_ended() => transport.start_send(message),
-            _ => Err(self.error()),
+            Some(transport) => transport.start_send(message),
+            None => Err(self.error()),
         }
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.write(cx, Transport::poll_flush).unwrap_or_else(|| self.ended())
+        self.write(cx, Transport::poll_flush).map(|flushed| flushed.unwrap_or_else(|| self.ended()))
     }
 
     /// What is closed already is closed well.
     pub(super) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.write(cx, Transport::poll_close).unwrap_or(Poll::Ready(Ok(())))
+        self.write(cx, Transport::poll_close).map(|closed| closed.unwrap_or(Ok(())))
     }
 
     pub(super) fn is_terminated(&self) -> bool {
@@ -232,28 +254,30 @@ impl Shared {
         &self,
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
-    ) -> Option<Poll<T>> {
-        if self.life.has_ended() {
-            return None;
-        }
-        let mut state = lock(&self.state);
-        let State { transport, writer, in_band, .. } = &mut *state;
-        let transport = transport.as_mut()?;
-        let polled = match in_band.as_ref().and_then(|in_band| in_band.writers.as_ref()) {
-            None => write(transport, cx),
-            Some(writers) => {
-                set(&mut lock(&writers.handler), cx);
-                write(transport, &mut Context::from_waker(&Waker::from(Arc::clone(writers))))
+    ) -> Poll<Option<T>> {
+        self.pace.poll(Direction::Writing, &self.life, cx, |has_ended, cx| {
+            if has_ended {
+                return Poll::Ready(None);
             }
-        };
-        if polled.is_pending() {
-            set(writer, cx);
-        }
-        Some(polled)
+            let mut state = lock(&self.state);
+            let State { transport, writer, in_band, .. } = &mut *state;
+            let Some(transport) = transport else { return Poll::Ready(None) };
+            let polled = match in_band.as_ref().and_then(|in_band| in_band.writers.as_ref()) {
+                None => write(transport, cx),
+                Some(writers) => {
+                    set(&mut lock(&writers.handler), cx);
+                    write(transport, &mut Context::from_waker(&Waker::from(Arc::clone(writers))))
+                }
+            };
+            if polled.is_pending() {
+                set(writer, cx);
+            }
+            polled.map(Some)
+        })
     }
 
-    fn ended<T>(&self) -> Poll<Result<T, Error>> {
-        Poll::Ready(Err(self.error()))
+    fn ended<T>(&self) -> Result<T, Error> {
+        Err(self.error())
     }
 
     fn error(&self) -> Error {

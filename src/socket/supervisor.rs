@@ -90,6 +90,7 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
                 this.connection.release();
             }
             if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+                this.connection.shared.new_turn();
                 ready!(handler.poll(cx));
                 this.handler.set(None);
                 // Once more: it may have dropped the socket as its last act, which is the end of the session.

@@ -13,6 +13,7 @@ use axum::{
 };
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
+use tokio::task::coop::consume_budget;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Error as ProtocolError, Message as RawMessage, protocol},
@@ -27,7 +28,10 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// Receives a message, at the cost of a unit of the task's budget: a client that sends without pause has to leave
+    /// time for what limits this.
     pub(crate) async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        consume_budget().await;
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
