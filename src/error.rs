@@ -83,6 +83,9 @@ pub enum ConfigError {
         /// The algorithm's name.
         algorithm: String,
     },
+    /// The type of the claims can never be read from a JSON object, which the claims of every token are.
+    #[error("claims are a json object, and `{0}` can never be read from one")]
+    ClaimsNotAnObject(&'static str),
     /// An audience is configured, and so is that any will do.
     #[error("an audience is configured, and any audience is allowed")]
     AudienceAndAny,

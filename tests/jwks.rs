@@ -328,6 +328,49 @@ async fn a_published_secret_is_no_secret() {
     assert!(matches!(alone, Err(StartError::Keys { .. })), "{alone:?}");
 }
 
+/// Whoever reads the set can sign with such a key.
+#[tokio::test]
+async fn a_private_key_that_is_published_verifies_nothing() {
+    let private = |id: &str, more: Value| {
+        let mut jwk = ed(id).jwk();
+        jwk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        jwk
+    };
+    let other = Key::new(Pair::P256, "other");
+    let keys = json!([
+        private("private", json!({"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", "use": "enc"})),
+        ed("twin").jwk(),
+        private("twin by another name", json!({"alg": "Ed25519"})),
+        other.jwk(),
+    ]);
+    let issuer = TestIssuer::in_process(A, &[]);
+    issuer.answer(KEYS, Answer::json(&json!({ "keys": keys })));
+    let fetched = verifier([issuer.keys()]).await.unwrap();
+    let problems: Vec<_> = status(&fetched)
+        .unusable()
+        .iter()
+        .map(|key| (key.key_id().unwrap().to_owned(), key.problem().to_owned()))
+        .collect();
+    let beside = "its private half is published beside it";
+    let expected = [("private", "it is private, and published"), ("twin", beside), ("twin by another name", beside)];
+    assert_eq!(problems, expected.map(|(id, problem)| (id.to_owned(), problem.to_owned())));
+    assert_eq!(at_once(&fetched, &other.token(A)), Some(Ok(())));
+    for id in ["private", "twin", "twin by another name"] {
+        assert!(outcome(&fetched, &ed(id).token(A)).await.is_err(), "{id}");
+    }
+
+    // In hand nothing is published, but a verifier needs the public half.
+    let hand = verifier([IssuerKeys::jwks(A, in_hand(&keys))]).build().unwrap();
+    let unusable = status(&hand).unusable().to_vec();
+    assert_eq!((unusable.len(), unusable[0].key_id()), (1, Some("private")));
+    assert!(unusable[0].problem().contains("private"), "{unusable:?}");
+    assert_eq!(at_once(&hand, &ed("twin").token(A)), Some(Ok(())));
+
+    issuer.answer(KEYS, Answer::json(&json!({"keys": [keys[0]]})));
+    let alone = verifier([issuer.keys()]).await;
+    assert!(matches!(alone, Err(StartError::Keys { .. })), "{alone:?}");
+}
+
 // ---- What is refused when it is configured.
 
 #[tokio::test]

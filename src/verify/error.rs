@@ -23,7 +23,7 @@ pub enum VerifyErrorKind {
     Malformed,
     /// The header names a critical extension (RFC 7515 §4.1.11); none is known here.
     CriticalHeader,
-    /// The header's `typ` is not the one required (RFC 8725 §3.11).
+    /// The header's `typ` is none that is accepted (RFC 8725 §3.11): the token is of another kind.
     WrongType,
     /// The header's `alg` is none that a configured key is for.
     WrongAlgorithm,
@@ -45,6 +45,9 @@ pub enum VerifyErrorKind {
     WrongIssuer,
     /// The token was issued for somebody else.
     WrongAudience,
+    /// The token is bound to a key (`cnf`, RFC 7800), as DPoP and mutual TLS do it, and nothing here checks that the client
+    /// holds that key.
+    SenderConstrained,
     /// There is no such ticket: it was used, its time is over, or there never was one.
     UnknownTicket,
     /// The ticket is for another path, or for the pages of another origin.
@@ -169,6 +172,7 @@ impl VerifyErrorKind {
             Self::NotYetValid => "token_not_yet_valid",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
+            Self::SenderConstrained => "sender_constrained",
             Self::UnknownTicket => "unknown_ticket",
             Self::TicketForElsewhere => "ticket_for_elsewhere",
             Self::InsufficientScope => "insufficient_scope",
@@ -184,7 +188,7 @@ impl fmt::Display for VerifyError {
             VerifyErrorKind::Invalid => "the token is not valid",
             VerifyErrorKind::Malformed => "the token is not a well-formed jwt",
             VerifyErrorKind::CriticalHeader => "the token's header has a critical extension",
-            VerifyErrorKind::WrongType => "the token is of another type than required",
+            VerifyErrorKind::WrongType => "the token is of a type that is not accepted",
             VerifyErrorKind::WrongAlgorithm => "no key is for the token's algorithm",
             VerifyErrorKind::UnknownKey => "the token's key id is unknown",
             VerifyErrorKind::BadSignature => "the token's signature does not verify",
@@ -195,6 +199,7 @@ impl fmt::Display for VerifyError {
             VerifyErrorKind::NotYetValid => "the token is not valid yet",
             VerifyErrorKind::WrongIssuer => "the token was issued by another issuer",
             VerifyErrorKind::WrongAudience => "the token was issued for another audience",
+            VerifyErrorKind::SenderConstrained => "the token is bound to a key, and nothing checks that",
             VerifyErrorKind::UnknownTicket => "there is no such ticket, or no longer",
             VerifyErrorKind::TicketForElsewhere => "the ticket is for another path or origin",
             VerifyErrorKind::InsufficientScope => "the token's scope is insufficient",

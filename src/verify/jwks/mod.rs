@@ -7,7 +7,8 @@
 //!   count for its own tokens only. Several issuers stand side by side.
 //! - **What a key is for, it says itself**, by `alg`, or by type and curve; [`algorithms`](IssuerKeys::algorithms) narrows
 //!   that. Keys for encryption, of an unknown type, too short or broken are left out, and do not spoil the others. A
-//!   symmetric key that somebody publishes is no secret, and never counts.
+//!   key that is published with its private members, or is symmetric, is no secret: it never counts, nor does the same key
+//!   beside it without them. The [status](IssuerStatus::unusable) names it.
 //! - **Keys are fetched in the background**, before they are stale, by one task that ends with the last clone of the
 //!   verifier. A token whose key is known never waits.
 //! - **A token whose key is not known** causes a fetch, which all such tokens wait for together, unless it is good for

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use jsonwebtoken::jwk::AlgorithmParameters;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -59,8 +58,12 @@ impl JwkSet {
 
     pub(super) fn keys(&self, allowed: Option<&[Algorithm]>, origin: Origin) -> KeyList {
         let mut list = KeyList::default();
+        let exposed: Vec<JwtKey> = match origin {
+            Origin::Hand => Vec::new(),
+            Origin::Network => self.0.iter().filter_map(exposed).collect(),
+        };
         for key in &self.0 {
-            match usable(key, allowed, origin) {
+            match usable(key, allowed, origin, &exposed) {
                 Ok(keys) => list.usable.extend(keys),
                 Err(problem) => {
                     let key_id = key.get("kid").and_then(Value::as_str).map(short);
@@ -76,21 +79,38 @@ impl JwkSet {
 }
 
 /// The key, once for each algorithm that it may be used with.
-fn usable(key: &Value, allowed: Option<&[Algorithm]>, origin: Origin) -> Result<Vec<JwtKey>, String> {
-    let jwk = Jwk::deserialize(key).map_err(|error| error.to_string())?;
-    if origin == Origin::Network && matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+fn usable(
+    key: &Value,
+    allowed: Option<&[Algorithm]>,
+    origin: Origin,
+    exposed: &[JwtKey],
+) -> Result<Vec<JwtKey>, String> {
+    let jwk = Jwk::deserialize(key).map_err(|_| "it is not a JSON object")?;
+    if origin == Origin::Network && jwk.is_symmetric() {
         return Err("it is symmetric, and published".to_owned());
     }
+    if origin == Origin::Network && jwk.is_private() {
+        return Err("it is private, and published".to_owned());
+    }
     let key = JwtKey::jwk(&jwk).map_err(|error| error.to_string())?;
+    if exposed.iter().any(|exposed| exposed.is_same_as(&key)) {
+        return Err("its private half is published beside it".to_owned());
+    }
     let keys = match allowed {
         None => vec![key],
         // It says itself what it is for.
-        Some(allowed) if jwk.common.key_algorithm.is_some() => {
+        Some(allowed) if jwk.algorithm().is_ok_and(|named| named.is_some()) => {
             if allowed.iter().any(|&algorithm| key.is_for(algorithm)) { vec![key] } else { Vec::new() }
         }
         Some(allowed) => allowed.iter().filter_map(|&algorithm| key.clone().algorithm(algorithm).ok()).collect(),
     };
     if keys.is_empty() { Err("its algorithm is not allowed".to_owned()) } else { Ok(keys) }
+}
+
+/// The public half of a key whose private half is there for everybody to read.
+fn exposed(key: &Value) -> Option<JwtKey> {
+    let jwk = Jwk::deserialize(key).ok().filter(Jwk::is_private)?;
+    JwtKey::jwk(&jwk.public_half()).ok()
 }
 
 /// What others wrote, as far as it fits in a line.

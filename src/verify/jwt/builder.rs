@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{any::type_name, fmt, marker::PhantomData, sync::Arc, time::Duration};
 #[cfg(feature = "jwks")]
 use std::{future::Future, pin::Pin};
 
@@ -6,7 +6,12 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "jwks")]
 use super::super::jwks::{IssuerKeys, Issuers, StartError};
-use super::{Jwk, JwtKey, JwtVerifier, crypto, header::LastHeader, rules::Rules};
+use super::{
+    Jwk, JwtKey, JwtVerifier, crypto,
+    header::LastHeader,
+    rules::Rules,
+    shape::{self, Shape},
+};
 use crate::ConfigError;
 
 /// No clock is wrong by more, and a token would outlive its `exp` by as much.
@@ -31,7 +36,8 @@ impl<C> JwtVerifierBuilder<C> {
             allowed_issuers: Vec::new(),
             audiences: Vec::new(),
             any_audience: false,
-            token_type: None,
+            token_types: Vec::new(),
+            ignores_cnf: false,
             exp_required: true,
             leeway: Duration::from_secs(30),
         };
@@ -125,12 +131,27 @@ impl<C> JwtVerifierBuilder<C> {
         self
     }
 
-    /// Requires a `typ` in the header, such as `at+jwt` (RFC 9068 §2.1).
+    /// Adds a token type: the header's `typ` must be one of those added. Case does not matter, and `application/` may be
+    /// left out (RFC 7515 §4.1.9).
     ///
-    /// Defaults to none, because most issuers write `JWT` whatever it is. Set it where the issuer signs other kinds of
-    /// tokens with the same key (RFC 8725 §3.11).
+    /// Defaults to none, which accepts `JWT`, `at+jwt` (RFC 9068 §2.1), and a token without `typ`, because that is what
+    /// issuers write into access tokens. Every other type is refused even then: a `logout+jwt` or `dpop+jwt` is no access
+    /// token (RFC 8725 §3.11). Add `at+jwt` alone where the issuer signs other kinds of tokens as `JWT` with the same key.
     pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
-        self.rules.token_type = Some(token_type.into());
+        self.rules.token_types.push(token_type.into());
+        self
+    }
+
+    /// Accepts tokens that are bound to a key (`cnf`, RFC 7800) as if they were bearer tokens.
+    ///
+    /// Insecure unless something else checks that the client holds that key: a DPoP proof (RFC 9449), the TLS client
+    /// certificate (RFC 8705). The check can stand in [`authorize`](crate::Verifier::authorize), which sees the claims and
+    /// the request. Without one, a stolen token is good again, which is what its issuer meant to prevent.
+    ///
+    /// Defaults to refusing every token with a `cnf`, as
+    /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because nothing here checks one.
+    pub const fn insecure_ignore_cnf(mut self) -> Self {
+        self.rules.ignores_cnf = true;
         self
     }
 
@@ -157,7 +178,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     /// # Errors
     ///
     /// If there is no key or no crypto backend; if an issuer, audience or token type is empty; if the leeway is longer
-    /// than an hour; if there is an audience although any will do. With `issuer_keys`: if an issuer is there twice, or its
+    /// than an hour; if there is an audience although any will do; if `C` can never be read from a JSON object, as a number
+    /// or a list. With `issuer_keys`: if an issuer is there twice, or its
     /// list of algorithms is empty; if none of its keys in hand can be used; if keys are to be fetched, and their URL is not
     /// `https`, a duration makes no sense, or there is no tokio runtime or no HTTP client.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
@@ -183,8 +205,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         if self.rules.leeway > MAX_LEEWAY {
             return Err(ConfigError::LongLeeway(self.rules.leeway));
         }
-        if self.rules.token_type.as_deref() == Some("") {
+        if self.rules.token_types.iter().any(String::is_empty) {
             return Err(ConfigError::Empty("token type"));
+        }
+        if shape::of::<C>() == Shape::NotAnObject {
+            return Err(ConfigError::ClaimsNotAnObject(type_name::<C>()));
         }
         #[cfg(feature = "jwks")]
         let rules = Rules { issuers: Issuers::new(self.issuer_keys)?, ..self.rules };

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-use super::crypto;
+use super::{crypto, secret::is_no_secret};
 use crate::ConfigError;
 
 /// Says why the key cannot be used with the algorithm.
@@ -27,7 +27,14 @@ fn check_secret(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigErr
         Algorithm::HS512 => 512,
         _ => 256,
     };
-    at_least(minimum, bytes_of(key)?.len() * 8, algorithm)
+    let secret = bytes_of(key)?;
+    at_least(minimum, secret.len() * 8, algorithm)?;
+    if is_no_secret(secret) {
+        return Err(invalid(
+            "it is no secret but a key pair's half, a certificate or a URL; see `pem`, `der` and `jwk`",
+        ));
+    }
+    Ok(())
 }
 
 fn check_rsa(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {
@@ -105,17 +112,8 @@ pub(super) fn ec_algorithm(key: &DecodingKey) -> Result<Algorithm, ConfigError> 
     }
 }
 
-/// Some issuers write an RSA key's numbers with a leading zero byte, with which one of the backends verifies nothing.
-pub(super) fn without_leading_zeros(key: DecodingKey) -> DecodingKey {
-    match key.kind() {
-        DecodingKeyKind::RsaModulusExponent { n, e } => {
-            DecodingKey::from_rsa_raw_components(significant(n), significant(e))
-        }
-        DecodingKeyKind::SecretOrDer(_) => key,
-    }
-}
-
-fn significant(big_endian: &[u8]) -> &[u8] {
+/// A big-endian number without its leading zeros.
+pub(super) fn significant(big_endian: &[u8]) -> &[u8] {
     let first = big_endian.iter().position(|&b| b != 0);
     first.and_then(|first| big_endian.get(first..)).unwrap_or_default()
 }

@@ -8,37 +8,44 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
+    de::{self, DeserializeOwned, IgnoredAny},
 };
 
 use super::{
     super::{VerifyError, VerifyErrorKind as Kind},
     compact::{Compact, Memory},
+    header::present,
     plain::{Value, members, once},
+    shape::{self, Shape},
 };
 use crate::token::is_json_object;
 
 /// The claims of a token, decoded.
 pub(super) struct Payload<'a>(&'a str);
 
-/// The registered claims that are looked at. One that is there and is `null` or of another type is an error, and so is
-/// one that is there twice.
+/// The registered claims that are looked at. One of another type is an error, and so is one that is there twice.
+///
+/// A claim that is `null` is absent, because issuers write that. The two exceptions are those whose absence loosens: `exp`
+/// and `cnf`.
 #[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
-    #[serde(borrow, default, deserialize_with = "some")]
+    #[serde(borrow, default)]
     pub(super) iss: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "some")]
+    #[serde(borrow, default)]
     pub(super) sub: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "some")]
+    #[serde(borrow, default)]
     pub(super) aud: Option<Audience<'a>>,
     #[serde(default, deserialize_with = "some")]
     pub(super) exp: Option<NumericDate>,
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default)]
     pub(super) nbf: Option<NumericDate>,
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default)]
     pub(super) iat: Option<NumericDate>,
-    #[serde(borrow, default, deserialize_with = "some")]
+    #[serde(borrow, default)]
     pub(super) jti: Option<Text<'a>>,
+    /// Whether there is a `cnf` (RFC 7800 §3.1), in whatever form: the token is bound to a key.
+    #[serde(default, rename = "cnf", deserialize_with = "present")]
+    pub(super) is_bound: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +83,17 @@ impl<'a> Payload<'a> {
     }
 
     pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {
-        serde_json::from_str(self.0).map_err(|source| VerifyError::new(Kind::UnexpectedClaims).with_source(source))
+        match serde_json::from_str(self.0) {
+            Ok(claims) => Ok(claims),
+            Err(source) => self.no_claims().ok_or(VerifyError::new(Kind::UnexpectedClaims).with_source(source)),
+        }
+    }
+
+    /// The claims for a type that wants none. No part of serde_json lets it be read from an object.
+    fn no_claims<C: DeserializeOwned>(&self) -> Option<C> {
+        // That the claims are well-formed has not been seen yet.
+        let is_empty = shape::of::<C>() == Shape::Unit && serde_json::from_str::<IgnoredAny>(self.0).is_ok();
+        is_empty.then(shape::from_nothing).flatten()
     }
 }
 
@@ -92,7 +109,7 @@ impl<'a> Registered<'a> {
             (b"nbf", Value::Integer(seconds)) => once(&mut registered.nbf, NumericDate::from_seconds(seconds)?),
             (b"iat", Value::Integer(seconds)) => once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
             (b"jti", Value::Text(text)) => once(&mut registered.jti, Text(Cow::Borrowed(text))),
-            (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti", _) => None,
+            (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti" | b"cnf", _) => None,
             _ => Some(()),
         })?;
         Some(registered)
@@ -130,7 +147,7 @@ impl NumericDate {
 }
 
 /// Unlike `Option`'s own, this does not take `null` for absent.
-pub(super) fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -8,22 +8,23 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{
     super::{VerifyError, VerifyErrorKind},
-    claims::some,
     compact::{Memory, malformed},
 };
 use crate::token::is_json_object;
 
 /// The members of a JOSE header that are looked at. Others are ignored: `jku`, `x5u`, `x5c` and `jwk` above all.
+///
+/// In an optional member, `null` and the empty string mean that it is absent: issuers write both.
 #[derive(Deserialize)]
 pub(super) struct Header {
     alg: String,
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "text")]
     kid: Option<String>,
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "text")]
     typ: Option<String>,
     /// Present at all, in whatever form, it refuses: no extension is understood here.
     #[serde(default, deserialize_with = "present")]
@@ -83,27 +84,36 @@ impl Read {
 impl Header {
     fn parse(encoded: &str) -> Result<Self, VerifyError> {
         let mut memory = Memory::new();
-        let json = memory.decode(encoded)?;
-        if !is_json_object(json) {
+        // RFC 7515 §5.2, step 3: UTF-8 throughout. The parser does not look at members that are ignored.
+        let json = str::from_utf8(memory.decode(encoded)?).map_err(|_| malformed())?;
+        if !is_json_object(json.as_bytes()) {
             return Err(malformed());
         }
-        let header: Self = serde_json::from_slice(json).map_err(|_| malformed())?;
+        let header: Self = serde_json::from_str(json).map_err(|_| malformed())?;
         if header.crit { Err(VerifyError::new(VerifyErrorKind::CriticalHeader)) } else { Ok(header) }
     }
 
     pub(super) fn algorithm(&self) -> Result<Algorithm, VerifyError> {
-        self.alg.parse().map_err(|_| VerifyError::new(VerifyErrorKind::WrongAlgorithm))
+        algorithm_named(&self.alg).ok_or(VerifyError::new(VerifyErrorKind::WrongAlgorithm))
     }
 
     pub(super) fn key_id(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// Whether `typ` is the media type required, which is compared without regard to case and may leave out
-    /// `application/` (RFC 7515 §4.1.9).
-    pub(super) fn is_of_type(&self, required: &str) -> bool {
-        self.typ.as_ref().is_some_and(|typ| short(typ).eq_ignore_ascii_case(short(required)))
+    /// Whether `typ` is this media type. Case does not matter, and `application/` may be left out (RFC 7515 §4.1.9).
+    pub(super) fn is_of_type(&self, media_type: &str) -> bool {
+        self.typ.as_ref().is_some_and(|typ| short(typ).eq_ignore_ascii_case(short(media_type)))
     }
+
+    pub(super) const fn has_type(&self) -> bool {
+        self.typ.is_some()
+    }
+}
+
+/// The algorithm of this name in a token or key. `Ed25519` is the name that RFC 9864 gives to what was only `EdDSA` before.
+pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }
 
 fn short(media_type: &str) -> &str {
@@ -114,8 +124,13 @@ fn short(media_type: &str) -> &str {
     }
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// Whatever it is, it is there.
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.filter(|text| !text.is_empty()))
 }
 
 // By hand: what an issuer writes there is nobody's business.

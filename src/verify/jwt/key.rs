@@ -1,13 +1,13 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jsonwebtoken::{
-    Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
-};
+#[cfg(feature = "jwks")]
+use jsonwebtoken::DecodingKeyKind;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{
-    check::{check, ec_algorithm, invalid, without_leading_zeros},
+    Jwk,
+    check::{check, ec_algorithm, invalid},
     crypto::Prepared,
 };
 use crate::ConfigError;
@@ -46,7 +46,10 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If it is shorter than the hash, 32 bytes (RFC 7518 §3.2), or no crypto backend is compiled in.
+    /// If it is shorter than the hash, 32 bytes (RFC 7518 §3.2); if it is a public key, a private key or a certificate, or
+    /// the URL of one, in whatever form (PEM, DER, JWK, SSH, XML, base64 or hexadecimal digits of those), because everybody
+    /// has the public half and could sign tokens with it (RFC 8725 §2.1); if no crypto backend is compiled in. A raw public
+    /// key without any structure, as the 32 bytes of Ed25519, cannot be told from a secret.
     pub fn secret(secret: &[u8]) -> Result<Self, ConfigError> {
         Self::new(Algorithm::HS256, DecodingKey::from_secret(secret))
     }
@@ -102,40 +105,18 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If its `use`, `key_ops` or `alg` is not about verifying signatures, or does not go with the key; if it is of
-    /// another type or curve, broken or too short; if no crypto backend is compiled in.
+    /// If its `use`, `key_ops` or `alg` is not about verifying signatures, or does not go with the key; if it has a private
+    /// member, such as `d`; if it is of another type or curve, broken or too short; if an `oct` key is no
+    /// [secret](Self::secret); if no crypto backend is compiled in.
     pub fn jwk(jwk: &Jwk) -> Result<Self, ConfigError> {
-        let common = &jwk.common;
-        if common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
-            return Err(invalid("its `use` is not `sig`"));
+        if jwk.is_private() {
+            return Err(invalid("it is a private key; a verifier needs the public one"));
         }
-        if common.key_operations.as_ref().is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
-            return Err(invalid("its `key_ops` does not include `verify`"));
-        }
-        let key = DecodingKey::from_jwk(jwk).map_err(|_| invalid("it is of an unknown type, or not base64url"))?;
-        let key = without_leading_zeros(key);
-        let natural = match &jwk.algorithm {
-            AlgorithmParameters::EllipticCurve(parameters) => {
-                let algorithm = ec_algorithm(&key)?;
-                let curve = if algorithm == Algorithm::ES256 { EllipticCurve::P256 } else { EllipticCurve::P384 };
-                if parameters.curve != curve {
-                    return Err(invalid("its coordinates are not of its curve"));
-                }
-                algorithm
-            }
-            AlgorithmParameters::OctetKeyPair(parameters) if parameters.curve == EllipticCurve::Ed25519 => {
-                Algorithm::EdDSA
-            }
-            AlgorithmParameters::OctetKeyPair(_) => return Err(invalid("its curve is not Ed25519")),
-            AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
-            _ => Algorithm::RS256,
-        };
-        let algorithm = match common.key_algorithm {
-            None => natural,
-            Some(named) => Algorithm::try_from(named).map_err(|_| invalid("its `alg` is not for signatures"))?,
-        };
+        jwk.check_purpose()?;
+        let (natural, key) = jwk.decode()?;
+        let algorithm = jwk.algorithm()?.unwrap_or(natural);
         let key = Self::new(algorithm, key)?;
-        common.key_id.clone().map_or(Ok(key.clone()), |key_id| key.key_id(key_id))
+        jwk.key_id()?.map_or(Ok(key.clone()), |key_id| key.key_id(key_id))
     }
 
     /// Sets the algorithm.
@@ -170,6 +151,18 @@ impl JwtKey {
 
     pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithm == algorithm
+    }
+
+    /// Whether it verifies the same signatures, whatever its id and algorithm.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        match (self.key.kind(), other.key.kind()) {
+            (DecodingKeyKind::SecretOrDer(own), DecodingKeyKind::SecretOrDer(other)) => own == other,
+            (DecodingKeyKind::RsaModulusExponent { n, .. }, DecodingKeyKind::RsaModulusExponent { n: other, .. }) => {
+                n == other
+            }
+            _ => false,
+        }
     }
 
     #[cfg(feature = "jwks")]

@@ -4,11 +4,48 @@
 //!   type, is refused. A token that names an audience is refused where none is configured (RFC 7519 §4.1.3).
 //! - A token is expired *on* its `exp`, fractions included, and not a second later. There are 30 seconds of leeway by
 //!   default. Without `exp` it is refused.
-//! - A token is verified only with the algorithm of a configured key: there is no `none`, and no public key is ever an
-//!   HMAC secret (RFC 8725 §3.1).
+//! - A token is verified only with the algorithm of a configured key: there is no `none`. A public key that is given as an
+//!   HMAC secret does not build, in whatever form it comes (RFC 8725 §2.1). `Ed25519` and `EdDSA` are one algorithm (RFC
+//!   9864).
+//! - A token that is bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) is no bearer token, and is refused, unless
+//!   [something else checks that](JwtVerifierBuilder::insecure_ignore_cnf).
+//! - A token whose `typ` says that it is of another kind, such as `logout+jwt` or `dpop+jwt`, is refused (RFC 8725 §3.11).
+//!   Accepted are `JWT`, `at+jwt` and no `typ`, or [what is configured](JwtVerifierBuilder::token_type).
 //! - A critical header refuses (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are never followed.
-//! - A key that is too short, of another curve, private (in PEM or DER), broken, or one for which anybody could sign
-//!   does not build.
+//! - A key that is too short, of another curve, private, broken, or one for which anybody could sign does not build.
+//!
+//! # What issuers write
+//!
+//! Some issuers write `null` or an empty string where there is nothing, and pad base64. That is read where it loosens
+//! nothing:
+//!
+//! | where | what | is read as |
+//! | --- | --- | --- |
+//! | header: `kid`, `typ` | `null`, `""` | absent |
+//! | header: `alg` | `null`, `""` | refused |
+//! | header: `crit` | `null`, `""`, `[]` | refused, as every `crit` is |
+//! | header: all others | anything | not read |
+//! | claims: `iss`, `sub`, `aud`, `nbf`, `iat`, `jti` | `null` | absent, and refused where it is required |
+//! | claims: `iss`, `aud` | `""` | a name like any other, and refused unless it is the one configured |
+//! | claims: `exp` | `null`, `""` | refused, even where `exp` may be absent |
+//! | claims: `cnf` | `null`, `""`, `{}` | a token that is bound to a key: refused |
+//! | token: each part | padding, the other base64 alphabet, unused bits that are set | refused: one token has one spelling |
+//! | token: header and claims | a byte order mark, text that is not UTF-8 | refused (RFC 7515 §5.2, RFC 7519 §7.2) |
+//! | [`Jwk`]: `kid`, `alg`, `use`, `d` and its like | `null`, `""` | absent |
+//! | [`Jwk`]: `key_ops` | `null` | absent; a list without `verify` refuses |
+//! | [`Jwk`]: `n`, `e`, `x`, `y`, `k` | padding, the other base64 alphabet | the same number |
+//! | [`Jwk`]: `n`, `e`, and `x`, `y` of an `EC` key | leading zeros too many or too few | the same number |
+//!
+//! The claims type is read from the same JSON by serde, and decides for itself what `null` is to it. For a type that wants
+//! nothing, such as `()`, the claims are verified and dropped. A type that no JSON object can be does not build.
+//!
+//! # Security advisories
+//!
+//! With `rust-crypto`, the dependency tree holds the crate `rsa`, and audits name RUSTSEC-2023-0071 (Marvin): the time that
+//! an operation with a *private* RSA key takes may give that key away. Verification uses public keys only, and this crate
+//! does nothing else: it decrypts nothing, signs nothing, and private keys do not build. So the advisory does not affect
+//! it, and can be ignored in an audit of a server that uses `rsa` for nothing else. With `aws-lc-rs`, the default, the crate
+//! `rsa` is not compiled.
 //!
 //! # Example
 //!
@@ -55,14 +92,18 @@ mod claims;
 mod compact;
 mod crypto;
 mod header;
+mod jwk;
 mod key;
 mod plain;
 mod rules;
+mod secret;
+mod shape;
 mod signature;
 mod verifier;
 
 pub use builder::JwtVerifierBuilder;
-pub use jsonwebtoken::{Algorithm, jwk::Jwk};
+pub use jsonwebtoken::Algorithm;
+pub use jwk::Jwk;
 pub use key::JwtKey;
 pub use verifier::JwtVerifier;
 

@@ -14,6 +14,9 @@ use super::{
     header::{Header, LastHeader},
 };
 
+/// What an access token says that it is (RFC 7519 §5.1, RFC 9068 §2.1), if it says anything.
+const USUAL_TYPES: [&str; 2] = ["JWT", "at+jwt"];
+
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) last_header: LastHeader,
@@ -24,7 +27,9 @@ pub(super) struct Rules {
     pub(super) allowed_issuers: Vec<Arc<str>>,
     pub(super) audiences: Vec<String>,
     pub(super) any_audience: bool,
-    pub(super) token_type: Option<String>,
+    /// None for the usual ones.
+    pub(super) token_types: Vec<String>,
+    pub(super) ignores_cnf: bool,
     pub(super) exp_required: bool,
     pub(super) leeway: Duration,
 }
@@ -57,10 +62,12 @@ pub(super) struct KeyGeneration {
 
 impl Rules {
     pub(super) fn check_type(&self, header: &Header) -> Result<(), VerifyError> {
-        match &self.token_type {
-            Some(required) if !header.is_of_type(required) => Err(VerifyError::new(Kind::WrongType)),
-            _ => Ok(()),
-        }
+        let is_allowed = if self.token_types.is_empty() {
+            !header.has_type() || USUAL_TYPES.iter().any(|usual| header.is_of_type(usual))
+        } else {
+            self.token_types.iter().any(|allowed| header.is_of_type(allowed))
+        };
+        if is_allowed { Ok(()) } else { Err(VerifyError::new(Kind::WrongType)) }
     }
 
     /// Whether the keys still count that a token was verified with.
@@ -124,6 +131,9 @@ impl Rules {
             None => return Err(VerifyError::of_claim(Kind::MissingClaim, "aud")),
             Some(aud) if aud.names_any_of(&self.audiences) => {}
             Some(_) => return Err(VerifyError::of_claim(Kind::WrongAudience, "aud")),
+        }
+        if claims.is_bound && !self.ignores_cnf {
+            return Err(VerifyError::of_claim(Kind::SenderConstrained, "cnf"));
         }
         Ok(expires_at)
     }

@@ -1,0 +1,150 @@
+//! Whether an HMAC secret is one, or a key that stands where a secret was meant.
+//!
+//! A public key as a secret lets everybody sign tokens (RFC 8725 §2.1). It looks long enough, so only its form gives it away.
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+use super::crypto::Prepared;
+
+/// How many encodings are taken off: a PEM in base64 in JSON is seen in environment variables.
+const LAYERS: u32 = 3;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Whether these bytes have the form of a key of a pair, a certificate, a set of keys, or the place of one.
+pub(super) fn is_no_secret(bytes: &[u8]) -> bool {
+    is_key(bytes, LAYERS)
+}
+
+fn is_key(bytes: &[u8], layers: u32) -> bool {
+    if is_der(bytes) || is_ssh_blob(bytes) || is_point(bytes) {
+        return true;
+    }
+    let text = as_text(bytes);
+    let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'\0".contains(c));
+    if is_armoured(text) || is_ssh_line(text) || is_json(text) || is_xml(text) || is_url(text) {
+        return true;
+    }
+    let within = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| is_key(&bytes, layers - 1));
+    layers > 0 && (within(from_base64(text)) || within(from_hex(text)))
+}
+
+/// As text, whatever it is. The two bytes of UTF-16 are ASCII and a zero in what is looked for.
+fn as_text(bytes: &[u8]) -> String {
+    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|&byte| !(utf16 && byte == 0)).collect();
+    String::from_utf8_lossy(&bytes).trim_start_matches(['\u{feff}', '\u{fffd}']).to_owned()
+}
+
+/// PEM (RFC 7468), with text before it or not, and SSH's own form (RFC 4716).
+fn is_armoured(text: &str) -> bool {
+    ["-----BEGIN", "-----END", "---- BEGIN", "---- END", "PuTTY-User-Key-File"].iter().any(|mark| text.contains(mark))
+}
+
+/// A line of `authorized_keys` or `known_hosts`: the key stands behind the name of its type.
+fn is_ssh_line(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.windows(2).any(|pair| matches!(pair, [name, key] if is_ssh_name(name) && key.starts_with("AAAA")))
+}
+
+fn is_ssh_name(name: &str) -> bool {
+    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "rsa-sha2-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A JWK, a set of them, or what else an issuer publishes.
+fn is_json(text: &str) -> bool {
+    let begins = |text: &str| text.starts_with(['{', '[']);
+    begins(text) && (text.contains("kty") || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+}
+
+/// Keys of .NET and XML signatures, and certificates in SAML metadata.
+fn is_xml(text: &str) -> bool {
+    text.starts_with('<') && ["Modulus>", "KeyValue", "X509Certificate"].iter().any(|mark| text.contains(mark))
+}
+
+/// Where keys are, in place of them.
+fn is_url(text: &str) -> bool {
+    ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) && !text.contains(char::is_whitespace)
+}
+
+/// A public key as SSH encodes it (RFC 4253 §6.6): the length of the name of its type, and the name.
+fn is_ssh_blob(bytes: &[u8]) -> bool {
+    let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let name = usize::try_from(u32::from_be_bytes(*len)).ok().and_then(|len| rest.get(..len));
+    name.and_then(|name| str::from_utf8(name).ok()).is_some_and(is_ssh_name)
+}
+
+/// A point on P-256 or P-384, uncompressed (SEC 1 §2.3.3).
+fn is_point(bytes: &[u8]) -> bool {
+    let algorithm = match bytes {
+        [4, xy @ ..] if xy.len() == 64 => Algorithm::ES256,
+        [4, xy @ ..] if xy.len() == 96 => Algorithm::ES384,
+        _ => return false,
+    };
+    Prepared::new(algorithm, &DecodingKey::from_ec_der(bytes)).is_ok()
+}
+
+/// One ASN.1 sequence that holds what those of keys and certificates do, and ends where the bytes end, give or take what an
+/// editor adds: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
+///
+/// Random bytes are that once in more than a hundred million times.
+fn is_der(bytes: &[u8]) -> bool {
+    let Some((SEQUENCE, content, rest)) = element(bytes) else { return false };
+    let Some((first, _, _)) = element(content) else { return false };
+    let mut elements = 0;
+    let mut content = content;
+    while !content.is_empty() {
+        let Some((_, _, next)) = element(content) else { return false };
+        (content, elements) = (next, elements + 1);
+    }
+    matches!(first, SEQUENCE | INTEGER) && elements >= 2 && rest.trim_ascii().is_empty()
+}
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+
+/// The tag of an element, its content, and what is behind it (X.690 §8.1). Only tags that are seen in keys.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    if !matches!(tag, 0x02..=0x06 | SEQUENCE | 0x31 | 0xa0..=0xa3) {
+        return None;
+    }
+    let (&first, rest) = rest.split_first()?;
+    let (len, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x83 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (digits.iter().fold(0, |len, &digit| len << 8 | usize::from(digit)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(len)?;
+    Some((tag, content, rest))
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    // Lines of any length, either alphabet, and the line ends that environment variables spell out.
+    let text = text.replace("\\n", "").replace("\\r", "").replace('-', "+").replace('_', "/");
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    BASE64.decode(text).ok()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != ':')
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
