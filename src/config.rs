@@ -160,7 +160,7 @@ impl Config {
     fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
         let Some(first_message) = &self.first_message else { return Ok(None) };
         let Some(connection) = withhold(parts) else { return Ok(None) };
-        let place = match self.rules.room().and_then(|()| first_message.place()) {
+        let place = match self.rules.room().and_then(|()| first_message.place(parts)) {
             Ok(place) => place,
             Err(error) => {
                 // Whoever refuses may want to say so on it.

@@ -16,7 +16,7 @@ pub(crate) fn is_handshake(parts: &Parts) -> bool {
 }
 
 /// The WebSocket that a well-formed handshake asks for. axum's extractor is an async function that never waits.
-pub(crate) fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
+fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
     let extraction = pin!(WebSocketUpgrade::from_request_parts(parts, &()));
     match extraction.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(upgrade) => upgrade.ok(),
@@ -26,13 +26,20 @@ pub(crate) fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
 
 /// Takes the connection out of a well-formed WebSocket handshake, so that nobody else can upgrade it.
 pub(crate) fn withhold(parts: &mut Parts) -> Option<OnUpgrade> {
+    claim(parts).map(|(connection, _)| connection)
+}
+
+/// The same, with what answers the handshake. It would upgrade nothing.
+pub(crate) fn claim(parts: &mut Parts) -> Option<(OnUpgrade, WebSocketUpgrade)> {
     let connection = parts.extensions.remove::<OnUpgrade>()?;
     parts.extensions.insert(no_connection());
-    if upgrade_of(parts).is_some() {
-        return Some(connection);
+    match upgrade_of(parts) {
+        Some(upgrade) => Some((connection, upgrade)),
+        None => {
+            parts.extensions.insert(connection);
+            None
+        }
     }
-    parts.extensions.insert(connection);
-    None
 }
 
 /// What axum takes for a connection, and is none.

@@ -228,7 +228,7 @@ pub use self::{
         AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,
         RefreshErrorKind, Session, SessionId, SessionInfo, Sessions,
     },
-    socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, SessionEnded},
+    socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
     store::{StoreError, StoreErrorKind},
     ticket::{
         MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketKey, TicketOptions, TicketStore, TicketVerifier,

@@ -1,15 +1,12 @@
 //! How a rejection is answered: by a response, by one of the user's own, or by a WebSocket that says why it closes.
 
+use std::future::ready;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Version, header::CONNECTION, request::Parts};
 
 use crate::{
-    Rejection, RejectionKind,
-    config::Config,
-    handshake::upgrade_of,
-    socket::{Transport, close},
-    telemetry,
-    token::Selection,
+    Rejection, RejectionKind, config::Config, handshake::claim, socket::close_unread, telemetry, token::Selection,
 };
 
 impl Config {
@@ -52,14 +49,18 @@ impl Config {
         if rejection.kind() == RejectionKind::OriginNotAllowed || !self.may_tell_page(parts) {
             return None;
         }
-        let kind = rejection.kind();
-        let (code, reason) = (kind.close_code(&self.rules.close_codes), kind.as_str());
-        // All that the client has to say is a control frame (RFC 6455 §5.5). For a longer one tungstenite would reserve
-        // the memory that its header asks for.
-        let mut upgrade = upgrade_of(parts)?.read_buffer_size(128).max_frame_size(125).max_message_size(125);
-        if let Some(name) = selection.without_handler(&self.subprotocols).ok()? {
+        let (code, reason) = (rejection.close_code(&self.rules.close_codes), rejection.kind().as_str());
+        let name = selection.without_handler(&self.subprotocols).ok()?;
+        let (connection, mut upgrade) = claim(parts)?;
+        if let Some(name) = name {
             upgrade.set_selected_protocol(name);
         }
-        Some(upgrade.on_upgrade(move |socket| close(Transport::Axum(socket), code, reason)))
+        tokio::spawn(async move {
+            if let Ok(upgraded) = connection.await {
+                close_unread(upgraded, code, reason).await;
+            }
+        });
+        // For the answer alone: what it would upgrade is not the connection.
+        Some(upgrade.on_upgrade(|_| ready(())))
     }
 }

@@ -226,24 +226,38 @@ impl App {
 #[tokio::test(start_paused = true)]
 async fn graphql_finds_the_token_under_each_name_and_takes_it_out_under_all() {
     let app = App::new(FirstMessage::graphql_ws());
-    let rest = json!({ "tokens": ["x"], "n": { "token": "y", "o": null }, "f": 0.1, "ü": "\u{1}\"" });
-    let mut all =
-        vec![vec![("token".into(), "alice"), ("Token".into(), "Bearer alice"), ("authToken".into(), "alice")]];
-    for name in ["Authorization", "token", "accessToken", "access_token", "authToken"] {
+    let rest = json!({ "tokens": ["x"], "n": { "token": "y", "o": null }, "f": 0.1, "ü": "\u{1}\"", "headers": { "x-role": "user" } });
+    let mut all = vec![
+        // Several that agree, and places that are there and empty.
+        json!({ "token": "alice", "Token": "Bearer alice", "authToken": "alice" }),
+        json!({ "token": "alice", "headers": { "Authorization": "Bearer alice" } }),
+        json!({ "token": null, "authToken": "alice", "headers": { "Authorization": "" } }),
+        json!({ "Authorization": "Bearer ", "authToken": "alice" }),
+        json!({ "headers": { "Authorization": "alice", "authorization": "Bearer alice" } }),
+    ];
+    for name in ["Authorization", "authentication", "token", "accessToken", "access_token", "authToken"] {
         for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
-            let values = ["alice", "Bearer alice", "bearer alice", "BEARER  alice"];
-            all.extend(values.map(|value| vec![(name.clone(), value)]));
+            for value in ["alice", "Bearer alice", "bearer alice", "BEARER  alice"] {
+                all.push(json!({ &*name: value }));
+                if name.eq_ignore_ascii_case("authorization") {
+                    all.push(json!({ "headers": { &*name: value } }));
+                }
+            }
         }
     }
     for tokens in all {
         let mut payload = rest.clone();
-        for (name, value) in &tokens {
-            payload[name] = json!(value);
+        for (name, value) in tokens.as_object().unwrap() {
+            match value {
+                Value::Object(headers) => payload[name].as_object_mut().unwrap().extend(headers.clone()),
+                value => payload[name] = value.clone(),
+            }
         }
         let sent = json!({ "type": "connection_init", "payload": payload }).to_string();
         let answers = app.answers(sent).await;
-        let replay: Value = serde_json::from_str(answers.strip_prefix("hello alice | ").unwrap()).unwrap();
-        assert_eq!(replay, json!({ "type": "connection_init", "payload": rest }), "{tokens:?}");
+        let Some(replay) = answers.strip_prefix("hello alice | ") else { panic!("{tokens}: {answers}") };
+        let replay: Value = serde_json::from_str(replay).unwrap();
+        assert_eq!(replay, json!({ "type": "connection_init", "payload": rest }), "{tokens}");
     }
 }
 
@@ -252,7 +266,27 @@ async fn graphql_refuses_what_is_not_one_good_token() {
     let token = |value: Value| init(json!({ "token": value }));
     let any = |value: Value| value.to_string();
     let long = |len: usize| token("x".repeat(len).into());
-    let cases: [(&str, Message, &str); 25] = [
+    let headers = |value: Value| init(json!({ "headers": value })).into();
+    let cases: [(&str, Message, &str); 35] = [
+        ("two headers", headers(json!({ "Authorization": "alice", "authorization": "bob" })), MISSING),
+        (
+            "a header and a member",
+            init(json!({ "headers": { "Authorization": "alice" }, "token": "bob" })).into(),
+            MISSING,
+        ),
+        ("a header that is no text", headers(json!({ "Authorization": 1 })), MISSING),
+        ("headers that are none", headers(json!("alice")), MISSING),
+        (
+            "a header twice",
+            r#"{"type":"connection_init","payload":{"headers":{"Authorization":"bob","Authorization":"alice"}}}"#
+                .into(),
+            MISSING,
+        ),
+        ("empty", token("".into()).into(), MISSING),
+        ("nothing but a scheme", token("Bearer".into()).into(), MISSING),
+        ("blank", token("Bearer \t".into()).into(), MISSING),
+        ("a line break", token("alice\r\nX-Admin: 1".into()).into(), INVALID),
+        ("a control character", token("al\0ice".into()).into(), INVALID),
         ("two tokens", init(json!({ "token": "alice", "authToken": "bob" })).into(), MISSING),
         ("two spellings", init(json!({ "token": "alice", "TOKEN": "bob" })).into(), MISSING),
         ("one twice", r#"{"type":"connection_init","payload":{"token":"alice","token":"alice"}}"#.into(), MISSING),
@@ -296,24 +330,7 @@ async fn graphql_refuses_what_is_not_one_good_token() {
 
 #[tokio::test(start_paused = true)]
 async fn other_protocols_have_messages_of_their_own() {
-    let auth = |token: Value| json!({ "type": "auth", "access_token": token }).to_string();
     let connect = |connect: Value| json!({ "id": 1, "connect": connect }).to_string();
-    let asked = r#"{"type":"auth_required"}"#;
-    let ok = format!(r#"{asked} | {{"type":"auth_ok"}} | hello alice"#);
-    let no = |why| format!(r#"{asked} | {{"type":"auth_invalid","message":"Invalid access token"}} | {why}"#);
-    let app = App::new(FirstMessage::home_assistant());
-    for (message, expected) in [
-        (auth("alice".into()).into(), ok),
-        (auth("bad".into()).into(), no("3000 invalid_token")),
-        (auth("down".into()).into(), no("1013 unavailable")),
-        (auth(1.into()).into(), no("3000 missing_token")),
-        (r#"{"type":"auth"}"#.into(), no("3000 missing_token")),
-        (r#"{"type":"x","access_token":"alice"}"#.into(), no("3000 missing_token")),
-        (r#"{"type":"auth","access_token":"bob","access_token":"alice"}"#.into(), no("3000 missing_token")),
-        (Message::binary(auth("alice".into())), no("3000 missing_token")),
-    ] {
-        assert_eq!(app.answers(message).await, expected);
-    }
     let replaying = FirstMessage::new(|message| {
         let ServerMessage::Binary(token) = message else { return None };
         let token = Token::new(std::str::from_utf8(token).ok()?);
@@ -326,7 +343,7 @@ async fn other_protocols_have_messages_of_their_own() {
     // As centrifuge-js does by itself where there are subscriptions before it connects: one command a line.
     let several = "{\"id\":1,\"connect\":{\"token\":\"alice\"}}\n{\"id\":2,\"subscribe\":{\"channel\":\"token\"}}";
     let others = "hello alice | {\"connect\":{},\"id\":1}\n{\"id\":2,\"subscribe\":{\"channel\":\"token\"}}";
-    let cases: [(&App, Message, &str); 15] = [
+    let cases: [(&App, Message, &str); 18] = [
         (&centrifugo, several.into(), others),
         (&centrifugo, connect(json!({ "token": "alice", "name": "js" })).into(), replay),
         (&centrifugo, connect(json!({ "token": "bad" })).into(), "3500 invalid_token"),
@@ -342,10 +359,110 @@ async fn other_protocols_have_messages_of_their_own() {
         (&replaying, "alice".into(), "3000 missing_token"),
         (&telling, "alice".into(), "? | yes | hello alice"),
         (&telling, "bad".into(), "? | no | 3000 invalid_token"),
+        // It may come back, and clients take what they are told so for final.
+        (&telling, "down".into(), "? | 1013 unavailable"),
+        // The one error at which a client asks for a new token.
+        (
+            &centrifugo,
+            r#"{"connect":{"token":"expired"},"id":7}"#.into(),
+            r#"{"error":{"code":109,"message":"token expired"},"id":7} | 3005 invalid_token"#,
+        ),
+        (&centrifugo, r#"{"connect":{"token":"expired"},"id":"7"}"#.into(), "3005 invalid_token"),
     ];
     for (app, message, expected) in cases {
         assert_eq!(app.answers(message).await, expected);
     }
+}
+
+/// Its client gives up for good on `auth_invalid`, whatever was meant by it.
+#[tokio::test(start_paused = true)]
+async fn home_assistants_clients_are_told_that_their_token_is_invalid_only_if_it_is() {
+    let auth = |token: Value| json!({ "type": "auth", "access_token": token }).to_string();
+    let asked = |version: &str| format!(r#"{{"ha_version":"{version}","type":"auth_required"}}"#);
+    let ok =
+        |version: &str| format!(r#"{} | {{"ha_version":"{version}","type":"auth_ok"}} | hello alice"#, asked(version));
+    let own = "2024.12.0";
+    let app = App::new(FirstMessage::home_assistant_as(own));
+    assert_eq!(app.answers(auth("alice".into())).await, ok(own));
+    let (asked, ok) = (asked("2022.8.0"), ok("2022.8.0"));
+    let no = |why| format!(r#"{asked} | {{"type":"auth_invalid","message":"Invalid access token"}} | {why}"#);
+    let app = App::new(FirstMessage::home_assistant());
+    for (message, expected) in [
+        (auth("alice".into()).into(), ok),
+        (auth("bad".into()).into(), no("3000 invalid_token")),
+        (auth("expired".into()).into(), no("3000 invalid_token")),
+        (auth("".into()).into(), no("1008 invalid_request")),
+        (auth("alice\n".into()).into(), no("3000 invalid_token")),
+        (auth(1.into()).into(), no("3000 missing_token")),
+        (r#"{"type":"auth"}"#.into(), no("3000 missing_token")),
+        (r#"{"type":"x","access_token":"alice"}"#.into(), no("3000 missing_token")),
+        (r#"{"type":"auth","access_token":"bob","access_token":"alice"}"#.into(), no("3000 missing_token")),
+        (Message::binary(auth("alice".into())), no("3000 missing_token")),
+        // These may come back.
+        (auth("down".into()).into(), format!("{asked} | 1013 unavailable")),
+    ] {
+        assert_eq!(app.answers(message).await, expected);
+    }
+    let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap();
+    let app = App::of(layer().first_message(FirstMessage::home_assistant()), Sessions::with_limits(limits));
+    let mut first = app.open().await;
+    first.send(auth("alice".into()).into()).await.unwrap();
+    settle().await;
+    assert_eq!(app.answers(auth("alice".into())).await, format!("{asked} | 1013 too_many_sessions"));
+    let mut silent = app.open().await;
+    assert_eq!(rest(&mut silent).await, format!("{asked} | 3008 timed_out"));
+    let mut waiting = app.open().await;
+    let (_, heard) = join(app.sessions.drain(Drain::going_away()), rest(&mut waiting)).await;
+    assert_eq!(heard, format!("{asked} | 1013 unavailable"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_may_tell_refusals_apart() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let protocol = bare().refused_with(move |rejection, first| {
+        let first = first.map(|first| first.to_text().unwrap().to_owned());
+        log.lock().unwrap().push((rejection.reason(), rejection.kind().is_temporary(), first));
+        Some(rejection.reason().into())
+    });
+    let app = App::new(protocol);
+    assert_eq!(app.answers("expired 1").await, "token_expired | 3000 invalid_token");
+    assert_eq!(app.answers("down").await, "verifier_unavailable | 1013 unavailable");
+    assert_eq!(rest(&mut app.open().await).await, "timed_out | 3008 timed_out");
+    let [expired, down, silent] = &seen.lock().unwrap()[..] else { panic!("{seen:?}") };
+    assert_eq!(*expired, ("token_expired", false, Some("expired 1".to_owned())));
+    assert_eq!(*down, ("verifier_unavailable", true, Some("down".to_owned())));
+    assert_eq!(*silent, ("timed_out", true, None));
+}
+
+/// The checks of a handshake's token go for every other one.
+#[tokio::test(start_paused = true)]
+async fn no_verifier_is_shown_a_token_that_could_be_none() {
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&shown);
+    let verifier = move |input: VerifyInput<'_>| {
+        log.lock().unwrap().push(input.token.expose().to_owned());
+        timed(input)
+    };
+    let whole = FirstMessage::new(|message| Some(FirstToken::new(Token::new(message.to_text().ok()?))));
+    let app = App::of(WsAuthLayer::new(verifier).first_message(whole), Sessions::new());
+    for (token, expected) in [
+        ("", "1008 invalid_request"),
+        (" ", "3000 invalid_token"),
+        ("a b", "3000 invalid_token"),
+        (" a", "3000 invalid_token"),
+        ("a\n", "3000 invalid_token"),
+        ("a\r\nX-Admin: 1", "3000 invalid_token"),
+        ("a\0b", "3000 invalid_token"),
+        ("a\u{7f}", "3000 invalid_token"),
+        ("a\u{85}b", "3000 invalid_token"),
+        ("a\u{a0}b", "3000 invalid_token"),
+        ("a\u{2028}b", "3000 invalid_token"),
+        ("tök€n", "hello tök€n"),
+    ] {
+        assert_eq!(app.answers(token).await, expected, "{token:?}");
+    }
+    assert_eq!(*shown.lock().unwrap(), ["tök€n"]);
 }
 
 /// The layer's outrank the dialect's, whichever is set first, and go for the whole life of a session.
@@ -443,7 +560,7 @@ async fn a_first_message_may_come_in_pieces_and_between_pings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_sends_too_much_is_refused_and_not_read_any_further() {
+async fn a_client_that_sends_too_much_is_refused_and_what_it_sends_is_discarded() {
     const BUDGET: usize = 16 * 1024;
     let many = |first: u8, payload: &[u8]| frame(first, payload).repeat(300_000 / (payload.len() + 6));
     let announced = |len: u64| [&[TEXT, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();
@@ -462,15 +579,52 @@ async fn a_client_that_sends_too_much_is_refused_and_not_read_any_further() {
         ("the largest frame announced", announced(u64::MAX >> 1)),
         ("a piece announced", [frame(0x01, b"x"), vec![0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0]].concat()),
     ] {
-        let app = App::new(FirstMessage::graphql_ws());
-        let (started, len) = (Instant::now(), bytes.len());
-        let (writing, mut reader) = pour(app.open().await, bytes).await;
-        assert_eq!(rest(&mut reader).await, MALFORMED, "{name}");
-        assert_eq!((started.elapsed(), app.ran()), (Duration::ZERO, 0), "{name}");
-        // What was taken beyond the budget lies in the pipe, which holds as much, and in one piece that was read.
-        let taken = writing.await.unwrap();
-        assert!(taken <= len.min(2 * BUDGET + 1024), "{name}: {taken} of {len} bytes were read");
+        // One that closes when it is told to, which the end of its stream means as well, one that does not, and one that
+        // has closed by then.
+        for (answer, seconds) in [(None, 0), (Some(vec![]), 2), (Some(frame(0x88, b"\x03\xe8")), 0)] {
+            let goes_on = name.ends_with("announced") && answer.as_ref().is_some_and(|answer| !answer.is_empty());
+            let (leaves, answer) = (answer.is_none(), answer.unwrap_or_default());
+            let bytes = [&bytes[..], &answer].concat();
+            let app = App::new(FirstMessage::graphql_ws());
+            let (started, len) = (Instant::now(), bytes.len());
+            let (writing, mut reader) = pour(app.open().await, bytes).await;
+            let heard = loop {
+                match next(&mut reader).await {
+                    pong if pong.starts_with("Pong") => {}
+                    heard => break heard,
+                }
+            };
+            assert_eq!(heard, MALFORMED, "{name}");
+            assert_eq!(started.elapsed(), Duration::ZERO, "{name}");
+            // All of it is taken, or the close frame could be lost with it.
+            assert_eq!(writing.await.unwrap(), len, "{name}");
+            if leaves {
+                drop(reader);
+                settle().await;
+            } else {
+                assert_eq!(next(&mut reader).await, "gone", "{name}");
+            }
+            // The close frame is a part of the frame that was announced. One beyond all measure is not waited for.
+            let seconds = if name.contains("large") {
+                0
+            } else if goes_on {
+                2
+            } else {
+                seconds
+            };
+            assert_eq!((started.elapsed().as_secs(), app.ran()), (seconds, 0), "{name}");
+        }
     }
+    // There is an end to that.
+    let app = App::new(bare().max_waiting(1).unwrap());
+    let (started, piece) = (Instant::now(), frame(0x82, &[b'x'; 1 << 20]));
+    let (writing, mut reader) = pour(app.open().await, piece.repeat(20)).await;
+    assert_eq!(rest(&mut reader).await, "1008 invalid_request");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    drop(reader);
+    let taken = writing.await.unwrap();
+    assert!((8 << 20..9 << 20).contains(&taken), "{taken} bytes were read");
+    assert_eq!(app.answers("alice").await, "hello alice");
     // The limit counts every byte, can be set, and is the only one.
     assert!(matches!(bare().max_bytes(0), Err(ConfigError::ZeroLimit(_))));
     for (max, len, expected) in [
@@ -696,6 +850,41 @@ async fn who_waits_has_a_place_among_those_who_wait_and_is_no_session() {
     assert_eq!(app.answers(token_of("bad")).await, INVALID);
     let _second = come_in(app.open().await, "alice").await;
     assert!(rest(&mut first).await.ends_with(" | 1008 too_many_sessions"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_to_wait_are_shared_out_by_a_key() {
+    assert!(matches!(bare().max_waiting_per_key(0, |_| ()), Err(ConfigError::ZeroLimit(_))));
+    let peer = |parts: &http::request::Parts| parts.headers.get("x-peer").cloned();
+    let protocol = bare().max_waiting_per_key(2, peer).unwrap().max_waiting(5).unwrap();
+    let app = App::new(protocol);
+    let from = |peer: &'static str| match peer {
+        "" => handshake(),
+        peer => handshake().header("x-peer", peer),
+    };
+    let is_full = async |peer| {
+        let response = answer(&app.router, from(peer).build()).await;
+        settle().await;
+        is_refused_with(&response, StatusCode::SERVICE_UNAVAILABLE, "server_full")
+    };
+    let mut held = Vec::new();
+    for peer in ["a", "a", "b", "", ""] {
+        assert!(!is_full(peer).await, "{peer}");
+        held.push(app.connect(from(peer)).await);
+    }
+    assert!(is_full("c").await, "and all together have no more than all places");
+    let mut first = held.remove(0);
+    first.send("alice".into()).await.unwrap();
+    assert_eq!(next(&mut first).await, "hello alice");
+    drop(held.remove(1));
+    settle().await;
+    // Those without a key are of one kind. Who came in makes room, and so does who is gone.
+    for (peer, full) in [("", true), ("a", false), ("b", false), ("c", false)] {
+        assert_eq!(is_full(peer).await, full, "{peer}");
+    }
+    held.push(app.connect(from("a")).await);
+    assert!(is_full("a").await && !is_full("b").await);
+    assert_eq!(next(&mut app.connect(from("a").authorization("alice")).await).await, "hello alice");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,8 +19,9 @@ use axum::{
     routing::any,
 };
 use axum_ws_auth::{
-    AuthenticatedUpgrade, EndReason, RefreshErrorKind as Kind, RefreshProtocol, Session, Sessions, TimeSource, Token,
-    TokenSource, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput, WsAuthLayer,
+    AuthenticatedUpgrade, EndReason, RefreshError, RefreshErrorKind as Kind, RefreshProtocol, RefreshRequest, Session,
+    Sessions, TimeSource, Token, TokenSource, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput,
+    WsAuthLayer,
     test_util::{self, TestToken, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt, future::join};
@@ -464,8 +465,11 @@ async fn a_protocol_of_ones_own() {
             }
             _ => None,
         },
-        // Says nothing where all is well.
-        |outcome| outcome.err().map(|error| Message::Text(error.reason().into())),
+        // Says nothing where all is well. The request is there to be answered.
+        |request, outcome| {
+            let error = outcome.err()?;
+            Some(Message::Text(format!("{} of {}", error.reason(), request.clone().into_data().len()).into()))
+        },
     );
     let layer = WsAuthLayer::new(timed).refresh_protocol(protocol);
     let (mut client, session) = session_with::<String>(layer, "alice.60").await;
@@ -474,7 +478,205 @@ async fn a_protocol_of_ones_own() {
     assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "hello");
     assert_eq!(session.claims().as_str(), "alice.3600");
     client.send(ClientMessage::binary(b"Tbad".to_vec())).await.unwrap();
-    assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "token_invalid");
+    assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "token_invalid of 4");
+}
+
+/// What else is in the message is received when the request is answered, and before what comes behind it.
+#[tokio::test(start_paused = true)]
+async fn a_protocol_may_pass_on_a_part_of_the_message_or_say_that_it_is_malformed() {
+    let protocol = RefreshProtocol::new(
+        |message| match message.to_text().ok()?.strip_prefix("refresh ")? {
+            "" => Some(RefreshRequest::malformed()),
+            text => {
+                let (token, rest) = text.split_once(' ').unwrap_or((text, ""));
+                let request = RefreshRequest::new(Token::new(token));
+                Some(if rest.is_empty() { request } else { request.pass_on(rest) })
+            }
+        },
+        |_, outcome| Some(outcome.map_or_else(RefreshError::reason, |_| "yes").into()),
+    );
+    let layer = WsAuthLayer::new(timed).refresh_protocol(protocol);
+    let (mut client, _session) = session_with::<String>(layer, "alice.60").await;
+    for message in ["refresh alice.90 rest", "behind", "refresh bob more", "refresh ", "refresh alice", "end"] {
+        client.feed(message.into()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    for expected in ["yes", "rest", "behind", "other_subject", "more", "malformed_message", "yes", "end"] {
+        assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), expected);
+    }
+    let printed = format!("{:?}", RefreshRequest::new(Token::new("secret")).pass_on("secret"));
+    assert_eq!(printed, "RefreshRequest { token: Some(Token(..)), .. }");
+}
+
+/// A message is taken from the handler because it is a request, and not because it looks like one.
+#[tokio::test(start_paused = true)]
+async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
+    let layer = WsAuthLayer::new(timed)
+        .refresh_protocol(RefreshProtocol::json())
+        .refresh_limit(1, Duration::from_secs(24 * 3600));
+    for (name, text) in [
+        ("SignalR, speaking of it", r#"{"type":1,"target":"send","arguments":["how does auth.refresh work?"]}"#),
+        ("SignalR, with its separator", "{\"type\":1,\"text\":\"auth.refresh\"}\u{1e}"),
+        ("another type", r#"{"type":"say","text":"auth.refresh"}"#),
+        ("another type, with a token", r#"{"type":"say","text":"auth.refresh","token":"a"}"#),
+        ("no type", r#"{"text":"auth.refresh"}"#),
+        ("null", r#"{"type":null,"text":"auth.refresh"}"#),
+        ("a list", r#"{"type":["auth.refresh"],"token":"a"}"#),
+        ("an object", r#"{"type":{"type":"auth.refresh","token":"a"}}"#),
+        ("within another member", r#"{"data":{"type":"auth.refresh","token":"a"}}"#),
+        ("within an array", r#"[{"type":"auth.refresh","token":"a"}]"#),
+        ("as a name", r#"{"auth.refresh":"type","token":"a"}"#),
+        ("more than the type", r#"{"type":"auth.refreshed","token":"a"}"#),
+        ("another case", r#"{"type":"Auth.Refresh","token":"a"}"#),
+        ("two other types", r#"{"type":"say","type":"x","text":"auth.refresh"}"#),
+        ("escapes in another", r#"{"type":"s\u0061y","text":"\ud83d\ude00 \ud800"}"#),
+        ("no JSON", "{ how does auth.refresh work?"),
+        ("not quite JSON", r#"{type:"say",text:"auth.refresh"}"#),
+        ("cut off", r#"{"type":"say","text":"auth.refresh"#),
+        ("deep", &format!(r#"{{"type":"say","text":"auth.refresh","a":{}1{}}}"#, "[".repeat(500), "]".repeat(500))),
+    ] {
+        let (mut client, _session) = session_with::<String>(layer.clone(), "alice").await;
+        client.send(text.into()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), text.into(), "{name}");
+        client.send(ask("alice")).await.unwrap();
+        assert_eq!(next_json(&mut client).await["type"], "auth.refreshed", "{name}: it cost no attempt");
+    }
+    for (name, text, reason) in [
+        ("an escape", r#"{"type":"auth\u002erefresh","token":"alice"}"#, ""),
+        ("escapes only", r#"{"\u0074ype":"\u0061uth.refresh","t\u006fken":"\u0061lice"}"#, ""),
+        ("white space", " \t\r\n{ \"type\" : \"auth.refresh\" ,\n\"token\":\"alice\"}\n", ""),
+        ("a byte order mark", "\u{feff}{\"type\":\"auth.refresh\",\"token\":\"alice\"}", ""),
+        ("a separator", "{\"type\":\"auth.refresh\",\"token\":\"alice\"}\u{1e}", ""),
+        ("another order", r#"{"token":"alice","n":[1,{"type":"x"}],"type":"auth.refresh"}"#, ""),
+        ("an emoji", r#"{"type":"auth.refresh","token":"alice","x":"\ud83d\ude00"}"#, ""),
+        // What may hold a token is refused, and is not the handler's either.
+        ("two types", r#"{"type":"auth.refresh","type":"say","token":"alice"}"#, "malformed_message"),
+        ("two types, the other way", r#"{"type":"say","type":"auth.refresh","token":"alice"}"#, "malformed_message"),
+        ("two tokens", r#"{"type":"auth.refresh","token":"alice","token":"alice"}"#, "malformed_message"),
+        ("no token", r#"{"type":"auth.refresh"}"#, "malformed_message"),
+        ("null", r#"{"type":"auth.refresh","token":null}"#, "malformed_message"),
+        ("a number", r#"{"type":"auth.refresh","token":1}"#, "malformed_message"),
+        ("half a character", r#"{"type":"auth.refresh","token":"\ud800"}"#, "malformed_message"),
+        ("cut off", r#"{"type":"auth.refresh","token":"alice""#, "malformed_message"),
+        ("a comma too many", r#"{"token":"alice","type":"auth.refresh",}"#, "malformed_message"),
+        ("two at once", r#"{"type":"auth.refresh","token":"alice"}{"type":"x"}"#, "malformed_message"),
+        ("broken before its type", r#"{"token":"alice" "type":"auth.refresh"}"#, "malformed_message"),
+        // As in a handshake, no verifier is asked about these.
+        ("empty", r#"{"type":"auth.refresh","token":""}"#, "malformed_message"),
+        ("blank", r#"{"type":"auth.refresh","token":" "}"#, "malformed_message"),
+        ("a line break", r#"{"type":"auth.refresh","token":"alice\r\nX-Admin: 1"}"#, "malformed_message"),
+    ] {
+        let (mut client, _session) = session_with::<String>(layer.clone(), "alice").await;
+        client.send(text.into()).await.unwrap();
+        let answer = next_json(&mut client).await;
+        let expected = match reason {
+            "" => json!({ "type": "auth.refreshed", "expires_in": null }),
+            reason => json!({ "type": "auth.refused", "reason": reason }),
+        };
+        assert_eq!(answer, expected, "{name}");
+        client.send(ask("alice")).await.unwrap();
+        assert_eq!(next_json(&mut client).await["reason"], "too_many_attempts", "{name}: it was one");
+    }
+}
+
+/// The checks of a handshake's token go for every other one.
+#[tokio::test(start_paused = true)]
+async fn no_verifier_is_shown_a_new_token_that_could_be_none() {
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&shown);
+    let verifier = move |input: VerifyInput<'_>| {
+        log.lock().unwrap().push(input.token.expose().to_owned());
+        std::future::ready(Ok(Verified::new("alice".to_owned()).with_subject("alice")))
+    };
+    let own = RefreshProtocol::new(
+        |message| message.to_text().ok()?.strip_prefix("refresh:").map(Token::new),
+        |_, outcome| Some(outcome.map_or_else(RefreshError::reason, |_| "yes").into()),
+    );
+    let layer = WsAuthLayer::new(verifier).refresh_limit(100, Duration::from_secs(60)).refresh_protocol(own);
+    let (mut client, session) = session_with::<String>(layer.max_token_len(30).unwrap(), "first").await;
+    let long = "x".repeat(31);
+    for (token, kind, reason) in [
+        ("", Kind::Malformed, "malformed_message"),
+        (" ", Kind::Malformed, "malformed_message"),
+        ("\t", Kind::Malformed, "malformed_message"),
+        ("a b", Kind::Malformed, "malformed_message"),
+        (" a", Kind::Malformed, "malformed_message"),
+        ("a\r\nX-Admin: 1", Kind::Malformed, "malformed_message"),
+        ("a\n", Kind::Malformed, "malformed_message"),
+        ("a\0b", Kind::Malformed, "malformed_message"),
+        ("a\u{7f}", Kind::Malformed, "malformed_message"),
+        ("a\u{85}b", Kind::Malformed, "malformed_message"),
+        ("a\u{a0}b", Kind::Malformed, "malformed_message"),
+        ("a\u{2028}b", Kind::Malformed, "malformed_message"),
+        (&long, Kind::TokenTooLarge, "token_too_large"),
+    ] {
+        assert_eq!(refused(session.refresh(Token::new(token)).await), kind, "{token:?}");
+        client.send(format!("refresh:{token}").into()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), reason, "{token:?}");
+    }
+    session.refresh(Token::new("tök€n")).await.unwrap();
+    assert_eq!(*shown.lock().unwrap(), ["first", "tök€n"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn centrifugos_commands_are_answered_with_their_ids() {
+    let verifier = |input: VerifyInput<'_>| match input.token.expose() {
+        "expired" => std::future::ready(Err(VerifyError::expired())),
+        "down" => std::future::ready(Err(VerifyError::unavailable(Duration::from_secs(1)))),
+        _ => timed(input),
+    };
+    let layer = WsAuthLayer::new(verifier)
+        .time_source(TimeSource::new(|| SystemTime::UNIX_EPOCH))
+        .refresh_protocol(RefreshProtocol::centrifugo())
+        .refresh_limit(10, Duration::from_secs(60));
+    let (mut client, session) = session_with::<String>(layer, "alice.60").await;
+    let error = |id: u32, code: u16, reason: &str, temporary: bool| json!({ "id": id, "error": { "code": code, "message": reason, "temporary": temporary } });
+    let command = |id: u32, token: &str| json!({ "id": id, "refresh": { "token": token } }).to_string();
+    for (sent, expected) in [
+        (command(2, "alice.3600"), vec![json!({ "id": 2, "refresh": { "expires": true, "ttl": 3570 } })]),
+        // A session must not end just as its client asks for the next token.
+        (command(3, "alice.3"), vec![json!({ "id": 3, "refresh": { "expires": true, "ttl": 2 } })]),
+        (command(4, "alice"), vec![json!({ "id": 4, "refresh": { "expires": false } })]),
+        (command(5, "expired"), vec![error(5, 109, "token_expired", true)]),
+        (command(6, "down"), vec![error(6, 100, "verifier_unavailable", true)]),
+        (command(7, "bad"), vec![error(7, 101, "token_invalid", false)]),
+        (command(8, "bob"), vec![error(8, 101, "other_subject", false)]),
+        (command(9, ""), vec![error(9, 107, "malformed_message", false)]),
+        // Escapes, and other commands before and behind it.
+        (
+            "{\"id\":10,\"rpc\":{}}\n{\"id\":11,\"r\\u0065fresh\":{\"token\":\"alice\"}}\n{\"id\":12}".to_owned(),
+            vec![json!({ "id": 11, "refresh": { "expires": false } }), json!([{ "id": 10, "rpc": {} }, { "id": 12 }])],
+        ),
+        ([command(13, "alice"), command(14, "alice")].join("\n"), vec![error(13, 107, "malformed_message", false)]),
+        (command(15, "alice"), vec![error(15, 111, "too_many_attempts", true)]),
+    ] {
+        client.send(sent.clone().into()).await.unwrap();
+        for expected in expected {
+            let message = client.next().await.unwrap().unwrap();
+            let lines: Vec<Value> =
+                message.to_text().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let received = if expected.is_array() { Value::Array(lines) } else { lines[0].clone() };
+            assert_eq!(received, expected, "{sent}");
+        }
+    }
+    assert_eq!(session.claims().as_str(), "alice");
+    // All else is the handler's.
+    for text in [
+        r#"{"id":1,"connect":{"token":"alice"}}"#,
+        r#"{"id":1,"sub_refresh":{"channel":"refresh","token":"a"}}"#,
+        r#"{"id":1,"publish":{"data":"\u0072efresh","refresh":1}}"#,
+        r#"[{"id":1,"refresh":{"token":"a"}}]"#,
+        "refresh",
+        "{}",
+    ] {
+        client.send(text.into()).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), text.into());
+    }
+    // What may hold a token is not. Without an id there is nothing to answer.
+    for text in [r#"{"id":1,"refresh":{"token":"SECRET""#, r#"{"refresh":{"token":"SECRET"}}"#, "next"] {
+        client.send(text.into()).await.unwrap();
+    }
+    assert_eq!(client.next().await.unwrap().unwrap(), "next".into());
 }
 
 /// A handler that drops its `recv` all the time, or reads in another task, or sends meanwhile.

@@ -22,6 +22,7 @@ use crate::{
     session::{Beginning, Head, Lease, Sight, from_now},
     socket::{Candidate, NoToken, Opened, close},
     telemetry,
+    token::check,
 };
 
 /// What the handler has decided about the socket by the time it is opened.
@@ -64,8 +65,7 @@ where
         Err(None) => return None,
         Err(Some(rejection)) => {
             telemetry::refused(&rejection);
-            let kind = rejection.kind();
-            candidate.refuse(kind.close_code(&deferred.config.rules.close_codes), kind.as_str()).await;
+            candidate.refuse(&rejection, rejection.close_code(&deferred.config.rules.close_codes)).await;
             return None;
         }
     };
@@ -100,6 +100,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
         if token.expose().len() > rules.max_token_len {
             return Err(self.no_token(NoToken::Malformed(TokenErrorKind::TooLong)));
         }
+        check(&token).map_err(|kind| self.no_token(NoToken::Malformed(kind)))?;
         if let Some(revocations) = &rules.revocations {
             revocations.first_look().await;
         }

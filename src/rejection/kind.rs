@@ -1,6 +1,6 @@
 use http::StatusCode;
 
-use crate::CloseCodes;
+use crate::session::CloseCodes;
 
 /// The class of a refusal, which is what the client is told; see [`Rejection`](super::Rejection).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +52,15 @@ impl RejectionKind {
         }
     }
 
+    /// Whether the same client may succeed later with the same token: there were too many sessions, the server could not
+    /// tell or was going down, or the time was up.
+    #[must_use]
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Self::TooManySessions | Self::Unavailable | Self::TimedOut)
+    }
+
     /// The code of a close frame that says so.
-    pub(crate) const fn close_code(self, codes: &CloseCodes) -> u16 {
+    pub(super) const fn close_code(self, codes: &CloseCodes) -> u16 {
         match self {
             Self::InvalidRequest => codes.bad_request,
             Self::MissingToken | Self::InvalidToken => codes.unauthorized,

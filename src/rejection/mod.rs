@@ -17,7 +17,10 @@ use http::{
 pub use self::kind::RejectionKind;
 
 pub(crate) use self::challenge::Challenges;
-use crate::{AdmissionError, OriginError, TokenError, TokenErrorKind, VerifyError, time::wait_seconds};
+use crate::{
+    AdmissionError, OriginError, TokenError, TokenErrorKind, VerifyError, VerifyErrorKind, session::CloseCodes,
+    time::wait_seconds,
+};
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
@@ -171,6 +174,16 @@ impl Rejection {
             Some(Cause::Admission(error)) => error.retry_after(),
             _ => None,
         }
+    }
+
+    /// The code of a close frame that says so.
+    pub(crate) fn close_code(&self, codes: &CloseCodes) -> u16 {
+        if self.is_of_expired_token() { codes.expired } else { self.kind.close_code(codes) }
+    }
+
+    /// Whether a new token is all that the client needs.
+    pub(crate) fn is_of_expired_token(&self) -> bool {
+        matches!(&self.cause, Some(Cause::Verify(error)) if error.kind() == VerifyErrorKind::Expired)
     }
 
     /// Whether the response ends the connection.

@@ -13,15 +13,18 @@ use crate::ConfigError;
 /// | | when | [`IANA`] | [`HTTP_LIKE`] | [`GRAPHQL_WS`] | [`CENTRIFUGO`] |
 /// | --- | --- | --- | --- | --- | --- |
 /// | [`bad_request`](Self::bad_request) | what should hold the token is malformed | 1008 | 4400 | 4400 | 3501 |
-/// | [`unauthorized`](Self::unauthorized) | there is no token, or it is not valid | 3000 | 4401 | 4403 | 3500 |
+/// | [`unauthorized`](Self::unauthorized) | there is no token, or it is not valid; see below | 3000 | 4401 | 4403 | 3500 |
 /// | [`forbidden`](Self::forbidden) | the token does not allow this | 3003 | 4403 | 4403 | 3507 |
 /// | [`timeout`](Self::timeout) | no token came in time | 3008 | 4408 | 4408 | 3502 |
 /// | [`too_many`](Self::too_many) | the subject has too many sessions: none is added | 1013 | 4429 | 1013 | 3504 |
 /// | [`unavailable`](Self::unavailable) | come back later | 1013 | 4503 | 1013 | 3004 |
-/// | [`expired`](Self::expired) | the session was too old: come back with a new token | 3000 | 4401 | 4403 | 3005 |
+/// | [`expired`](Self::expired) | the token expired, or the session was too old: come back with a new token | 3000 | 4401 | 4403 | 3005 |
 /// | [`revoked`](Self::revoked) | the session was revoked | 3000 | 4401 | 4401 | 3500 |
 /// | [`replaced`](Self::replaced) | a newer session took its place: do not come back, or it ends that one | 1008 | 4409 | 1008 | 3504 |
 /// | [`policy`](Self::policy) | the application ended the session | 1008 | 4403 | 1008 | 3503 |
+///
+/// A token that has expired before the session begins is refused with `expired` and not with `unauthorized`: its client
+/// needs a new token, as after a session that ran out.
 ///
 /// The code for a server that goes down is chosen where it does: [`Drain`](crate::Drain).
 ///
@@ -47,7 +50,7 @@ pub struct CloseCodes {
     pub(crate) timeout: u16,
     pub(crate) too_many: u16,
     pub(crate) unavailable: u16,
-    expired: u16,
+    pub(crate) expired: u16,
     revoked: u16,
     replaced: u16,
     policy: u16,
@@ -97,7 +100,9 @@ impl CloseCodes {
         policy: 1008,
     };
 
-    /// For Centrifugo's clients, which come back after 3000 to 3499 and give up on 3500 to 3999.
+    /// For Centrifugo's clients, which come back after 3000 to 3499 and give up on 3500 to 3999. After 3005 they come back
+    /// with the token that they have. They ask for a new one when that is refused with the error 109, as
+    /// [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo) does.
     pub const CENTRIFUGO: Self = Self {
         bad_request: 3501,
         unauthorized: 3500,
@@ -166,7 +171,7 @@ setters! {
     timeout: "no token came in time",
     too_many: "the subject has too many sessions, and none is added",
     unavailable: "come back later",
-    expired: "the session was too old",
+    expired: "the token expired, or the session was too old",
     revoked: "the session was revoked",
     replaced: "a newer session took the place of this one",
     policy: "the application ended the session",

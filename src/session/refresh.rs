@@ -5,7 +5,9 @@ use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 use tokio::{task::coop::consume_budget, time::Instant};
 
 use super::{End, Session, life::TokenFacts};
-use crate::{AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry};
+use crate::{
+    AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry, token::check,
+};
 
 /// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub enum RefreshErrorKind {
     TooManyAttempts,
     /// The token is longer than [`WsAuthLayer::max_token_len`](crate::WsAuthLayer::max_token_len).
     TokenTooLarge,
-    /// What should hold the token does not.
+    /// What should hold the token does not, or the token is empty or holds white space or control characters.
     Malformed,
     /// The verifier did not accept the token; the [`source`](Error::source) says why.
     NotVerified(VerifyErrorKind),
@@ -99,7 +101,7 @@ impl fmt::Display for RefreshError {
             RefreshErrorKind::InProgress => "another refresh is under way",
             RefreshErrorKind::TooManyAttempts => "there were too many attempts to refresh the session",
             RefreshErrorKind::TokenTooLarge => "the new token is too long",
-            RefreshErrorKind::Malformed => "what should hold the new token does not",
+            RefreshErrorKind::Malformed => "the message holds no well-formed token",
             RefreshErrorKind::NotVerified(_) => "the new token was not accepted",
             RefreshErrorKind::NoSubject => "the session or the new token names no subject",
             RefreshErrorKind::OtherSubject => "the new token speaks of another subject",
@@ -127,7 +129,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// # Errors
     ///
-    /// If the token is not accepted, or another refresh is under way, or there were too many; or if the session ends
+    /// If the token is not accepted, or is empty, or holds white space or control characters (of which no verifier is
+    /// asked), or another refresh is under way, or there were too many; or if the session ends
     /// before the token is verified. Whatever the reason, nothing has changed then.
     ///
     /// # Cancel safety
@@ -150,6 +153,7 @@ impl<C: Send + Sync + 'static> Session<C> {
         if token.expose().len() > life.rules.max_token_len {
             return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
         }
+        check(&token).map_err(|_| RefreshError::of(RefreshErrorKind::Malformed))?;
         let now = life.rules.now();
         let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
         let input = VerifyInput::new(&token, &head, now.wall);

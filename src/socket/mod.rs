@@ -22,10 +22,10 @@ use futures_sink::Sink;
 use http::HeaderValue;
 
 pub use first_message::{FirstMessage, FirstToken};
-pub use refresh_protocol::RefreshProtocol;
+pub use refresh_protocol::{RefreshProtocol, RefreshRequest};
 pub use shared::SessionEnded;
 
-pub(crate) use close::close;
+pub(crate) use close::{close, close_unread};
 pub(crate) use first_message::{Candidate, NoToken, Place};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;

@@ -1,18 +1,17 @@
 //! What the handler's socket and its supervisor share.
 
 use std::{
-    error::Error as _,
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker, ready},
 };
 
 use axum::{Error, extract::ws::Message};
-use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError};
 
 use super::{
     RefreshProtocol, Transport,
+    close::is_broken,
     pace::{Direction, Pace},
-    refresh_protocol::Request,
+    refresh_protocol::Asked,
 };
 use crate::{
     EndReason,
@@ -42,7 +41,7 @@ struct State {
 /// Refreshes by messages of the client's.
 struct InBand {
     protocol: RefreshProtocol,
-    request: Option<Request>,
+    request: Option<Asked>,
     /// Until the answer is written nothing else is received: so answers come in order, and a client that asks without
     /// reading is not asked for more.
     under_way: bool,
@@ -130,22 +129,23 @@ impl Shared {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
-        if let Some(replay) = state.replay.take() {
-            return Poll::Ready(Some(Ok(*replay)));
-        }
         if state.in_band.as_ref().is_some_and(|in_band| in_band.under_way) {
             set(&mut state.reader, cx);
             return Poll::Pending;
+        }
+        if let Some(replay) = state.replay.take() {
+            return Poll::Ready(Some(Ok(*replay)));
         }
         let polled = transport.poll_next(cx);
         match &polled {
             Poll::Pending => set(&mut state.reader, cx),
             Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
                 if let Some(in_band) = &mut state.in_band
-                    && let Some(request) = in_band.protocol.read(message)
+                    && let Some((request, rest)) = in_band.protocol.read(message)
                 {
                     in_band.request = Some(request);
                     in_band.under_way = true;
+                    state.replay = rest.map(Box::new);
                     set(&mut state.reader, cx);
                     drop(guard);
                     self.life.nudge();
@@ -211,7 +211,7 @@ impl Shared {
     }
 
     /// The client's next request to refresh the session.
-    pub(super) fn request(&self) -> Option<Request> {
+    pub(super) fn request(&self) -> Option<Asked> {
         lock(&self.state).in_band.as_mut()?.request.take()
     }
 
@@ -295,15 +295,6 @@ impl Wake for Writers {
             }
         }
     }
-}
-
-/// Whether the connection is gone with this error. After others, such as a message that is too large, a handler may still
-/// say goodbye.
-fn is_broken(error: &Error) -> bool {
-    matches!(
-        error.source().and_then(|source| source.downcast_ref()),
-        Some(SocketError::Io(_) | SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))
-    )
 }
 
 fn set(slot: &mut Option<Waker>, cx: &Context<'_>) {

@@ -11,7 +11,7 @@ use axum::extract::ws::Message;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{AuthenticatedSocket, Opened, RefreshProtocol, close::close, refresh_protocol::Request, shared::Shared};
+use super::{AuthenticatedSocket, Opened, RefreshProtocol, close::close, refresh_protocol::Asked, shared::Shared};
 use crate::{
     EndReason, Session,
     session::{End, Lease, Life, Sight},
@@ -176,7 +176,7 @@ impl Watch {
 
 /// Refreshes the session as its client asks for it by messages.
 struct Refresher {
-    refresh: Box<dyn Fn(Request) -> Boxed<Option<Message>> + Send>,
+    refresh: Box<dyn Fn(Asked) -> Boxed<Option<Message>> + Send>,
     under_way: Option<Boxed<Option<Message>>>,
     /// The answer is not written yet.
     answering: bool,
@@ -184,14 +184,14 @@ struct Refresher {
 
 impl Refresher {
     fn new<C: Send + Sync + 'static>(session: Session<C>, protocol: RefreshProtocol) -> Self {
-        let refresh = move |request: Request| -> Boxed<Option<Message>> {
+        let refresh = move |Asked { token, message }: Asked| -> Boxed<Option<Message>> {
             let (session, protocol) = (session.clone(), protocol.clone());
             Box::pin(async move {
-                let outcome = match request {
+                let outcome = match token {
                     Some(token) => session.refresh(token).await.map(|()| session.life().left()),
                     None => Err(session.refuse_malformed()),
                 };
-                protocol.answer(outcome.as_ref().copied())
+                protocol.answer(&message, outcome.as_ref().copied())
             })
         };
         Self { refresh: Box::new(refresh), under_way: None, answering: false }

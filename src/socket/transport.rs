@@ -13,10 +13,15 @@ use axum::{
 };
 use futures_core::{FusedStream, Stream};
 use futures_sink::Sink;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::task::coop::consume_budget;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error as ProtocolError, Message as RawMessage, protocol},
+    tungstenite::{
+        Error as ProtocolError, Message as RawMessage,
+        protocol::{self, Role, WebSocketConfig},
+    },
 };
 
 use super::first_message::Rationed;
@@ -28,6 +33,13 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// A WebSocket that is written to, and not read from.
+    pub(super) async fn unread(upgraded: Upgraded) -> Self {
+        let stream = Rationed::new(TokioIo::new(upgraded), 0);
+        let limits = WebSocketConfig::default().read_buffer_size(128);
+        Self::Own(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await)
+    }
+
     /// Receives a message, at the cost of a unit of the task's budget: a client that sends without pause has to leave
     /// time for what limits this.
     pub(crate) async fn recv(&mut self) -> Option<Result<Message, Error>> {

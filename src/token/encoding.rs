@@ -38,6 +38,11 @@ pub(super) fn plain(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     Ok(Token::new(text))
 }
 
+/// Checks a token that did not come from a request's head by the same rules as [`plain`].
+pub(crate) fn check(token: &Token) -> Result<(), TokenErrorKind> {
+    plain(token.expose().as_bytes()).map(drop)
+}
+
 /// A token that is spelled out as (a part of) a subprotocol name.
 pub(super) fn name(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     if all(bytes, is_tchar) { ascii(bytes) } else { Err(TokenErrorKind::Undecodable) }

@@ -16,6 +16,7 @@ use std::fmt;
 pub use error::{TokenError, TokenErrorKind};
 pub use source::TokenSource;
 
+pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
 pub(crate) use encoding::is_json_object;
 pub(crate) use selection::Selection;

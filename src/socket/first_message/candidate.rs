@@ -14,6 +14,7 @@ use tokio_tungstenite::{
 use super::{FirstMessage, FirstToken, rationed::Rationed};
 use crate::{
     TokenErrorKind,
+    rejection::Rejection,
     socket::{Transport, close},
 };
 
@@ -21,6 +22,8 @@ use crate::{
 pub(crate) struct Candidate {
     transport: Transport,
     protocol: FirstMessage,
+    /// What the client sent, until it is known what becomes of it.
+    first: Option<Message>,
 }
 
 /// Why there is no token.
@@ -41,7 +44,7 @@ impl Candidate {
             WebSocketConfig::default().read_buffer_size(1024).max_message_size(Some(most)).max_frame_size(Some(most));
         let stream = Rationed::new(TokioIo::new(upgraded), most);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-        Self { transport: Transport::Own(socket), protocol }
+        Self { transport: Transport::Own(socket), protocol, first: None }
     }
 
     /// Greets the client, if it wants to be, and waits for its token.
@@ -58,7 +61,10 @@ impl Candidate {
                     return Err(NoToken::Gone);
                 }
                 None => return Err(NoToken::Gone),
-                Some(Ok(message)) => return self.protocol.find(&message).ok_or(NoToken::Missing),
+                Some(Ok(message)) => {
+                    let message = self.first.insert(message);
+                    return self.protocol.find(message).ok_or(NoToken::Missing);
+                }
                 Some(Err(error)) => return Err(fault(error)),
             }
         }
@@ -81,17 +87,17 @@ impl Candidate {
     }
 
     /// Tells the client that it was refused.
-    pub(crate) async fn refuse(mut self, code: u16, reason: &'static str) {
-        if let Some(refused) = self.protocol.refused.take() {
+    pub(crate) async fn refuse(mut self, rejection: &Rejection, code: u16) {
+        let mut refused = self.protocol.refusal(rejection, self.first.take().as_ref());
+        if refused.is_some() {
             // Sent with the close frame, for which there is a limit of time.
-            let mut refused = Some(refused);
             poll_fn(|cx| {
                 let _ = self.transport.poll_send(cx, &mut refused);
                 Poll::Ready(())
             })
             .await;
         }
-        close(self.transport, code, reason).await;
+        close(self.transport, code, rejection.kind().as_str()).await;
     }
 }
 

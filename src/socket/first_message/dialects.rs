@@ -2,44 +2,64 @@
 //!
 //! A member that is there twice is not picked from: it makes the message one that holds no token.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, mem};
 
 use axum::extract::ws::Message;
-use serde::{Deserialize, Deserializer, de};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::FirstToken;
-use crate::Token;
+use crate::{Token, rejection::Rejection};
 
 /// The members of a `connection_init` payload that hold a token, written in lower case.
-const GRAPHQL_MEMBERS: [&str; 5] = ["authorization", "token", "accesstoken", "access_token", "authtoken"];
+const GRAPHQL_MEMBERS: [&str; 6] =
+    ["authorization", "authentication", "token", "accesstoken", "access_token", "authtoken"];
+/// The members of a payload's `headers`.
+const GRAPHQL_HEADERS: [&str; 1] = ["authorization"];
+/// What stands for the headers of a request, written in lower case.
+const HEADERS: &str = "headers";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct ConnectionInit {
+    payload: Members,
     #[serde(rename = "type")]
     kind: String,
-    payload: Members,
 }
 
-/// `{"type":"connection_init","payload":{"Authorization":"Bearer …"}}`
+/// `{"type":"connection_init","payload":{"Authorization":"Bearer …"}}`, or the same in `headers`.
 pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
-    let ConnectionInit { kind, payload: Members(mut payload) } = object(text(message)?)?;
-    if kind != "connection_init" {
+    let mut init: ConnectionInit = object(text(message)?)?;
+    if init.kind != "connection_init" {
         return None;
     }
-    let names: Vec<String> =
-        payload.keys().filter(|name| GRAPHQL_MEMBERS.contains(&name.to_ascii_lowercase().as_str())).cloned().collect();
-    let mut tokens = names.iter().filter_map(|name| payload.remove(name)).map(|value| match value {
-        Value::String(text) => Some(without_scheme(&text).to_owned()),
-        _ => None,
-    });
+    let mut found = take(&mut init.payload, &GRAPHQL_MEMBERS);
+    for (_, value) in init.payload.0.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(HEADERS)) {
+        if value.get().starts_with('{') {
+            let mut headers: Members = serde_json::from_str(value.get()).ok()?;
+            found.extend(take(&mut headers, &GRAPHQL_HEADERS));
+            *value = to_raw_value(&headers).ok()?;
+        }
+    }
+    let found: Vec<Option<String>> =
+        found.iter().map(|value| serde_json::from_str(value.get())).collect::<Result<_, _>>().ok()?;
+    let mut tokens = found.iter().flatten().map(|text| without_scheme(text)).filter(|token| !token.is_empty());
     // Several may say the same. Two different ones are not picked from.
-    let token = tokens.next()??;
-    if tokens.any(|other| other.as_ref() != Some(&token)) {
+    let token = tokens.next()?;
+    if tokens.any(|other| other != token) {
         return None;
     }
-    let rest = json!({ "type": kind, "payload": payload }).to_string();
-    Some(FirstToken::new(Token::new(token)).replay(rest))
+    Some(FirstToken::new(Token::new(token)).replay(serde_json::to_string(&init).ok()?))
+}
+
+/// Takes the members of these names out of an object.
+fn take(object: &mut Members, names: &[&str]) -> Vec<Box<RawValue>> {
+    let (found, rest) =
+        mem::take(&mut object.0).into_iter().partition(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+    object.0 = rest;
+    BTreeMap::into_values(found).collect()
 }
 
 #[derive(Deserialize)]
@@ -55,20 +75,34 @@ pub(super) fn home_assistant(message: &Message) -> Option<FirstToken> {
     (kind == "auth").then(|| FirstToken::new(Token::new(access_token)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Command {
-    id: Value,
     connect: Members,
+    id: Box<RawValue>,
 }
 
 /// `{"id":1,"connect":{"token":"…"}}`, and perhaps other commands on the lines below.
 pub(super) fn centrifugo(message: &Message) -> Option<FirstToken> {
     let text = text(message)?;
     let (first, others) = text.find('\n').map_or((text, ""), |end| text.split_at(end));
-    let Command { id, connect: Members(mut connect) } = object(first)?;
-    let Value::String(token) = connect.remove("token")? else { return None };
-    let rest = json!({ "id": id, "connect": connect });
+    let mut command: Command = object(first)?;
+    let token: String = serde_json::from_str(command.connect.0.remove("token")?.get()).ok()?;
+    let rest = serde_json::to_string(&command).ok()?;
     Some(FirstToken::new(Token::new(token)).replay(format!("{rest}{others}")))
+}
+
+/// Centrifugo's code for a token that has expired.
+const TOKEN_EXPIRED: u16 = 109;
+
+/// `{"id":1,"error":{"code":109,…}}` for a token that has expired: the one error at which clients ask for a new one.
+pub(super) fn centrifugo_refused(rejection: &Rejection, first: Option<&Message>) -> Option<Message> {
+    if !rejection.is_of_expired_token() {
+        return None;
+    }
+    let Command { id, .. } = object(text(first?)?.lines().next()?)?;
+    let id: u32 = serde_json::from_str(id.get()).ok()?;
+    let error = json!({ "code": TOKEN_EXPIRED, "message": "token expired" });
+    Some(json!({ "id": id, "error": error }).to_string().into())
 }
 
 fn text(message: &Message) -> Option<&str> {
@@ -87,14 +121,13 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 }
 
 fn without_scheme(text: &str) -> &str {
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
-        _ => text,
-    }
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if scheme.eq_ignore_ascii_case("bearer") { token.trim_start() } else { text }
 }
 
-/// An object each of whose members is there once.
-struct Members(Map<String, Value>);
+/// An object each of whose members is there once. Their values are kept as they were written.
+#[derive(Serialize)]
+struct Members(BTreeMap<String, Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,8 +141,8 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                let mut members = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry()? {
                     if members.insert(name, value).is_some() {
                         return Err(de::Error::custom("a member is there twice"));
                     }

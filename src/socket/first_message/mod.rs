@@ -2,24 +2,35 @@
 
 mod candidate;
 mod dialects;
+mod places;
 mod rationed;
+mod skim;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use axum::extract::ws::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http::request::Parts;
+use serde_json::json;
 
 pub(crate) use candidate::{Candidate, NoToken};
+pub(crate) use places::Place;
 pub(super) use rationed::Rationed;
 
-use crate::{AdmissionError, CloseCodes, ConfigError, Token};
+use crate::{
+    ConfigError, Token,
+    rejection::Rejection,
+    session::{AdmissionError, CloseCodes},
+};
+use places::Places;
 
 /// How clients authenticate that can send a token only when the WebSocket is open.
 ///
 /// Set with [`WsAuthLayer::first_message`](crate::WsAuthLayer::first_message). A handshake *with* a token is treated as
 /// without this. One without a token is accepted, and then:
 ///
-/// - The client has ten seconds and 16 KiB to send its token. Of what it sends behind that nothing is read.
+/// - The client has ten seconds and 16 KiB to send its token. What it sends behind its first message is read only when it
+///   is authenticated; if it is refused, that is discarded, for two seconds and 8 MiB at most, so that the close code
+///   reaches it.
 /// - The token is verified as it would have been in the handshake, with the head of the handshake (without the headers
 ///   that are about the upgrade alone; of its extensions there is only axum's `OriginalUri`), and the session is admitted or not.
 /// - Only then the callback of [`AuthenticatedUpgrade::on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade) runs. A
@@ -78,15 +89,12 @@ pub struct FirstMessage {
     find: Arc<Find>,
     greeting: Option<Message>,
     accepted: Option<Message>,
-    refused: Option<Message>,
+    refused: Option<Arc<Refused>>,
     timeout: Duration,
     max_bytes: usize,
-    waiting: Arc<Semaphore>,
+    places: Places,
     close_codes: Option<CloseCodes>,
 }
-
-/// A place among the clients that have yet to authenticate.
-pub(crate) type Place = OwnedSemaphorePermit;
 
 /// What [`FirstMessage`] found in a client's first message.
 #[must_use]
@@ -96,10 +104,14 @@ pub struct FirstToken {
 }
 
 type Find = dyn Fn(&Message) -> Option<FirstToken> + Send + Sync;
+type Refused = dyn Fn(&Rejection, Option<&Message>) -> Option<Message> + Send + Sync;
 
 impl FirstMessage {
     /// A protocol of one's own: `find` is given the client's first text or binary message, and finds the token in it.
     /// Without a token the client is refused.
+    ///
+    /// A token that is empty, or holds white space or control characters, is refused without asking the verifier, as in
+    /// a handshake.
     pub fn new(find: impl Fn(&Message) -> Option<FirstToken> + Send + Sync + 'static) -> Self {
         Self {
             find: Arc::new(find),
@@ -108,13 +120,25 @@ impl FirstMessage {
             refused: None,
             timeout: Duration::from_secs(10),
             max_bytes: 16 * 1024,
-            waiting: Arc::new(Semaphore::new(1024)),
+            places: Places::new(1024),
             close_codes: None,
         }
     }
 
-    /// The protocol `graphql-transport-ws`: the token is in the payload of `connection_init`, as `Authorization` (with or
-    /// without `Bearer`), `token`, `accessToken` or `authToken`.
+    /// The protocol `graphql-transport-ws`, and its predecessor `graphql-ws`: the token is in the payload of
+    /// `connection_init`, where the clients in use put it.
+    ///
+    /// | member of the payload | who |
+    /// | --- | --- |
+    /// | `Authorization` | Apollo Client, Apollo iOS, Relay, urql, GraphiQL |
+    /// | `headers.Authorization` | Hasura, Nhost, Apollo Kotlin |
+    /// | `authToken` | Apollo Client, Strawberry |
+    /// | `authentication` | Apollo Server |
+    /// | `token`, `accessToken`, `access_token` | others |
+    ///
+    /// Names are compared without case, and `Bearer` may precede the token in all of them. A member that is `null` or
+    /// empty counts as absent: this is what a page sends whose user has not signed in. Several members may hold the same
+    /// token. Different tokens are not picked from: they are no token.
     ///
     /// The handler receives `connection_init` without the token, and answers it. The close codes are
     /// [`CloseCodes::GRAPHQL_WS`], unless the layer is given others: 4403 for a client that is refused, 4408 for one that
@@ -125,19 +149,37 @@ impl FirstMessage {
 
     /// As Home Assistant does it: `auth_required` is answered by `{"type":"auth","access_token":"…"}`, and that by
     /// `auth_ok` or `auth_invalid`.
+    ///
+    /// Its client gives up on `auth_invalid` for good. So only a client whose token is at fault is sent that; one that may
+    /// come back ([`RejectionKind::is_temporary`](crate::RejectionKind::is_temporary)) sees its connection close.
+    ///
+    /// Its client also wants to know the version of Home Assistant, and decides by it what it may ask for. The one that is
+    /// told is 2022.8.0, because clients of later ones begin with a command that turns features on. See
+    /// [`home_assistant_as`](Self::home_assistant_as).
     pub fn home_assistant() -> Self {
+        Self::home_assistant_as("2022.8.0")
+    }
+
+    /// The same, with the version of Home Assistant that clients are told.
+    pub fn home_assistant_as(version: impl AsRef<str>) -> Self {
+        let versioned = |kind| json!({ "type": kind, "ha_version": version.as_ref() }).to_string();
         Self::new(dialects::home_assistant)
-            .greeting(r#"{"type":"auth_required"}"#)
-            .accepted(r#"{"type":"auth_ok"}"#)
+            .greeting(versioned("auth_required"))
+            .accepted(versioned("auth_ok"))
             .refused(r#"{"type":"auth_invalid","message":"Invalid access token"}"#)
     }
 
     /// As Centrifugo's clients do it in JSON: the token is in the first command, `{"id":1,"connect":{"token":"…"}}`.
     ///
     /// The handler receives that command without the token (and what else came with it, a command a line), and answers it.
-    /// The close codes are [`CloseCodes::CENTRIFUGO`], unless the layer is given others.
+    /// A token that has expired is answered with Centrifugo's error 109, at which its clients ask for another one
+    /// (`getToken`) and come back. Any other refusal is told by the close code alone. The close codes are
+    /// [`CloseCodes::CENTRIFUGO`], unless the layer is given others.
+    ///
+    /// For refreshes see [`RefreshProtocol::centrifugo`](crate::RefreshProtocol::centrifugo).
     pub fn centrifugo() -> Self {
         Self { close_codes: Some(CloseCodes::CENTRIFUGO), ..Self::new(dialects::centrifugo) }
+            .refused_with(dialects::centrifugo_refused)
     }
 
     /// Sets what is sent to the client first. Defaults to nothing.
@@ -152,9 +194,33 @@ impl FirstMessage {
         self
     }
 
-    /// Sets what is sent to a client that was refused, before the close frame. Defaults to nothing.
-    pub fn refused(mut self, message: impl Into<Message>) -> Self {
-        self.refused = Some(message.into());
+    /// Sets what is sent, before the close frame, to a client whose token is at fault: it sent none, or none that is
+    /// accepted. Defaults to nothing.
+    ///
+    /// A client that may come back with the same token
+    /// ([`RejectionKind::is_temporary`](crate::RejectionKind::is_temporary)) is not sent it, because clients take such a
+    /// message as final. See [`refused_with`](Self::refused_with) to tell them apart.
+    pub fn refused(self, message: impl Into<Message>) -> Self {
+        let message = message.into();
+        self.refused_with(move |rejection, _| (!rejection.kind().is_temporary()).then(|| message.clone()))
+    }
+
+    /// Sets how to find what is sent, before the close frame, to a client that is refused: from why it is, and from its
+    /// first message, if that was read.
+    ///
+    /// The message may hold the token. Nothing of it should be sent back but what names the request, such as an id.
+    ///
+    /// ```
+    /// use axum_ws_auth::{FirstMessage, FirstToken, Token};
+    ///
+    /// let protocol = FirstMessage::new(|message| Some(FirstToken::new(Token::new(message.to_text().ok()?))))
+    ///     .refused_with(|rejection, _| Some(format!("no: {}", rejection.kind().as_str()).into()));
+    /// ```
+    pub fn refused_with(
+        mut self,
+        message: impl Fn(&Rejection, Option<&Message>) -> Option<Message> + Send + Sync + 'static,
+    ) -> Self {
+        self.refused = Some(Arc::new(message));
         self
     }
 
@@ -192,12 +258,57 @@ impl FirstMessage {
         if clients == 0 {
             return Err(ConfigError::ZeroLimit("clients that are waited for"));
         }
-        Ok(Self { waiting: Arc::new(Semaphore::new(clients.min(Semaphore::MAX_PERMITS))), ..self })
+        Ok(Self { places: self.places.at_most(clients), ..self })
     }
 
-    pub(crate) fn place(&self) -> Result<Place, AdmissionError> {
-        let place = Arc::clone(&self.waiting).try_acquire_owned();
-        place.map_err(|_| AdmissionError::Full { retry_after: self.timeout })
+    /// Sets how many clients with the same key may be waited for at a time, so that one stranger cannot take all the
+    /// places. Handshakes beyond that are answered with 503. Defaults to no such limit, because only the application
+    /// knows how to tell clients apart.
+    ///
+    /// The key is found in the head of the handshake, such as the peer's address in
+    /// [`ConnectInfo`](axum::extract::ConnectInfo). Where `None` is a possible key, all clients without one share its
+    /// places. An IPv6 address is a poor key, for a stranger has 2⁶⁴ of them: take the first 64 bits. Behind a proxy the
+    /// peer is the proxy; take the header that it sets.
+    ///
+    /// ```
+    /// use std::net::{IpAddr, SocketAddr};
+    ///
+    /// use axum::extract::ConnectInfo;
+    /// use axum_ws_auth::FirstMessage;
+    /// use http::request::Parts;
+    ///
+    /// fn peer(parts: &Parts) -> Option<u64> {
+    ///     // There if the app is served with `into_make_service_with_connect_info::<SocketAddr>()`.
+    ///     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    ///     Some(match peer.ip().to_canonical() {
+    ///         IpAddr::V4(address) => u64::from(u32::from(address)),
+    ///         IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    ///     })
+    /// }
+    ///
+    /// let protocol = FirstMessage::graphql_ws().max_waiting_per_key(16, peer)?;
+    /// # Ok::<(), axum_ws_auth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_waiting_per_key<K>(
+        self,
+        clients: usize,
+        key: impl Fn(&Parts) -> K + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError>
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+    {
+        if clients == 0 {
+            return Err(ConfigError::ZeroLimit("clients with the same key that are waited for"));
+        }
+        Ok(Self { places: self.places.at_most_per_key(clients, key), ..self })
+    }
+
+    pub(crate) fn place(&self, parts: &Parts) -> Result<Place, AdmissionError> {
+        self.places.take(parts).ok_or(AdmissionError::Full { retry_after: self.timeout })
     }
 
     pub(crate) const fn time(&self) -> Duration {
@@ -210,6 +321,10 @@ impl FirstMessage {
 
     fn find(&self, message: &Message) -> Option<FirstToken> {
         (self.find)(message)
+    }
+
+    fn refusal(&self, rejection: &Rejection, first: Option<&Message>) -> Option<Message> {
+        self.refused.as_ref()?(rejection, first)
     }
 }
 
