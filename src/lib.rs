@@ -151,6 +151,7 @@
 //! | `keys changed` | info | `issuer`, and how many `keys` can be used now |
 //! | `keys confirmed` | debug | the same, where they are as before |
 //! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
+//! | `keys withdrawn` | error | `issuer`, which says twice in a row that it has no key that can be used |
 //! | `no ticket issued` | info | `error`; the cause at debug |
 //! | `limits not shared` | warn | `error`: this node counts the sessions of subjects for itself; the cause at debug |
 //! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |

@@ -34,7 +34,6 @@ const A: &str = "https://a.example";
 const B: &str = "https://b.example";
 const SECRET: &[u8] = b"TEST KEY TEST KEY TEST KEY TEST KEY";
 const COOL_DOWN: Duration = Duration::from_secs(10);
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -77,7 +76,8 @@ async fn keys_of_every_kind_are_discovered_over_tcp() {
     }
     assert_eq!((issuer.fetches_of(METADATA), issuer.fetches()), (1, 1));
     let headers = &issuer.seen(KEYS)[0];
-    assert_eq!(headers["accept"], "application/json");
+    assert_eq!(headers["accept"], "application/json, application/jwk-set+json, */*;q=0.1");
+    assert_eq!(issuer.seen(METADATA)[0]["accept"], "application/json, */*;q=0.1");
     assert!(headers["user-agent"].to_str().unwrap().starts_with("axum-ws-auth/"), "{headers:?}");
 }
 
@@ -608,24 +608,65 @@ async fn ten_thousand_handshakes_with_a_new_key_are_admitted_after_one_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_looked_for_in_vain_is_not_looked_for_again_for_a_while() {
+async fn a_key_is_called_unknown_only_by_an_answer_that_is_newer_than_the_token() {
     let issuer = TestIssuer::in_process(A, &[ed("1")]);
     let verifier = verifier([issuer.keys()]).await.unwrap();
     let token = invented(A, "invented");
-    assert_eq!(outcome(&verifier, &token).await, Err(Kind::UnknownKey));
-    assert_eq!(issuer.fetches(), 2);
-    for _ in 0..2 {
-        advance(UNKNOWN_FOR / 3).await;
-        settle().await;
-        assert_eq!(at_once(&verifier, &token), Some(Err(Kind::UnknownKey)));
+    for round in 1..=3 {
+        assert_eq!(outcome(&verifier, &token).await, Err(Kind::UnknownKey), "it was looked for");
+        assert_eq!(issuer.fetches(), 1 + round);
+        for wait in [COOL_DOWN, COOL_DOWN / 2] {
+            let error = verify(&verifier, &token).now_or_never().unwrap().unwrap_err();
+            assert_eq!((error.kind(), error.retry_after()), (Kind::Unavailable, Some(wait)));
+            advance(COOL_DOWN / 2).await;
+            settle().await;
+        }
+        assert_eq!(issuer.fetches(), 1 + round, "not twice within the cool-down");
     }
-    assert_eq!(issuer.fetches(), 2);
-    advance(UNKNOWN_FOR / 3).await;
-    settle().await;
-    let before = issuer.fetches();
-    assert_eq!(at_once(&verifier, &token), None, "it is looked for again");
-    settle().await;
-    assert_eq!(issuer.fetches(), before + 1);
+}
+
+/// `2026-12` comes after `2026-11`.
+#[tokio::test(start_paused = true)]
+async fn an_id_that_was_guessed_before_it_was_used_is_not_held_against_its_key() {
+    let (old, new) = (ed("2026-11"), Key::new(Pair::EdTest2, "2026-12"));
+    // With tokens of the attacker that come once, come again and again, and come while the answer is under way.
+    for again in [false, true] {
+        for under_way in [false, true] {
+            let issuer = TestIssuer::in_process(A, std::slice::from_ref(&old));
+            let verifier = verifier([issuer.keys()]).await.unwrap();
+            advance(seconds(20)).await;
+            let gate = Gate::closed();
+            issuer.answer(KEYS, Answer::keys(std::slice::from_ref(&old)).behind(&gate));
+            let guessed = invented(A, "2026-12");
+            let mut attacker = Box::pin(outcome(&verifier, &guessed));
+            assert_eq!((&mut attacker).now_or_never(), None);
+            settle().await;
+            if !under_way {
+                gate.open();
+                assert_eq!((&mut attacker).await, Err(Kind::UnknownKey));
+            }
+            issuer.publish(&[old.clone(), new.clone()]);
+            let mut outcomes = Vec::new();
+            for second in 0..=COOL_DOWN.as_secs() {
+                let token = new.token(A);
+                let mut valid = Box::pin(outcome(&verifier, &token));
+                let at_once = (&mut valid).now_or_never();
+                gate.open();
+                let outcome_now = match at_once {
+                    Some(outcome) => outcome,
+                    None => valid.await,
+                };
+                assert!(matches!(outcome_now, Ok(()) | Err(Kind::Unavailable)), "{outcome_now:?} at {second}");
+                outcomes.push(outcome_now);
+                if again {
+                    let _ = outcome(&verifier, &guessed).await;
+                }
+                advance(seconds(1)).await;
+                settle().await;
+            }
+            assert_eq!(outcomes.last(), Some(&Ok(())), "{again}, {under_way}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

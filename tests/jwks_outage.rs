@@ -16,7 +16,7 @@ use std::{
 
 use axum::response::Response;
 use axum_ws_auth::{
-    VerifyErrorKind as Kind, WsAuthLayer,
+    CachedVerifier, Token, Verifier, VerifyErrorKind as Kind, VerifyInput, WsAuthLayer,
     jwks::{FetchJwks, IssuerKeys, KeysError, KeysErrorKind, StartError},
     jwt::JwtVerifier,
     test_util::handshake,
@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use support::{
     answer, echo_behind,
     issuer::{
-        Answer, EXP, Gate, KEYS, Key, METADATA, Pair, TestIssuer, claims, invented, set, status, verifier, verify,
+        Answer, EXP, Gate, KEYS, Key, METADATA, NOW, Pair, TestIssuer, claims, invented, set, status, verifier, verify,
         verify_at,
     },
     settle,
@@ -99,6 +99,7 @@ async fn answers_that_are_no_keys_are_named_and_replace_none() {
     let bad = |name, answer, expected| Case { name, answer, expected: Some(expected) };
     let good = |name, answer| Case { name, answer, expected: None };
     let ok = |body: &str| Answer::raw(200, body);
+    let ok_bytes = |body: &[u8]| Answer::raw(200, body);
     let silent = Gate::closed();
     for Case { name, answer, expected } in [
         bad("slow", Answer::keys(&[ed("2")]).behind(&silent), KeysErrorKind::TimedOut),
@@ -112,6 +113,14 @@ async fn answers_that_are_no_keys_are_named_and_replace_none() {
         bad("another JSON", ok(r#"{"error":"none"}"#), KeysErrorKind::Malformed),
         bad("list of keys", ok(&set(&[ed("2")])["keys"].to_string()), KeysErrorKind::Malformed),
         bad("half a set", ok(&set(&[ed("2")]).to_string()[..40]), KeysErrorKind::Malformed),
+        bad("a list that is null", ok(r#"{"keys":null}"#), KeysErrorKind::Malformed),
+        bad("no list", ok("{}"), KeysErrorKind::Malformed),
+        bad("a list of something else", ok(r#"{"keys":[null,7,{},{"kty":7}]}"#), KeysErrorKind::Malformed),
+        bad("not UTF-8", ok_bytes(b"{\"keys\":[],\"x\":\"\xff\"}"), KeysErrorKind::Malformed),
+        good(
+            "a byte order mark",
+            ok_bytes(&[b"\xef\xbb\xbf", set(&[ed("1"), ed("2")]).to_string().as_bytes()].concat()),
+        ),
         bad("no keys", ok(r#"{"keys":[]}"#), KeysErrorKind::NoUsableKey),
         bad("no key that is known", ok(r#"{"keys":[{"kty":"?","kid":"2"}]}"#), KeysErrorKind::NoUsableKey),
         bad("10 MiB", Answer::raw(200, padded(10 * MIB)), KeysErrorKind::TooLarge),
@@ -523,6 +532,144 @@ async fn the_last_good_keys_serve_until_they_are_too_old() {
         verifier.ready().await.unwrap();
         assert_eq!(shake(&verifier, &token).await.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(last_error(&verifier), None);
+    }
+}
+
+// ---- An issuer that withdraws all keys.
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_dropped_when_the_issuer_says_twice_that_there_are_none() {
+    let x25519 = json!({"kty": "OKP", "crv": "X25519", "kid": "enc", "use": "enc", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08"});
+    let exposed = json!({"kty": "OKP", "crv": "Ed25519", "kid": "1", "d": "AQAB", "x": ed("1").jwk()["x"]});
+    for (name, keys, unusable) in [
+        ("none", json!([]), &[][..]),
+        ("for something else", json!([x25519]), &["enc"]),
+        ("private, and published", json!([exposed]), &["1"]),
+    ] {
+        let issuer = TestIssuer::in_process(A, &[]);
+        issuer.answer(KEYS, Answer::keys(&[ed("1")]).etag("\"1\""));
+        let verifier = verifier([issuer.keys()]).await.unwrap();
+        let cached = CachedVerifier::new(verifier.clone());
+        let token = ed("1").token(A);
+        let remembered = async || {
+            let (parts, _) = handshake().build().into_parts();
+            let now = UNIX_EPOCH + seconds(NOW);
+            cached
+                .verify(VerifyInput::new(&Token::new(token.as_str()), &parts, now))
+                .await
+                .map_err(|error| error.kind())
+                .err()
+        };
+        assert_eq!(remembered().await, None, "{name}");
+
+        // Once may be a mistake, and an outage between the two is no third opinion.
+        issuer.answer(KEYS, Answer::json(&json!({ "keys": keys })).etag("\"2\""));
+        assert_eq!(outcome(&verifier, &invented(A, "?")).await, Err(Kind::Unavailable), "{name}");
+        assert_eq!(last_error(&verifier), Some(KeysErrorKind::NoUsableKey), "{name}");
+        assert_eq!(at_once(&verifier, &token), Some(Ok(())), "{name}");
+        assert_eq!(remembered().await, None, "{name}");
+        let again = status(&verifier).next_refresh().unwrap();
+        assert!(again <= seconds(1), "{name}: {again:?}");
+        let answer = Answer::json(&json!({ "keys": keys })).etag("\"2\"");
+        issuer.answer(KEYS, Answer::raw(500, ""));
+        advance(seconds(1)).await;
+        settle().await;
+        assert_eq!(last_error(&verifier).map(KeysErrorKind::as_str), Some("status"), "{name}");
+        assert_eq!(at_once(&verifier, &token), Some(Ok(())), "{name}");
+        issuer.answer(KEYS, answer);
+        advance(seconds(2)).await;
+        settle().await;
+
+        let known = status(&verifier);
+        assert_eq!(known.last_error().map(KeysError::kind), Some(KeysErrorKind::NoUsableKey), "{name}");
+        assert!(!known.is_usable(), "{name}");
+        assert_eq!(known.key_ids().count(), 0, "{name}");
+        assert_eq!(known.unusable().iter().map(|key| key.key_id().unwrap()).collect::<Vec<_>>(), unusable, "{name}");
+        for _ in 0..3 {
+            for token in [&token, &invented(A, "?"), &ed("2").token(A)] {
+                let response = shake(&verifier, token).await;
+                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{name}");
+                assert!((0..=60).contains(&retry_after(&response)), "{name}");
+            }
+            assert_eq!(remembered().await, Some(Kind::Unavailable), "{name}");
+            advance(seconds(70)).await;
+            settle().await;
+        }
+
+        // The same set as before, by the same tag, brings everything back.
+        issuer.answer(KEYS, Answer::keys(&[ed("1")]).etag("\"1\""));
+        verifier.ready().await.unwrap();
+        assert_eq!(at_once(&verifier, &token), Some(Ok(())), "{name}");
+        assert_eq!(remembered().await, None, "{name}");
+        assert_eq!(last_error(&verifier), None, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_are_withdrawn_are_an_event_at_error_once() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_ansi(false);
+    let _log = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    // With two dispatchers tracing asks the first one, whatever another thread thinks of an event.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let errors = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let verifier = verifier([issuer.keys()]).await.unwrap();
+    issuer.answer(KEYS, Answer::raw(200, r#"{"keys":[]}"#));
+    assert_eq!(outcome(&verifier, &invented(A, "?")).await, Err(Kind::Unavailable));
+    assert_eq!(errors(), "");
+    advance(seconds(3600)).await;
+    settle().await;
+    advance(seconds(3600)).await;
+    settle().await;
+    let errors = errors();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("ERROR") && errors.contains("keys withdrawn") && errors.contains(A), "{errors}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_set_between_two_good_ones_changes_nothing() {
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let verifier = verifier([issuer.keys()]).await.unwrap();
+    for _ in 0..3 {
+        advance(seconds(20)).await;
+        issuer.answer(KEYS, Answer::raw(200, r#"{"keys":[]}"#));
+        assert_eq!(outcome(&verifier, &invented(A, "?")).await, Err(Kind::Unavailable));
+        assert_eq!(last_error(&verifier), Some(KeysErrorKind::NoUsableKey));
+        assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())));
+        issuer.publish(&[ed("1")]);
+        advance(seconds(1)).await;
+        settle().await;
+        assert_eq!(last_error(&verifier), None);
+        assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_key_set_withdraws_nothing() {
+    for body in [r#"{"keys":null}"#, "{}", "[]", r#"{"keys":[7]}"#, r#"{"keys":[{}]}"#, "<html>", ""] {
+        let issuer = TestIssuer::in_process(A, &[ed("1")]);
+        let verifier = verifier([issuer.keys()]).await.unwrap();
+        issuer.answer(KEYS, Answer::raw(200, body));
+        advance(DAY - seconds(1)).await;
+        settle().await;
+        assert!(issuer.fetches() > 1, "{body}");
+        assert_eq!(last_error(&verifier), Some(KeysErrorKind::Malformed), "{body}");
+        assert_eq!(at_once(&verifier, &ed("1").token(A)), Some(Ok(())), "{body}");
     }
 }
 

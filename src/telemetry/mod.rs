@@ -59,6 +59,11 @@ mod events {
         }
     }
 
+    #[cfg(feature = "jwks")]
+    pub(crate) fn keys_withdrawn(issuer: &str) {
+        tracing::error!(issuer, "keys withdrawn: the issuer publishes none that can be used");
+    }
+
     pub(crate) fn no_ticket(error: &TicketError) {
         tracing::info!(%error, "no ticket issued");
         if let Some(cause) = error.source() {
@@ -116,6 +121,8 @@ mod events {
     pub(crate) const fn keys_refreshed(_: &str, _: usize, _: bool) {}
     #[cfg(feature = "jwks")]
     pub(crate) const fn keys_not_refreshed(_: &str, _: &crate::jwks::KeysError) {}
+    #[cfg(feature = "jwks")]
+    pub(crate) const fn keys_withdrawn(_: &str) {}
     pub(crate) const fn no_ticket(_: &TicketError) {}
     pub(crate) const fn revocation_not_told(_: &StoreError) {}
     pub(crate) const fn revocations_not_read(_: &StoreError) {}
@@ -130,4 +137,4 @@ pub(crate) use events::{
     revocation_not_told, revocations_not_read, session_ended, session_refreshed, unoffered_subprotocol,
 };
 #[cfg(feature = "jwks")]
-pub(crate) use events::{keys_not_refreshed, keys_refreshed};
+pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

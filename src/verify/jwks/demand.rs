@@ -1,30 +1,19 @@
 //! What is asked of the task that fetches the keys of an issuer, and what was found out.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasher, RandomState},
-    mem,
-    time::Duration,
-};
+use std::mem;
 
 use tokio::time::Instant;
 
-use super::{KeysError, issuer::Keys};
-use crate::{VerifyError, VerifyErrorKind};
+use super::KeysError;
+use crate::VerifyError;
 
-/// How many invented key ids are remembered, and for how long. Not for long, because an id can be guessed that an issuer
-/// is about to use.
-const UNKNOWN: usize = 1024;
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
-
-/// Key ids are kept as keyed hashes: they come from the network, and may be long.
+/// Nothing is remembered of a key that the issuer did not have. Its id may be one that the issuer uses next, and that
+/// somebody has guessed: only an attempt that began after a token came says that the token's key does not exist.
 pub(super) struct Demand {
-    hasher: RandomState,
-    /// What was asked for before the attempt that is next. An attempt that does not bring it, though it began later,
-    /// shows that the issuer does not have it.
-    asked: HashSet<u64>,
-    /// What the issuer does not have, until when that is believed.
-    unknown: HashMap<u64, Instant>,
+    /// How many attempts have begun.
+    begun: u64,
+    /// Which of them was the last to bring the issuer's keys.
+    succeeded: u64,
     /// An attempt is wanted now.
     wanted: bool,
     under_way: bool,
@@ -35,12 +24,19 @@ pub(super) struct Demand {
     last_error: Option<KeysError>,
 }
 
+/// An attempt that was asked for.
+pub(super) struct Asked {
+    /// The first one that begins after this moment. If it succeeds, it has all keys that the issuer has by now.
+    pub(super) attempt: u64,
+    /// Whether the task must be woken for it.
+    pub(super) wake: bool,
+}
+
 impl Demand {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self {
-            hasher: RandomState::new(),
-            asked: HashSet::new(),
-            unknown: HashMap::new(),
+            begun: 0,
+            succeeded: 0,
             wanted: false,
             // The first one is on its way before anybody can ask.
             under_way: true,
@@ -50,38 +46,24 @@ impl Demand {
         }
     }
 
-    /// Asks for a key. Returns whether the task must be woken, or says why there is nothing to wait for.
-    pub(super) fn ask(&mut self, key_id: Option<&str>, now: Instant) -> Result<bool, VerifyError> {
-        if self.is_unknown(key_id, now) {
-            return Err(VerifyError::new(VerifyErrorKind::UnknownKey));
-        }
-        if let Some(key_id) = key_id
-            && self.asked.len() < UNKNOWN
-        {
-            self.asked.insert(self.hasher.hash_one(key_id));
-        }
-        if !self.under_way && !self.wanted && now < self.not_before {
-            return Err(self.unavailable(now));
-        }
+    /// Asks for the issuer's keys, or says from when on that is possible.
+    pub(super) fn ask(&mut self, now: Instant) -> Result<Asked, VerifyError> {
         let wake = !self.under_way && !self.wanted;
-        self.wanted |= wake;
-        Ok(wake)
-    }
-
-    /// What an attempt has shown of a key that it did not bring: nothing, if that may be asked for now.
-    pub(super) fn verdict(&self, key_id: Option<&str>, now: Instant) -> Result<(), VerifyError> {
-        if self.is_unknown(key_id, now) {
-            Err(VerifyError::new(VerifyErrorKind::UnknownKey))
-        } else if now < self.not_before {
-            Err(self.unavailable(now))
-        } else {
-            Ok(())
+        if wake {
+            self.check_allowed(now)?;
         }
+        self.wanted |= wake;
+        Ok(Asked { attempt: self.begun + 1, wake })
     }
 
-    fn is_unknown(&self, key_id: Option<&str>, now: Instant) -> bool {
-        let until = key_id.and_then(|key_id| self.unknown.get(&self.hasher.hash_one(key_id)));
-        until.is_some_and(|&until| now < until)
+    /// Whether this attempt, or one that began later, has brought the issuer's keys.
+    pub(super) const fn has_succeeded(&self, attempt: u64) -> bool {
+        self.succeeded >= attempt
+    }
+
+    /// Whether an attempt may be wanted now.
+    pub(super) fn check_allowed(&self, now: Instant) -> Result<(), VerifyError> {
+        if now < self.not_before { Err(self.unavailable(now)) } else { Ok(()) }
     }
 
     /// Nobody knows before the next attempt.
@@ -99,30 +81,21 @@ impl Demand {
         if self.wanted { self.not_before.min(self.next) } else { self.next }
     }
 
-    /// An attempt begins. Returns what it is to bring, and whether somebody waits for it.
-    pub(super) fn begin(&mut self) -> (HashSet<u64>, bool) {
+    /// An attempt begins. Returns whether somebody waits for it.
+    pub(super) const fn begin(&mut self) -> bool {
         self.under_way = true;
-        (mem::take(&mut self.asked), mem::take(&mut self.wanted))
+        self.begun += 1;
+        mem::replace(&mut self.wanted, false)
     }
 
-    /// An attempt has brought these keys.
-    pub(super) fn succeeded(&mut self, keys: &Keys, flaw: Option<KeysError>, mut asked: HashSet<u64>, now: Instant) {
-        for key_id in keys.usable().iter().filter_map(|key| key.id()) {
-            let key_id = self.hasher.hash_one(key_id);
-            asked.remove(&key_id);
-            // It has come, and may be asked for again when these keys are too old.
-            self.unknown.remove(&key_id);
-        }
-        self.unknown.retain(|_, until| now < *until);
-        if self.unknown.len() + asked.len() > UNKNOWN {
-            self.unknown.clear();
-        }
-        self.unknown.extend(asked.into_iter().map(|key_id| (key_id, now + UNKNOWN_FOR)));
+    /// The attempt has brought the issuer's keys, whatever else went wrong.
+    pub(super) fn succeeded(&mut self, flaw: Option<KeysError>) {
+        self.succeeded = self.begun;
         self.last_error = flaw;
         self.under_way = false;
     }
 
-    /// An attempt has brought nothing.
+    /// The attempt has brought nothing.
     pub(super) fn failed(&mut self, error: KeysError) {
         self.last_error = Some(error);
         self.under_way = false;

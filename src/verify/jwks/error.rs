@@ -6,7 +6,7 @@ use crate::ConfigError;
 
 /// Why the keys of an issuer could not be fetched.
 ///
-/// The keys that were fetched before stay in use; see [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
+/// The keys that were fetched before stay in use, except after [`NoUsableKey`](KeysErrorKind::NoUsableKey); see [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
 #[derive(Clone, Debug)]
 pub struct KeysError {
     kind: KeysErrorKind,
@@ -34,7 +34,8 @@ pub enum KeysErrorKind {
     Malformed,
     /// The discovery document is of another issuer (OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3).
     WrongIssuer,
-    /// None of the keys in the set can verify signatures.
+    /// None of the keys in the set can verify signatures, or there are none. The second time in a row, all keys are
+    /// withdrawn.
     NoUsableKey,
     /// Nobody fetches keys any more: the tokio runtime has ended in which the verifier was built.
     Abandoned,

@@ -46,6 +46,15 @@ pub(crate) struct Remote {
     pub(super) patience: Duration,
 }
 
+/// When the issuer was asked for the keys that are there now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// Perhaps before the token came. The token's key may have been published since.
+    Before,
+    /// After the token came. If its key is not there now, the issuer does not have it.
+    Since,
+}
+
 /// Keys from a moment in time.
 pub(crate) struct Keys {
     pub(super) list: Arc<KeyList>,
@@ -93,35 +102,41 @@ impl Issuer {
         self.remote.as_ref()
     }
 
-    /// Waits for an attempt to fetch the keys, because the key with this id is not among those of the generation. Then there
-    /// are others, to be looked at again.
+    /// Waits for an attempt to fetch the keys, because a token's key is not among those of this generation. Then the keys
+    /// are worth another look.
     ///
     /// # Cancel safety
     ///
     /// The attempt goes on without the caller.
-    pub(crate) async fn look_for(&self, key_id: Option<&str>, seen: Option<u64>) -> Result<(), VerifyError> {
+    pub(crate) async fn look_for(&self, seen: Option<u64>) -> Result<Looked, VerifyError> {
         let Some(remote) = &self.remote else { return Err(VerifyError::new(VerifyErrorKind::UnknownKey)) };
         let mut attempts = remote.attempts.clone();
         loop {
-            {
+            let asked = {
                 let mut demand = lock(&remote.demand);
                 // All that counts of an attempt that is over has been seen from here on, and all that is not over will be.
                 attempts.mark_unchanged();
                 if self.generation() != seen {
-                    return Ok(());
+                    return Ok(Looked::Before);
                 }
-                if demand.ask(key_id, Instant::now())? {
+                let asked = demand.ask(Instant::now())?;
+                if asked.wake {
                     remote.wake.notify_one();
                 }
-            }
+                asked.attempt
+            };
             if !matches!(timeout(remote.patience, attempts.changed()).await, Ok(Ok(()))) {
                 return Err(lock(&remote.demand).unavailable(Instant::now()));
             }
+            let demand = lock(&remote.demand);
+            if demand.has_succeeded(asked) {
+                return Ok(Looked::Since);
+            }
             if self.generation() != seen {
-                return Ok(());
+                return Ok(Looked::Before);
             }
             // The attempt may have begun before anybody asked for this key. Then another one is asked for.
-            lock(&remote.demand).verdict(key_id, Instant::now())?;
+            demand.check_allowed(Instant::now())?;
         }
     }
 
@@ -163,6 +178,12 @@ impl Issuer {
         self.current.store(Some(Arc::clone(&keys)));
         let changed = before.is_none_or(|before| before.generation != keys.generation);
         Some((keys, changed))
+    }
+
+    /// Drops all keys, because the issuer says that there are none that could be used.
+    pub(super) fn withdraw(&self, list: KeyList) {
+        // They are good until now, so that the status can still name those that cannot be used.
+        self.current.store(Some(Arc::new(Keys::new(Arc::new(list), Some(Instant::now())))));
     }
 }
 

@@ -12,16 +12,21 @@
 //! - **Keys are fetched in the background**, before they are stale, by one task that ends with the last clone of the
 //!   verifier. A token whose key is known never waits.
 //! - **A token whose key is not known** causes a fetch, which all such tokens wait for together, unless it is good for
-//!   nothing anyway: expired, or for another audience. As clients can invent keys, that is limited: once every 10
-//!   [seconds](IssuerKeys::cool_down) and issuer, and not again for the same key within a minute. What cannot be looked
-//!   for now is refused with a 503. An issuer that changes a key and leaves its id as it was, or gives it none, is only
-//!   noticed at the next refresh.
-//! - **When the issuer is out of order**, the last good keys are used, for a [day](IssuerKeys::max_stale); after that tokens get
-//!   a 503, and never a 401. No answer that is not a usable set takes the place of good keys. It is tried again after a second,
-//!   then two, four, and a minute at most, or when the issuer wants it, up to five minutes.
+//!   nothing anyway: expired, or for another audience. As clients can invent keys, that is limited to once every 10
+//!   [seconds](IssuerKeys::cool_down) and issuer. A token gets a 401 only if the issuer was asked after the token came, and
+//!   does not have its key; until it can be asked again, the token gets a 503. So nobody can have a key called unknown by
+//!   guessing its id before the issuer uses it. An issuer that changes a key and leaves its id as it was, or gives it none,
+//!   is only noticed at the next refresh.
+//! - **If the issuer is unavailable**, the last good keys stay in use for up to a [day](IssuerKeys::max_stale). After that,
+//!   tokens are refused with 503, never 401. No answer that is not a key set takes the place of good keys. The issuer is
+//!   asked again after a second, then two, four, and a minute at most, or when it wants to be, up to five minutes.
 //! - **A key that is withdrawn** counts no longer from the next refresh on, an hour later at the
-//!   [most](IssuerKeys::refresh_interval) unless the issuer is out of order, for tokens in a
+//!   [most](IssuerKeys::refresh_interval) unless the issuer is unavailable, for tokens in a
 //!   [`CachedVerifier`](crate::CachedVerifier) too.
+//! - **All keys are withdrawn** by a key set that is well-formed and holds no key that can be used, because it is empty or
+//!   all its keys are for something else. It might still be a mistake, so the issuer is asked again within a second. After
+//!   the second such answer in a row the keys are dropped, and tokens get a 503 until the issuer publishes others. A list
+//!   that is `null` or missing is not a well-formed set (RFC 7517 §5.1), and counts as an outage.
 //!
 //! The times are told by the monotonic clock, which may stand still while a machine sleeps.
 //!
@@ -103,5 +108,5 @@ pub use issuer_keys::IssuerKeys;
 pub use set::{JwkSet, UnusableKey};
 pub use status::IssuerStatus;
 
-pub(crate) use issuer::{Issuer, Keys};
+pub(crate) use issuer::{Issuer, Keys, Looked};
 pub(crate) use issuers::Issuers;

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     Issuer, KeysError, KeysErrorKind,
     issuer::Remote,
+    set::KeyList,
     source::{Fetched, Memory, Source},
 };
 use crate::{lock::lock, telemetry};
@@ -41,6 +42,16 @@ pub(super) struct Refresh {
     pub(super) source: Arc<Source>,
     pub(super) attempts: watch::Sender<u64>,
     pub(super) timing: Timing,
+}
+
+/// What the task remembers of the attempts before.
+#[derive(Default)]
+struct Progress {
+    memory: Memory,
+    /// How many have failed since the last good one.
+    failures: u32,
+    /// How many since then have found that there is no key that can be used.
+    withdrawals: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,28 +84,18 @@ impl Drop for Refresher {
 
 impl Refresh {
     async fn run(self) -> Infallible {
-        let mut memory = Memory::default();
-        let mut failures = 0;
+        let mut progress = Progress::default();
         loop {
-            self.attempt(&mut memory, &mut failures).await;
+            self.attempt(&mut progress).await;
             rest(&self.remote).await;
         }
     }
 
-    async fn attempt(&self, memory: &mut Memory, failures: &mut u32) {
-        let (asked, wanted) = lock(&self.remote.demand).begin();
-        let outcome = self.fetch(memory.clone()).await;
+    async fn attempt(&self, progress: &mut Progress) {
+        let wanted = lock(&self.remote.demand).begin();
+        let outcome = self.fetch(progress.memory.clone()).await;
         let now = Instant::now();
-        let outcome = outcome.and_then(|fetched| {
-            let put = self.issuer.put(fetched.keys, now + self.timing.max_stale);
-            let (keys, changed) = put.ok_or(KeysError::new(KeysErrorKind::NoUsableKey))?;
-            telemetry::keys_refreshed(self.issuer.name(), keys.usable().len(), changed);
-            if let Some(flaw) = &fetched.flaw {
-                telemetry::keys_not_refreshed(self.issuer.name(), flaw);
-            }
-            *memory = fetched.memory;
-            Ok((keys, fetched.flaw, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
-        });
+        let outcome = outcome.and_then(|fetched| self.take(fetched, progress, now));
         // Not under the lock, for nobody knows what a subscriber does.
         if let Err(error) = &outcome {
             telemetry::keys_not_refreshed(self.issuer.name(), error);
@@ -102,21 +103,65 @@ impl Refresh {
         let cooled_down = wanted.then_some(now + self.timing.cool_down);
         let mut demand = lock(&self.remote.demand);
         match outcome {
-            Ok((keys, flaw, next)) => {
-                *failures = 0;
-                demand.succeeded(&keys, flaw, asked, now);
+            Ok((flaw, next)) => {
+                progress.failures = 0;
+                demand.succeeded(flaw);
                 demand.schedule(next, cooled_down);
             }
             Err(error) => {
-                memory.doubt();
-                let next = now + self.pause(*failures, &error);
-                *failures = failures.saturating_add(1);
+                progress.memory.doubt();
+                // The first answer that says that all keys are withdrawn is questioned soon, whatever failed before.
+                let is_first_word = error.kind() == KeysErrorKind::NoUsableKey && progress.withdrawals == 1;
+                let failures = if is_first_word { 0 } else { progress.failures };
+                let next = now + self.pause(failures, &error);
+                progress.failures = progress.failures.saturating_add(1);
                 demand.failed(error);
                 demand.schedule(next, cooled_down.max(Some(next)));
             }
         }
         // Before anybody can ask for the attempt that is next.
         self.attempts.send_modify(|attempts| *attempts += 1);
+    }
+
+    /// Takes over what was fetched. Returns what went wrong all the same, and when it is fetched again.
+    fn take(
+        &self,
+        fetched: Fetched,
+        progress: &mut Progress,
+        now: Instant,
+    ) -> Result<(Option<KeysError>, Instant), KeysError> {
+        let issuer = &self.issuer;
+        let none = KeysError::new(KeysErrorKind::NoUsableKey);
+        let keys = match fetched.keys {
+            Some(list) if list.usable.is_empty() => {
+                let error = none.with_source(list.problems());
+                self.withdraw(list, progress);
+                return Err(error);
+            }
+            keys => keys,
+        };
+        let (keys, changed) = issuer.put(keys, now + self.timing.max_stale).ok_or(none)?;
+        telemetry::keys_refreshed(issuer.name(), keys.usable().len(), changed);
+        if let Some(flaw) = &fetched.flaw {
+            telemetry::keys_not_refreshed(issuer.name(), flaw);
+        }
+        progress.memory = fetched.memory;
+        progress.withdrawals = 0;
+        Ok((fetched.flaw, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
+    }
+
+    /// The issuer has no key that can be used. Once may be a mistake.
+    fn withdraw(&self, list: KeyList, progress: &mut Progress) {
+        progress.withdrawals = progress.withdrawals.saturating_add(1);
+        let has_keys = self.issuer.last_keys().is_some_and(|keys| !keys.usable().is_empty());
+        if has_keys && progress.withdrawals < 2 {
+            return;
+        }
+        self.issuer.withdraw(list);
+        progress.memory.forget_keys();
+        if has_keys {
+            telemetry::keys_withdrawn(self.issuer.name());
+        }
     }
 
     fn pause(&self, failures: u32, error: &KeysError) -> Duration {

@@ -39,6 +39,8 @@ pub(super) enum Origin {
 pub(super) struct KeyList {
     pub(super) usable: Vec<JwtKey>,
     pub(super) unusable: Vec<UnusableKey>,
+    /// Whether each of them is a key, of whatever type (RFC 7517 §4.1).
+    pub(super) is_well_formed: bool,
     /// The set in one canonical form, by which two are compared.
     canonical: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl JwkSet {
                 }
             }
         }
+        list.is_well_formed = self.0.iter().all(|key| key.get("kty").is_some_and(Value::is_string));
         // Some issuers write their keys in another order each time.
         list.canonical = self.0.iter().map(Value::to_string).collect();
         list.canonical.sort_unstable();

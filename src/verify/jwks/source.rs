@@ -28,6 +28,10 @@ pub(super) const MAX_LEN: usize = 1024 * 1024;
 /// A token without a `kid` is tried with all of them.
 const MAX_KEYS: usize = 100;
 const MAX_REDIRECTS: usize = 3;
+/// What an answer may be: both media types that sets have (RFC 7517 §8.5.2), for a Kubernetes API server answers 406 to whoever
+/// does not name the second one. Others, such as `text/plain`, are read too: what counts is the content.
+const SETS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
+const DOCUMENTS: &str = "application/json, */*;q=0.1";
 
 /// How the keys of one issuer are fetched.
 pub(super) struct Source {
@@ -74,7 +78,7 @@ struct ETag {
 
 /// The outcome of an attempt.
 pub(super) struct Fetched {
-    /// `None` if the keys are still those of the attempt before.
+    /// `None` if the keys are still those of the attempt before. None of them may be usable.
     pub(super) keys: Option<KeyList>,
     /// How long they are fresh.
     pub(super) fresh_for: Duration,
@@ -104,15 +108,16 @@ impl Source {
             Target::Metadata(url) => self.discover(url, &mut memory).await?,
         };
         let etag = memory.etag.take();
-        let answer: Answer<JwkSet> = self.get(&url, etag.as_ref()).await?;
+        let answer: Answer<JwkSet> = self.get(&url, SETS, etag.as_ref()).await?;
         if answer.content.as_ref().is_some_and(|set| set.len() > MAX_KEYS) {
             return Err(KeysError::new(KeysErrorKind::TooLarge));
         }
         let keys = answer.content.map(|set| set.keys(self.algorithms.as_deref(), Origin::Network));
         if let Some(keys) = &keys
             && keys.usable.is_empty()
+            && !keys.is_well_formed
         {
-            return Err(KeysError::new(KeysErrorKind::NoUsableKey).with_source(keys.problems()));
+            return Err(KeysError::new(KeysErrorKind::Malformed).with_source(keys.problems()));
         }
         memory.etag = answer.etag;
         Ok(Fetched { keys, fresh_for: answer.fresh_for, flaw, memory })
@@ -139,7 +144,7 @@ impl Source {
 
     async fn read_document(&self, url: &Url, before: Option<&Document>) -> Result<Document, KeysError> {
         let etag = before.and_then(|document| document.etag.as_ref());
-        let answer: Answer<Metadata> = self.get(url, etag).await?;
+        let answer: Answer<Metadata> = self.get(url, DOCUMENTS, etag).await?;
         let jwks_uri = match (answer.content, before) {
             (Some(metadata), _) => {
                 if metadata.issuer != self.issuer {
@@ -155,11 +160,14 @@ impl Source {
         Ok(Document { jwks_uri, etag: answer.etag, fresh_until: Instant::now() + answer.fresh_for })
     }
 
-    async fn get<T: DeserializeOwned>(&self, url: &Url, etag: Option<&ETag>) -> Result<Answer<T>, KeysError> {
+    async fn get<T>(&self, url: &Url, accept: &'static str, etag: Option<&ETag>) -> Result<Answer<T>, KeysError>
+    where
+        T: DeserializeOwned,
+    {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let etag = etag.filter(|etag| etag.url == url);
-            let mut request = Request::get(url.as_str()).header(ACCEPT, "application/json");
+            let mut request = Request::get(url.as_str()).header(ACCEPT, accept);
             if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, &etag.value);
             }
@@ -171,7 +179,7 @@ impl Source {
                     if response.body().len() > MAX_LEN {
                         return Err(KeysError::new(KeysErrorKind::TooLarge));
                     }
-                    let content = serde_json::from_slice(response.body()).map_err(malformed)?;
+                    let content = parse(response.body())?;
                     let etag = headers.get(ETAG).map(|value| ETag { url, value: value.clone() });
                     return Ok(Answer { content: Some(content), etag, fresh_for: self.fresh_for(headers) });
                 }
@@ -200,6 +208,12 @@ impl Source {
         let (least, most) = self.fresh_for;
         freshness(headers).clamp(least, most)
     }
+}
+
+/// JSON, which is UTF-8 throughout. A byte order mark is ignored, as RFC 8259 §8.1 allows: files on some servers have one.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, KeysError> {
+    let json = str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).map_err(malformed)?;
+    serde_json::from_str(json).map_err(malformed)
 }
 
 /// How long an answer with these headers is fresh (RFC 9111 §4.2).
@@ -235,6 +249,11 @@ fn no_answer(error: Box<dyn std::error::Error + Send + Sync>) -> KeysError {
 }
 
 impl Memory {
+    /// There are no keys that an answer could confirm.
+    pub(super) fn forget_keys(&mut self) {
+        self.etag = None;
+    }
+
     /// After a failure the discovery document may be what was wrong.
     pub(super) fn doubt(&mut self) {
         if let Some(document) = &mut self.document {

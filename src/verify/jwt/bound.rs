@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::{
     super::{
         VerifyError, VerifyErrorKind as Kind,
-        jwks::{Issuer, Keys},
+        jwks::{Issuer, Keys, Looked},
     },
     claims::Registered,
     compact::{Compact, Memory},
@@ -18,15 +18,17 @@ use super::{
 /// A token whose key may be found where the issuer publishes its keys.
 pub(super) struct UnknownKey {
     issuer: Arc<Issuer>,
-    key_id: Option<String>,
     /// Which keys were looked at.
     generation: Option<u64>,
 }
 
 impl UnknownKey {
-    /// Waits until it is worth to look again.
-    pub(super) async fn look_for(&self) -> Result<(), VerifyError> {
-        self.issuer.look_for(self.key_id.as_deref(), self.generation).await
+    /// Waits until the keys are worth another look, unless the last one was conclusive.
+    pub(super) async fn look_for(&self, last: Looked) -> Result<Looked, VerifyError> {
+        if last == Looked::Since && self.generation.is_some() {
+            return Err(VerifyError::new(Kind::UnknownKey));
+        }
+        self.issuer.look_for(self.generation).await
     }
 }
 
@@ -64,8 +66,7 @@ impl Rules {
             return Err(VerifyError::new(Kind::WrongAlgorithm).into());
         }
         self.check_claims(claims, now)?;
-        let key_id = header.key_id().map(str::to_owned);
-        Err(Stop::Unknown(UnknownKey { issuer: Arc::clone(issuer), key_id, generation }))
+        Err(Stop::Unknown(UnknownKey { issuer: Arc::clone(issuer), generation }))
     }
 }
 

@@ -3,7 +3,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "jwks")]
-use super::super::jwks::{IssuerKeys, IssuerStatus, StartError};
+use super::super::jwks::{IssuerKeys, IssuerStatus, Looked, StartError};
 #[cfg(feature = "jwks")]
 use super::bound::UnknownKey;
 use super::{
@@ -102,7 +102,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     /// Verifies a token, and waits for its key if that is not known yet.
     pub(crate) async fn examine(&self, token: &str, now: SystemTime) -> Result<Checked<C>, VerifyError> {
         #[cfg(feature = "jwks")]
-        let (begin, mut now) = (tokio::time::Instant::now(), now);
+        let (begin, mut now, mut looked) = (tokio::time::Instant::now(), now, Looked::Before);
         #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "keys in hand are not waited for"))]
         loop {
             match self.check(token, now) {
@@ -110,7 +110,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
                 Err(Stop::Refused(error)) => return Err(error),
                 #[cfg(feature = "jwks")]
                 Err(Stop::Unknown(key)) => {
-                    key.look_for().await?;
+                    looked = key.look_for(looked).await?;
                     // It may have expired while its key was looked for.
                     now = now.checked_add(begin.elapsed()).unwrap_or(now);
                 }
