@@ -191,6 +191,23 @@ impl WsAuthLayer {
         self
     }
 
+    /// Sets how long a [refresh](crate::Session::refresh) may take. After that it fails as
+    /// [unavailable](crate::VerifyError::unavailable), and the verification is dropped.
+    ///
+    /// Defaults to ten seconds: a verifier that asks a key server or a database needs less, and a client that refreshes
+    /// [by messages](Self::refresh_protocol) is not read from meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn refresh_timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        if time.is_zero() {
+            return Err(ConfigError::ZeroLimit("the time of a refresh"));
+        }
+        Arc::make_mut(&mut self.config).rules_mut().refresh_timeout = time;
+        Ok(self)
+    }
+
     /// Lets clients refresh their sessions over the socket, without code in the handler.
     ///
     /// Defaults to off: every message is the handler's.

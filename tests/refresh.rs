@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     error::Error as _,
+    future::{Future, pending},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -251,7 +252,7 @@ async fn a_refresh_that_races_the_end_loses() {
     for (name, revoke) in [("its deadline", false), ("an order to end", true)] {
         let gate = Arc::new(Notify::new());
         let sessions = Sessions::new();
-        let layer = WsAuthLayer::new(slow(Arc::clone(&gate))).sessions(&sessions);
+        let layer = WsAuthLayer::new(slow(Arc::clone(&gate))).sessions(&sessions).refresh_timeout(TOMORROW).unwrap();
         let (mut client, session) = session_with::<String>(layer, "alice.60.one").await;
         let refreshing = tokio::spawn({
             let session = session.clone();
@@ -755,4 +756,118 @@ async fn an_answer_gets_past_a_send_that_is_blocked() {
             }
         }
     }
+}
+
+/// Accepts every token but `hang`, which takes for ever.
+fn hanging(input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<String>, VerifyError>> + Send + use<> {
+    let token = input.token.expose().to_owned();
+    async move {
+        if token == "hang" {
+            pending::<()>().await;
+        }
+        Ok(Verified::new(token).with_subject("alice"))
+    }
+}
+
+const TOMORROW: Duration = Duration::from_secs(24 * 3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_hangs_is_given_up_in_time() {
+    let layer = || WsAuthLayer::new(hanging).refresh_protocol(RefreshProtocol::json());
+    for (layer, seconds) in [(layer(), 10), (layer().refresh_timeout(Duration::from_millis(2500)).unwrap(), 3)] {
+        let (mut client, session) = session_with::<String>(layer, "alice").await;
+        let start = Instant::now();
+        client.send(ask("hang")).await.unwrap();
+        // More than is read ahead.
+        for number in 0..100 {
+            client.send(ClientMessage::text(number.to_string())).await.unwrap();
+        }
+        let answer = next_json(&mut client).await;
+        let expected = json!({ "type": "auth.refused", "reason": "verifier_unavailable", "retry_after": seconds });
+        assert_eq!(answer, expected);
+        assert_eq!(start.elapsed().as_secs_f64().ceil(), f64::from(seconds));
+        for number in 0..100 {
+            assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), number.to_string());
+        }
+        // By the handler's own call too.
+        let kind = refused(session.refresh(Token::new("hang")).await);
+        assert_eq!(kind, Kind::NotVerified(VerifyErrorKind::Unavailable));
+        session.refresh(Token::new("alice")).await.unwrap();
+    }
+    assert!(layer().refresh_timeout(Duration::ZERO).is_err());
+}
+
+/// How a client leaves, or does not.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_token_is_verified_is_noticed() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Leaves {
+        ByCloseFrame,
+        WithoutAWord,
+        Not,
+    }
+    for (leaves, words) in [
+        (Leaves::ByCloseFrame, 0),
+        (Leaves::ByCloseFrame, 10),
+        (Leaves::WithoutAWord, 0),
+        (Leaves::WithoutAWord, 10),
+        (Leaves::Not, 10),
+    ] {
+        let sessions = Sessions::new();
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+            upgrade.on_upgrade(async move |mut socket| {
+                while let Some(Ok(message)) = socket.recv().await {
+                    heard.send(message).unwrap();
+                }
+            })
+        };
+        let layer = WsAuthLayer::new(hanging)
+            .sessions(&sessions)
+            .refresh_protocol(RefreshProtocol::json())
+            .refresh_timeout(TOMORROW)
+            .unwrap();
+        let app = Router::new().route("/", any(handler)).layer(layer);
+        let mut client = connected(&app, "alice").await;
+        client.send(ask("hang")).await.unwrap();
+        for number in 0..words {
+            client.send(ClientMessage::text(number.to_string())).await.unwrap();
+        }
+        settle().await;
+        assert_eq!((sessions.count(), hears.len()), (1, 0), "{leaves:?}");
+        match leaves {
+            Leaves::ByCloseFrame => {
+                client.close(None).await.unwrap();
+                assert!(matches!(client.next().await, Some(Ok(ClientMessage::Close(_)))), "it is answered");
+            }
+            Leaves::WithoutAWord => drop(client),
+            Leaves::Not => {
+                sleep(TOMORROW / 2).await;
+                assert_eq!((sessions.count(), hears.len()), (1, 0));
+                continue;
+            }
+        }
+        settle().await;
+        assert_eq!(sessions.count(), 0, "{leaves:?} after {words}");
+        for number in 0..words {
+            assert_eq!(hears.try_recv().unwrap(), Message::Text(number.to_string().into()), "{leaves:?}");
+        }
+        let rest = hears.try_recv();
+        assert_eq!(matches!(rest, Ok(Message::Close(_))), leaves == Leaves::ByCloseFrame, "{rest:?}");
+    }
+}
+
+/// A request that was read ahead is one all the same, and its turn comes.
+#[tokio::test(start_paused = true)]
+async fn requests_behind_one_that_hangs_are_answered_in_order() {
+    let layer = WsAuthLayer::new(hanging).refresh_protocol(RefreshProtocol::json());
+    let (mut client, session) = session_with::<String>(layer, "alice").await;
+    for message in [ask("hang"), "one".into(), ask("new"), "two".into()] {
+        client.send(message).await.unwrap();
+    }
+    assert_eq!(next_json(&mut client).await["reason"], "verifier_unavailable");
+    assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "one");
+    assert_eq!(next_json(&mut client).await["type"], "auth.refreshed");
+    assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "two");
+    assert_eq!(*session.claims(), "new");
 }

@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, mem, sync::Arc, time::Duration};
 
-use tokio::{task::coop::consume_budget, time::Instant};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, timeout},
+};
 
 use super::{End, Session, life::TokenFacts};
 use crate::{
@@ -129,9 +132,10 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// # Errors
     ///
-    /// If the token is not accepted, or is empty, or holds white space or control characters (of which no verifier is
-    /// asked), or another refresh is under way, or there were too many; or if the session ends
-    /// before the token is verified. Whatever the reason, nothing has changed then.
+    /// If the token is not accepted, or is empty, or holds white space or control characters (then no verifier is asked);
+    /// if another refresh is under way, or there were too many; if the verifier takes longer than
+    /// [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout); or if the session ends before the token is verified.
+    /// Whatever the reason, nothing has changed then.
     ///
     /// # Cancel safety
     ///
@@ -157,7 +161,12 @@ impl<C: Send + Sync + 'static> Session<C> {
         let now = life.rules.now();
         let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
         let input = VerifyInput::new(&token, &head, now.wall);
-        let verified = self.0.verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
+        // No client's departure drops this future, as it does in a handshake, so it needs a limit of its own.
+        let limit = life.rules.refresh_timeout;
+        let verified = timeout(limit, self.0.verifier.verify_boxed(input))
+            .await
+            .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)))
+            .map_err(RefreshError::not_verified)?;
         self.check_holder(&verified)?;
 
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;

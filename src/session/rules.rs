@@ -12,6 +12,8 @@ pub(crate) struct SessionRules {
     pub(crate) max_lifetime: Option<Duration>,
     /// How many refreshes may be tried in how long a time.
     pub(crate) refresh_limit: (u32, Duration),
+    /// How long the verifier may take for one.
+    pub(crate) refresh_timeout: Duration,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) revocations: Option<Revocations>,
 }
@@ -48,6 +50,7 @@ impl Default for SessionRules {
             max_token_len: 8 * 1024,
             max_lifetime: None,
             refresh_limit: (5, Duration::from_secs(60)),
+            refresh_timeout: Duration::from_secs(10),
             sessions: None,
             revocations: None,
         }

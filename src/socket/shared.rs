@@ -1,6 +1,7 @@
 //! What the handler's socket and its supervisor share.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -42,12 +43,29 @@ struct State {
 struct InBand {
     protocol: RefreshProtocol,
     request: Option<Asked>,
-    /// Until the answer is written nothing else is received: so answers come in order, and a client that asks without
-    /// reading is not asked for more.
+    /// Until the answer is written the handler receives nothing else: so answers come in order, and a client that asks
+    /// without reading is not asked for more.
     under_way: bool,
+    ahead: Ahead,
     /// While the answer is being written.
     writers: Option<Arc<Writers>>,
 }
+
+/// What was read while a refresh was under way, to notice that the client leaves. The handler receives it before anything
+/// else, in order.
+#[derive(Default)]
+struct Ahead {
+    /// `None` is the end of the stream.
+    messages: VecDeque<Option<Result<Message, Error>>>,
+    bytes: usize,
+    /// Nothing can follow, or nothing that matters.
+    is_complete: bool,
+}
+
+/// How much is read ahead: enough for a client that says something and leaves. One that says more is noticed when the
+/// refresh is over.
+const MOST_MESSAGES: usize = 16;
+const MOST_BYTES: usize = 64 * 1024;
 
 /// The supervisor, which writes an answer, and whoever waits to send at the same time. In tungstenite there is room for
 /// one waker, so that is this one.
@@ -79,7 +97,9 @@ impl Shared {
         replay: Option<Message>,
         protocol: Option<RefreshProtocol>,
     ) -> Self {
-        let in_band = |protocol| Box::new(InBand { protocol, request: None, under_way: false, writers: None });
+        let in_band = |protocol| {
+            Box::new(InBand { protocol, request: None, under_way: false, ahead: Ahead::default(), writers: None })
+        };
         let (replay, in_band) = (replay.map(Box::new), protocol.map(in_band));
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
         Self { life, pace: Pace::new(), state: Mutex::new(state) }
@@ -136,7 +156,8 @@ impl Shared {
         if let Some(replay) = state.replay.take() {
             return Poll::Ready(Some(Ok(*replay)));
         }
-        let polled = transport.poll_next(cx);
+        let ahead = state.in_band.as_mut().and_then(|in_band| in_band.ahead.pop());
+        let polled = ahead.map_or_else(|| transport.poll_next(cx), Poll::Ready);
         match &polled {
             Poll::Pending => set(&mut state.reader, cx),
             Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
@@ -207,12 +228,49 @@ impl Shared {
             return true;
         }
         let state = lock(&self.state);
-        state.transport.as_ref().is_none_or(|transport| state.replay.is_none() && transport.is_terminated())
+        let has_more =
+            state.replay.is_some() || state.in_band.as_ref().is_some_and(|in_band| !in_band.ahead.messages.is_empty());
+        state.transport.as_ref().is_none_or(|transport| !has_more && transport.is_terminated())
     }
 
     /// The client's next request to refresh the session.
     pub(super) fn request(&self) -> Option<Asked> {
         lock(&self.state).in_band.as_mut()?.request.take()
+    }
+
+    /// Reads ahead while a refresh is under way. Returns whether the client has left, or wants to.
+    pub(super) fn look_ahead(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = lock(&self.state);
+        let State { transport, writer, in_band, .. } = &mut *state;
+        let (Some(transport), Some(in_band)) = (transport, in_band) else { return false };
+        while in_band.ahead.has_room() {
+            let Poll::Ready(message) = transport.poll_next(cx) else { return false };
+            let leaves = in_band.ahead.push(message);
+            if leaves {
+                // The answer to a close frame, and what it displaces; see `receive`.
+                let _ = transport.poll_flush(cx);
+                let writer = writer.take();
+                drop(state);
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Nobody waits for the answer any more: the handler receives again.
+    pub(super) fn give_up_request(&self) {
+        let mut state = lock(&self.state);
+        if let Some(in_band) = &mut state.in_band {
+            in_band.under_way = false;
+        }
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Answers it, by the supervisor; then to be [written](Self::write_answer).
@@ -282,6 +340,39 @@ impl Shared {
 
     fn error(&self) -> Error {
         Error::new(SessionEnded { reason: self.life.end_reason().unwrap_or(EndReason::Closed) })
+    }
+}
+
+impl Ahead {
+    fn has_room(&self) -> bool {
+        !self.is_complete && self.messages.len() < MOST_MESSAGES && self.bytes < MOST_BYTES
+    }
+
+    /// Returns whether the client leaves with this.
+    fn push(&mut self, message: Option<Result<Message, Error>>) -> bool {
+        let leaves = match &message {
+            None | Some(Ok(Message::Close(_))) => true,
+            Some(Err(error)) => is_broken(error),
+            Some(Ok(_)) => false,
+        };
+        self.is_complete = leaves || matches!(message, Some(Err(_)));
+        self.bytes += message.as_ref().map_or(0, length);
+        self.messages.push_back(message);
+        leaves
+    }
+
+    fn pop(&mut self) -> Option<Option<Result<Message, Error>>> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.as_ref().map_or(0, length);
+        Some(message)
+    }
+}
+
+fn length(message: &Result<Message, Error>) -> usize {
+    match message {
+        Ok(Message::Text(text)) => text.len(),
+        Ok(Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes)) => bytes.len(),
+        Ok(Message::Close(_)) | Err(_) => 0,
     }
 }
 

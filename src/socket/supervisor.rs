@@ -201,12 +201,15 @@ impl Refresher {
         if self.under_way.is_none() && !self.answering {
             self.under_way = shared.request().map(|request| (self.refresh)(request));
         }
-        if let Some(under_way) = &mut self.under_way
-            && let Poll::Ready(answer) = under_way.as_mut().poll(cx)
-        {
-            self.under_way = None;
-            self.answering = true;
-            shared.answer(answer);
+        if let Some(under_way) = &mut self.under_way {
+            if let Poll::Ready(answer) = under_way.as_mut().poll(cx) {
+                self.under_way = None;
+                self.answering = true;
+                shared.answer(answer);
+            } else if shared.look_ahead(cx) {
+                self.under_way = None;
+                shared.give_up_request();
+            }
         }
         if self.answering {
             // The next request comes when the handler has read it, and then this is polled again.

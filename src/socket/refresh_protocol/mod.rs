@@ -13,8 +13,10 @@ use crate::{Token, session::RefreshError};
 ///
 /// Set with [`WsAuthLayer::refresh_protocol`](crate::WsAuthLayer::refresh_protocol). Messages that the protocol
 /// recognises are taken out of what the handler receives, verified, and answered; see
-/// [`Session::refresh`](crate::Session::refresh) for the rules. They are read when the handler reads, and what comes
-/// behind one is received after its answer was sent.
+/// [`Session::refresh`](crate::Session::refresh) for the rules. A request is read when the handler receives, and the
+/// handler receives what follows it once its answer was sent, or
+/// [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout) has passed. A client that leaves meanwhile is noticed: its
+/// refresh is given up, and the handler receives the rest.
 ///
 /// # Example
 ///
