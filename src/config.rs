@@ -8,7 +8,7 @@ use http::request::Parts;
 use crate::{
     AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
     gate::{Gate, Unclaimed, Verification},
-    handshake::{is_handshake, withhold},
+    handshake::{RequestKind, withhold},
     rejection::Challenges,
     session::{AdmissionError, Head, SessionRules},
     token::{Found, Selection, Sources},
@@ -84,8 +84,8 @@ impl Config {
     }
 
     /// Whether this layer looks at the request at all.
-    pub(crate) fn concerns(&self, parts: &Parts) -> bool {
-        !self.handshakes_only || is_handshake(parts)
+    pub(crate) fn concerns(&self, kind: RequestKind) -> bool {
+        !self.handshakes_only || kind == RequestKind::Handshake
     }
 
     pub(crate) fn rules_mut(&mut self) -> &mut SessionRules {
@@ -120,9 +120,14 @@ impl Config {
     }
 
     /// Takes steps four and five of a handshake, if nothing has to be waited for.
-    pub(crate) fn decide(self: &Arc<Self>, token: Option<Token>, parts: &mut Parts) -> Result<Next, Rejection> {
+    pub(crate) fn decide(
+        self: &Arc<Self>,
+        token: Option<Token>,
+        kind: RequestKind,
+        parts: &mut Parts,
+    ) -> Result<Next, Rejection> {
         let Some(token) = token else { return self.without_token(parts).map(Next::Call) };
-        match self.gate.verify_now(&token, parts, self) {
+        match self.gate.verify_now(&token, kind, parts, self) {
             Some(Ok(())) => Ok(Next::Call(None)),
             Some(Err(refusal)) => Err(refusal.rejection(self, parts.version)),
             None => Ok(Next::Wait(token)),
@@ -130,8 +135,8 @@ impl Config {
     }
 
     /// The same steps, with waiting.
-    pub(crate) fn verify(self: &Arc<Self>, token: Token, parts: Parts) -> Verification {
-        self.gate.verify(token, parts, Arc::clone(self))
+    pub(crate) fn verify(self: &Arc<Self>, token: Token, kind: RequestKind, parts: Parts) -> Verification {
+        self.gate.verify(token, kind, parts, Arc::clone(self))
     }
 
     pub(crate) const fn first_message(&self) -> Option<&FirstMessage> {

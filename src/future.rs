@@ -18,6 +18,7 @@ use tower_service::Service;
 use crate::{
     config::Config,
     gate::{Unclaimed, Verification},
+    handshake::RequestKind,
     telemetry,
     token::Selection,
 };
@@ -55,6 +56,7 @@ struct Waiting<S, B> {
 
 /// Completes the answer to a handshake: step seven.
 pub(crate) struct Answer {
+    kind: RequestKind,
     selection: Selection,
     is_connect: bool,
     /// The client is to authenticate by its first message.
@@ -62,8 +64,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(parts: &Parts, selection: Selection) -> Self {
-        Self { selection, is_connect: parts.method == Method::CONNECT, deferred: None }
+    pub(crate) fn new(parts: &Parts, kind: RequestKind, selection: Selection) -> Self {
+        Self { kind, selection, is_connect: parts.method == Method::CONNECT, deferred: None }
     }
 
     pub(crate) fn deferred(self, unclaimed: Arc<Unclaimed>, config: Arc<Config>) -> Self {
@@ -76,8 +78,9 @@ impl Answer {
 
     fn complete(&self, mut response: Response) -> Response {
         // Over HTTP/2 any success completes the handshake (RFC 8441 §5).
-        let accepted =
+        let completes =
             response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
+        let accepted = self.kind == RequestKind::Handshake && completes;
         if let Some((unclaimed, config)) = &self.deferred
             && !(accepted && unclaimed.is_claimed())
         {

@@ -13,7 +13,7 @@ use crate::{
     AdmissionError, RefreshProtocol, Rejection, Revocations, Session, Token, Verified, Verifier, VerifyError,
     VerifyInput,
     config::{Anonymous, Config},
-    handshake::is_handshake,
+    handshake::RequestKind,
     lock::lock,
     session::{Beginning, Head},
     socket::Place,
@@ -28,10 +28,16 @@ pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<(), Re
 pub(crate) trait Gate: Send + Sync {
     /// Verifies the token, admits the session that begins with it, and puts that into the request: steps four and five
     /// of a handshake. `None` if something has to be waited for; nothing has changed then.
-    fn verify_now(&self, token: &Token, parts: &mut Parts, config: &Config) -> Option<Result<(), Refusal>>;
+    fn verify_now(
+        &self,
+        token: &Token,
+        kind: RequestKind,
+        parts: &mut Parts,
+        config: &Config,
+    ) -> Option<Result<(), Refusal>>;
 
     /// The same, with waiting.
-    fn verify(&self, token: Token, parts: Parts, config: Arc<Config>) -> Verification;
+    fn verify(&self, token: Token, kind: RequestKind, parts: Parts, config: Arc<Config>) -> Verification;
 
     /// Takes out of the request what another layer may have put there.
     fn forget(&self, parts: &mut Parts);
@@ -94,18 +100,24 @@ impl<V: Verifier> VerifierGate<V> {
         verifier: &Arc<V>,
         outcome: Result<Verified<V::Claims>, VerifyError>,
         beginning: Beginning,
-        parts: &Parts,
+        (kind, parts): (RequestKind, &Parts),
         config: &Config,
     ) -> Result<Session<V::Claims>, Refusal> {
         let verified = outcome.map_err(Refusal::Verify)?;
         // Only connections that stay are registered and counted.
-        let slot = if is_handshake(parts) { config.rules.slot() } else { Ok(None) };
+        let slot = match kind {
+            RequestKind::Handshake => config.rules.slot(),
+            RequestKind::Plain => Ok(None),
+        };
         slot.and_then(|slot| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), slot))
             .map_err(Refusal::Admission)
     }
 
-    fn put(parts: &mut Parts, session: Session<V::Claims>, config: &Config) {
-        telemetry::admitted(session.id(), session.subject());
+    fn put((kind, parts): (RequestKind, &mut Parts), session: Session<V::Claims>, config: &Config) {
+        match kind {
+            RequestKind::Handshake => telemetry::admitted(session.id(), session.subject()),
+            RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
+        }
         // What an outer layer has found out does not count here, for its rules may be others.
         parts.extensions.remove::<Anonymous>();
         parts.extensions.remove::<Deferred<V::Claims>>();
@@ -115,7 +127,13 @@ impl<V: Verifier> VerifierGate<V> {
 }
 
 impl<V: Verifier> Gate for VerifierGate<V> {
-    fn verify_now(&self, token: &Token, parts: &mut Parts, config: &Config) -> Option<Result<(), Refusal>> {
+    fn verify_now(
+        &self,
+        token: &Token,
+        kind: RequestKind,
+        parts: &mut Parts,
+        config: &Config,
+    ) -> Option<Result<(), Refusal>> {
         if config.rules.shares_limits()
             || config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at)
         {
@@ -123,11 +141,11 @@ impl<V: Verifier> Gate for VerifierGate<V> {
         }
         let beginning = Beginning::now(&config.rules);
         let outcome = self.0.verify_now(VerifyInput::new(token, parts, beginning.wall()))?;
-        let session = Self::begin(&self.0, outcome, beginning, parts, config);
-        Some(session.map(|session| Self::put(parts, session, config)))
+        let session = Self::begin(&self.0, outcome, beginning, (kind, parts), config);
+        Some(session.map(|session| Self::put((kind, parts), session, config)))
     }
 
-    fn verify(&self, token: Token, mut parts: Parts, config: Arc<Config>) -> Verification {
+    fn verify(&self, token: Token, kind: RequestKind, mut parts: Parts, config: Arc<Config>) -> Verification {
         let verifier = Arc::clone(&self.0);
         let beginning = Beginning::now(&config.rules);
         Box::pin(async move {
@@ -135,11 +153,11 @@ impl<V: Verifier> Gate for VerifierGate<V> {
                 revocations.first_look().await;
             }
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await;
-            let outcome = match Self::begin(&verifier, outcome, beginning, &parts, &config) {
+            let outcome = match Self::begin(&verifier, outcome, beginning, (kind, &parts), &config) {
                 Ok(session) => session.shared().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };
-            let outcome = outcome.map(|session| Self::put(&mut parts, session, &config));
+            let outcome = outcome.map(|session| Self::put((kind, &mut parts), session, &config));
             (parts, outcome)
         })
     }

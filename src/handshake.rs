@@ -1,25 +1,117 @@
-//! What a handshake is.
+//! What counts as a WebSocket handshake, and what is left of an upgrade for everything else.
 
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
-use axum::extract::{FromRequestParts, ws::WebSocketUpgrade};
-use http::{Method, Request, header::UPGRADE, request::Parts};
+use axum::extract::{
+    FromRequestParts,
+    ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    header::{CONNECTION, SEC_WEBSOCKET_KEY, UPGRADE},
+    request::Parts,
+};
 use hyper::upgrade::OnUpgrade;
 
-/// Whether the request asks for another protocol, whichever: nothing gets past because it was not recognised. hyper gives
-/// the connection to no other request.
-pub(crate) fn is_handshake(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE) || parts.method == Method::CONNECT
+use crate::telemetry;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// A WebSocket: an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket` (RFC 6455 §4.2.1), or an extended `CONNECT`
+    /// with the protocol `websocket` (RFC 8441 §5). It may still be malformed.
+    Handshake,
+    /// Anything else. Nothing in it can be upgraded.
+    Plain,
 }
 
-/// The WebSocket that a well-formed handshake asks for. axum's extractor is an async function that never waits.
+impl RequestKind {
+    /// Classifies a request, and prepares it for whoever handles it next.
+    ///
+    /// A plain request loses its means to upgrade: any other protocol in `Upgrade` is an offer, and is ignored
+    /// (RFC 9110 §7.8). In a handshake, `Connection` and `Upgrade` are brought into the one form that extractors read.
+    pub(crate) fn of(parts: &mut Parts) -> Self {
+        if asks_for_websocket(parts) {
+            if parts.version == Version::HTTP_11 {
+                normalize(&mut parts.headers);
+            }
+            return Self::Handshake;
+        }
+        // hyper provides it for every `Upgrade` and every `CONNECT`.
+        parts.extensions.remove::<OnUpgrade>();
+        // Only a WebSocket client sends this header, and no client sends it without the rest.
+        if parts.method == Method::GET && parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
+            telemetry::upgrade_dropped(match parts.version {
+                Version::HTTP_11 => "Upgrade",
+                Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.1",
+                _ => ":protocol",
+            });
+        }
+        Self::Plain
+    }
+}
+
+fn asks_for_websocket(parts: &mut Parts) -> bool {
+    match parts.version {
+        // RFC 9110 §7.8: an `Upgrade` in an HTTP/1.0 request is to be ignored.
+        Version::HTTP_11 => parts.method == Method::GET && lists(&parts.headers, &UPGRADE, b"websocket"),
+        Version::HTTP_09 | Version::HTTP_10 => false,
+        // Only an extended `CONNECT` has a path (RFC 8441 §4).
+        _ => parts.method == Method::CONNECT && parts.uri.path_and_query().is_some() && names_websocket(parts),
+    }
+}
+
+/// Whether the pseudo-header `:protocol` says `websocket`.
+///
+/// Its type exists only where hyper has HTTP/2 compiled in. axum's extractor knows, and looks at it first.
+fn names_websocket(parts: &mut Parts) -> bool {
+    let connection = parts.extensions.remove::<OnUpgrade>();
+    // Without a connection it takes nothing out of the request.
+    let outcome = extract(parts);
+    if let Some(connection) = connection {
+        parts.extensions.insert(connection);
+    }
+    !matches!(outcome, Some(Err(WebSocketUpgradeRejection::InvalidProtocolPseudoheader(_))))
+}
+
+/// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read the first
+/// line alone, and want it to hold nothing but `websocket`.
+fn normalize(headers: &mut HeaderMap) {
+    if !sole_line(headers, &UPGRADE).is_some_and(|line| line.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if !lists(headers, &CONNECTION, b"upgrade") {
+        // Without it the handshake is malformed, and stays so: whoever completes it refuses.
+        telemetry::upgrade_dropped("Connection");
+    } else if sole_line(headers, &CONNECTION).is_none_or(|line| line.to_str().is_err()) {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    }
+}
+
+/// Whether a list header has this member, in any case, in any of its lines.
+fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
+    let is_member = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(member);
+    headers.get_all(name).iter().any(|line| line.as_bytes().split(|&b| b == b',').any(is_member))
+}
+
+fn sole_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
+}
+
+/// The WebSocket that a well-formed handshake asks for.
 fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
+    extract(parts)?.ok()
+}
+
+/// axum's extractor is an async function that never waits.
+fn extract(parts: &mut Parts) -> Option<Result<WebSocketUpgrade, WebSocketUpgradeRejection>> {
     let extraction = pin!(WebSocketUpgrade::from_request_parts(parts, &()));
     match extraction.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(upgrade) => upgrade.ok(),
+        Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
     }
 }

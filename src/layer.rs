@@ -17,6 +17,21 @@ use crate::{
 /// It can stand around a [`Router`](axum::Router), a single route, or in any tower stack. *Every* request through it is
 /// authenticated, so that there is no shape of request that gets past; see [`handshakes_only`](Self::handshakes_only).
 ///
+/// # Handshakes and plain requests
+///
+/// A **handshake** is an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket`, in any case, in any line and beside other
+/// protocols (RFC 6455 §4.2.1); or an extended `CONNECT` whose `:protocol` is `websocket` (RFC 8441). Its session is
+/// registered and counted. The inner service sees one line `Upgrade: websocket` and one line `Connection: Upgrade`,
+/// because axum's extractor and others read no more than that.
+///
+/// Every other request is **plain**. It is authenticated too, but its session is not registered: it takes no place in the
+/// limits and evicts nobody. Another protocol in `Upgrade` is an offer that the layer ignores (RFC 9110 §7.8): `curl --http2`
+/// and Java's `HttpClient` offer `h2c` with every request. [`OnUpgrade`](hyper::upgrade::OnUpgrade) is taken out of the
+/// extensions of a plain request, so that nothing behind the layer can upgrade it. A route that upgrades to something else
+/// belongs outside of the layer.
+///
+/// # Order of layers
+///
 /// As with every layer of axum, routes that are added to a router *after* it are outside. One layer stands around a
 /// route: it takes the token away, so that another one further in would find none and refuse. Where routes differ in
 /// their rules, each has a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
@@ -91,8 +106,8 @@ impl WsAuthLayer {
         self
     }
 
-    /// Lets requests through that carry neither an `Upgrade` header nor the method `CONNECT`, as they are. To handlers
-    /// they are anonymous.
+    /// Lets [plain requests](Self#handshakes-and-plain-requests) through without authenticating them. To handlers they are
+    /// anonymous. Their headers and URI stay as they are, but they cannot be upgraded.
     ///
     /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
     /// believed to be protected should be.

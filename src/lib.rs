@@ -68,6 +68,8 @@
 //! are treated alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
 //! [`any`](axum::routing::any), which takes both methods.
 //!
+//! Requests that do not ask for a WebSocket are plain HTTP, whatever else they offer in `Upgrade`; see [`WsAuthLayer`].
+//!
 //! # After the upgrade
 //!
 //! A token is good for a while, and a WebSocket for as long as nobody closes it. The [`AuthenticatedSocket`] that
@@ -142,6 +144,8 @@
 //! | event | level | fields |
 //! | --- | --- | --- |
 //! | `handshake admitted` | debug | `session` (its id) and `subject` |
+//! | `request admitted` | debug | the same, of an authenticated request that is no handshake |
+//! | `handshake incomplete` | warn | `missing`: a WebSocket client has asked, and what makes the request a handshake is gone: `Upgrade`, `Connection`, `:protocol` or `HTTP/1.1` itself. A proxy in front drops it |
 //! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
 //! | `cause of the refusal` | debug | `cause` |
 //! | `beneath the cause` | trace | `beneath`: a verifier's own error; for JWTs it may quote claims |

@@ -16,6 +16,7 @@ use crate::{
     ResponseFuture,
     config::{Anonymous, Config, Examined, Next},
     future::Answer,
+    handshake::RequestKind,
 };
 
 /// The service made by [`WsAuthLayer`](crate::WsAuthLayer).
@@ -47,13 +48,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        if !self.config.concerns(&parts) {
+        let kind = RequestKind::of(&mut parts);
+        if !self.config.concerns(kind) {
             parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         }
         let Examined { selection, outcome } = self.config.examine(&mut parts);
-        let answer = Answer::new(&parts, selection);
-        match outcome.and_then(|token| self.config.decide(token, &mut parts)) {
+        let answer = Answer::new(&parts, kind, selection);
+        match outcome.and_then(|token| self.config.decide(token, kind, &mut parts)) {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection())),
             Ok(Next::Call(deferred)) => {
                 let answer = match deferred {
@@ -66,7 +68,7 @@ where
                 // The service that was polled ready is the one to be called; the clone is for the next request.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                let verification = self.config.verify(token, parts);
+                let verification = self.config.verify(token, kind, parts);
                 ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.config), answer)
             }
         }

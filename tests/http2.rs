@@ -93,9 +93,13 @@ async fn accept_then_close_sends_its_frame() {
 
 #[tokio::test]
 async fn a_plain_connect_is_authenticated_too() {
-    let mut client = Client::of(opaque_layer().handshakes_only()).await;
-    let request = Request::builder().method(Method::CONNECT).uri(client.authority.clone()).body(Empty::new()).unwrap();
-    client.sender.ready().await.unwrap();
-    let response = client.sender.send_request(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    for (layer, status) in
+        [(opaque_layer(), StatusCode::UNAUTHORIZED), (opaque_layer().handshakes_only(), StatusCode::NOT_FOUND)]
+    {
+        let mut client = Client::of(layer).await;
+        let request = Request::builder().method(Method::CONNECT).uri(client.authority.clone());
+        client.sender.ready().await.unwrap();
+        let response = client.sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }

@@ -10,6 +10,14 @@ mod events {
         tracing::debug!(%session, subject, "handshake admitted");
     }
 
+    pub(crate) fn request_admitted(session: SessionId, subject: Option<&str>) {
+        tracing::debug!(%session, subject, "request admitted");
+    }
+
+    pub(crate) fn upgrade_dropped(missing: &'static str) {
+        tracing::warn!(missing, "handshake incomplete: a proxy in front has dropped its upgrade");
+    }
+
     pub(crate) fn session_ended(session: SessionId, subject: Option<&str>, reason: Option<EndReason>) {
         tracing::debug!(%session, subject, reason = reason.map(EndReason::as_str), "session ended");
     }
@@ -113,6 +121,8 @@ mod events {
     use crate::{EndReason, RefreshError, Rejection, SessionId, StoreError, TicketError};
 
     pub(crate) const fn admitted(_: SessionId, _: Option<&str>) {}
+    pub(crate) const fn request_admitted(_: SessionId, _: Option<&str>) {}
+    pub(crate) const fn upgrade_dropped(_: &'static str) {}
     pub(crate) const fn session_ended(_: SessionId, _: Option<&str>, _: Option<EndReason>) {}
     pub(crate) const fn session_refreshed(_: SessionId) {}
     pub(crate) const fn refresh_refused(_: SessionId, _: &RefreshError) {}
@@ -134,7 +144,8 @@ mod events {
 
 pub(crate) use events::{
     admitted, hook_answered_with_success, limits_not_shared, no_session, no_ticket, refresh_refused, refused,
-    revocation_not_told, revocations_not_read, session_ended, session_refreshed, unoffered_subprotocol,
+    request_admitted, revocation_not_told, revocations_not_read, session_ended, session_refreshed,
+    unoffered_subprotocol, upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

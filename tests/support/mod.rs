@@ -5,6 +5,7 @@
 pub(crate) mod http2;
 #[cfg(all(feature = "jwks", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 pub(crate) mod issuer;
+pub(crate) mod log;
 
 use std::{
     future::{Ready, ready},
