@@ -10,8 +10,8 @@ use crate::{
     gate::{Gate, Unclaimed, Verification},
     handshake::{RequestKind, withhold},
     rejection::Challenges,
-    session::{AdmissionError, Head, SessionRules},
-    token::{Found, Selection, Sources},
+    session::{Head, SessionRules},
+    token::{Carrier, CookieKind, Found, Selection, Sources},
 };
 
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) sources: Sources,
     /// `None` until the user sets one; see [`Config::check_origin`].
     pub(crate) allow_origin: Option<AllowOrigin>,
+    /// How many bytes of a handshake's head a session may keep.
+    pub(crate) max_head_len: usize,
     pub(crate) optional: bool,
     pub(crate) handshakes_only: bool,
     pub(crate) challenges: Challenges,
@@ -60,6 +62,7 @@ impl Config {
             gate,
             sources: Sources::standard(),
             allow_origin: None,
+            max_head_len: 16 * 1024,
             optional: false,
             handshakes_only: false,
             challenges: Challenges::default(),
@@ -105,13 +108,13 @@ impl Config {
 
     /// Finds the token, strips it, and checks the origin: steps one to three of a handshake.
     pub(crate) fn examine(&self, parts: &mut Parts) -> Examined {
-        let Found { token, ambient, selection } = self.sources.take(parts, self.rules.max_token_len);
+        let Found { token, carrier, selection } = self.sources.take(parts, self.rules.max_token_len);
         let version = parts.version;
-        let stripped = self.strip_original_uri(parts);
+        let stripped = self.strip_original_uri(parts, token.as_ref().ok().and_then(Option::as_ref));
         let token = token.and_then(|token| stripped.map(|()| token));
         let outcome = match token {
             Err(error) => Err(Rejection::token(error, &self.challenges, version)),
-            Ok(token) => match self.check_origin(parts, ambient) {
+            Ok(token) => match self.check_origin(parts, carrier) {
                 Err(error) => Err(Rejection::origin(error, &self.challenges, version)),
                 Ok(()) => Ok(token),
             },
@@ -126,7 +129,8 @@ impl Config {
         kind: RequestKind,
         parts: &mut Parts,
     ) -> Result<Next, Rejection> {
-        let Some(token) = token else { return self.without_token(parts).map(Next::Call) };
+        let Some(token) = token else { return self.without_token(kind, parts).map(Next::Call) };
+        self.check_head(parts)?;
         match self.gate.verify_now(&token, kind, parts, self) {
             Some(Ok(())) => Ok(Next::Call(None)),
             Some(Err(refusal)) => Err(refusal.rejection(self, parts.version)),
@@ -145,13 +149,16 @@ impl Config {
 
     /// What becomes of a request without a token: it is anonymous, or its client is to authenticate by its first message,
     /// or it is refused.
-    fn without_token(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
+    fn without_token(
+        self: &Arc<Self>,
+        kind: RequestKind,
+        parts: &mut Parts,
+    ) -> Result<Option<Arc<Unclaimed>>, Rejection> {
         if !self.optional && self.first_message.is_none() {
             return Err(Rejection::missing_token(&self.challenges, parts.version));
         }
         self.gate.forget(parts);
-        let deferred = self.defer(parts);
-        match deferred.map_err(|error| Rejection::admission(error, &self.challenges, parts.version))? {
+        match self.defer(kind, parts)? {
             None if !self.optional => Err(Rejection::missing_token(&self.challenges, parts.version)),
             deferred => {
                 parts.extensions.insert(Anonymous(Arc::clone(self)));
@@ -162,15 +169,19 @@ impl Config {
 
     /// Withholds the connection from all but the one handler that waits for the first message. `None` where the layer does
     /// not wait for one, or the request is no well-formed handshake.
-    fn defer(self: &Arc<Self>, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, AdmissionError> {
+    fn defer(self: &Arc<Self>, kind: RequestKind, parts: &mut Parts) -> Result<Option<Arc<Unclaimed>>, Rejection> {
         let Some(first_message) = &self.first_message else { return Ok(None) };
+        if kind == RequestKind::Plain {
+            return Ok(None);
+        }
+        self.check_head(parts)?;
         let Some(connection) = withhold(parts) else { return Ok(None) };
         let place = match self.rules.room().and_then(|()| first_message.place(parts)) {
             Ok(place) => place,
             Err(error) => {
                 // Whoever refuses may want to say so on it.
                 parts.extensions.insert(connection);
-                return Err(error);
+                return Err(Rejection::admission(error, &self.challenges, parts.version));
             }
         };
         let unclaimed = Arc::new(Unclaimed::new(connection, Head::of(parts), place, parts.version));
@@ -178,34 +189,39 @@ impl Config {
         Ok(Some(unclaimed))
     }
 
+    /// What is kept for as long as the connection lives must not be large. Checked before anything costly is done.
+    fn check_head(&self, parts: &Parts) -> Result<(), Rejection> {
+        if Head::len_of(parts) > self.max_head_len {
+            return Err(Rejection::head_too_large(&self.challenges, parts.version));
+        }
+        Ok(())
+    }
+
     /// The origin of a request with an ambient token must be allowed. That of any other is free until a policy is set,
     /// and may then be absent.
-    fn check_origin(&self, parts: &Parts, ambient: bool) -> Result<(), OriginError> {
-        match (&self.allow_origin, ambient) {
-            (Some(policy), true) => policy.check_ambient(parts),
-            (None, true) => AllowOrigin::same_origin().check_ambient(parts),
-            (Some(policy), false) => policy.check_explicit(parts),
-            (None, false) => Ok(()),
+    fn check_origin(&self, parts: &Parts, carrier: Carrier) -> Result<(), OriginError> {
+        match (&self.allow_origin, carrier) {
+            (Some(policy), Carrier::Ambient(cookie)) => policy.check_ambient(parts, cookie),
+            (None, Carrier::Ambient(cookie)) => AllowOrigin::same_origin().check_ambient(parts, cookie),
+            (Some(policy), Carrier::Explicit) => policy.check_explicit(parts, CookieKind::Plain),
+            (None, Carrier::Explicit) => Ok(()),
         }
     }
 
     /// Whether the page behind a refused request may learn why. A foreign page must not: it could tell from the reason
     /// whether its visitor has a session here.
     pub(crate) fn may_tell_page(&self, parts: &Parts) -> bool {
-        match &self.allow_origin {
-            Some(policy) => policy.check_explicit(parts).is_ok(),
-            None if self.sources.cookie().is_some() => AllowOrigin::same_origin().check_explicit(parts).is_ok(),
-            None => true,
+        match (&self.allow_origin, self.sources.cookie_kind()) {
+            (Some(policy), cookie) => policy.check_explicit(parts, cookie.unwrap_or(CookieKind::Plain)).is_ok(),
+            (None, Some(cookie)) => AllowOrigin::same_origin().check_explicit(parts, cookie).is_ok(),
+            (None, None) => true,
         }
     }
 
     /// axum's router keeps a second copy of the URI.
-    fn strip_original_uri(&self, parts: &mut Parts) -> Result<(), TokenError> {
-        if !self.sources.are_in_uri() {
-            return Ok(());
-        }
+    fn strip_original_uri(&self, parts: &mut Parts, token: Option<&Token>) -> Result<(), TokenError> {
         match parts.extensions.get_mut::<OriginalUri>() {
-            Some(OriginalUri(uri)) => self.sources.strip_uri(uri),
+            Some(OriginalUri(uri)) => self.sources.strip_uri(uri, token),
             None => Ok(()),
         }
     }

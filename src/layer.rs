@@ -36,7 +36,8 @@ use crate::{
 /// route: it takes the token away, so that another one further in would find none and refuse. Where routes differ in
 /// their rules, each has a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
 ///
-/// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query.
+/// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query. The same
+/// goes for copies of the URL that proxies add, such as `X-Original-URI`, `X-Forwarded-Uri`, `Forwarded` or `Referer`.
 #[derive(Clone)]
 #[must_use]
 pub struct WsAuthLayer {
@@ -95,6 +96,26 @@ impl WsAuthLayer {
             return Err(ConfigError::ZeroTokenLength);
         }
         Arc::make_mut(&mut self.config).rules_mut().max_token_len = bytes;
+        Ok(self)
+    }
+
+    /// Sets how many bytes of a request's head a session may keep: its URI, and its headers without the token and without
+    /// those that are about the upgrade alone. A larger head is refused with 431, before the token is verified.
+    ///
+    /// A session keeps its head for as long as it lives, because a verifier is shown the head again when the session is
+    /// refreshed. The limit bounds what a client can pin, also one that has yet to authenticate by its
+    /// [first message](Self::first_message). Requests that begin no session are not limited.
+    ///
+    /// Defaults to 16384, because a browser's head is a tenth of that, and hyper accepts no more over HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_head_len(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        if bytes == 0 {
+            return Err(ConfigError::ZeroLimit("the head of a request"));
+        }
+        Arc::make_mut(&mut self.config).max_head_len = bytes;
         Ok(self)
     }
 

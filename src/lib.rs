@@ -54,7 +54,7 @@
 //! # The way of a handshake
 //!
 //! 1. **Find** the token: [`TokenSource`].
-//! 2. **Strip** it from headers, URI and `OriginalUri`.
+//! 2. **Strip** it from headers, URI and `OriginalUri`, and copies of it from all other headers.
 //! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
 //! 4. **Verify**: [`Verifier`]; [`jwt`] for JSON Web Tokens, with keys that [change](jwks).
 //! 5. **Admit** the session: it is registered ([`Sessions`]), and then [`Revocations`] and [`Limits`] are looked at,
@@ -163,6 +163,10 @@
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
+//!
+//! Other crates log more. At `TRACE`, tungstenite prints every message that it receives, as text and as bytes: the token in a
+//! first message ([`FirstMessage`]) or in a refresh ([`RefreshProtocol`]) is among them. Leave the target `tungstenite` at `DEBUG`
+//! in production. Tokens of the handshake are not printed there.
 //!
 //! # Features
 //!

@@ -4,56 +4,22 @@
 
 mod support;
 
-use std::{
-    error::Error,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::error::Error;
 
 use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{
     Authenticated, AuthenticatedUpgrade, RefreshProtocol, Rejection, Session, Token, TokenSource, Verified,
-    VerifyInput, WsAuthLayer,
+    VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, HandshakeBuilder, TestToken, base64url, handshake},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{SinkExt, StreamExt};
-use http::Request;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use support::*;
+use support::{log::Log, *};
 use tower::{Layer, Service};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
-use tracing::{Dispatch, Level, subscriber::NoSubscriber};
-use tracing_subscriber::fmt::MakeWriter;
-
-/// Collects what a subscriber writes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use tracing::Level;
 
 /// The token, its parts, and every base64 form of it: in both alphabets, and wherever it begins in a longer text.
 fn forms(token: &str) -> Vec<String> {
@@ -124,14 +90,10 @@ async fn talkative(session: Authenticated<Value>, upgrade: AuthenticatedUpgrade<
 /// Runs each handshake under a subscriber that takes everything, with a tracing layer inside and a handler that prints.
 async fn run(layer: WsAuthLayer, token: &str) -> String {
     let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(Level::TRACE).with_ansi(false).with_writer(log.clone()).finish();
     let trace =
         TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true).level(Level::TRACE));
-    // For all that runs on this thread, the tasks of sockets too. And with two dispatchers tracing asks this one, whatever
-    // another thread thinks of an event.
-    let _log_all = tracing::subscriber::set_default(subscriber);
-    let _another = Dispatch::new(NoSubscriber::new());
+    // For all that runs on this thread, the tasks of sockets too.
+    let _logging = log.everything();
     let app = Router::new().route("/", any(talkative)).layer(trace).layer(layer);
     for request in carriers(token) {
         let response = answer(&app, request.clone().build()).await;
@@ -217,6 +179,114 @@ async fn an_error_about_claims_holds_no_token() {
     if cfg!(feature = "tracing") {
         assert!(log.contains("missing field `missing`"), "{log}");
     }
+}
+
+/// Everything that can be done to a byte in a URL.
+fn escaped(text: &str, escape: impl Fn(u8) -> bool, prefix: &str) -> String {
+    let spell = |b: u8| if escape(b) { format!("%{prefix}{b:02x}") } else { char::from(b).to_string() };
+    text.bytes().map(spell).collect()
+}
+
+/// Proxies repeat the URL in headers of their own, browsers in `Referer`, and clients send a token twice.
+#[tokio::test]
+async fn copies_of_the_token_are_cut_out_of_all_headers() {
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
+    let jwt = TestToken::new("alice").sign();
+    for token in [jwt.as_str(), "an/opaque+token==", "~with~%41~escapes~", "0123456789abcdef"] {
+        let in_url = escaped(token, |b| !b.is_ascii_alphanumeric(), "");
+        let url = format!("/?a=b&access_token={in_url}&c=d");
+        let spellings = [
+            token.to_owned(),
+            in_url.clone(),
+            escaped(token, |b| !b.is_ascii_alphanumeric(), "25"),
+            escaped(token, |b| !b.is_ascii_alphanumeric(), "2525"),
+            escaped(token, |_| true, ""),
+            escaped(token, |b| b % 2 == 0 || b == b'%', ""),
+            base64url(token),
+            STANDARD.encode(token),
+            STANDARD.encode(format!("u:{token}")),
+            STANDARD.encode(format!("user:{token}:x")),
+            base64url(format!(r#"{{"Authorization":"Bearer {token}"}}"#)),
+        ];
+        let mut sources = all_sources();
+        sources.retain(|source| *source != TokenSource::authorization());
+        let layer = WsAuthLayer::new(any).sources(sources).unwrap();
+        let mut carriers =
+            vec![handshake().path(&url), handshake().header("x-token", token), handshake().cookie("session", token)];
+        if token == jwt {
+            carriers.extend([
+                handshake().bearer_subprotocol(token),
+                handshake().subprotocols(["chat", &format!("bearer.{token}")]),
+            ]);
+        }
+        for carrier in carriers {
+            for spelling in &spellings {
+                let mut request = carrier.clone().origin("https://localhost");
+                for (name, before, after) in [
+                    ("x-original-uri", "/?access_token=", "&c=d"),
+                    ("x-forwarded-uri", "/?access_token=", ""),
+                    ("x-original-url", "/?access_token=", ""),
+                    ("x-rewrite-url", "/?access_token=", ""),
+                    ("x-envoy-original-path", "/?access_token=", ""),
+                    ("referer", "https://localhost/login?next=%2Fws%3Faccess_token%3D", "%26c"),
+                    ("forwarded", "for=192.0.2.1;path=\"/?t=", "\", for=192.0.2.2"),
+                    ("x-forwarded-for", "", ", 192.0.2.3"),
+                    ("x-forwarded-access-token", "", ""),
+                    ("x-twice", "", &format!(" {spelling}")),
+                    ("authorization", "Basic ", ""),
+                    ("cookie", "first=1; other=", "; last=2"),
+                ] {
+                    request = request.header(name, format!("{before}{spelling}{after}"));
+                }
+                let request = request.header(
+                    "sec-websocket-protocol",
+                    if token == jwt { spelling.trim_end_matches('=') } else { "chat" },
+                );
+                let seen = text(answer(&mirror_behind(layer.clone()), request.build()).await).await;
+                assert!(seen.starts_with("uri /"), "{seen}");
+                for left in [spelling.as_str(), token] {
+                    assert!(!seen.contains(left), "{token} as {spelling}: {seen}");
+                }
+                // What is around it stays.
+                for kept in ["x-forwarded-for: , 192.0.2.3\n", "for=192.0.2.2\n", "first=1; other=", "; last=2\n"] {
+                    assert!(seen.contains(kept), "{token} as {spelling}: {kept} in {seen}");
+                }
+                assert!(seen.contains(r#""x-original-uri": Sensitive"#), "{seen}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_in_the_query_goes_with_its_parameter() {
+    let app = mirror_behind(opaque_layer());
+    for (query, kept) in [
+        (format!("?a=b&token={TOKEN}&c"), "?a=b&c"),
+        (format!("?next=%2F%3Ft%3D{}&c=%20", escaped(TOKEN, |b| b == b'.', "")), "?c=%20"),
+        ("?a=b".to_owned(), "?a=b"),
+    ] {
+        for path in ["/", "/nested"] {
+            let request = handshake().authorization(TOKEN).path(format!("{path}{query}")).build();
+            let seen = text(answer(&app, request).await).await;
+            assert!(seen.starts_with(&format!("uri /{kept}\noriginal {path}{kept}\n")), "{query}: {seen}");
+            assert_clean("the request", &seen, TOKEN);
+        }
+    }
+}
+
+/// A short token is in other texts by chance, and an origin has to be checked as it is.
+#[tokio::test]
+async fn only_copies_are_cut() {
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
+    let app = mirror_behind(WsAuthLayer::new(any).sources([TokenSource::query("t")]).unwrap());
+    let request = handshake().path("/?t=light").header("x-theme", "lighter").header("x-copy", "light");
+    let seen = text(answer(&app, request.build()).await).await;
+    assert!(seen.contains("x-theme: lighter\n") && seen.contains("x-copy: \n"), "{seen}");
+
+    let host = TOKEN.replace('.', "-").to_lowercase();
+    let app = echo_behind(WsAuthLayer::new(any).allow_origin(["https://app.example.com"]).unwrap());
+    let request = handshake().authorization(&host).origin(&format!("https://{host}.example.com"));
+    assert_eq!(answer(&app, request.build()).await.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod support;
 
 use axum_ws_auth::{
-    AllowOrigin, ConfigError, RejectionKind, TokenSource, WsAuthLayer,
+    AllowOrigin, ConfigError, MemoryTickets, RejectionKind, TicketOptions, Tickets, TokenSource, Verified, WsAuthLayer,
     test_util::{HandshakeBuilder, handshake},
 };
 use http::{HeaderValue, StatusCode};
@@ -147,7 +147,35 @@ async fn the_host_must_be_clear_too() {
     }
     assert_eq!(answer(&app, request(|_| {})).await.status(), StatusCode::SWITCHING_PROTOCOLS);
 
-    // HTTP/2 names the host in the target; a `Host` beside it must agree.
+    // HTTP/2 names the host in the target, and so may HTTP/1.1; a `Host` beside it must agree.
+    for (target, host, origin, status) in [
+        ("https://a.example/", "a.example", "https://a.example", StatusCode::OK),
+        ("https://a.example/", "a.example:443", "https://a.example", StatusCode::OK),
+        ("https://a.example:443/", "a.example", "https://a.example", StatusCode::OK),
+        ("https://a.example:443/", "A.example:443", "https://a.example:443", StatusCode::OK),
+        ("http://a.example/", "a.example:80", "http://a.example", StatusCode::OK),
+        ("http://a.example:80/", "a.example", "http://a.example", StatusCode::OK),
+        // Behind a proxy that ends TLS.
+        ("http://a.example/", "a.example:443", "https://a.example", StatusCode::OK),
+        ("https://a.example/", "a.example:80", "https://a.example", StatusCode::FORBIDDEN),
+        ("http://a.example/", "a.example:443", "http://a.example", StatusCode::FORBIDDEN),
+        ("https://a.example/", "a.example:8443", "https://a.example", StatusCode::FORBIDDEN),
+        ("https://a.example:8443/", "a.example", "https://a.example:8443", StatusCode::FORBIDDEN),
+        ("https://a.example/", "b.example:443", "https://a.example", StatusCode::FORBIDDEN),
+        ("https://a.example/", "b.example:443", "https://b.example", StatusCode::FORBIDDEN),
+        ("https://a.example/", "", "https://a.example", StatusCode::FORBIDDEN),
+    ] {
+        let http2 = with_cookie().http2().origin(origin).header("host", host);
+        for http1 in [false, true] {
+            let mut request = http2.clone().build();
+            if http1 {
+                request = with_cookie().origin(origin).header("host", host).build();
+            }
+            *request.uri_mut() = target.parse().unwrap();
+            let status = if http1 && status.is_success() { StatusCode::SWITCHING_PROTOCOLS } else { status };
+            assert_eq!(answer(&app, request).await.status(), status, "{target}, {host}, {origin}");
+        }
+    }
     let http2 = with_cookie().http2().origin("https://localhost");
     assert_eq!(answer(&app, http2.clone().build()).await.status(), StatusCode::OK);
     assert_eq!(answer(&app, http2.clone().header("host", "localhost").build()).await.status(), StatusCode::OK);
@@ -173,6 +201,9 @@ async fn a_list_means_what_it_says() {
                 "chrome-extension://abcdefghijklmnop",
                 "https://xn--e1awd7f.com",
                 "file://",
+                "qrc://",
+                "content://",
+                "APP://",
             ])
             .unwrap()
     };
@@ -187,6 +218,11 @@ async fn a_list_means_what_it_says() {
         ("chrome-extension://abcdefghijklmnop", None),
         ("https://xn--e1awd7f.com", None),
         ("file://", None),
+        ("qrc://", None),
+        ("content://", None),
+        ("app://", None),
+        ("qrc://host", NOT_ALLOWED),
+        ("qrc:", NOT_ALLOWED),
         ("http://app.example.com", NOT_ALLOWED),
         ("http://app.example.com:443", NOT_ALLOWED),
         ("https://app.example.com:80", NOT_ALLOWED),
@@ -210,6 +246,104 @@ async fn a_list_means_what_it_says() {
     let null = cookie_layer().allow_origin(["null"]).unwrap();
     assert_eq!(reason(null.clone(), with_cookie().origin("null")).await, None);
     assert_eq!(reason(null, with_cookie().origin("https://localhost")).await, NOT_ALLOWED);
+}
+
+/// Browsers send such a cookie over TLS only, so a page that came without TLS did not get it from this server.
+#[tokio::test]
+async fn a_cookie_for_tls_does_not_count_from_a_page_without() {
+    for (name, is_secure) in [
+        ("__Host-session", true),
+        ("__Secure-session", true),
+        ("__host-session", true),
+        ("__SECURE-session", true),
+        ("session", false),
+        ("__Hostsession", false),
+        ("x__Host-session", false),
+    ] {
+        for (host, origin, is_safe) in [
+            ("a.example.com", "http://a.example.com", false),
+            ("a.example.com:80", "HTTP://a.example.com", false),
+            ("a.example.com:3000", "http://a.example.com:3000", false),
+            ("localhost.example.com", "http://localhost.example.com", false),
+            ("127.0.0.1.example.com", "http://127.0.0.1.example.com", false),
+            ("notlocalhost", "http://notlocalhost", false),
+            ("10.0.0.1", "http://10.0.0.1", false),
+            ("[::2]", "http://[::2]", false),
+            ("a.example.com", "https://a.example.com", true),
+            ("localhost", "http://localhost", true),
+            ("localhost:3000", "http://LOCALHOST:3000", true),
+            ("app.localhost:3000", "http://app.localhost:3000", true),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080", true),
+            ("127.1.2.3", "http://127.1.2.3", true),
+            ("[::1]:3000", "http://[::1]:3000", true),
+        ] {
+            let what = format!("{name}, {origin}");
+            let layer = || opaque_layer().sources([TokenSource::cookie(name), TokenSource::authorization()]).unwrap();
+            let named = || layer().allow_origin(AllowOrigin::same_origin()).unwrap();
+            let request = || handshake().header("host", host).origin(origin).cookie(name, TOKEN);
+            let expected = if is_secure && !is_safe { NOT_ALLOWED } else { None };
+            assert_eq!(reason(layer(), request()).await, expected, "{what}");
+            assert_eq!(reason(named(), request()).await, expected, "{what}, named");
+            // Nor does such a page learn whether its visitor has a session.
+            let bad = handshake().header("host", host).origin(origin).authorization("bad").build();
+            let response = answer(&echo_behind(layer().accept_then_close()), bad).await;
+            let status = if expected.is_none() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(response.status(), status, "{what}");
+            // An operator may know better, and another token is no cookie.
+            let listed = layer().allow_origin([origin]).unwrap();
+            assert_eq!(reason(listed, request()).await, None, "{what}, listed");
+            let explicit = handshake().header("host", host).origin(origin).authorization(TOKEN);
+            assert_eq!(reason(named(), explicit).await, None, "{what}, explicit");
+        }
+    }
+    // The same token in a cookie of either kind is as strict as the stricter one.
+    let both = [TokenSource::cookie("session"), TokenSource::cookie("__Host-session")];
+    let layer = opaque_layer().sources(both).unwrap();
+    let page = || handshake().header("host", "a.example.com").origin("http://a.example.com");
+    let request = page().header("cookie", format!("session={TOKEN}; __Host-session={TOKEN}"));
+    assert_eq!(reason(layer.clone(), request).await, NOT_ALLOWED);
+    assert_eq!(reason(layer, page().cookie("session", TOKEN)).await, None);
+}
+
+/// What is left of a session that is over is no token: there is nothing that a page could misuse.
+#[tokio::test]
+async fn an_empty_cookie_is_a_visitor_without_a_session() {
+    for value in ["", "\"\"", " "] {
+        for request in
+            [handshake().cookie("session", value), handshake().cookie("session", value).origin("https://x.example")]
+        {
+            let response = answer(&echo_behind(cookie_layer()), request.clone().build()).await;
+            assert_eq!(refusal(&response), Some((RejectionKind::MissingToken, "missing_token")), "{value:?}");
+            assert_eq!(reason(cookie_layer().optional(), request.clone()).await, None, "{value:?}");
+            let explicit = request.authorization(TOKEN);
+            assert_eq!(reason(cookie_layer(), explicit).await, None, "{value:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_for_an_origin_is_good_from_the_pages_of_that_origin() {
+    for (named, page, is_good) in [
+        ("https://a.example", "https://a.example", true),
+        ("https://a.example:443", "https://a.example", true),
+        ("HTTPS://A.example:443", "https://a.example", true),
+        ("http://a.example:80", "http://a.example", true),
+        ("https://a.example:8443", "https://a.example:8443", true),
+        ("qrc://", "qrc://", true),
+        ("https://a.example:80", "https://a.example", false),
+        ("https://a.example", "http://a.example", false),
+    ] {
+        let tickets = Tickets::<String>::new(MemoryTickets::new());
+        let options = TicketOptions::new().origin(named).unwrap();
+        let ticket = tickets.issue_for(&Verified::new("alice".to_owned()), &options).await.unwrap();
+        let layer = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).unwrap();
+        let request = handshake().path(format!("/?ticket={}", ticket.token().expose())).origin(page).build();
+        let status = answer(&echo_behind(layer), request).await.status();
+        assert_eq!(status == StatusCode::SWITCHING_PROTOCOLS, is_good, "{named}, {page}: {status}");
+    }
+    for never in ["https://a.example/", "https://a.example:0443", "a.example", "https://"] {
+        assert!(matches!(TicketOptions::new().origin(never), Err(ConfigError::InvalidOrigin { .. })), "{never}");
+    }
 }
 
 #[tokio::test]
@@ -245,6 +379,9 @@ fn an_origin_that_can_never_match_does_not_build() {
         "*",
         "example.com",
         "https://",
+        "HTTP://",
+        "chrome-extension://",
+        "://",
         "https://example.com/",
         "https://example.com/path",
         "https://example.com?x",

@@ -432,7 +432,14 @@ async fn a_cookie() {
             cookie(&format!("__Host-session={TOKEN}")).cookie("__Host-session", "x"),
             REPEATED,
         ),
-        case("empty", source(), cookie("__Host-session="), EMPTY),
+        // What is left of a session that is over.
+        case("empty", source(), cookie("__Host-session="), Missing),
+        case("empty, in quotes", source(), cookie("__Host-session=\"\""), Missing),
+        case("nothing but space", source(), cookie("a=b; __Host-session=  ; c=d"), Missing),
+        case("empty twice", source(), cookie("__Host-session=").cookie("__Host-session", ""), Missing),
+        case("empty beside a token", source(), cookie(&format!("__Host-session=; __Host-session={TOKEN}")), REPEATED),
+        case("empty behind a token", source(), cookie(&format!("__Host-session={TOKEN}; __Host-session=")), REPEATED),
+        case("one quote", source(), cookie("__Host-session=\""), UNKNOWN),
         case("without a value", source(), cookie("__Host-session"), Missing),
         case("another case", source(), cookie(&format!("__host-session={TOKEN}")), Missing),
         case("a longer name", source(), cookie(&format!("__Host-session2={TOKEN}")), Missing),
@@ -615,6 +622,24 @@ async fn a_token_in_a_spelling_that_is_no_source_is_not_shown() {
     let request = handshake().authorization(TOKEN).bearer_subprotocol(TOKEN);
     let seen = text(answer(&mirror_behind(only_pair), request.build()).await).await;
     assert!(!mentions_token(&seen), "{seen}");
+}
+
+/// What is left of a list that held a token is as secret as the list was: a name in it may be a token that nobody knows.
+#[tokio::test]
+async fn a_list_that_held_the_token_is_marked_sensitive() {
+    for (request, is_sensitive) in [
+        (offer(format!("bearer, {TOKEN}, chat")), true),
+        (offer("bearer, ").header("sec-websocket-protocol", format!("{TOKEN}, chat")), true),
+        (handshake().authorization(TOKEN).subprotocols(["chat", TOKEN]), true),
+        (handshake().authorization(TOKEN).subprotocols(["chat"]), false),
+        (offer("chat").header("sec-websocket-protocol", "v2").authorization(TOKEN), false),
+    ] {
+        let inner =
+            async |request: Request<Body>| request.headers()["sec-websocket-protocol"].is_sensitive().to_string();
+        let app = axum::Router::new().fallback(inner).layer(opaque_layer());
+        let response = answer(&app, request.clone().build()).await;
+        assert_eq!(text(response).await, is_sensitive.to_string(), "{request:?}");
+    }
 }
 
 /// All that hyper lets through in one header, from somebody without a token. Quadratic work would take minutes here.

@@ -1,9 +1,8 @@
 //! How origins are brought into one form and compared.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::Ipv4Addr};
 
 use http::{
-    HeaderMap, Uri,
     header::HOST,
     request::Parts,
     uri::{Authority, Scheme},
@@ -50,9 +49,11 @@ pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
     if !authority.is_ascii() {
         return Some("browsers send the ASCII form of the host (xn--…)");
     }
-    // Electron and Cordova send `file://`.
     if authority.is_empty() {
-        return (!scheme.eq_ignore_ascii_case("file")).then_some("it has no host");
+        // Pages from within an application may have none: `file://`, `qrc://`, `content://`.
+        let has_host = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+            || scheme.to_ascii_lowercase().ends_with("-extension");
+        return has_host.then_some("it has no host");
     }
     if authority.contains('*') {
         return Some("there are no wildcards: use a predicate");
@@ -66,7 +67,8 @@ pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
     None
 }
 
-/// Host and port of the page and of the request. A missing port is the page's scheme's default on both sides.
+/// Host and port of the page and of the request, which must agree. A missing port is the default of the page's scheme
+/// everywhere.
 pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
     let (authority, default_port) = match origin.split_once("://") {
         Some(("https", authority)) => (authority, 443),
@@ -77,10 +79,35 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
     if default_port == 80 && parts.uri.scheme() == Some(&Scheme::HTTPS) {
         return false;
     }
-    let Some(target) = target_of(&parts.uri, &parts.headers) else { return false };
-    let (Some(page), Some(target)) = (host_and_port(authority), host_and_port(target)) else { return false };
-    page.host().eq_ignore_ascii_case(target.host())
-        && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
+    let Some(page) = host_and_port(authority) else { return false };
+    let is_page = |target: &str| {
+        host_and_port(target).is_some_and(|target| {
+            page.host().eq_ignore_ascii_case(target.host())
+                && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
+        })
+    };
+    // `:authority`, or the absolute form of the target (RFC 9112 §3.2.2), and a `Host` beside it name the same server
+    // (RFC 9113 §8.3.1).
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host_agrees = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().is_ok_and(is_page),
+        (None, _) => parts.uri.authority().is_some(),
+        (Some(_), Some(_)) => false,
+    };
+    host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str()))
+}
+
+/// Whether browsers would send this page's host a cookie that is for TLS only: over `https`, and to names of the loopback
+/// interface in any case.
+pub(super) fn gets_secure_cookies(origin: &str) -> bool {
+    let Some(authority) = origin.strip_prefix("http://") else { return true };
+    host_and_port(authority).is_some_and(|authority| {
+        let host = authority.host();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+            || host == "[::1]"
+    })
 }
 
 /// `http` takes user names, and ports that no browser would write so; those that are no numbers would pass for missing
@@ -92,20 +119,4 @@ fn host_and_port(text: &str) -> Option<Authority> {
         None => authority.as_str() == authority.host(),
     };
     (is_plain && !text.contains('@')).then_some(authority)
-}
-
-/// The host that was asked for: `:authority` or the absolute form of the target (RFC 9112 §3.2.2), else the one `Host`.
-/// Where both are there they must agree (RFC 9113 §8.3.1).
-fn target_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().ok()?),
-        (None, _) => None,
-        (Some(_), Some(_)) => return None,
-    };
-    match (uri.authority(), host) {
-        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => None,
-        (Some(authority), _) => Some(authority.as_str()),
-        (None, host) => host,
-    }
 }

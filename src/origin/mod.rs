@@ -7,10 +7,10 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{HeaderMap, header::ORIGIN, request::Parts};
 
-use self::compare::{is_same_origin, normalize, problem_of};
+use self::compare::{gets_secure_cookies, is_same_origin, normalize, problem_of};
 pub use self::error::{OriginError, OriginErrorKind};
 
-use crate::ConfigError;
+use crate::{ConfigError, token::CookieKind};
 
 /// Which web pages may open a WebSocket.
 ///
@@ -70,6 +70,9 @@ impl AllowOrigin {
     /// not know its own; name the origin in a [`list`](Self::list) to have it compared always. Behind a proxy that
     /// rewrites `Host`, a list is needed too. And a list is what protects a server on `localhost` from DNS rebinding,
     /// where `Host` and `Origin` agree and both are the attacker's.
+    ///
+    /// A cookie whose name begins with `__Host-` or `__Secure-` came over TLS, so a page at `http:` is not of the same
+    /// origin; except on `localhost`, `127.0.0.1` and their like, where browsers send such cookies without TLS.
     #[must_use]
     pub const fn same_origin() -> Self {
         Self(Policy::SameOrigin)
@@ -78,6 +81,8 @@ impl AllowOrigin {
     /// These origins, each as a browser sends it: `https://app.example.com`, `http://localhost:3000`,
     /// `capacitor://localhost`, or `null` for pages without an origin of their own (which every page can have made for
     /// it, by a sandboxed frame).
+    ///
+    /// Schemes without a host can be listed too: `file://`, `qrc://`, `content://`.
     ///
     /// Case and a scheme's default port make no difference; anything else does. There are no wildcards: use
     /// [`predicate`](Self::predicate).
@@ -114,30 +119,29 @@ impl AllowOrigin {
         if origins.is_empty() {
             return Err(ConfigError::NoOrigin);
         }
-        let normal = |origin: Cow<'static, str>| match problem_of(&origin) {
-            None => Ok(Cow::Owned(normalize(&origin).into_owned())),
-            Some(problem) => Err(ConfigError::InvalidOrigin { origin: origin.into_owned(), problem }),
-        };
-        Ok(Self(Policy::List(origins.into_iter().map(normal).collect::<Result<_, _>>()?)))
+        let normal = origins.iter().map(|origin| normal_form(origin).map(Cow::Owned));
+        Ok(Self(Policy::List(normal.collect::<Result<_, _>>()?)))
     }
 
     /// Checks a request whose token the browser attached by itself.
-    pub(crate) fn check_ambient(&self, parts: &Parts) -> Result<(), OriginError> {
+    pub(crate) fn check_ambient(&self, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
         match origin_of(&parts.headers)? {
-            Some(origin) => self.check(origin, parts),
+            Some(origin) => self.check(origin, parts, cookie),
             None => Err(OriginErrorKind::Missing.into()),
         }
     }
 
-    /// Checks a request whose token somebody chose to send, or that has none.
-    pub(crate) fn check_explicit(&self, parts: &Parts) -> Result<(), OriginError> {
-        origin_of(&parts.headers)?.map_or(Ok(()), |origin| self.check(origin, parts))
+    /// Checks a request whose token somebody chose to send, or that has none. It may come without an origin.
+    pub(crate) fn check_explicit(&self, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
+        origin_of(&parts.headers)?.map_or(Ok(()), |origin| self.check(origin, parts, cookie))
     }
 
-    fn check(&self, origin: &str, parts: &Parts) -> Result<(), OriginError> {
+    fn check(&self, origin: &str, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
         let origin = normalize(origin);
         let allowed = match &self.0 {
-            Policy::SameOrigin => is_same_origin(&origin, parts),
+            Policy::SameOrigin => {
+                is_same_origin(&origin, parts) && (cookie == CookieKind::Plain || gets_secure_cookies(&origin))
+            }
             Policy::List(origins) => origins.contains(&origin),
             Policy::Predicate(predicate) => predicate(&origin, parts),
             Policy::Any => true,
@@ -167,6 +171,14 @@ impl fmt::Debug for AllowOrigin {
             Policy::Predicate(_) => f.write_str("AllowOrigin(<fn>)"),
             Policy::Any => f.write_str("AllowOrigin(Any)"),
         }
+    }
+}
+
+/// A configured origin as browsers send it.
+pub(crate) fn normal_form(origin: &str) -> Result<String, ConfigError> {
+    match problem_of(origin) {
+        None => Ok(normalize(origin).into_owned()),
+        Some(problem) => Err(ConfigError::InvalidOrigin { origin: origin.to_owned(), problem }),
     }
 }
 

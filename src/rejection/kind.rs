@@ -16,6 +16,8 @@ pub enum RejectionKind {
     InsufficientScope,
     /// The page may not open a WebSocket here.
     OriginNotAllowed,
+    /// The request's head is larger than what a session may [keep](crate::WsAuthLayer::max_head_len) of it.
+    HeadTooLarge,
     /// The token's subject has as many sessions as it may have.
     TooManySessions,
     /// It cannot be told now whether the token is valid, or there is no room.
@@ -35,6 +37,7 @@ impl RejectionKind {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::OriginNotAllowed => "origin_not_allowed",
+            Self::HeadTooLarge => "head_too_large",
             Self::TooManySessions => "too_many_sessions",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
@@ -46,6 +49,7 @@ impl RejectionKind {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
@@ -62,7 +66,7 @@ impl RejectionKind {
     /// The code of a close frame that says so.
     pub(super) const fn close_code(self, codes: &CloseCodes) -> u16 {
         match self {
-            Self::InvalidRequest => codes.bad_request,
+            Self::InvalidRequest | Self::HeadTooLarge => codes.bad_request,
             Self::MissingToken | Self::InvalidToken => codes.unauthorized,
             Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
             Self::TooManySessions => codes.too_many,
@@ -88,6 +92,9 @@ impl RejectionKind {
             }
             Self::OriginNotAllowed => {
                 r#"{"title":"Forbidden","status":403,"detail":"the origin is not allowed","error":"origin_not_allowed"}"#
+            }
+            Self::HeadTooLarge => {
+                r#"{"title":"Request Header Fields Too Large","status":431,"detail":"the request's head is too large","error":"head_too_large"}"#
             }
             Self::TooManySessions => {
                 r#"{"title":"Too Many Requests","status":429,"detail":"too many sessions","error":"too_many_sessions"}"#

@@ -35,6 +35,7 @@ use crate::{
 /// | `InvalidToken` | 401 | `error="invalid_token"` |
 /// | `InsufficientScope` | 403 | `error="insufficient_scope"`, and `scope` where it is known |
 /// | `OriginNotAllowed` | 403 | (none) |
+/// | `HeadTooLarge` | 431 | (none) |
 /// | `TooManySessions` | 429 | (none), but `Retry-After` |
 /// | `Unavailable` | 503 | (none), but `Retry-After` |
 /// | `TimedOut` | 408 | (none) |
@@ -124,6 +125,10 @@ impl Rejection {
         Self::new(kind, Some(Cause::Admission(error)), challenges, version)
     }
 
+    pub(crate) fn head_too_large(challenges: &Challenges, version: Version) -> Self {
+        Self::new(RejectionKind::HeadTooLarge, None, challenges, version)
+    }
+
     pub(crate) fn timed_out(challenges: &Challenges, version: Version) -> Self {
         Self::new(RejectionKind::TimedOut, None, challenges, version)
     }
@@ -135,6 +140,7 @@ impl Rejection {
             RejectionKind::InvalidToken => Some(&challenges.invalid_token),
             RejectionKind::InsufficientScope => Some(&challenges.insufficient_scope),
             RejectionKind::OriginNotAllowed
+            | RejectionKind::HeadTooLarge
             | RejectionKind::TooManySessions
             | RejectionKind::Unavailable
             | RejectionKind::TimedOut => None,
@@ -222,6 +228,7 @@ impl fmt::Display for Rejection {
             RejectionKind::InvalidToken => "the handshake's token is not valid",
             RejectionKind::InsufficientScope => "the handshake's token is not enough",
             RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
+            RejectionKind::HeadTooLarge => "the handshake's head is too large",
             RejectionKind::TooManySessions => "the subject has too many sessions",
             RejectionKind::Unavailable => "the handshake cannot be verified or admitted now",
             RejectionKind::TimedOut => "the client sent no token in time",

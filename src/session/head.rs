@@ -29,17 +29,19 @@ static MECHANICS: [HeaderName; 5] = [
 ];
 
 impl Head {
+    /// How many bytes [`of`](Self::of) would keep.
+    pub(crate) fn len_of(parts: &Parts) -> usize {
+        let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
+        let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
+        uris + headers
+    }
+
     pub(crate) fn of(parts: &Parts) -> Self {
-        let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
-        let uris = [Some(&parts.uri), original];
-        let uris_len: usize = uris.into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
-        let headers = || parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name));
-        let headers_len: usize = headers().map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
-        let mut texts = Vec::with_capacity(uris_len + headers_len);
-        for uri in uris {
+        let mut texts = Vec::with_capacity(Self::len_of(parts));
+        for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }
-        for (name, value) in headers() {
+        for (name, value) in headers(parts) {
             push(&mut texts, name.as_str().as_bytes());
             push(&mut texts, value.as_bytes());
             texts.push(if value.is_sensitive() { SENSITIVE } else { 0 });
@@ -73,6 +75,14 @@ impl Head {
     }
 }
 
+fn uris(parts: &Parts) -> [Option<&Uri>; 2] {
+    [Some(&parts.uri), parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri)]
+}
+
+fn headers(parts: &Parts) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name))
+}
+
 /// In the form that is parsed again, without the detour of [`Display`](std::fmt::Display).
 fn push_uri(texts: &mut Vec<u8>, uri: Option<&Uri>) {
     push_len(texts, uri.map_or(0, uri_len));
@@ -97,7 +107,7 @@ fn push(texts: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn push_len(texts: &mut Vec<u8>, len: usize) {
-    // No header comes near: hyper's own limit is far below.
+    // Nothing comes near: heads that are too large are refused.
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     texts.extend_from_slice(&len.to_be_bytes());
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{AllowOrigin, ConfigError};
+use crate::{ConfigError, origin::normal_form};
 
 /// For how long a ticket is good, and where.
 ///
@@ -67,7 +67,8 @@ impl TicketOptions {
         Ok(Self { path: Some(path), ..self })
     }
 
-    /// Binds the ticket to the pages of an origin, as it stands in the `Origin` header, without regard to case.
+    /// Binds the ticket to the pages of an origin, as browsers send it in `Origin`. Case and a scheme's default port make no
+    /// difference.
     ///
     /// Defaults to none, because other clients than browsers send no `Origin`, or any.
     ///
@@ -75,8 +76,7 @@ impl TicketOptions {
     ///
     /// If it could never match.
     pub fn origin(self, origin: impl Into<String>) -> Result<Self, ConfigError> {
-        let origin = origin.into();
-        AllowOrigin::list([origin.clone()]).checked()?;
+        let origin = normal_form(&origin.into())?;
         Ok(Self { origin: Some(Origin::Named(origin)), ..self })
     }
 

@@ -113,6 +113,12 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     plain(&Cow::from(percent_encoding::percent_decode(bytes)))
 }
 
+/// The byte that two hexadecimal digits stand for.
+pub(super) fn hexadecimal(high: u8, low: u8) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
 /// Whether this may be a JSON object. serde's derived structs also take an array, by position.
 pub(crate) fn is_json_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')

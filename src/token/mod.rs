@@ -4,6 +4,7 @@ mod cookie;
 mod encoding;
 mod error;
 mod header;
+mod mirror;
 mod query;
 mod selection;
 mod source;
@@ -16,11 +17,12 @@ use std::fmt;
 pub use error::{TokenError, TokenErrorKind};
 pub use source::TokenSource;
 
+pub(crate) use cookie::CookieKind;
 pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
 pub(crate) use encoding::is_json_object;
 pub(crate) use selection::Selection;
-pub(crate) use sources::{Found, Sources};
+pub(crate) use sources::{Carrier, Found, Sources};
 pub(crate) use subprotocol::check_subprotocol;
 
 /// The secret text that a client sent to prove who it is.

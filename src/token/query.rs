@@ -1,10 +1,10 @@
 //! A query parameter as a token source.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use http::{Uri, uri::PathAndQuery};
 
-use super::{Token, TokenErrorKind, encoding};
+use super::{Token, TokenErrorKind, encoding, mirror::Mirror};
 use crate::ConfigError;
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
@@ -12,35 +12,47 @@ pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
 }
 
 pub(super) fn find(uri: &Uri, name: &str, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
-    let mut found = None;
-    for parameter in uri.query().into_iter().flat_map(parameters).filter(|parameter| is_named(parameter, name)) {
-        if found.is_some() {
-            return Err(TokenErrorKind::Repeated);
-        }
-        if parameter.split_once('=').is_some_and(|(_, value)| value.len() > max_len) {
-            return Err(TokenErrorKind::TooLong);
-        }
-        let (_, value) = decode(parameter).ok_or(TokenErrorKind::Empty)?;
-        // The decoder turns what is not UTF-8 into U+FFFD.
-        if value.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(TokenErrorKind::Undecodable);
-        }
-        found = Some(encoding::plain(value.as_bytes())?);
+    let mut named = uri.query().into_iter().flat_map(parameters).filter(|parameter| is_named(parameter, name));
+    let Some(parameter) = named.next() else { return Ok(None) };
+    if named.next().is_some() {
+        return Err(TokenErrorKind::Repeated);
     }
-    Ok(found)
+    let Some((_, value)) = parameter.split_once('=') else { return Err(TokenErrorKind::Empty) };
+    if value.len() > max_len {
+        return Err(TokenErrorKind::TooLong);
+    }
+    let (_, value) = form_urlencoded::parse(parameter.as_bytes()).next().ok_or(TokenErrorKind::Empty)?;
+    // The decoder turns what is not UTF-8 into U+FFFD.
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(TokenErrorKind::Undecodable);
+    }
+    encoding::plain(value.as_bytes()).map(Some)
 }
 
-/// Takes the parameters of these names out of a URI. The others stay byte for byte.
-pub(super) fn strip(uri: &mut Uri, names: &[Cow<'static, str>]) -> Result<(), TokenErrorKind> {
+/// Takes the parameters of these names out of a URI, and every other one that holds the token. What stays, stays byte for
+/// byte.
+pub(super) fn strip(
+    uri: &mut Uri,
+    names: &[Cow<'static, str>],
+    mirror: Option<&Mirror<'_>>,
+) -> Result<(), TokenErrorKind> {
     let Some(query) = uri.query() else { return Ok(()) };
-    let is_token = |parameter: &&str| names.iter().any(|name| is_named(parameter, name));
-    if !parameters(query).any(|parameter| is_token(&parameter)) {
+    let mirror = mirror.filter(|mirror| mirror.is_in(query.as_bytes()));
+    let has_token = |parameter: &str| {
+        names.iter().any(|name| is_named(parameter, name))
+            || mirror.is_some_and(|mirror| mirror.is_in(parameter.as_bytes()))
+    };
+    if !parameters(query).any(has_token) {
         return Ok(());
     }
-    let kept: Vec<&str> = parameters(query).filter(|parameter| !is_token(parameter)).collect();
-    let kept = kept.join("&");
-    let target = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{kept}", uri.path()) };
-
+    let mut target = String::with_capacity(uri.path().len() + 1 + query.len());
+    target.push_str(uri.path());
+    let mut separator = '?';
+    for parameter in parameters(query).filter(|parameter| !has_token(parameter)) {
+        target.push(separator);
+        target.push_str(parameter);
+        separator = '&';
+    }
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| TokenErrorKind::Unstrippable)?);
     *uri = Uri::from_parts(parts).map_err(|_| TokenErrorKind::Unstrippable)?;
@@ -51,11 +63,24 @@ fn parameters(query: &str) -> impl Iterator<Item = &str> {
     query.split('&')
 }
 
+/// Whether a parameter's name, decoded, is this one. It allocates nothing, and stops at the first difference.
 fn is_named(parameter: &str, name: &str) -> bool {
-    decode(parameter).is_some_and(|(decoded, _)| decoded == name)
+    decoded_name(parameter.as_bytes()).eq(name.bytes())
 }
 
-/// Decodes one parameter. Only the one that is looked at is decoded, and only where it is encoded is it copied.
-fn decode(parameter: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
-    form_urlencoded::parse(parameter.as_bytes()).next()
+/// The name of a parameter (WHATWG URL §5.1): `+` is a space, and what is no escape is itself.
+fn decoded_name(parameter: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = parameter;
+    iter::from_fn(move || {
+        let (&first, mut after) = rest.split_first().filter(|(first, _)| **first != b'=')?;
+        let mut byte = if first == b'+' { b' ' } else { first };
+        if first == b'%'
+            && let [high, low, behind @ ..] = after
+            && let Some(escaped) = encoding::hexadecimal(*high, *low)
+        {
+            (byte, after) = (escaped, behind);
+        }
+        rest = after;
+        Some(byte)
+    })
 }

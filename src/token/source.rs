@@ -11,9 +11,14 @@ use super::spelling::Spelling;
 ///
 /// - A token that is there but cannot be read is a bad token, never "no token".
 /// - A source that carries two tokens is refused, and so are two sources that carry different ones: there is no
-///   picking (RFC 6750 §2). What a place that is not among the sources carries is left alone.
+///   picking (RFC 6750 §2). A place that is not among the sources is not searched for a token.
 /// - A token is taken out of the request before anything else can see it: header, URI and axum's `OriginalUri`. That
 ///   goes for every configured source, also those that were outranked.
+/// - Copies of the token are cut out of all other headers, and a query parameter that holds one is removed: as it is,
+///   percent-encoded, or in base64. Proxies repeat the URL in headers of their own (`X-Original-URI`, `X-Forwarded-Uri`,
+///   `X-Original-Url`, `X-Rewrite-Url`, `X-Envoy-Original-Path`, `Forwarded`), and browsers in `Referer`. What is left of such a
+///   header stays, marked sensitive. A token of fewer than 16 bytes is cut only where it is the whole value, because it may
+///   be in other texts by chance. The path, `Origin` and `Host` are never changed.
 /// - A cookie is *ambient*: the browser attaches it whichever page asks. Any other token is *explicit*: somebody chose
 ///   to send it. An explicit token outranks a cookie, good or bad, and a cookie counts only from an [allowed
 ///   origin](crate::AllowOrigin).
@@ -97,7 +102,8 @@ impl TokenSource {
     /// A cookie that holds the token, for browsers.
     ///
     /// It counts only from an allowed [origin](crate::AllowOrigin): the same origin by default. Take a name that begins
-    /// with `__Host-` (RFC 6265bis §4.1.3.2), which no other subdomain can set. A name in another case, or one that
+    /// with `__Host-` (RFC 6265bis §4.1.3.2), which no other subdomain can set, and which no page without TLS can use. An
+    /// empty cookie is no token: its visitor has signed out. A name in another case, or one that
     /// differs by white space outside ASCII, is another cookie; the latter is refused, because parsers disagree on it.
     pub fn cookie(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Cookie(name.into()))
@@ -106,7 +112,8 @@ impl TokenSource {
     /// A query parameter that holds the token, such as `access_token` for SignalR.
     ///
     /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. It is taken out of
-    /// the URI before the inner service sees it, but proxies in front have seen it.
+    /// the URI and of the headers in which proxies repeat it before the inner service sees them, but proxies in front have
+    /// seen it, and so do layers outside of this one.
     pub fn query(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Query(name.into()))
     }

@@ -3,13 +3,17 @@
 use std::borrow::Cow;
 
 use http::{
-    HeaderName, Uri,
+    HeaderMap, HeaderName, Uri,
     header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
 
 use super::{
-    Selection, Token, TokenError, TokenErrorKind, TokenSource, cookie, header, query,
+    Selection, Token, TokenError, TokenErrorKind, TokenSource,
+    cookie::{self, CookieKind, Cookies},
+    header,
+    mirror::Mirror,
+    query,
     source::Source,
     spelling::Spelling,
     subprotocol::{Rewrite, Scan, check_subprotocol},
@@ -23,16 +27,32 @@ pub(crate) struct Sources {
     headers: Vec<HeaderName>,
     spellings: Vec<Spelling>,
     queries: Vec<Cow<'static, str>>,
-    cookies: Vec<Cow<'static, str>>,
+    cookies: Vec<(Cow<'static, str>, CookieKind)>,
 }
 
 /// What a handshake carries.
 pub(crate) struct Found {
     /// The token, or what is wrong with it, or that there is none.
     pub(crate) token: Result<Option<Token>, TokenError>,
-    /// Whether the browser attached the token by itself.
-    pub(crate) ambient: bool,
+    pub(crate) carrier: Carrier,
     pub(crate) selection: Selection,
+}
+
+/// How the token came into the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// Somebody chose to send it; or there is none.
+    Explicit,
+    /// The browser attached it by itself.
+    Ambient(CookieKind),
+}
+
+/// What was found in the cookies, while their headers are still to be stripped.
+struct Jar {
+    token: Result<Option<Token>, TokenErrorKind>,
+    kind: CookieKind,
+    /// Whether any cookie of a source is there, and has to go.
+    is_filled: bool,
 }
 
 impl Sources {
@@ -60,7 +80,8 @@ impl Sources {
             Source::Header(name) => self.headers.push(header::parse_name(&name)?),
             Source::Cookie(name) => {
                 cookie::check_name(&name)?;
-                self.cookies.push(name);
+                let kind = CookieKind::of(&name);
+                self.cookies.push((name, kind));
             }
             Source::Query(name) => {
                 query::check_name(&name)?;
@@ -76,7 +97,14 @@ impl Sources {
 
     /// The name of a cookie that is a source, if there is one.
     pub(crate) fn cookie(&self) -> Option<&str> {
-        self.cookies.first().map(AsRef::as_ref)
+        self.cookies.first().map(|(name, _)| name.as_ref())
+    }
+
+    /// The strictest kind among the cookies that are sources, if there are any.
+    pub(crate) fn cookie_kind(&self) -> Option<CookieKind> {
+        let is_secure = |(_, kind): &(_, CookieKind)| *kind == CookieKind::Secure;
+        let strictest = if self.cookies.iter().any(is_secure) { CookieKind::Secure } else { CookieKind::Plain };
+        self.cookies.first().map(|_| strictest)
     }
 
     /// Finds the token and takes it out of the headers and the URI, also where it is refused.
@@ -85,46 +113,46 @@ impl Sources {
         let is_bearer_there = !matches!(bearer, Ok(None));
         let mut scan = Scan::new(&parts.headers, &self.spellings, max_len);
         let offered = scan.as_ref().map_or(Ok(None), Scan::token);
-        let (token, ambient) = match self.find(parts, offered, bearer, max_len) {
-            Ok(Some((token, ambient))) => (Ok(Some(token)), ambient),
-            Ok(None) => (Ok(None), false),
-            Err(kind) => {
-                if let Some(scan) = &mut scan {
-                    scan.fail(kind);
-                }
-                (Err(kind), false)
-            }
+        let explicit = self.find(parts, offered, bearer, max_len);
+        let jar = self.search_cookies(&parts.headers, max_len);
+        let (token, carrier) = match explicit {
+            // Whatever the cookies are.
+            Ok(Some(token)) => (Ok(Some(token)), Carrier::Explicit),
+            Ok(None) => match jar.token {
+                Ok(Some(token)) => (Ok(Some(token)), Carrier::Ambient(jar.kind)),
+                none => (none, Carrier::Explicit),
+            },
+            Err(kind) => (Err(kind), Carrier::Explicit),
         };
+        if let (Err(kind), Some(scan)) = (&token, &mut scan) {
+            scan.fail(*kind);
+        }
         let found = token.as_ref().ok().and_then(Option::as_ref);
-        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(found));
+        let mirror = found.map(Mirror::of);
+        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(mirror.as_ref()));
         // A client that sends its token in two places may use one that is no source here.
         if is_bearer_there || found.is_some_and(|token| !self.authorization && header::is_bearer(&parts.headers, token))
         {
             parts.headers.remove(AUTHORIZATION);
         }
-        let stripped = self.strip(parts, rewrite);
+        let stripped = self.strip(parts, rewrite, jar.is_filled, mirror.as_ref());
         let token = token.and_then(|token| stripped.map(|()| token));
-        Found { token: token.map_err(TokenError::new), ambient, selection }
+        Found { token: token.map_err(TokenError::new), carrier, selection }
     }
 
     /// Takes the token out of a URI.
-    pub(crate) fn strip_uri(&self, uri: &mut Uri) -> Result<(), TokenError> {
-        query::strip(uri, &self.queries).map_err(TokenError::new)
+    pub(crate) fn strip_uri(&self, uri: &mut Uri, token: Option<&Token>) -> Result<(), TokenError> {
+        query::strip(uri, &self.queries, token.map(Mirror::of).as_ref()).map_err(TokenError::new)
     }
 
-    /// Whether a token may stand in a URI.
-    pub(crate) const fn are_in_uri(&self) -> bool {
-        !self.queries.is_empty()
-    }
-
-    /// The one token of the request, and whether it is ambient.
+    /// The one token that somebody chose to send.
     fn find(
         &self,
         parts: &Parts,
         offered: Result<Option<Token>, TokenErrorKind>,
         bearer: Result<Option<Token>, TokenErrorKind>,
         max_len: usize,
-    ) -> Result<Option<(Token, bool)>, TokenErrorKind> {
+    ) -> Result<Option<Token>, TokenErrorKind> {
         let mut explicit = offered?;
         merge(&mut explicit, bearer?)?;
         for name in &self.headers {
@@ -133,17 +161,38 @@ impl Sources {
         for name in &self.queries {
             merge(&mut explicit, query::find(&parts.uri, name, max_len)?)?;
         }
-        if let Some(token) = explicit {
-            return Ok(Some((token, false)));
-        }
-        let mut ambient = None;
-        for name in &self.cookies {
-            merge(&mut ambient, cookie::find(&parts.headers, name, max_len)?)?;
-        }
-        Ok(ambient.map(|token| (token, true)))
+        Ok(explicit)
     }
 
-    fn strip(&self, parts: &mut Parts, rewrite: Rewrite) -> Result<(), TokenErrorKind> {
+    /// Looks for every cookie once, also where nobody needs what is in it.
+    fn search_cookies(&self, headers: &HeaderMap, max_len: usize) -> Jar {
+        let mut jar = Jar { token: Ok(None), kind: CookieKind::Plain, is_filled: false };
+        for (name, kind) in &self.cookies {
+            let cookies = Cookies::named(headers, name);
+            if !cookies.are_there() {
+                continue;
+            }
+            jar.is_filled = true;
+            let token = cookies.token(max_len);
+            if *kind == CookieKind::Secure && matches!(token, Ok(Some(_))) {
+                jar.kind = CookieKind::Secure;
+            }
+            if let Ok(found) = &mut jar.token
+                && let Err(error) = token.and_then(|token| merge(found, token))
+            {
+                jar.token = Err(error);
+            }
+        }
+        jar
+    }
+
+    fn strip(
+        &self,
+        parts: &mut Parts,
+        rewrite: Rewrite,
+        has_cookies: bool,
+        mirror: Option<&Mirror<'_>>,
+    ) -> Result<(), TokenErrorKind> {
         match rewrite {
             Rewrite::Keep => {}
             Rewrite::Remove => {
@@ -156,10 +205,15 @@ impl Sources {
         for name in &self.headers {
             parts.headers.remove(name);
         }
-        for name in &self.cookies {
-            cookie::strip(&mut parts.headers, name);
+        if has_cookies {
+            for (name, _) in &self.cookies {
+                cookie::strip(&mut parts.headers, name);
+            }
         }
-        query::strip(&mut parts.uri, &self.queries)
+        if let Some(mirror) = mirror {
+            mirror.cut_from(&mut parts.headers);
+        }
+        query::strip(&mut parts.uri, &self.queries, mirror)
     }
 }
 

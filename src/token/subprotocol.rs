@@ -7,6 +7,7 @@ use crate::ConfigError;
 
 use super::{
     Selection, Token, TokenErrorKind, encoding,
+    mirror::Mirror,
     spelling::{BarePrefix, Encoding, Prefixed, Spelling},
 };
 
@@ -64,7 +65,10 @@ impl<'a> Scan<'a> {
         let (claimed, seen) = (Vec::new(), Vec::new());
         let mut scan = Self { headers, max_len, token: None, error: None, claimed, seen, choice: Choice::None };
         scan.read(spellings);
-        if scan.error.is_none() && !scan.claimed.is_empty() && scan.chosen(scan.token.as_ref()).is_none() {
+        if scan.error.is_none()
+            && !scan.claimed.is_empty()
+            && scan.chosen(scan.token.as_ref().map(Mirror::of).as_ref()).is_none()
+        {
             scan.fail(TokenErrorKind::NothingToSelect);
         }
         Some(scan)
@@ -76,7 +80,7 @@ impl<'a> Scan<'a> {
     }
 
     /// What may be selected, and the header as the inner service may see it, now that it is known what the token is.
-    pub(super) fn finish(self, token: Option<&Token>) -> (Selection, Rewrite) {
+    pub(super) fn finish(self, token: Option<&Mirror<'_>>) -> (Selection, Rewrite) {
         let fallback = self.chosen(token).and_then(|name| HeaderValue::from_bytes(name).ok()).map(|mut name| {
             // Only the raw spelling names the token itself.
             name.set_sensitive(!self.is_public(name.as_bytes(), token));
@@ -182,7 +186,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The name to select if the handler selects none.
-    fn chosen(&self, token: Option<&Token>) -> Option<&'a [u8]> {
+    fn chosen(&self, token: Option<&Mirror<'_>>) -> Option<&'a [u8]> {
         let public = || all_names(self.headers).filter(|name| self.is_public(name, token) && is_name(name));
         match self.choice {
             Choice::None => None,
@@ -195,25 +199,23 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether a name holds no token: neither one of those claimed, nor the token in a spelling that is no source here.
-    fn is_public(&self, name: &[u8], token: Option<&Token>) -> bool {
-        let holds = |token: &Token| {
-            let text = token.expose().as_bytes();
-            let spells = |prefixed: &Prefixed| {
-                let decoded = prefixed.behind_prefix(name).map(|rest| decode(prefixed.encoding, rest));
-                matches!(decoded, Some(Ok(Some(decoded))) if decoded.expose().as_bytes() == text)
-            };
-            name == text
-                || (text.len() >= NO_COINCIDENCE && name.ends_with(text))
-                || Spelling::known_prefixes().any(spells)
+    fn is_public(&self, name: &[u8], token: Option<&Mirror<'_>>) -> bool {
+        if self.claimed.contains(&name) {
+            return false;
+        }
+        let Some(token) = token.filter(|token| token.fits_in(name)) else { return true };
+        let spells = |prefixed: &Prefixed| {
+            let decoded = prefixed.behind_prefix(name).map(|rest| decode(prefixed.encoding, rest));
+            matches!(decoded, Some(Ok(Some(decoded))) if token.is(&decoded))
         };
-        !self.claimed.contains(&name) && !token.is_some_and(holds)
+        !token.is_in(name) && !Spelling::known_prefixes().any(spells)
     }
 
     /// One line with all public names, which is the same list.
-    fn rewrite(&self, token: Option<&Token>) -> Rewrite {
-        let is_one_line = self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().nth(1).is_none();
+    fn rewrite(&self, token: Option<&Mirror<'_>>) -> Rewrite {
+        let lines = || self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let mut all_public = true;
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(lines().map(|line| line.len() + 2).sum());
         for name in all_names(self.headers) {
             if !self.is_public(name, token) {
                 all_public = false;
@@ -224,7 +226,7 @@ impl<'a> Scan<'a> {
             }
             line.extend_from_slice(name);
         }
-        if is_one_line && all_public {
+        if all_public && lines().nth(1).is_none() {
             return Rewrite::Keep;
         }
         match HeaderValue::from_maybe_shared(Bytes::from(line)) {
@@ -236,9 +238,6 @@ impl<'a> Scan<'a> {
         }
     }
 }
-
-/// A token at least this long does not end a subprotocol's name by chance, as `t` ends `chat`.
-const NO_COINCIDENCE: usize = 16;
 
 fn decode(encoding: Encoding, encoded: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
     match encoding {

@@ -1,0 +1,211 @@
+//! Copies of the token in other places of the request.
+//!
+//! A proxy in front repeats the URL in headers of its own (`X-Original-URI`, `Forwarded`), a browser in `Referer`, and a
+//! client may send its token twice. What was stripped from its source would still be seen there.
+
+use std::{cell::OnceCell, ops::Range};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+use memchr::{memchr, memmem::Finder};
+
+use super::{Token, encoding};
+
+/// A token at least this long is in no other text by chance, as `t` is in `chat`.
+const NO_COINCIDENCE: usize = 16;
+
+/// Headers in which nothing is cut. The list of subprotocols has rules of its own. The origin and the host must be checked
+/// as they are. The others are about the upgrade alone.
+static UNTOUCHED: [HeaderName; 8] = [
+    CONNECTION,
+    HOST,
+    ORIGIN,
+    SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+];
+
+/// Finds a token in texts: as it is, percent-encoded (also more than once), and in base64 of either alphabet, alone or in
+/// a longer text. A short token is only found where it is the whole text.
+pub(super) struct Mirror<'a> {
+    token: &'a [u8],
+    plain: OnceCell<Finder<'a>>,
+    /// The token, percent-decoded as far as it goes.
+    decoded: OnceCell<Finder<'static>>,
+    /// By the position of the token in a group of three bytes.
+    base64: OnceCell<[Finder<'static>; 3]>,
+}
+
+impl<'a> Mirror<'a> {
+    /// Prepares nothing yet: most texts are shorter than the token.
+    pub(super) const fn of(token: &'a Token) -> Self {
+        let token = token.expose().as_bytes();
+        Self { token, plain: OnceCell::new(), decoded: OnceCell::new(), base64: OnceCell::new() }
+    }
+
+    /// Whether a text is long enough for it. Every spelling is at least as long as the token.
+    pub(super) const fn fits_in(&self, text: &[u8]) -> bool {
+        text.len() >= self.token.len()
+    }
+
+    pub(super) fn is(&self, token: &Token) -> bool {
+        self.token == token.expose().as_bytes()
+    }
+
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        !self.places_in(text).is_empty()
+    }
+
+    /// Cuts the token out of all header values. What is left of them stays.
+    pub(super) fn cut_from(&self, headers: &mut HeaderMap) {
+        for (name, value) in headers.iter_mut() {
+            let places = self.places_in(value.as_bytes());
+            if places.is_empty() || UNTOUCHED.contains(name) {
+                continue;
+            }
+            // Parts of a header value are one.
+            let rest = HeaderValue::from_bytes(&without(value.as_bytes(), &places));
+            *value = rest.unwrap_or(HeaderValue::from_static(""));
+            value.set_sensitive(true);
+        }
+    }
+
+    /// Where the token is in a text, in order.
+    fn places_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        if !self.fits_in(text) {
+            return Vec::new();
+        }
+        if self.token.len() < NO_COINCIDENCE {
+            return (text == self.token).then_some(0..text.len()).into_iter().collect();
+        }
+        let mut places = Vec::new();
+        places.extend(self.plain().find_iter(text).map(|at| at..at + self.token.len()));
+        if memchr(b'%', text).is_some() {
+            self.percent_encoded(text, &mut places);
+        }
+        self.base64(text, &mut places);
+        places.sort_unstable_by_key(|place| place.start);
+        places
+    }
+
+    fn plain(&self) -> &Finder<'a> {
+        self.plain.get_or_init(|| Finder::new(self.token))
+    }
+
+    fn percent_encoded(&self, text: &[u8], places: &mut Vec<Range<usize>>) {
+        let decoded = Decoded::of(text);
+        let mut find = |token: &Finder<'_>| {
+            for at in token.find_iter(&decoded.bytes) {
+                let start = decoded.starts.get(at);
+                let end = decoded.starts.get(at + token.needle().len());
+                places.extend(start.map(|&start| start..end.copied().unwrap_or(text.len())));
+            }
+        };
+        find(self.plain());
+        // A token with escapes in it may have been decoded with the text.
+        if memchr(b'%', self.token).is_some() {
+            find(self.decoded.get_or_init(|| Finder::new(&Decoded::of(self.token).bytes).into_owned()));
+        }
+    }
+
+    /// Finds whole runs of base64 symbols with the token in them, and the padding behind.
+    fn base64(&self, text: &[u8], places: &mut Vec<Range<usize>>) {
+        let least = self.token.len() / 3 * 4;
+        let mut start = 0;
+        for run in text.split(|&b| !is_symbol(b)) {
+            let mut place = start..start + run.len();
+            start = place.end + 1;
+            if run.len() < least {
+                continue;
+            }
+            let forms = self.base64.get_or_init(|| [0, 1, 2].map(|skipped| base64_of(self.token, skipped)));
+            let run: Vec<u8> = run.iter().map(|&b| url_safe(b)).collect();
+            if !forms.iter().any(|form| form.find(&run).is_some()) {
+                continue;
+            }
+            if place.start.checked_sub(1).is_some_and(|before| text.get(before) == Some(&b'%')) {
+                // Two digits of an escape.
+                place.start += 2;
+            }
+            while text.get(place.end) == Some(&b'=') {
+                place.end += 1;
+            }
+            places.push(place);
+        }
+    }
+}
+
+/// A text in which nothing can be percent-decoded any more.
+struct Decoded {
+    bytes: Vec<u8>,
+    /// Where the spelling of each byte begins.
+    starts: Vec<usize>,
+}
+
+impl Decoded {
+    fn of(text: &[u8]) -> Self {
+        let (mut bytes, mut starts) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
+        let mut rest = text;
+        while let [first, after @ ..] = rest {
+            starts.push(text.len() - rest.len());
+            let (byte, after) = escaped(rest).unwrap_or((*first, after));
+            bytes.push(byte);
+            rest = after;
+        }
+        Self { bytes, starts }
+    }
+}
+
+/// The byte that an escape stands for, and what follows. `%252E` is an escaped escape.
+fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let mut rest = text.strip_prefix(b"%")?;
+    let mut byte = None;
+    while let [high, low, after @ ..] = rest {
+        let Some(value) = encoding::hexadecimal(*high, *low) else { break };
+        byte = Some((value, after));
+        if value != b'%' {
+            break;
+        }
+        rest = after;
+    }
+    byte
+}
+
+/// What base64 makes of the token behind so many bytes of a group, without the symbols that depend on what is around it.
+fn base64_of(token: &[u8], skipped: usize) -> Finder<'static> {
+    let whole = token.get(skipped..).unwrap_or_default();
+    let whole = whole.get(..whole.len() / 3 * 3).unwrap_or_default();
+    Finder::new(URL_SAFE_NO_PAD.encode(whole).as_bytes()).into_owned()
+}
+
+const fn is_symbol(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+const fn url_safe(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
+}
+
+/// A text without these parts, which may overlap.
+fn without(text: &[u8], places: &[Range<usize>]) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for place in places {
+        rest.extend_from_slice(text.get(from..place.start).unwrap_or_default());
+        from = from.max(place.end);
+    }
+    rest.extend_from_slice(text.get(from..).unwrap_or_default());
+    rest
+}
