@@ -160,6 +160,10 @@
 //! | `limits not shared` | warn | `error`: this node counts the sessions of subjects for itself; the cause at debug |
 //! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |
 //! | `revocations not read` | warn | `error`: this node may not know all; the cause at debug |
+//! | `revocations lost by the store` | error | this node's place in the log is gone, as after a failover: it loads all again; the cause at debug |
+//! | `revocations told again…` | error | `count`, `lost`: this node added what the store had lost |
+//! | | warn | `count`: this node added what the store had never confirmed |
+//! | `revocations incomplete…` | warn | this node started while others add what the store has lost; it admits nobody until they are done |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |

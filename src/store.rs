@@ -17,6 +17,8 @@ pub enum StoreErrorKind {
     Unavailable,
     /// It has no room.
     Full,
+    /// It does not have what the request refers to any more; see [`RevocationStore::next`](crate::RevocationStore::next).
+    Lost,
 }
 
 impl StoreError {
@@ -30,6 +32,13 @@ impl StoreError {
     #[must_use]
     pub const fn full() -> Self {
         Self { kind: StoreErrorKind::Full, source: None }
+    }
+
+    /// The store does not have what the request refers to any more, such as a
+    /// [position](crate::Position) in a log that was cut off or replaced.
+    #[must_use]
+    pub const fn lost() -> Self {
+        Self { kind: StoreErrorKind::Lost, source: None }
     }
 
     /// Adds what lies beneath, for logs. It must not hold what was to be stored.
@@ -50,6 +59,7 @@ impl fmt::Display for StoreError {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the store cannot be reached",
             StoreErrorKind::Full => "the store has no room",
+            StoreErrorKind::Lost => "the store has lost what it is asked about",
         })
     }
 }

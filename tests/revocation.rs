@@ -1,6 +1,12 @@
 //! Revocations: who is ended and refused by them, on one node and on several, and what a node does that has lost touch.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 mod support;
 
@@ -8,7 +14,7 @@ use std::{
     future::{Ready, ready},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +23,7 @@ use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
     Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, News, Position,
     RefreshErrorKind, Revocation, RevocationOptions, RevocationStore, Revocations, Session, SessionId, Sessions,
-    StoreError, TimeSource, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    StoreError, StoreErrorKind, TimeSource, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -584,4 +590,295 @@ async fn the_task_ends_with_the_last_who_could_revoke() {
 async fn the_store_in_memory_keeps_the_rules() {
     let store = Arc::new(MemoryRevocations::new());
     conformance::revocations(Arc::clone(&store), store).await;
+}
+
+/// A store that can be loaded and not followed, and holds so many orders.
+struct LoadedOnly {
+    orders: usize,
+    loads: AtomicUsize,
+}
+
+impl LoadedOnly {
+    fn of(orders: usize) -> Arc<Self> {
+        Arc::new(Self { orders, loads: AtomicUsize::new(0) })
+    }
+}
+
+impl RevocationStore for LoadedOnly {
+    async fn add(&self, _: &Revocation, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<News, StoreError> {
+        let orders = (0..self.orders).map(|id| (Revocation::Token(id.to_string().into()), Duration::from_secs(3600)));
+        let orders = orders.collect();
+        self.loads.fetch_add(1, SeqCst);
+        Ok(News::new(Position::default(), orders))
+    }
+
+    async fn next(&self, _: Position) -> Result<News, StoreError> {
+        Err(StoreError::unavailable())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_followed_is_loaded_now_and_then() {
+    let store = LoadedOnly::of(0);
+    let app = node(&Revocations::new(Arc::clone(&store)));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let loads = store.loads.load(SeqCst);
+    assert!((60..130).contains(&loads), "{loads} loads in ten minutes");
+    assert_eq!(reason(&app, "alice.1").await, None, "what it knows is as new as that");
+}
+
+#[tokio::test]
+async fn a_million_orders_are_applied_while_others_run() {
+    const ORDERS: usize = 1_000_000;
+    let store = LoadedOnly::of(ORDERS);
+    let revocations = Revocations::new(Arc::clone(&store));
+    let app = node(&revocations);
+    // On the one thread that there is: whoever waits for a moment is not held up for longer. How long a step may take here
+    // is bounded generously, because the machine may be busy: applied in one go, they take a second or more.
+    let (mut turns, mut entries) = (Vec::new(), 0);
+    while entries < ORDERS {
+        let begin = std::time::Instant::now();
+        tokio::task::yield_now().await;
+        if entries > 0 {
+            turns.push(begin.elapsed());
+        }
+        entries = revocations.status().entries;
+    }
+    turns.sort();
+    let (median, longest) = (turns[turns.len() / 2], turns[turns.len() - 1]);
+    println!("{} turns, {median:?} (median), {longest:?} at most", turns.len());
+    assert!(turns.len() > 50, "{} turns", turns.len());
+    assert!(median < Duration::from_millis(5) && longest < Duration::from_millis(250), "{median:?}, {longest:?}");
+    assert_eq!(reason(&app, "alice.999999").await, Some("revoked"));
+    assert_eq!(reason(&app, "alice.x").await, None);
+}
+
+/// A store that refuses some orders, or all, and counts how often it is told each. It shows nobody what it was told but
+/// whoever loads.
+#[derive(Default)]
+struct Picky {
+    told: Mutex<Vec<Revocation>>,
+    batches: Mutex<Vec<(usize, bool)>>,
+    is_up: AtomicBool,
+    loads: AtomicUsize,
+}
+
+impl Picky {
+    fn told(&self) -> Vec<String> {
+        let token = |order: &Revocation| match order {
+            Revocation::Token(id) => id.id().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let mut told: Vec<_> = self.told.lock().unwrap().iter().map(token).collect();
+        told.sort();
+        told
+    }
+}
+
+impl RevocationStore for Picky {
+    async fn add(&self, order: &Revocation, _: Duration) -> Result<(), StoreError> {
+        if !self.is_up.load(SeqCst) || matches!(order, Revocation::Token(id) if id.id().starts_with("bad")) {
+            return Err(StoreError::unavailable());
+        }
+        self.told.lock().unwrap().push(order.clone());
+        Ok(())
+    }
+
+    async fn add_many(&self, orders: &[(Revocation, Duration)], more: bool) -> Vec<Result<(), StoreError>> {
+        self.batches.lock().unwrap().push((orders.len(), more));
+        let mut outcomes = Vec::new();
+        for (order, keep_for) in orders {
+            outcomes.push(self.add(order, *keep_for).await);
+        }
+        outcomes
+    }
+
+    async fn load(&self) -> Result<News, StoreError> {
+        self.loads.fetch_add(1, SeqCst);
+        let told = self.told.lock().unwrap().clone();
+        let told = told.into_iter().map(|order| (order, Duration::from_secs(3600)));
+        Ok(News::new(Position::default(), told.collect()))
+    }
+
+    async fn next(&self, after: Position) -> Result<News, StoreError> {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(News::new(after, Vec::new()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_is_refused_does_not_keep_the_others_from_being_told() {
+    let store = Arc::new(Picky::default());
+    let revocations = Revocations::new(Arc::clone(&store));
+    settle().await;
+    for number in 0..20 {
+        assert!(revocations.revoke_token(format!("good{number:02}")).await.is_err());
+        assert!(revocations.revoke_token(format!("bad{number}")).await.is_err());
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    store.is_up.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let good: Vec<_> = (0..20).map(|number| format!("good{number:02}")).collect();
+    assert_eq!(store.told(), good, "each once");
+    // It is tried again now and then, and the others are not told again for it, nor is all loaded.
+    let batches = store.batches.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(store.told(), good);
+    let batches = store.batches.lock().unwrap().len() - batches;
+    assert!((50..70).contains(&batches), "{batches} attempts in ten minutes");
+    assert_eq!(store.loads.load(SeqCst), 1);
+    // What comes later is not held up by it.
+    revocations.revoke_token("late").await.unwrap();
+    assert!(store.told().contains(&"late".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_lost_orders_are_told_in_few_calls_which_say_whether_more_follow() {
+    let store = Arc::new(Picky::default());
+    let revocations = Revocations::new(Arc::clone(&store));
+    settle().await;
+    for number in 0..1200 {
+        assert!(revocations.revoke_token(format!("{number}")).await.is_err());
+    }
+    store.is_up.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(store.told().len(), 1200);
+    assert_eq!(*store.batches.lock().unwrap(), [(500, true), (500, true), (200, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmed_order_that_the_store_does_not_report_is_told_again() {
+    let store = Arc::new(Picky { is_up: AtomicBool::new(true), ..Picky::default() });
+    let revocations = Revocations::new(Arc::clone(&store));
+    settle().await;
+    revocations.revoke_token("1").await.unwrap();
+    // As if a copy from before had taken the place of the store.
+    store.told.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(store.told(), ["1"]);
+}
+
+/// A store whose answers are incomplete as long as it is told to be.
+struct Incomplete(Arc<MemoryRevocations>, AtomicBool);
+
+impl RevocationStore for Incomplete {
+    async fn add(&self, order: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
+        self.0.add(order, keep_for).await
+    }
+
+    async fn load(&self) -> Result<News, StoreError> {
+        let news = self.0.load().await?;
+        Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
+    }
+
+    async fn next(&self, after: Position) -> Result<News, StoreError> {
+        let news = self.0.next(after).await?;
+        Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_with_an_incomplete_log_admits_nobody_until_it_is_complete() {
+    let store = Arc::new(Incomplete(Arc::default(), AtomicBool::new(true)));
+    let early = Revocations::new(Arc::clone(&store));
+    let app = node(&early);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(reason(&app, "alice.1").await, Some("revocations_stale"));
+    assert_eq!(early.status().age, None);
+    early.revoke_token("1").await.unwrap();
+    assert_eq!(reason(&app, "alice.1").await, Some("revoked"), "what it knows counts");
+    store.1.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!((reason(&app, "alice.2").await, reason(&app, "alice.1").await), (None, Some("revoked")));
+    // Whoever has known all is not kept from admitting.
+    store.1.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(reason(&app, "alice.2").await, None);
+}
+
+#[test]
+fn a_node_follows_again_when_its_runtime_is_not_driven() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let options = RevocationOptions::new().max_staleness(Duration::from_secs(15)).unwrap();
+    let store = Arc::new(MemoryRevocations::new());
+    let setup = runtime();
+    let (revocations, app) = setup.block_on(async {
+        let revocations = Revocations::with_options(Arc::clone(&store), options);
+        let app = node(&revocations);
+        assert_eq!(reason(&app, "alice.1").await, None);
+        (revocations, app)
+    });
+    runtime().block_on(async {
+        assert_eq!(reason(&app, "alice.1").await, None);
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(16)).await;
+            assert_eq!(reason(&app, "alice.1").await, None, "at the first handshake");
+        }
+        Revocations::new(Arc::clone(&store)).revoke_token("1").await.unwrap();
+        settle().await;
+        assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
+    });
+    // The one that was replaced ends when its runtime is driven again.
+    setup.block_on(settle());
+    assert_eq!(setup.metrics().num_alive_tasks(), 0);
+    drop(revocations);
+}
+
+#[test]
+fn a_look_at_the_status_follows_again_when_the_runtime_is_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let revocations = runtime().block_on(async {
+        let revocations = Revocations::new(MemoryRevocations::new());
+        settle().await;
+        revocations
+    });
+    runtime().block_on(async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(revocations.status().age.unwrap() > Duration::from_secs(60));
+        settle().await;
+        assert!(revocations.status().age.unwrap() < Duration::from_secs(1));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_another_log_is_lost() {
+    let (one, other) = (MemoryRevocations::new(), MemoryRevocations::new());
+    let minute = Duration::from_secs(60);
+    for store in [&one, &other] {
+        store.add(&Revocation::Token("1".into()), minute).await.unwrap();
+    }
+    let [position, elsewhere] = [one.load().await.unwrap().position, other.load().await.unwrap().position];
+    let (name, number) = position.0.split_once(':').unwrap();
+    let behind = number.parse::<u64>().unwrap() + 1;
+    for wrong in [elsewhere.0, number.to_owned(), String::new(), format!("{name}:{behind}"), format!("{name}:")] {
+        let error = one.next(Position(wrong.clone())).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Lost, "{wrong}");
+    }
+    assert!(one.next(position).await.unwrap().revocations.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_log_is_read_whole() {
+    let (store, minute) = (MemoryRevocations::new(), Duration::from_secs(60));
+    let tokens = async |from: usize, keep_for| {
+        for number in from..from + 2500 {
+            store.add(&Revocation::Token(number.to_string().into()), keep_for).await.unwrap();
+        }
+    };
+    tokens(0, minute).await;
+    let begin = store.load().await.unwrap();
+    assert_eq!(begin.revocations.len(), 2500);
+    tokens(2500, minute * 2).await;
+    let news = store.next(begin.position.clone()).await.unwrap();
+    assert_eq!(news.revocations.len(), 2500);
+    // The first half is over, and gone.
+    tokio::time::sleep(minute).await;
+    let news = store.next(begin.position).await.unwrap();
+    assert_eq!(news.revocations.len(), 2500);
+    assert_eq!(store.load().await.unwrap().revocations.len(), 2500);
+    assert_eq!(format!("{store:?}"), "MemoryRevocations { entries: 2500 }");
 }

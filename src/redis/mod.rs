@@ -30,6 +30,11 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// that was behind, a ticket may be good a second time until its 30 seconds are over; `appendfsync always` and no failover
 /// rule that out. Limits need none of this: what is lost is told again within 20 seconds.
 ///
+/// After a failover to a replica that was behind, nodes notice that their place in the log is gone. They load all again and add
+/// what the new primary lacks, with an event at error. What only machines knew that are gone as well is lost:
+/// `min-replicas-to-write` makes that unlikely. A node follows revocations on a primary only: on a replica, or a primary that
+/// lacks the replicas it needs, its knowledge grows old, and after a while it admits nobody.
+///
 /// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. A subject (`sub`) is counted together with
 /// its issuer, so issuers may share a prefix even where their subjects have the same names.
 ///
@@ -65,7 +70,7 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// | | one every 20 seconds for each subject and node, which [can be set](crate::Limits::lease_lifetime) |
 /// | an eviction | one `PUBLISH`, inside of the `EVALSHA` of the session that it makes room for |
 /// | a revocation | one `EVAL`, and one answer to the `XREAD` that each node has waiting |
-/// | a node with nothing to do | three commands in five seconds |
+/// | a node with nothing to do | two commands in five seconds |
 ///
 /// | | memory of Redis |
 /// | --- | --- |

@@ -1,7 +1,15 @@
-use std::{collections::VecDeque, fmt, pin::pin, sync::Mutex, time::Duration};
+use std::{
+    collections::{VecDeque, hash_map::RandomState},
+    fmt,
+    hash::BuildHasher,
+    pin::pin,
+    sync::Mutex,
+    time::Duration,
+};
 
 use tokio::{
     sync::Notify,
+    task::yield_now,
     time::{Instant, timeout_at},
 };
 
@@ -10,14 +18,16 @@ use crate::{StoreError, lock::lock, session::from_now};
 
 /// Keeps revocations in the memory of one process, for servers that are one machine. They are gone with the process: until
 /// their tokens expire, these are good again after a restart.
-#[derive(Default)]
 pub struct MemoryRevocations {
+    /// Tells the positions in this log from those in any other.
+    name: u64,
     log: Mutex<Log>,
     added: Notify,
 }
 
 #[derive(Default)]
 struct Log {
+    /// Their numbers follow each other.
     entries: VecDeque<Entry>,
     /// That of the newest entry.
     number: u64,
@@ -30,6 +40,8 @@ struct Entry {
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How many entries are looked at while the log is locked.
+const SLICE: usize = 1024;
 
 impl MemoryRevocations {
     /// A store without revocations.
@@ -38,17 +50,42 @@ impl MemoryRevocations {
         Self::default()
     }
 
-    fn after(&self, number: u64) -> News {
-        let mut log = lock(&self.log);
+    fn position(&self, number: u64) -> Position {
+        Position(format!("{:016x}:{number}", self.name))
+    }
+
+    fn number_of(&self, position: &Position) -> Result<u64, StoreError> {
+        let number = position.0.split_once(':').filter(|(name, _)| *name == format!("{:016x}", self.name));
+        let number = number.and_then(|(_, number)| number.parse().ok());
+        number.filter(|number| *number <= lock(&self.log).number).ok_or_else(StoreError::lost)
+    }
+
+    async fn after(&self, mut number: u64) -> News {
+        let mut revocations = Vec::new();
+        while lock(&self.log).slice_after(&mut number, &mut revocations) {
+            yield_now().await;
+        }
+        News::new(self.position(number), revocations)
+    }
+}
+
+impl Log {
+    /// Reads some of what comes after this number, and moves it on. Returns whether there is more.
+    fn slice_after(&mut self, number: &mut u64, revocations: &mut Vec<(Revocation, Duration)>) -> bool {
         let now = Instant::now();
         // They live for about as long, so those that are over are in front.
-        while log.entries.front().is_some_and(|entry| entry.until <= now) {
-            log.entries.pop_front();
-        }
-        let new = log.entries.iter().filter(|entry| entry.number > number);
-        let left = |entry: &Entry| entry.until.saturating_duration_since(now);
-        let revocations = new.map(|entry| (entry.revocation.clone(), left(entry))).collect();
-        News::new(Position(log.number.to_string()), revocations)
+        let over = self.entries.iter().take(SLICE).take_while(|entry| entry.until <= now).count();
+        self.entries.drain(..over);
+        let Some(first) = self.entries.front() else {
+            *number = self.number;
+            return false;
+        };
+        let known = usize::try_from((*number + 1).saturating_sub(first.number)).unwrap_or(usize::MAX);
+        let slice = self.entries.range(known.min(self.entries.len())..).take(SLICE);
+        let current = slice.filter(|entry| entry.until > now);
+        revocations.extend(current.map(|entry| (entry.revocation.clone(), entry.until - now)));
+        *number = self.number.min((*number).max(first.number - 1) + SLICE as u64);
+        *number < self.number
     }
 }
 
@@ -65,24 +102,27 @@ impl RevocationStore for MemoryRevocations {
     }
 
     async fn load(&self) -> Result<News, StoreError> {
-        Ok(self.after(0))
+        Ok(self.after(0).await)
     }
 
     async fn next(&self, after: Position) -> Result<News, StoreError> {
-        let number = after.0.parse().map_err(|_| StoreError::unavailable())?;
-        if number > lock(&self.log).number {
-            return Err(StoreError::unavailable());
-        }
+        let number = self.number_of(&after)?;
         let heartbeat = from_now(HEARTBEAT);
         loop {
             let mut added = pin!(self.added.notified());
             // From here on nothing is missed.
             added.as_mut().enable();
-            let news = self.after(number);
+            let news = self.after(number).await;
             if !news.revocations.is_empty() || timeout_at(heartbeat, added).await.is_err() {
                 return Ok(news);
             }
         }
+    }
+}
+
+impl Default for MemoryRevocations {
+    fn default() -> Self {
+        Self { name: RandomState::new().hash_one(()), log: Mutex::default(), added: Notify::new() }
     }
 }
 

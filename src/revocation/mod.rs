@@ -4,7 +4,9 @@ mod node;
 mod options;
 mod order;
 mod set;
+mod sharded;
 mod store;
+mod tell;
 
 use std::{
     fmt, mem,
@@ -12,7 +14,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 
 pub use memory::MemoryRevocations;
 pub use options::RevocationOptions;
@@ -35,6 +41,10 @@ use crate::{SessionId, StoreError, lock::lock, scoped_id::ScopedId, telemetry};
 /// revocations in its memory, so that a handshake asks nobody, and follows the store for new ones. A node that has lost
 /// touch with the store for longer than [a minute](RevocationOptions::max_staleness) answers handshakes with 503; live
 /// sessions go on, and those that were revoked meanwhile end when touch is regained.
+///
+/// What the store loses, in a restart or a failover, the nodes that know it tell it again. A node that starts in the meantime
+/// admits nobody before that is done, where the store [marks it](News::is_incomplete). Many orders are loaded in short steps,
+/// between which other tasks run.
 ///
 /// No order is missed: a session is registered first, then looked up, then admitted; and an order is noted first, and
 /// then looked for among the sessions.
@@ -105,10 +115,16 @@ pub struct RevocationStatus {
 /// What the application holds. When the last one is dropped, the task ends that follows the store.
 struct Owner {
     node: Arc<Node>,
-    task: Mutex<Option<AbortHandle>>,
+    task: Mutex<Option<Task>>,
 }
 
-/// How long the first handshake waits for the first look into the store.
+/// The task that follows the store.
+struct Task {
+    handle: AbortHandle,
+    started: Instant,
+}
+
+/// How long a handshake waits for the first look into the store.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Revocations {
@@ -120,8 +136,9 @@ impl Revocations {
 
     /// Revocations that are kept in this store.
     ///
-    /// The store is followed from the first moment on at which there is a tokio runtime: now, or with the first
-    /// handshake or order.
+    /// The store is followed as soon as there is a tokio runtime: now, or from the first handshake or order on. If that runtime
+    /// ends, or nobody drives it any more, the next handshake, refresh, order or [`status`](Self::status) follows the store on
+    /// its own runtime.
     #[must_use]
     pub fn with_options(store: impl RevocationStore, options: RevocationOptions) -> Self {
         let node = Node::new(store, options);
@@ -178,8 +195,7 @@ impl Revocations {
     ///
     /// As for [`revoke_token`](Self::revoke_token).
     pub async fn revoke_issued_until(&self, moment: SystemTime) -> Result<(), StoreError> {
-        // Nothing was issued before.
-        self.revoke(Revocation::IssuedUntil(moment.max(SystemTime::UNIX_EPOCH))).await
+        self.revoke(Revocation::IssuedUntil(moment)).await
     }
 
     /// Revokes what the order says.
@@ -189,13 +205,17 @@ impl Revocations {
     /// As for [`revoke_token`](Self::revoke_token).
     pub async fn revoke(&self, order: Revocation) -> Result<(), StoreError> {
         self.follow();
+        let order = order.since_epoch();
         let node = &self.0.node;
         // Here first: this node needs nobody for it.
-        node.apply(&[(order.clone(), node.options.keep_for)]);
+        node.apply_own(&order);
         let unconfirmed = Unconfirmed(node);
         let added = node.store.add_boxed(&order, node.options.keep_for).await;
         match &added {
-            Ok(()) => mem::forget(unconfirmed),
+            Ok(()) => {
+                mem::forget(unconfirmed);
+                node.note_confirmed(order);
+            }
             Err(error) => telemetry::revocation_not_told(error),
         }
         added
@@ -204,6 +224,7 @@ impl Revocations {
     /// How it stands with this node.
     #[must_use]
     pub fn status(&self) -> RevocationStatus {
+        self.heal();
         self.0.node.status()
     }
 
@@ -214,7 +235,11 @@ impl Revocations {
 
     /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
     pub(crate) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
-        self.0.node.check(standing)
+        let outcome = self.0.node.check(standing);
+        if let Err(Refused::Stale) = outcome {
+            self.heal();
+        }
+        outcome
     }
 
     /// Whether the store has not been looked at for longer than it takes if somebody [follows](Self::first_look) it.
@@ -222,33 +247,56 @@ impl Revocations {
         self.0.node.age().is_none_or(|age| age > follow::SILENCE)
     }
 
-    /// Sees to it that the store is followed, and waits for the first look into it if there has been none.
+    /// Sees to it that the store is followed, and waits for the first look into it if there has been none, or none by the
+    /// task that was just started.
     pub(crate) async fn first_look(&self) {
         let node = &self.0.node;
+        self.heal();
+        if node.is_current() {
+            return;
+        }
+        let wait = match node.age() {
+            None => FIRST_LOOK,
+            // The store has been followed for a while: waiting would not help.
+            Some(_) => FIRST_LOOK.saturating_sub(self.since_start()),
+        };
+        let _ = timeout(wait, node.known.subscribe().wait_for(|known| node.is_recent(*known))).await;
+    }
+
+    /// Follows the store if nobody seems to do that.
+    fn heal(&self) {
         if self.are_to_be_looked_at() {
             self.follow();
         }
-        if node.age().is_some() {
-            return;
-        }
-        let _ = timeout(FIRST_LOOK, node.known.subscribe().wait_for(Option::is_some)).await;
     }
 
-    /// Begins to follow the store, where there is a runtime and nobody does.
+    /// Begins to follow the store, where there is a runtime and nobody does: no task, one whose runtime has ended, or one on a
+    /// runtime that is not driven any more.
     fn follow(&self) {
         let mut task = lock(&self.0.task);
-        if task.as_ref().is_none_or(AbortHandle::is_finished)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            *task = Some(runtime.spawn(follow::follow(Arc::clone(&self.0.node))).abort_handle());
+        let is_followed = task.as_ref().is_some_and(|task| !task.handle.is_finished());
+        if is_followed && self.0.node.since_beat() < follow::UNDRIVEN {
+            return;
         }
+        if let Ok(runtime) = Handle::try_current() {
+            if let Some(old) = task.take() {
+                old.handle.abort();
+            }
+            self.0.node.beat();
+            let handle = runtime.spawn(follow::follow(Arc::clone(&self.0.node))).abort_handle();
+            *task = Some(Task { handle, started: Instant::now() });
+        }
+    }
+
+    fn since_start(&self) -> Duration {
+        lock(&self.0.task).as_ref().map_or(Duration::MAX, |task| task.started.elapsed())
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
         if let Some(task) = lock(&self.task).take() {
-            task.abort();
+            task.handle.abort();
         }
     }
 }

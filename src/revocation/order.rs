@@ -27,6 +27,17 @@ pub enum Revocation {
     IssuedUntil(SystemTime),
 }
 
+impl Revocation {
+    /// Nothing was issued before 1970, and no store need be able to write such a time.
+    pub(super) fn since_epoch(self) -> Self {
+        match self {
+            Self::Subject { subject, until } => Self::Subject { subject, until: until.max(SystemTime::UNIX_EPOCH) },
+            Self::IssuedUntil(moment) => Self::IssuedUntil(moment.max(SystemTime::UNIX_EPOCH)),
+            other => other,
+        }
+    }
+}
+
 /// What a session stands on, as far as revocations are about it.
 #[derive(Clone, Copy)]
 pub(crate) struct Standing<'a> {

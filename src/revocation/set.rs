@@ -1,51 +1,81 @@
 //! All revocations that one node knows of.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{Revocation, order::Standing};
+use super::{
+    Revocation,
+    order::Standing,
+    sharded::{SHARDS, Sharded},
+};
 use crate::{
     SessionId,
     scoped_id::{Scoped, ScopedId},
     session::from_now,
 };
 
-/// Each with the moment at which nothing can stand on it any more.
 #[derive(Default)]
 pub(super) struct Set {
-    tokens: HashMap<ScopedId, Instant>,
-    sessions: HashMap<SessionId, Instant>,
-    subjects: HashMap<ScopedId, (SystemTime, Instant)>,
-    issued_until: Option<(SystemTime, Instant)>,
-    /// The number of entries at which the old ones are looked for again.
-    clear_at: usize,
+    tokens: Sharded<ScopedId, Kept>,
+    sessions: Sharded<SessionId, Kept>,
+    subjects: Sharded<ScopedId, (SystemTime, Kept)>,
+    issued_until: Option<(SystemTime, Kept)>,
 }
 
-const CLEAR_AT_LEAST: usize = 1024;
+/// The number of a load of the store; later ones are greater.
+pub(super) type Load = u64;
+/// Of an order that the store has not shown to this node.
+pub(super) const NEVER: Load = 0;
+/// In how many steps the whole set is looked at.
+pub(super) const SLICES: usize = SHARDS;
+
+#[derive(Clone, Copy)]
+struct Kept {
+    /// When nothing can depend on it any more.
+    until: Instant,
+    /// The last load that contained it, itself or in the news that followed.
+    seen: Load,
+}
+
+/// An order that the store does not have, or has not shown yet.
+pub(super) struct Unseen {
+    pub(super) order: Revocation,
+    pub(super) keep_for: Duration,
+    /// Whether the store had it before.
+    pub(super) was_there: bool,
+}
 
 impl Set {
-    /// Returns whether somebody may be revoked by it who was not before.
-    pub(super) fn add(&mut self, revocation: Revocation, keep_for: Duration) -> bool {
-        self.clear_if_grown();
-        let until = from_now(keep_for);
-        match revocation {
-            Revocation::Token(id) => extend(self.tokens.entry(id), until),
-            Revocation::Session(id) => extend(self.sessions.entry(id), until),
-            Revocation::Subject { subject, until: moment } => match self.subjects.entry(subject) {
-                Entry::Occupied(mut entry) => later(entry.get_mut(), moment, until),
-                Entry::Vacant(entry) => {
-                    entry.insert((moment, until));
+    /// Returns whether it may revoke something that was not revoked before.
+    pub(super) fn add(&mut self, order: &Revocation, keep_for: Duration, seen: Load) -> bool {
+        let new = Kept { until: from_now(keep_for), seen };
+        match order {
+            Revocation::Token(id) => match self.tokens.get_mut(id as &dyn Scoped) {
+                Some(kept) => kept.extend(new),
+                None => {
+                    self.tokens.insert(id.clone(), new, Kept::is_over);
+                    true
+                }
+            },
+            Revocation::Session(id) => match self.sessions.get_mut(id) {
+                Some(kept) => kept.extend(new),
+                None => {
+                    self.sessions.insert(*id, new, Kept::is_over);
+                    true
+                }
+            },
+            Revocation::Subject { subject, until } => match self.subjects.get_mut(subject as &dyn Scoped) {
+                Some(entry) => later(entry, *until, new),
+                None => {
+                    self.subjects.insert(subject.clone(), (*until, new), |(_, kept)| kept.is_over());
                     true
                 }
             },
             Revocation::IssuedUntil(moment) => match &mut self.issued_until {
-                Some(entry) => later(entry, moment, until),
+                Some(entry) => later(entry, *moment, new),
                 None => {
-                    self.issued_until = Some((moment, until));
+                    self.issued_until = Some((*moment, new));
                     true
                 }
             },
@@ -54,9 +84,9 @@ impl Set {
 
     pub(super) fn has(&self, standing: Standing<'_>) -> bool {
         let now = Instant::now();
-        let named = |until: Option<&Instant>| until.is_some_and(|&until| now < until);
-        let by_time = |order: Option<&(SystemTime, Instant)>| {
-            order.is_some_and(|&(moment, until)| now < until && standing.was_issued_by(moment))
+        let named = |kept: Option<&Kept>| kept.is_some_and(|kept| now < kept.until);
+        let by_time = |order: Option<&(SystemTime, Kept)>| {
+            order.is_some_and(|&(moment, kept)| now < kept.until && standing.was_issued_by(moment))
         };
         let is_token = |id| standing.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
         let is_subject = |id| standing.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
@@ -66,55 +96,73 @@ impl Set {
             || by_time(self.issued_until.as_ref())
     }
 
-    /// Each with how long it is still to be kept.
-    pub(super) fn all(&self) -> Vec<(Revocation, Duration)> {
-        let now = Instant::now();
-        let tokens = self.tokens.iter().map(|(id, &until)| (Revocation::Token(id.clone()), until));
-        let sessions = self.sessions.iter().map(|(&id, &until)| (Revocation::Session(id), until));
-        let subjects = self.subjects.iter().map(|(subject, &(moment, until))| {
-            (Revocation::Subject { subject: subject.clone(), until: moment }, until)
+    /// Whether the store has shown this order, or a later one that includes it, since this load; or it is over.
+    pub(super) fn was_seen(&self, order: &Revocation, since: Load) -> bool {
+        let is_later = |entry: Option<&(SystemTime, Kept)>, moment: &SystemTime| {
+            entry.is_none_or(|(other, kept)| other > moment || kept.was_seen(since))
+        };
+        match order {
+            Revocation::Token(id) => self.tokens.get(id as &dyn Scoped).is_none_or(|kept| kept.was_seen(since)),
+            Revocation::Session(id) => self.sessions.get(id).is_none_or(|kept| kept.was_seen(since)),
+            Revocation::Subject { subject, until } => is_later(self.subjects.get(subject as &dyn Scoped), until),
+            Revocation::IssuedUntil(moment) => is_later(self.issued_until.as_ref(), moment),
+        }
+    }
+
+    /// The orders of one slice that the store has not shown since this load.
+    pub(super) fn unseen(&self, slice: usize, since: Load) -> Vec<Unseen> {
+        let is_unseen = |kept: &Kept| !kept.was_seen(since);
+        let tokens = self.tokens.shard(slice).filter(|(_, kept)| is_unseen(kept));
+        let sessions = self.sessions.shard(slice).filter(|(_, kept)| is_unseen(kept));
+        let subjects = self.subjects.shard(slice).filter(|(_, (_, kept))| is_unseen(kept));
+        let issued = self.issued_until.iter().filter(|(_, kept)| slice == 0 && is_unseen(kept));
+        let tokens = tokens.map(|(id, kept)| kept.unseen(Revocation::Token(id.clone())));
+        let sessions = sessions.map(|(id, kept)| kept.unseen(Revocation::Session(*id)));
+        let subjects = subjects.map(|(subject, (until, kept))| {
+            kept.unseen(Revocation::Subject { subject: subject.clone(), until: *until })
         });
-        let issued = self.issued_until.iter().map(|&(moment, until)| (Revocation::IssuedUntil(moment), until));
-        let all = tokens.chain(sessions).chain(subjects).chain(issued);
-        all.map(|(order, until)| (order, until.saturating_duration_since(now)))
-            .filter(|(_, left)| !left.is_zero())
-            .collect()
+        let issued = issued.map(|(moment, kept)| kept.unseen(Revocation::IssuedUntil(*moment)));
+        tokens.chain(sessions).chain(subjects).chain(issued).collect()
     }
 
     pub(super) fn len(&self) -> usize {
         self.tokens.len() + self.sessions.len() + self.subjects.len() + usize::from(self.issued_until.is_some())
     }
+}
 
-    /// Throws away what is over, each time that there is twice as much as was left.
-    fn clear_if_grown(&mut self) {
-        if self.len() < self.clear_at.max(CLEAR_AT_LEAST) {
-            return;
-        }
-        let now = Instant::now();
-        self.tokens.retain(|_, until| now < *until);
-        self.sessions.retain(|_, until| now < *until);
-        self.subjects.retain(|_, (_, until)| now < *until);
-        self.clear_at = self.len().saturating_mul(2);
+impl Kept {
+    fn extend(&mut self, new: Self) -> bool {
+        let was_over = self.is_over();
+        self.until = self.until.max(new.until);
+        self.seen = self.seen.max(new.seen);
+        was_over
+    }
+
+    fn is_over(&self) -> bool {
+        self.until <= Instant::now()
+    }
+
+    /// One that is over need not be seen.
+    fn was_seen(&self, since: Load) -> bool {
+        self.seen >= since || self.is_over()
+    }
+
+    fn unseen(&self, order: Revocation) -> Unseen {
+        let keep_for = self.until.saturating_duration_since(Instant::now());
+        Unseen { order, keep_for, was_there: self.seen != NEVER }
     }
 }
 
-fn extend<K>(entry: Entry<'_, K, Instant>, until: Instant) -> bool {
-    match entry {
-        Entry::Occupied(mut entry) => {
-            let was_over = *entry.get() <= Instant::now();
-            *entry.get_mut() = (*entry.get()).max(until);
-            was_over
-        }
-        Entry::Vacant(entry) => {
-            entry.insert(until);
-            true
-        }
+/// An order that came late does not take back what a later one said. A store that has shown the earlier one need not have the
+/// later one.
+fn later((moment, kept): &mut (SystemTime, Kept), new_moment: SystemTime, new: Kept) -> bool {
+    let is_news = new_moment > *moment || kept.is_over();
+    kept.until = kept.until.max(new.until);
+    if new_moment > *moment {
+        kept.seen = new.seen;
+    } else if new_moment == *moment {
+        kept.seen = kept.seen.max(new.seen);
     }
-}
-
-/// An order that came late does not take back what a later one said.
-fn later(entry: &mut (SystemTime, Instant), moment: SystemTime, until: Instant) -> bool {
-    let is_news = moment > entry.0 || entry.1 <= Instant::now();
-    *entry = (entry.0.max(moment), entry.1.max(until));
+    *moment = new_moment.max(*moment);
     is_news
 }

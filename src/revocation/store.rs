@@ -15,7 +15,10 @@ use crate::StoreError;
 ///   for longer, or reports it twice, is only slow.
 /// - An answer without news means that there are none. A store that cannot tell says so by an error: then the node's
 ///   knowledge grows old, and after a while it admits nobody.
-/// - A position that is not in the log is an error too: the node then loads anew.
+/// - A position identifies the log that it is a position in, and the entry. One that is not in the log is an error, best
+///   [`StoreError::lost`]: the node then loads all again, and adds what the store has lost. A number alone is not enough: a log
+///   that was restored from a copy gives the same numbers to other entries.
+/// - All three operations are carried out by whoever has the log, not by a copy that may have lost touch with it.
 /// - Who revokes waits for [`add`](Self::add): a store that asks somebody else sets a limit of its own.
 pub trait RevocationStore: Send + Sync + 'static {
     /// Adds a revocation, to be kept for so long.
@@ -24,6 +27,29 @@ pub trait RevocationStore: Send + Sync + 'static {
     ///
     /// If it cannot be told that it was added.
     fn add(&self, revocation: &Revocation, keep_for: Duration) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Adds many that the store has lost or never confirmed. Returns the outcome of each, in the same order. One that is
+    /// refused does not keep the others from being added.
+    ///
+    /// With `more`, another batch follows soon: a store that can then marks its answers as
+    /// [incomplete](News::incomplete) until the last batch, or until none has come for half a minute. Two of the same are
+    /// one.
+    ///
+    /// The default adds one after the other, and marks nothing.
+    fn add_many(
+        &self,
+        orders: &[(Revocation, Duration)],
+        more: bool,
+    ) -> impl Future<Output = Vec<Result<(), StoreError>>> + Send {
+        let _ = more;
+        async move {
+            let mut outcomes = Vec::with_capacity(orders.len());
+            for (order, keep_for) in orders {
+                outcomes.push(self.add(order, *keep_for).await);
+            }
+            outcomes
+        }
+    }
 
     /// All that there are now.
     ///
@@ -53,13 +79,22 @@ pub struct News {
     pub position: Position,
     /// Each with how long it is still to be kept.
     pub revocations: Vec<(Revocation, Duration)>,
+    /// Whether some node is still adding what the store has lost. A node that starts meanwhile knows too little, and admits
+    /// nobody until an answer is complete.
+    pub is_incomplete: bool,
 }
 
 impl News {
     /// What is reported, and the position behind it.
     #[must_use]
     pub const fn new(position: Position, revocations: Vec<(Revocation, Duration)>) -> Self {
-        Self { position, revocations }
+        Self { position, revocations, is_incomplete: false }
+    }
+
+    /// Marks the answer as [incomplete](Self::is_incomplete).
+    #[must_use]
+    pub fn incomplete(self) -> Self {
+        Self { is_incomplete: true, ..self }
     }
 }
 
@@ -67,6 +102,14 @@ impl News {
 impl<S: RevocationStore> RevocationStore for Arc<S> {
     fn add(&self, revocation: &Revocation, keep_for: Duration) -> impl Future<Output = Result<(), StoreError>> + Send {
         S::add(self, revocation, keep_for)
+    }
+
+    fn add_many(
+        &self,
+        orders: &[(Revocation, Duration)],
+        more: bool,
+    ) -> impl Future<Output = Vec<Result<(), StoreError>>> + Send {
+        S::add_many(self, orders, more)
     }
 
     fn load(&self) -> impl Future<Output = Result<News, StoreError>> + Send {
@@ -79,10 +122,12 @@ impl<S: RevocationStore> RevocationStore for Arc<S> {
 }
 
 type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<(), StoreError>>> + Send + 'a>>;
 
 /// Any [`RevocationStore`].
 pub(super) trait AnyStore: Send + Sync {
     fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()>;
+    fn add_many_boxed<'a>(&'a self, orders: &'a [(Revocation, Duration)], more: bool) -> Outcomes<'a>;
     fn load_boxed(&self) -> Operation<'_, News>;
     fn next_boxed(&self, after: Position) -> Operation<'_, News>;
 }
@@ -90,6 +135,10 @@ pub(super) trait AnyStore: Send + Sync {
 impl<S: RevocationStore> AnyStore for S {
     fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()> {
         Box::pin(self.add(revocation, keep_for))
+    }
+
+    fn add_many_boxed<'a>(&'a self, orders: &'a [(Revocation, Duration)], more: bool) -> Outcomes<'a> {
+        Box::pin(self.add_many(orders, more))
     }
 
     fn load_boxed(&self) -> Operation<'_, News> {

@@ -93,6 +93,26 @@ mod events {
         }
     }
 
+    pub(crate) fn revocations_lost(error: &StoreError) {
+        tracing::error!(%error, "revocations lost by the store");
+        if let Some(cause) = error.source() {
+            tracing::debug!(%cause, "cause of that");
+        }
+    }
+
+    /// So many of them were in the store before.
+    pub(crate) fn revocations_told_again(count: usize, lost: usize) {
+        if lost > 0 {
+            tracing::error!(count, lost, "revocations told again: the store has lost some");
+        } else {
+            tracing::warn!(count, "revocations told again: the store did not have them");
+        }
+    }
+
+    pub(crate) fn revocations_incomplete() {
+        tracing::warn!("revocations incomplete: other nodes are telling the store what it lost");
+    }
+
     pub(crate) fn limits_not_shared(error: &StoreError) {
         tracing::warn!(%error, "limits not shared");
         if let Some(cause) = error.source() {
@@ -136,6 +156,9 @@ mod events {
     pub(crate) const fn no_ticket(_: &TicketError) {}
     pub(crate) const fn revocation_not_told(_: &StoreError) {}
     pub(crate) const fn revocations_not_read(_: &StoreError) {}
+    pub(crate) const fn revocations_lost(_: &StoreError) {}
+    pub(crate) const fn revocations_told_again(_: usize, _: usize) {}
+    pub(crate) const fn revocations_incomplete() {}
     pub(crate) const fn limits_not_shared(_: &StoreError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
@@ -144,8 +167,8 @@ mod events {
 
 pub(crate) use events::{
     admitted, hook_answered_with_success, limits_not_shared, no_session, no_ticket, refresh_refused, refused,
-    request_admitted, revocation_not_told, revocations_not_read, session_ended, session_refreshed,
-    unoffered_subprotocol, upgrade_dropped,
+    request_admitted, revocation_not_told, revocations_incomplete, revocations_lost, revocations_not_read,
+    revocations_told_again, session_ended, session_refreshed, unoffered_subprotocol, upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

@@ -124,6 +124,18 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
     let news = other.next(position.clone()).await.expect("a store that works");
     assert!(news.revocations.iter().any(|(order, _)| *order == late), "a position is a place and not a moment");
 
+    let many = ["first", "second", "third"].map(|id| (Revocation::Token(id.into()), LONG));
+    let outcomes = one.add_many(&many, false).await;
+    assert_eq!(outcomes.len(), many.len(), "an outcome for each order");
+    assert!(outcomes.iter().all(Result::is_ok), "a store that works");
+    let (mut position, mut told) = (news.position, Vec::new());
+    while told.len() < many.len() {
+        let news = other.next(position).await.expect("a store that works");
+        assert!(!news.revocations.is_empty(), "the other node is told of each of many");
+        told.extend(news.revocations.into_iter().filter(|(order, _)| many.iter().any(|(other, _)| other == order)));
+        position = news.position;
+    }
+
     let unknown = other.next(Position("18446744073709551615".to_owned())).await;
     assert!(unknown.is_err(), "a position that is not in the log is an error");
     let news = other.load().await.expect("a store that works");
