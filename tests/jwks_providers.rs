@@ -358,7 +358,7 @@ async fn one_key_does_not_spoil_the_others() {
                 oct("b", &der(P256_PUBLIC), json!({})),
             ]),
             &[],
-            &[("a", "no secret"), ("b", "no secret")],
+            &[("a", "not a secret"), ("b", "not a secret")],
         ),
         case(
             "no id",

@@ -31,7 +31,7 @@ fn check_secret(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigErr
     at_least(minimum, secret.len() * 8, algorithm)?;
     if is_no_secret(secret) {
         return Err(invalid(
-            "it is no secret but a key pair's half, a certificate or a URL; see `pem`, `der` and `jwk`",
+            "it is not a secret but a public or private key, a certificate or a URL; see `pem`, `der` and `jwk`",
         ));
     }
     Ok(())

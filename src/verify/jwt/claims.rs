@@ -25,8 +25,8 @@ pub(super) struct Payload<'a>(&'a str);
 
 /// The registered claims that are looked at. One of another type is an error, and so is one that is there twice.
 ///
-/// A claim that is `null` is absent, because issuers write that. The two exceptions are those whose absence loosens: `exp`
-/// and `cnf`.
+/// A claim that is `null` is absent, because issuers write that, and so is a name that is empty: or all who have none would be
+/// one user. The two exceptions are those whose absence loosens: `exp` and `cnf`.
 #[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default)]
@@ -72,10 +72,14 @@ impl<'a> Payload<'a> {
 
     /// The registered claims. That the rest is well-formed is seen only when the [claims](Self::claims) are read.
     pub(super) fn registered(&self) -> Result<Registered<'a>, VerifyError> {
-        match Registered::plain(self.0) {
-            Some(registered) => Ok(registered),
-            None => self.parsed(),
+        let mut registered = match Registered::plain(self.0) {
+            Some(registered) => registered,
+            None => self.parsed()?,
+        };
+        for name in [&mut registered.iss, &mut registered.sub, &mut registered.jti] {
+            name.take_if(|name| name.0.is_empty());
         }
+        Ok(registered)
     }
 
     fn parsed(&self) -> Result<Registered<'a>, VerifyError> {

@@ -25,8 +25,10 @@
 //! | header: `alg` | `null`, `""` | refused |
 //! | header: `crit` | `null`, `""`, `[]` | refused, as every `crit` is |
 //! | header: all others | anything | not read |
-//! | claims: `iss`, `sub`, `aud`, `nbf`, `iat`, `jti` | `null` | absent, and refused where it is required |
-//! | claims: `iss`, `aud` | `""` | a name like any other, and refused unless it is the one configured |
+//! | claims: `iss`, `sub`, `jti` | `null`, `""` | absent, and refused where it is required |
+//! | claims: `aud`, `nbf`, `iat` | `null` | absent, and refused where it is required |
+//! | claims: `aud` | `""`, `[]` | an audience that is nobody: refused |
+//! | claims: `nbf`, `iat` | `""` | refused, as every text |
 //! | claims: `exp` | `null`, `""` | refused, even where `exp` may be absent |
 //! | claims: `cnf` | `null`, `""`, `{}` | a token that is bound to a key: refused |
 //! | token: each part | padding, the other base64 alphabet, unused bits that are set | refused: one token has one spelling |

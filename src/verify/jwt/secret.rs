@@ -7,6 +7,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::de::IgnoredAny;
 
 use super::crypto::Prepared;
 
@@ -26,7 +27,7 @@ pub(super) fn is_no_secret(bytes: &[u8]) -> bool {
 }
 
 fn is_key(bytes: &[u8], layers: u32) -> bool {
-    if is_der(bytes) || is_ssh_blob(bytes) || is_point(bytes) {
+    if is_der(bytes) || is_ssh_blob(bytes) || is_point(bytes) || bytes.starts_with(b"openssh-key-v1\0") {
         return true;
     }
     let text = as_text(bytes);
@@ -60,10 +61,10 @@ fn is_ssh_name(name: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "rsa-sha2-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// A JWK, a set of them, or what else an issuer publishes.
+/// A JWK, a set of them, or what else an issuer publishes; and a JWK in YAML and the like.
 fn is_json(text: &str) -> bool {
-    let begins = |text: &str| text.starts_with(['{', '[']);
-    begins(text) && (text.contains("kty") || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+    let is_jwk = ["kty\"", "kty'", "kty\\", "kty:"].iter().any(|name| text.contains(name));
+    is_jwk || (text.starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Keys of .NET and XML signatures, and certificates in SAML metadata.
