@@ -27,22 +27,27 @@ pub(super) fn is_no_secret(bytes: &[u8]) -> bool {
 }
 
 fn is_key(bytes: &[u8], layers: u32) -> bool {
-    if is_der(bytes) || is_ssh_blob(bytes) || is_point(bytes) || bytes.starts_with(b"openssh-key-v1\0") {
+    if is_der(bytes.trim_ascii_start())
+        || is_ssh_blob(bytes)
+        || is_point(bytes)
+        || bytes.starts_with(b"openssh-key-v1\0")
+    {
         return true;
     }
     let text = as_text(bytes);
-    let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'\0".contains(c));
+    let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c));
     if is_armoured(text) || is_ssh_line(text) || is_json(text) || is_xml(text) || is_url(text) {
         return true;
     }
     let within = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| is_key(&bytes, layers - 1));
-    layers > 0 && (within(from_base64(text)) || within(from_hex(text)))
+    let encoded = |text: &str| within(from_base64(text)) || within(from_hex(text));
+    // The name of a variable, the scheme of a URL or the name of an encoding may stand before it.
+    layers > 0 && (encoded(text) || text.split(['=', ':', ',', '"']).any(encoded))
 }
 
-/// As text, whatever it is. The two bytes of UTF-16 are ASCII and a zero in what is looked for.
+/// As text, whatever it is. In UTF-16, a character that is looked for is itself and a zero.
 fn as_text(bytes: &[u8]) -> String {
-    let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let bytes: Vec<u8> = bytes.iter().copied().filter(|&byte| !(utf16 && byte == 0)).collect();
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|&byte| byte != 0).collect();
     String::from_utf8_lossy(&bytes).trim_start_matches(['\u{feff}', '\u{fffd}']).to_owned()
 }
 
@@ -94,8 +99,8 @@ fn is_point(bytes: &[u8]) -> bool {
     Prepared::new(algorithm, &DecodingKey::from_ec_der(bytes)).is_ok()
 }
 
-/// One ASN.1 sequence that holds what those of keys and certificates do, and ends where the bytes end, give or take what an
-/// editor adds: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
+/// ASN.1 sequences that hold what those of keys and certificates do, up to the end of the bytes, give or take what an editor
+/// adds: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
 ///
 /// Random bytes are that once in more than a hundred million times.
 fn is_der(bytes: &[u8]) -> bool {
@@ -107,7 +112,8 @@ fn is_der(bytes: &[u8]) -> bool {
         let Some((_, _, next)) = element(content) else { return false };
         (content, elements) = (next, elements + 1);
     }
-    matches!(first, SEQUENCE | INTEGER) && elements >= 2 && rest.trim_ascii().is_empty()
+    let rest = rest.trim_ascii_start();
+    matches!(first, SEQUENCE | INTEGER) && elements >= 2 && (rest.is_empty() || is_der(rest))
 }
 
 const SEQUENCE: u8 = 0x30;
