@@ -11,7 +11,7 @@ use crate::{
     handshake::{RequestKind, withhold},
     rejection::Challenges,
     session::{Head, SessionRules},
-    token::{Carrier, CookieKind, Found, Selection, Sources},
+    token::{Carrier, CookieKind, Found, Selection, Sources, cut_copies},
 };
 
 #[derive(Clone)]
@@ -110,15 +110,18 @@ impl Config {
     pub(crate) fn examine(&self, parts: &mut Parts) -> Examined {
         let Found { token, carrier, selection } = self.sources.take(parts, self.rules.max_token_len);
         let version = parts.version;
-        let stripped = self.strip_original_uri(parts, token.as_ref().ok().and_then(Option::as_ref));
+        let stripped = self.strip_original_uri(parts);
         let token = token.and_then(|token| stripped.map(|()| token));
-        let outcome = match token {
-            Err(error) => Err(Rejection::token(error, &self.challenges, version)),
-            Ok(token) => match self.check_origin(parts, carrier) {
-                Err(error) => Err(Rejection::origin(error, &self.challenges, version)),
-                Ok(()) => Ok(token),
-            },
-        };
+        let outcome = token.map_err(|error| Rejection::token(error, &self.challenges, version)).and_then(|token| {
+            if let Some(token) = &token {
+                self.check_head(parts)?;
+                let original = parts.extensions.get_mut::<OriginalUri>().map(|OriginalUri(uri)| uri);
+                cut_copies(&mut parts.headers, [Some(&mut parts.uri), original], token)
+                    .map_err(|error| Rejection::token(error, &self.challenges, version))?;
+            }
+            let origin = self.check_origin(parts, carrier);
+            origin.map_err(|error| Rejection::origin(error, &self.challenges, version)).map(|()| token)
+        });
         Examined { selection, outcome }
     }
 
@@ -130,7 +133,6 @@ impl Config {
         parts: &mut Parts,
     ) -> Result<Next, Rejection> {
         let Some(token) = token else { return self.without_token(kind, parts).map(Next::Call) };
-        self.check_head(parts)?;
         match self.gate.verify_now(&token, kind, parts, self) {
             Some(Ok(())) => Ok(Next::Call(None)),
             Some(Err(refusal)) => Err(refusal.rejection(self, parts.version)),
@@ -219,9 +221,12 @@ impl Config {
     }
 
     /// axum's router keeps a second copy of the URI.
-    fn strip_original_uri(&self, parts: &mut Parts, token: Option<&Token>) -> Result<(), TokenError> {
+    fn strip_original_uri(&self, parts: &mut Parts) -> Result<(), TokenError> {
+        if !self.sources.are_in_uri() {
+            return Ok(());
+        }
         match parts.extensions.get_mut::<OriginalUri>() {
-            Some(OriginalUri(uri)) => self.sources.strip_uri(uri, token),
+            Some(OriginalUri(uri)) => self.sources.strip_uri(uri),
             None => Ok(()),
         }
     }

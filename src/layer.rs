@@ -161,10 +161,10 @@ impl WsAuthLayer {
     ///
     /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from
     /// "server down". With this it can, by the code and by the reason, which is
-    /// [`RejectionKind::as_str`](crate::RejectionKind::as_str). Requests that are no well-formed handshake, and pages
-    /// whose origin is not allowed, still get the plain response; and so does an offer of subprotocols in which there
-    /// is neither a token nor one of [`subprotocols`](Self::subprotocols), because browsers want one to be selected,
-    /// and any of them might be a secret.
+    /// [`RejectionKind::as_str`](crate::RejectionKind::as_str). Requests that are no well-formed handshake or whose head is
+    /// too large, and pages whose origin is not allowed, still get the plain response; and so does an offer of
+    /// subprotocols in which there is neither a token nor one of [`subprotocols`](Self::subprotocols), because browsers
+    /// want one to be selected, and any of them might be a secret.
     ///
     /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
     /// connection until the client closes it, for two seconds at most.

@@ -46,7 +46,9 @@ impl Config {
 
     /// Completes the handshake and closes at once. `None` where the request is no handshake, or the page may not know.
     fn accept_then_close(&self, rejection: &Rejection, parts: &mut Parts, selection: &Selection) -> Option<Response> {
-        if rejection.kind() == RejectionKind::OriginNotAllowed || !self.may_tell_page(parts) {
+        // Copies of the token are still in a head that is too large, so no origin predicate may look at it.
+        let is_silent = matches!(rejection.kind(), RejectionKind::OriginNotAllowed | RejectionKind::HeadTooLarge);
+        if is_silent || !self.may_tell_page(parts) {
             return None;
         }
         let (code, reason) = (rejection.close_code(&self.rules.close_codes), rejection.kind().as_str());

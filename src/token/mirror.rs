@@ -3,9 +3,15 @@
 //! A proxy in front repeats the URL in headers of its own (`X-Original-URI`, `Forwarded`), a browser in `Referer`, and a
 //! client may send its token twice. What was stripped from its source would still be seen there.
 
-use std::{cell::OnceCell, ops::Range};
+use std::{
+    cell::{OnceCell, RefCell},
+    ops::Range,
+};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -40,15 +46,21 @@ pub(super) struct Mirror<'a> {
     plain: OnceCell<Finder<'a>>,
     /// The token, percent-decoded as far as it goes.
     decoded: OnceCell<Finder<'static>>,
-    /// By the position of the token in a group of three bytes.
-    base64: OnceCell<[Finder<'static>; 3]>,
+    base64: OnceCell<Vec<Finder<'static>>>,
+    /// The text that is searched, percent-decoded as far as it goes.
+    scratch: RefCell<Decoded>,
 }
 
 impl<'a> Mirror<'a> {
     /// Prepares nothing yet: most texts are shorter than the token.
     pub(super) const fn of(token: &'a Token) -> Self {
-        let token = token.expose().as_bytes();
-        Self { token, plain: OnceCell::new(), decoded: OnceCell::new(), base64: OnceCell::new() }
+        Self {
+            token: token.expose().as_bytes(),
+            plain: OnceCell::new(),
+            decoded: OnceCell::new(),
+            base64: OnceCell::new(),
+            scratch: RefCell::new(Decoded::new()),
+        }
     }
 
     /// Whether a text is long enough for it. Every spelling is at least as long as the token.
@@ -78,7 +90,7 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    /// Where the token is in a text, in order.
+    /// Where the token is in a text, in order. It allocates next to nothing where the token is not.
     fn places_in(&self, text: &[u8]) -> Vec<Range<usize>> {
         if !self.fits_in(text) {
             return Vec::new();
@@ -101,7 +113,8 @@ impl<'a> Mirror<'a> {
     }
 
     fn percent_encoded(&self, text: &[u8], places: &mut Vec<Range<usize>>) {
-        let decoded = Decoded::of(text);
+        let mut decoded = self.scratch.borrow_mut();
+        decoded.read(text);
         let mut find = |token: &Finder<'_>| {
             for at in token.find_iter(&decoded.bytes) {
                 let start = decoded.starts.get(at);
@@ -112,7 +125,11 @@ impl<'a> Mirror<'a> {
         find(self.plain());
         // A token with escapes in it may have been decoded with the text.
         if memchr(b'%', self.token).is_some() {
-            find(self.decoded.get_or_init(|| Finder::new(&Decoded::of(self.token).bytes).into_owned()));
+            find(self.decoded.get_or_init(|| {
+                let mut decoded = Decoded::new();
+                decoded.read(self.token);
+                Finder::new(&decoded.bytes).into_owned()
+            }));
         }
     }
 
@@ -126,9 +143,8 @@ impl<'a> Mirror<'a> {
             if run.len() < least {
                 continue;
             }
-            let forms = self.base64.get_or_init(|| [0, 1, 2].map(|skipped| base64_of(self.token, skipped)));
-            let run: Vec<u8> = run.iter().map(|&b| url_safe(b)).collect();
-            if !forms.iter().any(|form| form.find(&run).is_some()) {
+            let spellings = self.base64.get_or_init(|| base64_of(self.token));
+            if !spellings.iter().any(|spelling| spelling.find(run).is_some()) {
                 continue;
             }
             if place.start.checked_sub(1).is_some_and(|before| text.get(before) == Some(&b'%')) {
@@ -151,16 +167,20 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn of(text: &[u8]) -> Self {
-        let (mut bytes, mut starts) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), starts: Vec::new() }
+    }
+
+    fn read(&mut self, text: &[u8]) {
+        self.bytes.clear();
+        self.starts.clear();
         let mut rest = text;
         while let [first, after @ ..] = rest {
-            starts.push(text.len() - rest.len());
+            self.starts.push(text.len() - rest.len());
             let (byte, after) = escaped(rest).unwrap_or((*first, after));
-            bytes.push(byte);
+            self.bytes.push(byte);
             rest = after;
         }
-        Self { bytes, starts }
     }
 }
 
@@ -179,23 +199,24 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     byte
 }
 
-/// What base64 makes of the token behind so many bytes of a group, without the symbols that depend on what is around it.
-fn base64_of(token: &[u8], skipped: usize) -> Finder<'static> {
-    let whole = token.get(skipped..).unwrap_or_default();
-    let whole = whole.get(..whole.len() / 3 * 3).unwrap_or_default();
-    Finder::new(URL_SAFE_NO_PAD.encode(whole).as_bytes()).into_owned()
+/// What base64 makes of the token behind none, one or two bytes of a group, without the symbols that depend on what is
+/// around it; in both alphabets, if they differ.
+fn base64_of(token: &[u8]) -> Vec<Finder<'static>> {
+    let mut spellings = Vec::with_capacity(6);
+    for skipped in 0..3 {
+        let whole = token.get(skipped..).unwrap_or_default();
+        let whole = whole.get(..whole.len() / 3 * 3).unwrap_or_default();
+        let (standard, url_safe) = (STANDARD_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(whole));
+        if standard != url_safe {
+            spellings.push(Finder::new(&standard).into_owned());
+        }
+        spellings.push(Finder::new(&url_safe).into_owned());
+    }
+    spellings
 }
 
 const fn is_symbol(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
-}
-
-const fn url_safe(byte: u8) -> u8 {
-    match byte {
-        b'+' => b'-',
-        b'/' => b'_',
-        other => other,
-    }
 }
 
 /// A text without these parts, which may overlap.

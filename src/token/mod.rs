@@ -22,7 +22,7 @@ pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
 pub(crate) use encoding::is_json_object;
 pub(crate) use selection::Selection;
-pub(crate) use sources::{Carrier, Found, Sources};
+pub(crate) use sources::{Carrier, Found, Sources, cut_copies};
 pub(crate) use subprotocol::check_subprotocol;
 
 /// The secret text that a client sent to prove who it is.

@@ -29,20 +29,23 @@ pub(super) fn find(uri: &Uri, name: &str, max_len: usize) -> Result<Option<Token
     encoding::plain(value.as_bytes()).map(Some)
 }
 
-/// Takes the parameters of these names out of a URI, and every other one that holds the token. What stays, stays byte for
-/// byte.
-pub(super) fn strip(
-    uri: &mut Uri,
-    names: &[Cow<'static, str>],
-    mirror: Option<&Mirror<'_>>,
-) -> Result<(), TokenErrorKind> {
+/// Takes the parameters of these names out of a URI. The others stay byte for byte.
+pub(super) fn strip(uri: &mut Uri, names: &[Cow<'static, str>]) -> Result<(), TokenErrorKind> {
+    remove(uri, |parameter| names.iter().any(|name| is_named(parameter, name)))
+}
+
+/// Takes the parameters out of a URI that hold the token, whatever their names are.
+pub(super) fn cut(uri: &mut Uri, mirror: &Mirror<'_>) -> Result<(), TokenErrorKind> {
+    if uri.query().is_some_and(|query| mirror.is_in(query.as_bytes())) {
+        remove(uri, |parameter| mirror.is_in(parameter.as_bytes()))
+    } else {
+        Ok(())
+    }
+}
+
+fn remove(uri: &mut Uri, has_token: impl Fn(&str) -> bool) -> Result<(), TokenErrorKind> {
     let Some(query) = uri.query() else { return Ok(()) };
-    let mirror = mirror.filter(|mirror| mirror.is_in(query.as_bytes()));
-    let has_token = |parameter: &str| {
-        names.iter().any(|name| is_named(parameter, name))
-            || mirror.is_some_and(|mirror| mirror.is_in(parameter.as_bytes()))
-    };
-    if !parameters(query).any(has_token) {
+    if !parameters(query).any(&has_token) {
         return Ok(());
     }
     let mut target = String::with_capacity(uri.path().len() + 1 + query.len());

@@ -135,14 +135,19 @@ impl Sources {
         {
             parts.headers.remove(AUTHORIZATION);
         }
-        let stripped = self.strip(parts, rewrite, jar.is_filled, mirror.as_ref());
+        let stripped = self.strip(parts, rewrite, jar.is_filled);
         let token = token.and_then(|token| stripped.map(|()| token));
         Found { token: token.map_err(TokenError::new), carrier, selection }
     }
 
     /// Takes the token out of a URI.
-    pub(crate) fn strip_uri(&self, uri: &mut Uri, token: Option<&Token>) -> Result<(), TokenError> {
-        query::strip(uri, &self.queries, token.map(Mirror::of).as_ref()).map_err(TokenError::new)
+    pub(crate) fn strip_uri(&self, uri: &mut Uri) -> Result<(), TokenError> {
+        query::strip(uri, &self.queries).map_err(TokenError::new)
+    }
+
+    /// Whether a token may stand in a URI.
+    pub(crate) const fn are_in_uri(&self) -> bool {
+        !self.queries.is_empty()
     }
 
     /// The one token that somebody chose to send.
@@ -186,13 +191,7 @@ impl Sources {
         jar
     }
 
-    fn strip(
-        &self,
-        parts: &mut Parts,
-        rewrite: Rewrite,
-        has_cookies: bool,
-        mirror: Option<&Mirror<'_>>,
-    ) -> Result<(), TokenErrorKind> {
+    fn strip(&self, parts: &mut Parts, rewrite: Rewrite, has_cookies: bool) -> Result<(), TokenErrorKind> {
         match rewrite {
             Rewrite::Keep => {}
             Rewrite::Remove => {
@@ -210,11 +209,21 @@ impl Sources {
                 cookie::strip(&mut parts.headers, name);
             }
         }
-        if let Some(mirror) = mirror {
-            mirror.cut_from(&mut parts.headers);
-        }
-        query::strip(&mut parts.uri, &self.queries, mirror)
+        query::strip(&mut parts.uri, &self.queries)
     }
+}
+
+/// Cuts copies of the token out of headers and of queries, wherever they are.
+///
+/// The work is in proportion to the head, so a head that is too large is refused before.
+pub(crate) fn cut_copies(
+    headers: &mut HeaderMap,
+    mut uris: [Option<&mut Uri>; 2],
+    token: &Token,
+) -> Result<(), TokenError> {
+    let mirror = Mirror::of(token);
+    mirror.cut_from(headers);
+    uris.iter_mut().flatten().try_for_each(|uri| query::cut(uri, &mirror)).map_err(TokenError::new)
 }
 
 /// The same token twice is one token; two different ones are none (RFC 6750 §2).
