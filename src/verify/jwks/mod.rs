@@ -5,28 +5,27 @@
 //!
 //! - **A token is verified with the keys of the issuer that it names** (`iss`), and with no others; the keys of an issuer
 //!   count for its own tokens only. Several issuers stand side by side.
-//! - **What a key is for, it says itself**, by `alg`, or by type and curve; [`algorithms`](IssuerKeys::algorithms) narrows
-//!   that. Keys for encryption, of an unknown type, too short or broken are left out, and do not spoil the others. A
-//!   key that is published with its private members, or is symmetric, is no secret: it never counts, nor does the same key
-//!   beside it without them. The [status](IssuerStatus::unusable) names it.
+//! - **A key's algorithm** follows from its `alg`, or from its type and curve; [`algorithms`](IssuerKeys::algorithms)
+//!   restricts it. Keys for encryption, of an unknown type, too short or broken are left out; the others still count. A
+//!   fetched key that is symmetric, or has private members such as `d`, is known to everybody and is never used. Nor is a
+//!   copy of it without these members. The [status](IssuerStatus::unusable) names every key that is left out.
 //! - **Keys are fetched in the background**, before they are stale, by one task that ends with the last clone of the
 //!   verifier. A token whose key is known never waits.
-//! - **A token whose key is not known** causes a fetch, which all such tokens wait for together, unless it is good for
-//!   nothing anyway: expired, or for another audience. As clients can invent keys, that is limited to once every 10
-//!   [seconds](IssuerKeys::cool_down) and issuer. A token gets a 401 only if the issuer was asked after the token came, and
-//!   does not have its key; until it can be asked again, the token gets a 503. So nobody can have a key called unknown by
-//!   guessing its id before the issuer uses it. An issuer that changes a key and leaves its id as it was, or gives it none,
-//!   is only noticed at the next refresh.
+//! - **A token with an unknown key** causes a fetch, and all such tokens wait for it together. A token that would be refused
+//!   anyway, because it has expired or is for another audience, causes none. Clients can invent key ids, so there is at most
+//!   one such fetch every 10 [seconds](IssuerKeys::cool_down) for each issuer. A token is refused with 401 only if a fetch
+//!   that began after the token arrived did not bring its key. If no fetch is possible yet, the token is refused with 503
+//!   and `Retry-After`. So an attacker who guesses a key id before the issuer uses it cannot make valid tokens fail with
+//!   401. A key that changes under the same id, or has no id, is noticed only at the next refresh.
 //! - **If the issuer is unavailable**, the last good keys stay in use for up to a [day](IssuerKeys::max_stale). After that,
 //!   tokens are refused with 503, never 401. No answer that is not a key set takes the place of good keys. The issuer is
 //!   asked again after a second, then two, four, and a minute at most, or when it wants to be, up to five minutes.
-//! - **A key that is withdrawn** counts no longer from the next refresh on, an hour later at the
-//!   [most](IssuerKeys::refresh_interval) unless the issuer is unavailable, for tokens in a
-//!   [`CachedVerifier`](crate::CachedVerifier) too.
-//! - **All keys are withdrawn** by a key set that is well-formed and holds no key that can be used, because it is empty or
-//!   all its keys are for something else. It might still be a mistake, so the issuer is asked again within a second. After
-//!   the second such answer in a row the keys are dropped, and tokens get a 503 until the issuer publishes others. A list
-//!   that is `null` or missing is not a well-formed set (RFC 7517 §5.1), and counts as an outage.
+//! - **A withdrawn key** stops counting at the next refresh, after an [hour](IssuerKeys::refresh_interval) at most unless the
+//!   issuer is unavailable. This includes tokens in a [`CachedVerifier`](crate::CachedVerifier).
+//! - **A well-formed set without a usable key withdraws all keys**: it is empty, or its keys are all for something else. The
+//!   first such answer may be a mistake, so the keys stay and the issuer is asked again within a second. The second in a row
+//!   drops the keys, and tokens are refused with 503 until the issuer publishes others. A list that is `null` or missing is
+//!   no well-formed set (RFC 7517 §5.1) and counts as an outage.
 //!
 //! The times are told by the monotonic clock, which may stand still while a machine sleeps.
 //!

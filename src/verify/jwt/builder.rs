@@ -144,12 +144,12 @@ impl<C> JwtVerifierBuilder<C> {
 
     /// Accepts tokens that are bound to a key (`cnf`, RFC 7800) as if they were bearer tokens.
     ///
-    /// Insecure unless something else checks that the client holds that key: a DPoP proof (RFC 9449), the TLS client
-    /// certificate (RFC 8705). The check can stand in [`authorize`](crate::Verifier::authorize), which sees the claims and
-    /// the request. Without one, a stolen token is good again, which is what its issuer meant to prevent.
+    /// Insecure unless something else checks that the client holds that key, by a DPoP proof (RFC 9449) or a TLS client
+    /// certificate (RFC 8705). [`authorize`](crate::Verifier::authorize) is a place for that check: it sees the claims and
+    /// the request. Without the check, whoever steals such a token can use it, which its issuer meant to prevent.
     ///
     /// Defaults to refusing every token with a `cnf`, as
-    /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because nothing here checks one.
+    /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because this verifier checks no such proof.
     pub const fn insecure_ignore_cnf(mut self) -> Self {
         self.rules.ignores_cnf = true;
         self

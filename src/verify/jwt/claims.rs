@@ -25,8 +25,8 @@ pub(super) struct Payload<'a>(&'a str);
 
 /// The registered claims that are looked at. One of another type is an error, and so is one that is there twice.
 ///
-/// A claim that is `null` is absent, because issuers write that, and so is a name that is empty: or all who have none would be
-/// one user. The two exceptions are those whose absence loosens: `exp` and `cnf`.
+/// A claim that is `null` is absent, because issuers write that, except `exp` and `cnf`, whose absence would weaken a check. An
+/// empty `iss`, `sub` or `jti` is absent too: otherwise all users without a name would be the same user.
 #[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default)]

@@ -16,8 +16,8 @@
 //!
 //! # What issuers write
 //!
-//! Some issuers write `null` or an empty string where there is nothing, and pad base64. That is read where it loosens
-//! nothing:
+//! Some issuers write `null` or an empty string for an absent member, and pad base64. This is accepted where it weakens no
+//! check:
 //!
 //! | where | what | is read as |
 //! | --- | --- | --- |
@@ -27,8 +27,8 @@
 //! | header: all others | anything | not read |
 //! | claims: `iss`, `sub`, `jti` | `null`, `""` | absent, and refused where it is required |
 //! | claims: `aud`, `nbf`, `iat` | `null` | absent, and refused where it is required |
-//! | claims: `aud` | `""`, `[]` | an audience that is nobody: refused |
-//! | claims: `nbf`, `iat` | `""` | refused, as every text |
+//! | claims: `aud` | `""`, `[]` | present, and naming no audience: refused |
+//! | claims: `nbf`, `iat` | `""` | refused: not a number |
 //! | claims: `exp` | `null`, `""` | refused, even where `exp` may be absent |
 //! | claims: `cnf` | `null`, `""`, `{}` | a token that is bound to a key: refused |
 //! | token: each part | padding, the other base64 alphabet, unused bits that are set | refused: one token has one spelling |
@@ -38,16 +38,16 @@
 //! | [`Jwk`]: `n`, `e`, `x`, `y`, `k` | padding, the other base64 alphabet | the same number |
 //! | [`Jwk`]: `n`, `e`, and `x`, `y` of an `EC` key | leading zeros too many or too few | the same number |
 //!
-//! The claims type is read from the same JSON by serde, and decides for itself what `null` is to it. For a type that wants
-//! nothing, such as `()`, the claims are verified and dropped. A type that no JSON object can be does not build.
+//! The claims type is deserialized from the same JSON, and decides for itself what `null` means to it. With `()` or a unit
+//! struct, the claims are verified and then dropped. A verifier whose claims type can never be read from a JSON object, such
+//! as `String`, does not build.
 //!
 //! # Security advisories
 //!
-//! With `rust-crypto`, the dependency tree holds the crate `rsa`, and audits name RUSTSEC-2023-0071 (Marvin): the time that
-//! an operation with a *private* RSA key takes may give that key away. Verification uses public keys only, and this crate
-//! does nothing else: it decrypts nothing, signs nothing, and private keys do not build. So the advisory does not affect
-//! it, and can be ignored in an audit of a server that uses `rsa` for nothing else. With `aws-lc-rs`, the default, the crate
-//! `rsa` is not compiled.
+//! With `rust-crypto`, the dependency tree contains the crate `rsa`, so audits report RUSTSEC-2023-0071 (Marvin): the
+//! timing of operations with a *private* RSA key can reveal that key. Verification is not affected: it uses public keys
+//! only. This crate neither decrypts nor signs, and it refuses private keys. A server that uses `rsa` for nothing else can
+//! ignore the advisory. With `aws-lc-rs`, the default, `rsa` is not compiled.
 //!
 //! # Example
 //!

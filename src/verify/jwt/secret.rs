@@ -1,6 +1,7 @@
-//! Whether an HMAC secret is one, or a key that stands where a secret was meant.
+//! Recognizes a public key, certificate or the like that was given as an HMAC secret.
 //!
-//! A public key as a secret lets everybody sign tokens (RFC 8725 §2.1). It looks long enough, so only its form gives it away.
+//! With a public key as the secret, everybody can sign tokens (RFC 8725 §2.1). It is long enough to pass for a secret, so only
+//! its form gives it away.
 
 use base64::{
     Engine as _, alphabet,
@@ -11,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::crypto::Prepared;
 
-/// How many encodings are taken off: a PEM in base64 in JSON is seen in environment variables.
+/// How many encodings are removed: environment variables hold PEM in base64, in JSON, and so on.
 const LAYERS: u32 = 3;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -21,7 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether these bytes have the form of a key of a pair, a certificate, a set of keys, or the place of one.
+/// Whether these bytes have the form of a public or private key, a certificate, a key set, or the URL of one.
 pub(super) fn is_no_secret(bytes: &[u8]) -> bool {
     is_key(bytes, LAYERS)
 }
@@ -77,7 +78,7 @@ fn is_xml(text: &str) -> bool {
     text.starts_with('<') && ["Modulus>", "KeyValue", "X509Certificate"].iter().any(|mark| text.contains(mark))
 }
 
-/// Where keys are, in place of them.
+/// The URL of a key set, given in its place.
 fn is_url(text: &str) -> bool {
     ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) && !text.contains(char::is_whitespace)
 }
@@ -99,10 +100,10 @@ fn is_point(bytes: &[u8]) -> bool {
     Prepared::new(algorithm, &DecodingKey::from_ec_der(bytes)).is_ok()
 }
 
-/// ASN.1 sequences that hold what those of keys and certificates do, up to the end of the bytes, give or take what an editor
-/// adds: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
+/// ASN.1 sequences with the elements that keys and certificates have. They fill the bytes, apart from white space that an
+/// editor added: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
 ///
-/// Random bytes are that once in more than a hundred million times.
+/// Fewer than one in a hundred million random secrets look like this.
 fn is_der(bytes: &[u8]) -> bool {
     let Some((SEQUENCE, content, rest)) = element(bytes) else { return false };
     let Some((first, _, _)) = element(content) else { return false };
