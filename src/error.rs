@@ -92,6 +92,9 @@ pub enum ConfigError {
     /// The leeway is longer than an hour, for which no clock is wrong.
     #[error("the leeway of {0:?} is longer than an hour")]
     LongLeeway(std::time::Duration),
+    /// The clock skew allowed for is longer than an hour.
+    #[error("the clock skew of {0:?} is longer than an hour")]
+    LongClockSkew(std::time::Duration),
     /// A URL that keys cannot be fetched from, or should not.
     #[error("unusable url `{url}`: {problem}")]
     InvalidUrl {

@@ -96,38 +96,51 @@ async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else()
     let then = now() - 100;
     struct Case {
         name: &'static str,
-        order: Revocation,
+        /// Given when the sessions are there.
+        order: fn() -> Revocation,
         revoked: Vec<String>,
+        /// What was in use before the order ends, though the clock of the issuer says that it was issued long after.
+        ahead: Vec<String>,
         spared: Vec<String>,
     }
     let cases = [
         Case {
             name: "token",
-            order: Revocation::Token("1".into()),
+            order: || Revocation::Token("1".into()),
             revoked: vec![format!("alice.1.{then}"), "bob.1".to_owned()],
+            ahead: vec![],
             spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
         },
         Case {
             name: "subject",
-            order: Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
+            order: || Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
             revoked: vec![format!("alice.1.{then}"), "alice.2".to_owned(), format!("alice.3.{}", now() - 1)],
-            spared: vec![format!("alice.4.{}", now() + 3600), format!("bob.1.{then}"), ".1".to_owned()],
+            ahead: vec![format!("alice.4.{}", now() + 3600), format!("alice.5.{}", now() + 60)],
+            spared: vec![format!("bob.1.{then}"), ".1".to_owned()],
         },
         Case {
             name: "all that was issued until then",
-            order: Revocation::IssuedUntil(SystemTime::now()),
+            order: || Revocation::IssuedUntil(SystemTime::now()),
             revoked: vec![format!("alice.1.{then}"), "bob".to_owned(), format!(".3.{then}")],
-            spared: vec![format!("alice.4.{}", now() + 3600)],
+            ahead: vec![format!("alice.4.{}", now() + 3600)],
+            spared: vec![],
+        },
+        Case {
+            name: "all that was issued until a while ago",
+            order: || Revocation::IssuedUntil(SystemTime::now() - Duration::from_secs(50)),
+            revoked: vec![format!("alice.1.{then}"), "bob".to_owned()],
+            ahead: vec![],
+            spared: vec![format!("alice.4.{}", now() + 3600), format!("alice.5.{}", now() - 30)],
         },
     ];
-    for Case { name, order, revoked, spared } in cases {
+    for Case { name, order, revoked, ahead, spared } in cases {
         let revocations = Revocations::new(MemoryRevocations::new());
         let app = node(&revocations);
         let mut live = Vec::new();
-        for token in revoked.iter().chain(&spared) {
+        for token in revoked.iter().chain(&ahead).chain(&spared) {
             live.push((token, greeted(&app, token).await.0));
         }
-        match order {
+        match order() {
             Revocation::Token(id) => revocations.revoke_token(id).await,
             Revocation::Subject { subject, .. } => revocations.revoke_subject(subject).await,
             Revocation::IssuedUntil(moment) => revocations.revoke_issued_until(moment).await,
@@ -135,7 +148,7 @@ async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else()
         }
         .unwrap();
         for (token, socket) in &mut live {
-            let expected = revoked.contains(token).then(|| (3000, "revoked".to_owned()));
+            let expected = (!spared.contains(token)).then(|| (3000, "revoked".to_owned()));
             assert_eq!(fate(socket).await, expected, "{name}: {token}");
         }
         for token in &revoked {
@@ -143,7 +156,7 @@ async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else()
             let request = handshake().path("/plain").header("authorization", format!("Bearer {token}")).build();
             assert!(is_refused_with(&answer(&app, request).await, StatusCode::UNAUTHORIZED, "revoked"), "{name}");
         }
-        for token in &spared {
+        for token in spared.iter().chain(&ahead) {
             assert_eq!(reason(&app, token).await, None, "{name}: {token}");
         }
     }
@@ -162,14 +175,63 @@ async fn a_session_is_revoked_by_its_id_and_its_token_opens_another() {
 }
 
 #[tokio::test]
-async fn a_new_sign_in_works_from_the_next_second_on() {
-    let revocations = Revocations::new(MemoryRevocations::new());
-    let app = node(&revocations);
-    let before = now();
-    revocations.revoke_subject("alice").await.unwrap();
-    let after = now();
-    assert_eq!(reason(&app, &format!("alice.1.{before}")).await, Some("revoked"), "that second is not good");
-    assert_eq!(reason(&app, &format!("alice.2.{}", after + 1)).await, None);
+async fn a_new_sign_in_works_when_the_clocks_can_tell_that_it_is_new() {
+    for skew in [None, Some(0), Some(60)] {
+        let options = RevocationOptions::new();
+        let options = skew.map_or(options, |skew| options.clock_skew(Duration::from_secs(skew)).unwrap());
+        let skew = skew.unwrap_or(5);
+        for by_subject in [true, false] {
+            let revocations = Revocations::with_options(MemoryRevocations::new(), options);
+            let app = node(&revocations);
+            let before = now();
+            if by_subject {
+                revocations.revoke_subject("alice").await.unwrap();
+            } else {
+                revocations.revoke_issued_until(SystemTime::now()).await.unwrap();
+            }
+            let after = now();
+            for issued in [before, before + skew] {
+                assert_eq!(reason(&app, &format!("alice.1.{issued}")).await, Some("revoked"), "{skew}");
+            }
+            assert_eq!(reason(&app, &format!("alice.2.{}", after + skew + 1)).await, None, "{skew}");
+        }
+    }
+    let long = Duration::from_secs(3601);
+    assert_eq!(RevocationOptions::new().clock_skew(long).err(), Some(ConfigError::LongClockSkew(long)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_in_use_before_an_order_ends_on_whatever_node_and_by_whatever_way() {
+    // The issuer's clock is an hour ahead.
+    let ahead = |id: u32| format!("alice.{id}.{}", now() + 3600);
+    for orders in [1, 40] {
+        let store = Flaky::default();
+        let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
+        let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
+        let seen = Arc::clone(&sessions);
+        let handler = async move |Authenticated(session): Authenticated<String>| seen.lock().unwrap().push(session);
+        let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(verifier).revocations(&near));
+        for id in 0..2 {
+            answer(&app, handshake().bearer_subprotocol(&ahead(id)).build()).await;
+        }
+        // One with others, after the node had lost touch.
+        store.broken.store(true, SeqCst);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        far.revoke_subject("alice").await.unwrap();
+        for number in 1..orders {
+            far.revoke_token(format!("x{number}")).await.unwrap();
+        }
+        let moment = SystemTime::now();
+        // A refresh after the order, to a token that is newer than that.
+        let refreshed = sessions.lock().unwrap()[1].clone();
+        while SystemTime::now() <= moment {}
+        refreshed.refresh(Token::new(ahead(2))).await.unwrap();
+        store.broken.store(false, SeqCst);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let sessions = sessions.lock().unwrap();
+        let ends = sessions.iter().map(Session::end_reason).collect::<Vec<_>>();
+        assert_eq!(ends, [Some(EndReason::Revoked), None], "{orders}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,7 +91,8 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// - 100 000 tokens that are taken back in a day, and revocations kept for a day: 15 MB in Redis, and the same orders in the
 ///   memory of each node.
 ///
-/// The clocks of nodes and issuers should agree to a second: by them it is told which tokens are older than a revocation of a
+/// The clocks of nodes and issuers should agree to a second or two, and must agree to
+/// [five](crate::RevocationOptions::clock_skew): by them it is told which tokens are older than a revocation of a
 /// subject, and which of a subject's sessions is the oldest. How long revocations are kept, and leases are good, goes by
 /// the clock of Redis.
 ///

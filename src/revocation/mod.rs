@@ -35,7 +35,7 @@ use crate::{SessionId, StoreError, lock::lock, scoped_id::ScopedId, telemetry};
 /// refreshes.
 ///
 /// By token (`jti`), by session, by subject, or everything that was issued until a moment. A subject can sign in again:
-/// what is issued from the next second on is good.
+/// what is issued later is good, from [five seconds](RevocationOptions::clock_skew) after the order on, because clocks differ.
 ///
 /// The [store](RevocationStore) decides how far an order goes: [`MemoryRevocations`] on one machine, `Redis` on many. Each node has all
 /// revocations in its memory, so that a handshake asks nobody, and follows the store for new ones. A node that has lost
@@ -179,7 +179,9 @@ impl Revocations {
     /// [`Session::scoped_subject`](crate::Session::scoped_subject). A string means the subject of this name, whichever issuer
     /// assigned it.
     ///
-    /// `iat` is in whole seconds, so that a token of the same second counts as issued before.
+    /// A session that was accepted before ends whatever its `iat` says. A token whose `iat` is later than now by no more than
+    /// the [clock skew](RevocationOptions::clock_skew), five seconds by default, counts as issued before: a user who signs in
+    /// again within that time needs a newer token.
     ///
     /// # Errors
     ///

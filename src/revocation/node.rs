@@ -63,7 +63,7 @@ const CLOCK_EVERY: usize = 64;
 /// The live sessions that a node ends.
 pub(crate) trait LiveSessions: Send + Sync {
     /// Ends those that the order is about.
-    fn revoke(&self, order: &Revocation);
+    fn revoke(&self, order: &Revocation, clock_skew: Duration);
 
     /// Ends those that stand on one of these.
     fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool);
@@ -106,7 +106,7 @@ impl Node {
 
     /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
     pub(super) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
-        if self.read().has(standing) {
+        if self.has(standing) {
             return Err(Refused::Revoked);
         }
         if self.is_current() {
@@ -141,7 +141,7 @@ impl Node {
     /// noted.
     pub(super) fn apply_own(&self, order: &Revocation) {
         if self.write().add(order, self.options.keep_for, NEVER) {
-            self.live().iter().for_each(|live| live.revoke(order));
+            self.live().iter().for_each(|live| live.revoke(order, self.options.clock_skew));
         }
     }
 
@@ -174,11 +174,15 @@ impl Node {
         for live in self.live() {
             // Each order may have to look at all sessions.
             if count <= FEW {
-                few.iter().for_each(|order| live.revoke(order));
+                few.iter().for_each(|order| live.revoke(order, self.options.clock_skew));
             } else {
-                live.revoke_those(&|standing| self.read().has(standing));
+                live.revoke_those(&|standing| self.has(standing));
             }
         }
+    }
+
+    fn has(&self, standing: Standing<'_>) -> bool {
+        self.read().has(standing, self.options.clock_skew)
     }
 
     fn live(&self) -> Vec<Arc<dyn LiveSessions>> {

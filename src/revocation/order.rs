@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,16 @@ pub enum Revocation {
     Token(ScopedId),
     /// One session. Its token stays good for another one.
     Session(SessionId),
-    /// What was issued to a subject (`sub`) by this moment, to the second. A token that does not say when it was issued
-    /// (`iat`) is taken for one of these.
+    /// What was issued to a subject (`sub`) by this moment, and what was in use by then. A token whose issue time (`iat`) is
+    /// later by no more than the [clock skew](super::RevocationOptions::clock_skew) counts as issued by this moment, and so
+    /// does one without an issue time.
     Subject {
         /// The subject.
         subject: ScopedId,
         /// The moment.
         until: SystemTime,
     },
-    /// What was issued to anybody by this moment.
+    /// What was issued to anybody by this moment, reckoned in the same way.
     IssuedUntil(SystemTime),
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Standing<'a> {
     pub(crate) subject: Option<&'a str>,
     pub(crate) token_id: Option<&'a str>,
     pub(crate) issued_at: Option<SystemTime>,
+    /// When the session began to depend on its token.
+    pub(crate) since: SystemTime,
 }
 
 impl<'a> Standing<'a> {
@@ -54,7 +57,10 @@ impl<'a> Standing<'a> {
         [(Scope::stated(self.issuer), id), (Scope::Any, id)]
     }
 
-    pub(crate) fn was_issued_by(&self, moment: SystemTime) -> bool {
-        self.issued_at.is_none_or(|issued_at| issued_at <= moment)
+    /// Whether the token was issued by this moment. The clock of its issuer may be ahead by the skew. A token that was in use
+    /// by then was issued before, whatever its issuer's clock says.
+    pub(crate) fn was_issued_by(&self, moment: SystemTime, clock_skew: Duration) -> bool {
+        let latest = moment.checked_add(clock_skew).unwrap_or(moment);
+        self.since <= moment || self.issued_at.is_none_or(|issued_at| issued_at <= latest)
     }
 }

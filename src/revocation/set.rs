@@ -82,11 +82,11 @@ impl Set {
         }
     }
 
-    pub(super) fn has(&self, standing: Standing<'_>) -> bool {
+    pub(super) fn has(&self, standing: Standing<'_>, clock_skew: Duration) -> bool {
         let now = Instant::now();
         let named = |kept: Option<&Kept>| kept.is_some_and(|kept| now < kept.until);
         let by_time = |order: Option<&(SystemTime, Kept)>| {
-            order.is_some_and(|&(moment, kept)| now < kept.until && standing.was_issued_by(moment))
+            order.is_some_and(|&(moment, kept)| now < kept.until && standing.was_issued_by(moment, clock_skew))
         };
         let is_token = |id| standing.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
         let is_subject = |id| standing.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));

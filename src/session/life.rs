@@ -72,6 +72,8 @@ pub(super) struct Facts {
 pub(super) struct TokenFacts {
     pub(super) id: Option<Arc<str>>,
     pub(super) issued_at: Option<SystemTime>,
+    /// Since when the session depends on it: it was issued before that, whatever it says itself.
+    pub(super) since: SystemTime,
 }
 
 impl Life {

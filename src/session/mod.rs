@@ -82,12 +82,13 @@ impl Beginning {
         slot: Option<Slot>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
-        let token = life::TokenFacts { id: token_id.clone(), issued_at };
+        let token = life::TokenFacts { id: token_id.clone(), issued_at, since: self.now.wall };
+        let since = self.now.wall;
         let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
         let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
         // First, so that no order to end it can be missed from here on.
         let registry = slot.map(|slot| Registry::register(&session.0.life, token_id.as_deref(), slot));
-        session.0.life.check_revoked(token_id.as_deref(), issued_at)?;
+        session.0.life.check_revoked(token_id.as_deref(), issued_at, since)?;
         if let Some(registry) = registry {
             registry.admit(&session.0.life)?;
         }

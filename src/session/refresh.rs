@@ -170,17 +170,17 @@ impl<C: Send + Sync + 'static> Session<C> {
         self.check_holder(&verified)?;
 
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
-        let facts = TokenFacts { id: token_id.clone(), issued_at };
+        let facts = TokenFacts { id: token_id.clone(), issued_at, since: now.wall };
         let token_id = token_id.as_deref();
         let next = life.note_next_token(token_id);
-        life.check_revoked(token_id, issued_at).map_err(RefreshError::not_admitted)?;
+        life.check_revoked(token_id, issued_at, now.wall).map_err(RefreshError::not_admitted)?;
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims
         // are dropped out here, for nobody knows what that does.
         let _old = life.renew(expires_at, facts, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         next.take();
         // An order that came in between has looked at the old token.
-        if let Err(AdmissionError::Revoked) = life.check_revoked(token_id, issued_at) {
+        if let Err(AdmissionError::Revoked) = life.check_revoked(token_id, issued_at, now.wall) {
             life.end(End::REVOKED);
             return Err(RefreshError::of(RefreshErrorKind::Revoked));
         }

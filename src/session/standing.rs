@@ -15,16 +15,17 @@ impl Life {
     /// Whether what the session stands on is one of these.
     pub(super) fn stands_on(&self, is_one: &dyn Fn(Standing<'_>) -> bool) -> bool {
         let token = self.token();
-        is_one(self.standing(token.id.as_deref(), token.issued_at))
+        is_one(self.standing(token.id.as_deref(), token.issued_at, token.since))
     }
 
-    fn standing<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>) -> Standing<'a> {
-        Standing { session: self.id(), issuer: self.issuer.as_deref(), subject: self.subject(), token_id, issued_at }
-    }
-
-    /// Whether the token that the session stands on was issued by then; one that does not say was.
-    pub(super) fn was_issued_by(&self, moment: SystemTime) -> bool {
-        self.token().issued_at.is_none_or(|issued_at| issued_at <= moment)
+    fn standing<'a>(
+        &'a self,
+        token_id: Option<&'a str>,
+        issued_at: Option<SystemTime>,
+        since: SystemTime,
+    ) -> Standing<'a> {
+        let (session, issuer, subject) = (self.id(), self.issuer.as_deref(), self.subject());
+        Standing { session, issuer, subject, token_id, issued_at, since }
     }
 
     /// Whether the session may stand on this token, as far as revocations go.
@@ -32,9 +33,10 @@ impl Life {
         &self,
         token_id: Option<&str>,
         issued_at: Option<SystemTime>,
+        since: SystemTime,
     ) -> Result<(), AdmissionError> {
         let Some(revocations) = &self.rules.revocations else { return Ok(()) };
-        revocations.check(self.standing(token_id, issued_at)).map_err(|refused| match refused {
+        revocations.check(self.standing(token_id, issued_at, since)).map_err(|refused| match refused {
             Refused::Revoked => AdmissionError::Revoked,
             Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
         })

@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::available_parallelism,
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -216,15 +217,17 @@ impl Registry {
 }
 
 impl LiveSessions for Registry {
-    fn revoke(&self, order: &Revocation) {
+    fn revoke(&self, order: &Revocation, clock_skew: Duration) {
         match order {
             Revocation::Token(id) => End::REVOKED.apply(self.of_token(id)),
             Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
             Revocation::Subject { subject, until } => {
-                End::REVOKED.apply(self.of_subject(subject).into_iter().filter(|life| life.was_issued_by(*until)))
+                let was_issued = |standing: Standing<'_>| standing.was_issued_by(*until, clock_skew);
+                End::REVOKED.apply(self.of_subject(subject).into_iter().filter(|life| life.stands_on(&was_issued)))
             }
             Revocation::IssuedUntil(moment) => {
-                End::REVOKED.apply(self.all().filter(|life| life.was_issued_by(*moment)))
+                let was_issued = |standing: Standing<'_>| standing.was_issued_by(*moment, clock_skew);
+                End::REVOKED.apply(self.all().filter(|life| life.stands_on(&was_issued)))
             }
         };
     }
