@@ -158,6 +158,7 @@
 //! | `keys withdrawn` | error | `issuer`, which says twice in a row that it has no key that can be used |
 //! | `no ticket issued` | info | `error`; the cause at debug |
 //! | `limits not shared` | warn | `error`: this node counts the sessions of subjects for itself; the cause at debug |
+//! | `evictions not heard` | warn | `error`: sessions that had to go for others learn of it at the next renewal |
 //! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |
 //! | `revocations not read` | warn | `error`: this node may not know all; the cause at debug |
 //! | `revocations lost by the store` | error | this node's place in the log is gone, as after a failover: it loads all again; the cause at debug |
@@ -181,6 +182,7 @@
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: keys that are fetched, OpenID Connect Discovery; brings reqwest with rustls | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for servers on many machines | no |
+//! | `redis-tls` | `rediss://`: connections to Redis by TLS, with rustls and aws-lc-rs | no |
 //! | `tracing` | events for handshakes, sessions and keys | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
@@ -218,7 +220,7 @@ mod token;
 mod verify;
 
 #[cfg(feature = "redis")]
-pub use self::redis::Redis;
+pub use self::redis::{Redis, RedisCredentials};
 #[cfg(feature = "jwks")]
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]

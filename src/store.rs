@@ -57,10 +57,14 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the store cannot be reached",
+            StoreErrorKind::Unavailable => "the store is unavailable",
             StoreErrorKind::Full => "the store has no room",
             StoreErrorKind::Lost => "the store has lost what it is asked about",
-        })
+        })?;
+        match &self.source {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -11,11 +11,20 @@
     reason = "a test may panic"
 )]
 
+#[path = "redis/access.rs"]
+mod access;
+#[path = "redis/failover.rs"]
+mod failover;
 #[path = "support/node.rs"]
 mod node_process;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/redis.rs"]
 mod redis;
 mod support;
+#[cfg(feature = "redis-tls")]
+#[path = "redis/tls.rs"]
+mod tls;
 
 use std::{
     future::{Ready, ready},
@@ -68,6 +77,42 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What came of something, and the warnings meanwhile.
+async fn captured_events<T>(happens: impl Future<Output = T>) -> (T, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+    let writer = log.clone();
+    let dispatch = tracing::Dispatch::new(subscriber.with_writer(move || writer.clone()).finish());
+    let mut happens = std::pin::pin!(happens);
+    // Set for each poll, which may be on any thread.
+    let outcome =
+        std::future::poll_fn(|cx| tracing::dispatcher::with_default(&dispatch, || happens.as_mut().poll(cx))).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    (outcome, text)
+}
+
+/// Has the sessions of subjects counted in a store, for one handshake.
+async fn one_handshake_with_limits_in(store: Redis) {
+    let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap().across_nodes(store);
+    let layer = WsAuthLayer::new(verifier).sessions(&Sessions::with_limits(limits));
+    let app = Router::new().route("/", any(idle)).layer(layer);
+    assert_eq!(status(&app, "alice.1").await, 101, "each node counts for itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,11 +13,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_core::Stream;
 use futures_util::future::join_all;
-use redis::{FromRedisValue, Msg, RedisResult, Script, ScriptInvocation, aio::PubSub};
+use redis::{Cmd, FromRedisValue, Msg, aio::PubSub};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::{Failed, Redis, milliseconds};
+use super::{Failed, Redis, Script, link::Listening, milliseconds};
 use crate::{
     Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError,
     lock::lock,
@@ -46,7 +46,7 @@ const ACQUIRE: &str = "
             evicted[i] = string.sub(oldest[i], 13)
             redis.call('ZREM', set, oldest[i])
             redis.call('ZADD', set, string.format('%.0f', -(now + lifetime)), '!' .. oldest[i])
-            redis.call('PUBLISH', ARGV[5], evicted[i])
+            redis.pcall('PUBLISH', ARGV[5], evicted[i])
         end
     end
     redis.call('ZADD', set, string.format('%.0f', now + lifetime), own)
@@ -76,7 +76,9 @@ const RELEASE: &str = "
     end
 ";
 /// How long a connection may say nothing before it is asked whether it is still there.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(14);
+/// How often it is looked whether it still leads to where others publish.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long an answer is waited for at most: less than who asks waits for this, so that a connection that says nothing is
 /// known as such.
@@ -115,75 +117,81 @@ impl Redis {
         format!("{}:evicted", self.prefix)
     }
 
-    /// Has a script run for each subject, all of them at once.
-    async fn each_subject<'a, T: FromRedisValue>(
+    /// Has a script run for each subject, all of them at once. One that fails does not keep others from being done.
+    async fn each_subject<T: FromRedisValue>(
         &self,
         leases: &[SessionLease],
-        script: impl Fn() -> ScriptInvocation<'a>,
+        script: &Script,
+        lifetime: Option<Duration>,
     ) -> Result<Vec<T>, Failed> {
-        let connection = self.connection()?;
         let of_subjects = leases.chunk_by(|one, other| one.subject == other.subject).map(|leases| {
-            let (mut invocation, mut connection) = (script(), connection.clone());
+            let mut args = Cmd::new();
             if let Some(first) = leases.first() {
-                invocation.key(self.sessions(&first.subject));
+                args.arg(self.sessions(&first.subject));
+            }
+            if let Some(lifetime) = lifetime {
+                args.arg(milliseconds(lifetime));
             }
             for lease in leases {
-                invocation.arg(member(lease));
+                args.arg(member(lease));
             }
-            async move { invocation.invoke_async(&mut connection).await }
+            async move { self.run_script(script, &args, self.timeout.min(LONGEST)).await }
         });
-        let answers = self.in_time(self.timeout.min(LONGEST), async { Ok(join_all(of_subjects).await) }).await?;
-        Ok(answers.into_iter().collect::<RedisResult<_>>()?)
+        join_all(of_subjects).await.into_iter().collect()
     }
 
-    async fn heard(&self, listening: &mut PubSub) -> Result<SessionId, StoreError> {
+    async fn heard(&self, listening: &mut Listening) -> Result<SessionId, StoreError> {
+        let mut quiet = Duration::ZERO;
         loop {
-            match timeout(QUIET, next(listening)).await {
+            match timeout(LOOK, next(&mut listening.messages)).await {
                 Ok(Some(message)) => {
                     let id: String = message.get_payload().map_err(unreadable)?;
                     return id.parse().map_err(unreadable);
                 }
                 Ok(None) => return Err(StoreError::unavailable().with_source("the connection is closed")),
-                Err(_) => {
-                    let pong = timeout(self.timeout, listening.ping::<redis::Value>()).await;
-                    pong.map_err(|_| Failed::TimedOut)?.map_err(Failed::from)?;
+                // It answers, and is not where others publish any more.
+                Err(_) if self.servers.generation() != listening.generation => {
+                    return Err(StoreError::unavailable().with_source("redis is connected to anew"));
                 }
+                Err(_) => quiet += LOOK,
+            }
+            if quiet >= QUIET {
+                quiet = Duration::ZERO;
+                let late = |_| Failed::unreachable("redis does not answer where evictions are heard");
+                timeout(self.timeout, listening.messages.ping::<redis::Value>())
+                    .await
+                    .map_err(late)?
+                    .map_err(Failed::from)?;
             }
         }
     }
 }
 
 impl LimitStore for Redis {
+    // Each may be repeated. To acquire or renew the same lease again changes nothing but its end, and to release it
+    // nothing at all. Who had to go for a lease whose answer was lost is told by the channel and by the next renewal.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let mut script = SCRIPTS.acquire.prepare_invoke();
-        script
-            .key(self.sessions(&request.lease.subject))
+        let mut args = Cmd::new();
+        args.arg(self.sessions(&request.lease.subject))
             .arg(member(request.lease))
             .arg(request.most.get())
             .arg(if request.at_limit == AtLimit::EvictOldest { "evict" } else { "refuse" })
             .arg(milliseconds(request.lifetime))
             .arg(self.evictions());
         for lease in request.released {
-            script.arg(member(lease));
+            args.arg(member(lease));
         }
-        let mut connection = self.connection()?;
-        let evicted: Option<Vec<String>> =
-            self.in_time(self.timeout.min(LONGEST), script.invoke_async(&mut connection)).await?;
+        let evicted: Option<Vec<String>> = self.run_script(&SCRIPTS.acquire, &args, self.timeout.min(LONGEST)).await?;
         evicted.map_or(Ok(Acquired::Full), |evicted| Ok(Acquired::Taken { evicted: sessions(&evicted)? }))
     }
 
     async fn renew(&self, leases: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
-        let script = || {
-            let mut script = SCRIPTS.renew.prepare_invoke();
-            script.arg(milliseconds(lifetime));
-            script
-        };
-        let evicted: Vec<Vec<String>> = self.each_subject(leases, script).await?;
+        let evicted: Vec<Vec<String>> = self.each_subject(leases, &SCRIPTS.renew, Some(lifetime)).await?;
         sessions(evicted.iter().flatten())
     }
 
     async fn release(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
-        self.each_subject::<()>(leases, || SCRIPTS.release.prepare_invoke()).await?;
+        self.each_subject::<()>(leases, &SCRIPTS.release, None).await?;
         Ok(())
     }
 
@@ -192,7 +200,7 @@ impl LimitStore for Redis {
         let kept = lock(&self.listening).take();
         let mut listening = match kept {
             Some(listening) => listening,
-            None => self.servers.listening(&self.evictions(), self.timeout).await?,
+            None => self.servers.listening(&self.evictions(), &self.setup()).await?,
         };
         let session = self.heard(&mut listening).await?;
         *lock(&self.listening) = Some(listening);

@@ -1,127 +1,129 @@
-//! Where Redis is, and the connections to it: to one server, or to a cluster.
+//! Where Redis is: at one server, at the primary that sentinels name, or in a cluster.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, Pipeline, RedisFuture, RedisResult, Value,
-    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
-    cluster::{ClusterClient, ClusterConfig},
-    cluster_async::ClusterConnection,
+    ConnectionInfo,
+    aio::{MultiplexedConnection, PubSub},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::Failed;
+use super::{
+    Failed,
+    cluster::Cluster,
+    connect::{Setup, subscribe},
+    failed::Cure,
+    sentinel::Sentinels,
+    server::{Server, Target},
+};
 
+/// A connection of one's own.
+pub(super) type Link = MultiplexedConnection;
+
+/// As it is configured.
 #[derive(Clone)]
-pub(super) enum Servers {
-    One(Client),
-    /// With a client for each address, of which any one hears what is published.
-    Cluster(Box<ClusterClient>, Vec<Client>),
+pub(super) enum Place {
+    One(Target),
+    /// With the settings of all, and the nodes that are named.
+    Cluster(Box<ConnectionInfo>, Vec<ConnectionInfo>),
 }
 
+/// With the connections, which clones share.
 #[derive(Clone)]
-pub(super) enum Link {
-    /// To one server, and made anew when it broke.
-    Managed(ConnectionManager),
-    /// To one server, for one who waits.
-    Own(MultiplexedConnection),
-    Cluster(ClusterConnection),
+pub(super) enum Servers {
+    One(Arc<Server>),
+    Cluster(Cluster),
+}
+
+/// Where a command is sent.
+pub(super) struct Destination {
+    pub(super) server: Arc<Server>,
+    /// It is about to have the key.
+    pub(super) asking: bool,
+}
+
+/// Hears what is published.
+pub(super) struct Listening {
+    pub(super) messages: PubSub,
+    /// That of the servers when it began.
+    pub(super) generation: u64,
+}
+
+impl Place {
+    pub(super) fn sentinels(sentinels: Vec<ConnectionInfo>, service: String, server: ConnectionInfo) -> Self {
+        Self::One(Target::Primary(Arc::new(Sentinels { sentinels, service, server })))
+    }
+
+    pub(super) fn servers(&self, setup: &Setup) -> Servers {
+        match self {
+            Self::One(target) => Servers::One(Arc::new(Server::new(target.clone(), setup.clone()))),
+            Self::Cluster(settings, seeds) => Servers::Cluster(Cluster::new(settings, seeds, setup.clone())),
+        }
+    }
 }
 
 impl Servers {
-    pub(super) fn one(url: &str) -> RedisResult<Self> {
-        Client::open(url).map(Self::One)
-    }
-
-    pub(super) fn cluster(urls: &[String]) -> RedisResult<Self> {
-        let addresses = urls.iter().map(|url| Client::open(url.as_str())).collect::<RedisResult<_>>()?;
-        // Who asks has a limit for all of it.
-        let cluster = ClusterClient::builder(urls.iter().map(String::as_str)).overall_response_timeout(None);
-        Ok(Self::Cluster(Box::new(cluster.build()?), addresses))
-    }
-
-    /// A connection for commands that are answered at once. It is made when it is first used.
-    pub(super) fn link(&self, limit: Duration) -> RedisResult<Link> {
-        // The time for an answer is limited where it is waited for.
-        Ok(match self {
-            Self::One(client) => {
-                let config = ConnectionManagerConfig::new()
-                    .set_connection_timeout(Some(limit))
-                    .set_response_timeout(None)
-                    .set_max_delay(Duration::from_secs(1));
-                Link::Managed(ConnectionManager::new_lazy_with_config(client.clone(), config)?)
-            }
-            Self::Cluster(client, _) => {
-                let config = ClusterConfig::new().set_connection_timeout(limit);
-                Link::Cluster(client.get_pending_async_connection_with_config(config))
-            }
-        })
-    }
-
-    /// A connection of its own, on which answers are waited for as long as the caller likes.
-    pub(super) async fn waiting(&self, limit: Duration) -> RedisResult<Link> {
-        Ok(match self {
-            Self::One(client) => {
-                let config =
-                    AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(None);
-                Link::Own(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Self::Cluster(client, _) => {
-                let config = ClusterConfig::new().set_connection_timeout(limit);
-                Link::Cluster(client.get_async_connection_with_config(config).await?)
-            }
-        })
-    }
-
-    /// A connection on which is heard what is published there.
-    pub(super) async fn listening(&self, channel: &str, limit: Duration) -> Result<PubSub, Failed> {
-        let addresses = match self {
-            Self::One(client) => std::slice::from_ref(client),
-            Self::Cluster(_, addresses) => addresses.as_slice(),
+    pub(super) async fn destination(&self, key: &[u8], until: Instant) -> Result<Destination, Failed> {
+        let server = match self {
+            Self::One(server) => Arc::clone(server),
+            Self::Cluster(cluster) => cluster.server_of(key, until).await?,
         };
-        let mut outcome = Err(Failed::TimedOut);
-        for client in addresses {
-            let subscribing = async {
-                let mut listening = client.get_async_pubsub().await?;
-                listening.subscribe(channel).await?;
-                Ok(listening)
-            };
-            outcome = timeout(limit, subscribing).await.unwrap_or(Err(Failed::TimedOut));
+        Ok(Destination { server, asking: false })
+    }
+
+    /// Where a server has said that the command is to be sent instead.
+    pub(super) fn redirected(&self, cure: &Cure) -> Option<Destination> {
+        let Self::Cluster(cluster) = self else { return None };
+        match cure {
+            Cure::Moved(address) => {
+                cluster.refresh_soon();
+                Some(Destination { server: cluster.named(address)?, asking: false })
+            }
+            Cure::Ask(address) => Some(Destination { server: cluster.named(address)?, asking: true }),
+            Cure::None | Cure::Reconnect | Cure::Elsewhere => None,
+        }
+    }
+
+    /// A server may be gone: others may have what it had.
+    pub(super) fn has_failed(&self) {
+        if let Self::Cluster(cluster) = self {
+            cluster.refresh_soon();
+        }
+    }
+
+    /// A connection of one's own to the server that has a key now. An error on it ends its use.
+    pub(super) async fn own(&self, key: &[u8], until: Instant) -> Result<Link, Failed> {
+        if let Self::Cluster(cluster) = self {
+            // Nobody would be told that the key is elsewhere.
+            cluster.refresh(until).await?;
+        }
+        let server = self.destination(key, until).await?.server;
+        let late = || Failed::unreachable("redis was not connected to in time");
+        timeout_at(until, server.connect()).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Changes where other servers may be heard than before.
+    pub(super) fn generation(&self) -> u64 {
+        match self {
+            Self::One(server) => server.generation(),
+            Self::Cluster(cluster) => cluster.generation(),
+        }
+    }
+
+    /// A connection on which is heard what is published there. In a cluster any server tells what all hear.
+    pub(super) async fn listening(&self, channel: &str, setup: &Setup) -> Result<Listening, Failed> {
+        let generation = self.generation();
+        let addresses = match self {
+            Self::One(server) => vec![server.resolve().await?],
+            Self::Cluster(cluster) => cluster.any(),
+        };
+        let mut outcome = Err(Failed::unreachable("redis has no servers"));
+        for info in &addresses {
+            outcome = subscribe(info, channel, setup).await;
             if outcome.is_ok() {
                 break;
             }
         }
-        outcome
-    }
-}
-
-impl ConnectionLike for Link {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Managed(link) => link.req_packed_command(command),
-            Self::Own(link) => link.req_packed_command(command),
-            Self::Cluster(link) => link.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        pipeline: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Managed(link) => link.req_packed_commands(pipeline, offset, count),
-            Self::Own(link) => link.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(link) => link.req_packed_commands(pipeline, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::Managed(link) => link.get_db(),
-            Self::Own(link) => link.get_db(),
-            Self::Cluster(link) => link.get_db(),
-        }
+        Ok(Listening { messages: outcome?, generation })
     }
 }

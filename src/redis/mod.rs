@@ -1,20 +1,37 @@
+mod cluster;
+mod connect;
+mod credentials;
+mod failed;
 mod limits;
 mod link;
 mod revocations;
+mod sentinel;
+mod server;
 mod tickets;
+mod url;
 
 use std::{
+    error::Error,
     fmt,
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::PubSub};
-use tokio::time::timeout;
+use redis::{Client, Cmd, ConnectionInfo, FromRedisValue, Value};
+use tokio::time::Instant;
 
-use self::link::{Link, Servers};
-use crate::{ConfigError, StoreError, lock::lock};
+use self::{
+    cluster::key_of,
+    connect::Setup,
+    credentials::Provider,
+    failed::Failed,
+    link::{Link, Listening, Place, Servers},
+    server::Target,
+};
+use crate::ConfigError;
+
+pub use credentials::RedisCredentials;
 
 /// Keeps tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
@@ -38,8 +55,20 @@ use crate::{ConfigError, StoreError, lock::lock};
 /// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. A subject (`sub`) is counted together with
 /// its issuer, so issuers may share a prefix even where their subjects have the same names.
 ///
-/// `rediss://`, that is TLS, needs a feature of the crate `redis`, such as `tokio-rustls-comp`: add that crate with it to your
-/// own dependencies.
+/// # Rights
+///
+/// All keys and the one channel begin with the prefix and a colon. A user needs no more than this:
+///
+/// ```text
+/// ACL SETUSER chat on >secret resetkeys ~axum-ws-auth:* resetchannels &axum-ws-auth:* -@all \
+///   +ping +set +get +getdel +eval +evalsha +time +subscribe +publish \
+///   +zadd +zrem +zscore +zcount +zrangebyscore +zremrangebyscore +pttl +pexpire \
+///   +xadd +xread +xrange +xrevrange +del
+/// ```
+///
+/// A database other than 0 takes `+select`, and a cluster `+cluster|slots`. Without the channel everything works, but a
+/// session that has to go for another one on another node learns of it at its next renewal. Sentinels are asked
+/// `SENTINEL GET-MASTER-ADDR-BY-NAME`.
 ///
 /// # More than one machine
 ///
@@ -102,32 +131,73 @@ use crate::{ConfigError, StoreError, lock::lock};
 ///
 /// In a [cluster](Self::cluster) the revocations are in one slot, and tickets and subjects are spread over all.
 pub struct Redis {
-    servers: Servers,
+    place: Place,
     prefix: Arc<str>,
     timeout: Duration,
-    /// For all commands but those that wait.
-    commands: Arc<Mutex<Option<Link>>>,
+    credentials: Option<Provider>,
+    /// With the connections for all commands but those that wait.
+    servers: Servers,
     /// For the one that waits for revocations, which nothing else could get past.
     waiting: Mutex<Option<Link>>,
     /// For what is told of evictions.
-    listening: Mutex<Option<PubSub>>,
+    listening: Mutex<Option<Listening>>,
 }
 
+/// How much of the time for an answer connecting may take, so that what kept it from that is known before the time is over.
+const FOR_CONNECTING: f64 = 0.9;
+/// How often a command is sent where the answer is that another server has the key: of none it was carried out.
+const REDIRECTIONS: usize = 4;
+
 impl Redis {
-    /// By the URL of a server: `redis://user:password@host:port/database`.
+    /// One server by its URL: `redis://user:password@host:port/database`, `rediss://…` for TLS with the feature `redis-tls`,
+    /// or `unix:///path?db=1&user=…&pass=…`. User, password and database may be left out, and so may the port (6379).
+    /// Characters that have a meaning in URLs are percent-encoded in a user and a password.
+    ///
+    /// The name of the host is looked up for each connection, so that it may lead to another server after a failover.
+    ///
+    /// ```
+    /// # use axum_ws_auth::Redis;
+    /// let redis = Redis::new("redis://chat:secret@redis.internal:6379")?;
+    /// // Each problem is named, and the text is not repeated, in which a password may be.
+    /// let error = Redis::new("redis.internal:6379").unwrap_err();
+    /// assert!(error.to_string().contains("does not begin with `redis://`"));
+    /// # Ok::<(), axum_ws_auth::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// If it is not such a URL.
+    /// [`ConfigError::InvalidUrl`], which names the problem.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        Self::of(Servers::one(url))
+        Ok(Self::at(Place::One(Target::At(Box::new(url::server(url)?)))))
     }
 
-    /// By the URLs of some of a cluster's nodes, from which the others are learned. They differ in their hosts and ports
+    /// One server by the settings of a client of the crate `redis`, version 1. So it is reached with a private certification
+    /// authority or a client certificate (`Client::build_with_tls`), or with TCP settings of your own. The client itself
+    /// is not used: how connections are opened and repaired is as for [`new`](Self::new), and the protocol is RESP2.
+    ///
+    /// ```
+    /// # use axum_ws_auth::Redis;
+    /// # fn own(ca: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[cfg(feature = "redis-tls")] {
+    /// let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(ca) };
+    /// let client = redis::Client::build_with_tls("rediss://redis.internal", certificates)?;
+    /// let redis = Redis::with_client(&client)?;
+    /// # }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidUrl`] if it cannot be connected to, or is of TLS without the feature `redis-tls`.
+    pub fn with_client(client: &Client) -> Result<Self, ConfigError> {
+        Ok(Self::at(Place::One(Target::At(Box::new(url::server_of(client)?)))))
+    }
+
+    /// A cluster by the URLs of some of its nodes, from which the others are learned. They differ in their hosts and ports
     /// alone.
     ///
-    /// Revocations are in one slot, tickets and limits in all of them. Evictions are heard through the nodes that are named
-    /// here; while none of these is there, sessions learn of them when they are renewed.
+    /// Revocations are in one slot, tickets and limits in all of them. While one primary is down, what the others have is
+    /// there as before.
     ///
     /// ```
     /// # use axum_ws_auth::Redis;
@@ -138,29 +208,94 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// If there is none, or one is not such a URL, or they name different users or passwords.
+    /// [`ConfigError::InvalidUrl`] if there is none, or one is not such a URL, or they name different users or passwords.
     pub fn cluster(urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
-        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
-        Self::of(Servers::cluster(&urls))
+        let nodes = urls.into_iter().map(|url| url::server(&url.into()));
+        Self::of_cluster(nodes.collect::<Result<_, _>>()?)
     }
 
-    fn of(servers: RedisResult<Servers>) -> Result<Self, ConfigError> {
-        // What is wrong with it is not said, for it may be the password.
-        let servers = servers.map_err(|_| ConfigError::InvalidUrl {
-            url: "redis://…".to_owned(),
-            problem: "it is not the url of a redis server, or one of a kind that is not compiled in",
-        })?;
-        Ok(Self {
-            servers,
+    /// A cluster by the settings of clients of some of its nodes: see [`with_client`](Self::with_client). Certificates and
+    /// credentials are those of the first one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`cluster`](Self::cluster).
+    pub fn cluster_with_clients<'a>(clients: impl IntoIterator<Item = &'a Client>) -> Result<Self, ConfigError> {
+        Self::of_cluster(clients.into_iter().map(url::server_of).collect::<Result<_, _>>()?)
+    }
+
+    /// The primary of a service that sentinels watch. They are asked for each connection, and the answer of most of them
+    /// counts. In the URL of the service its name stands in the place of the host; user, password, database and TLS are those
+    /// of its servers, and those in the URLs of the sentinels are the sentinels' own.
+    ///
+    /// ```
+    /// # use axum_ws_auth::Redis;
+    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+    /// let redis = Redis::sentinel(sentinels, "redis://chat:secret@mymaster")?;
+    /// # Ok::<(), axum_ws_auth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidUrl`] if there is no sentinel, or one of these is not such a URL, or the service has a port.
+    pub fn sentinel(
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+        service: &str,
+    ) -> Result<Self, ConfigError> {
+        let sentinels = sentinels.into_iter().map(|url| url::server(&url.into())).collect::<Result<_, _>>()?;
+        let server = url::server(service)?;
+        let name = url::service(&server, url::has_port(service))?;
+        Self::of_sentinels(sentinels, name, server)
+    }
+
+    /// The primary of a service that sentinels watch, by the settings of clients: see [`with_client`](Self::with_client). Of
+    /// the client of the servers everything counts but its host and port.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidUrl`] if there is no sentinel, or one of the clients cannot be connected with.
+    pub fn sentinel_with_clients<'a>(
+        sentinels: impl IntoIterator<Item = &'a Client>,
+        service: impl Into<String>,
+        servers: &Client,
+    ) -> Result<Self, ConfigError> {
+        let sentinels = sentinels.into_iter().map(url::server_of).collect::<Result<_, _>>()?;
+        Self::of_sentinels(sentinels, service.into(), url::server_of(servers)?)
+    }
+
+    fn of_cluster(nodes: Vec<ConnectionInfo>) -> Result<Self, ConfigError> {
+        let nodes = url::same_but_for_address(nodes)?;
+        let Some(first) = nodes.first() else { return Err(url::invalid("there is none")) };
+        Ok(Self::at(Place::Cluster(Box::new(first.clone()), nodes)))
+    }
+
+    fn of_sentinels(
+        sentinels: Vec<ConnectionInfo>,
+        service: String,
+        server: ConnectionInfo,
+    ) -> Result<Self, ConfigError> {
+        if sentinels.is_empty() {
+            return Err(url::invalid("there is no sentinel"));
+        }
+        Ok(Self::at(Place::sentinels(sentinels, service, server)))
+    }
+
+    fn at(place: Place) -> Self {
+        let timeout = Duration::from_secs(1);
+        let setup = Setup { limit: timeout.mul_f64(FOR_CONNECTING), credentials: None };
+        Self {
+            servers: place.servers(&setup),
+            place,
             prefix: Arc::from("axum-ws-auth"),
-            timeout: Duration::from_secs(1),
-            commands: Arc::default(),
+            timeout,
+            credentials: None,
             waiting: Mutex::default(),
             listening: Mutex::default(),
-        })
+        }
     }
 
-    /// Sets what all keys begin with. Defaults to `axum-ws-auth`; several applications that share a database need one each.
+    /// Sets what all keys begin with, and the name of the channel. A colon follows. Defaults to `axum-ws-auth`; several
+    /// applications that share a database need one each.
     ///
     /// # Errors
     ///
@@ -174,7 +309,8 @@ impl Redis {
         Ok(self)
     }
 
-    /// Sets how long is waited for an answer, connecting included; for limits on sessions, a second and a half at most. Defaults to a second, because handshakes wait for it.
+    /// Sets how long is waited for an answer, connecting included; for limits on sessions, a second and a half at most.
+    /// Defaults to a second, because handshakes wait for it.
     ///
     /// # Errors
     ///
@@ -184,64 +320,134 @@ impl Redis {
             return Err(ConfigError::ZeroDuration("timeout of redis"));
         }
         self.timeout = timeout;
-        // One that was made for the other clones has their timeout.
-        self.commands = Arc::default();
-        Ok(self)
+        Ok(self.anew())
     }
 
-    /// Carries out one command.
+    /// Sets where credentials come from, in place of those of URLs: the provider is asked for each connection that is opened,
+    /// so that a password may change while the application runs. Connections that are open stay so until the server closes
+    /// them. The time that it takes is part of the time for connecting. Sentinels are asked with those of their own URLs.
+    ///
+    /// ```
+    /// # use axum_ws_auth::{Redis, RedisCredentials};
+    /// let redis = Redis::new("redis://redis.internal")?.credentials(async || {
+    ///     let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///     Ok::<_, std::io::Error>(RedisCredentials::new("chat", password.trim()))
+    /// });
+    /// # Ok::<(), axum_ws_auth::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn credentials<F, Fut, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.credentials = Some(Provider::new(provider));
+        self.anew()
+    }
+
+    /// With connections of its own: those that were made for other clones have their settings.
+    fn anew(mut self) -> Self {
+        self.servers = self.place.servers(&self.setup());
+        self
+    }
+
+    fn setup(&self) -> Setup {
+        Setup { limit: self.timeout.mul_f64(FOR_CONNECTING), credentials: self.credentials.clone() }
+    }
+
+    /// Carries out one command. It is sent again, once, where its connection broke.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failed> {
-        let mut connection = self.connection()?;
-        self.in_time(self.timeout, command.query_async(&mut connection)).await
+        self.ask(command, self.timeout).await.and_then(read)
     }
 
-    /// Waits for an answer, for as long as one may take.
-    async fn in_time<T>(&self, limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> Result<T, Failed> {
-        match timeout(limit, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => {
-                // It may be broken without anybody having said so.
-                *lock(&self.commands) = None;
-                Err(Failed::TimedOut)
+    /// Runs a script, which the server knows by its hash once it was sent.
+    async fn run_script<T: FromRedisValue>(&self, script: &Script, args: &Cmd, limit: Duration) -> Result<T, Failed> {
+        let begun = Instant::now();
+        match self.ask(&script.by_hash(args), limit).await {
+            // It has not run.
+            Err(failed) if failed.code() == Some("NOSCRIPT") => {
+                let left = limit.saturating_sub(begun.elapsed());
+                self.ask(&script.by_text(args), left).await.and_then(read)
+            }
+            outcome => outcome.and_then(read),
+        }
+    }
+
+    async fn ask(&self, command: &Cmd, limit: Duration) -> Result<Value, Failed> {
+        self.ask_for(command, command, limit).await.map(|(value, _)| value)
+    }
+
+    /// Sends a command, and another one in its place where the connection broke before there was an answer: the first may
+    /// have been carried out, or not. Returns whether that was so.
+    async fn ask_for(&self, command: &Cmd, again: &Cmd, limit: Duration) -> Result<(Value, bool), Failed> {
+        let until = Instant::now() + limit;
+        let mut destination = self.servers.destination(&key_of(command), until).await?;
+        let (mut redirections, mut is_repeated) = (0, false);
+        loop {
+            let sent = if is_repeated { again } else { command };
+            let undone = match destination.server.ask(sent, destination.asking, until, limit).await {
+                Ok(value) => return Ok((value, is_repeated)),
+                Err(undone) => undone,
+            };
+            if let Some(elsewhere) = self.servers.redirected(&undone.failed.cure())
+                && redirections < REDIRECTIONS
+            {
+                destination = elsewhere;
+                redirections += 1;
+                continue;
+            }
+            if undone.failed.is_of_the_server() {
+                self.servers.has_failed();
+            }
+            if is_repeated || !undone.may_be_repeated || Instant::now() >= until {
+                return Err(undone.failed);
+            }
+            is_repeated = true;
+        }
+    }
+
+    /// A connection of its own, on which answers are waited for as long as the caller likes, to the server that has the
+    /// revocations.
+    async fn waiting_connection(&self) -> Result<Link, Failed> {
+        let key = self.revocations("");
+        self.servers.own(key.as_bytes(), Instant::now() + self.timeout).await
+    }
+}
+
+/// A script in Lua, and its hash.
+struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    fn by_hash(&self, args: &Cmd) -> Cmd {
+        Self::with("EVALSHA", &self.hash, args)
+    }
+
+    fn by_text(&self, args: &Cmd) -> Cmd {
+        Self::with("EVAL", self.text, args)
+    }
+
+    fn with(name: &str, script: &str, args: &Cmd) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(1);
+        for argument in args.args_iter() {
+            if let redis::Arg::Simple(argument) = argument {
+                command.arg(argument);
             }
         }
-    }
-
-    fn connection(&self) -> Result<Link, Failed> {
-        let mut commands = lock(&self.commands);
-        if let Some(connection) = &*commands {
-            return Ok(connection.clone());
-        }
-        Ok(commands.insert(self.servers.link(self.timeout)?).clone())
-    }
-
-    /// A connection of its own, on which answers are waited for as long as the caller likes.
-    async fn waiting_connection(&self) -> Result<Link, Failed> {
-        Ok(self.servers.waiting(self.timeout).await?)
+        command
     }
 }
 
-/// Why Redis did not do something.
-enum Failed {
-    TimedOut,
-    Redis(RedisError),
-}
-
-impl From<RedisError> for Failed {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
-    }
-}
-
-impl From<Failed> for StoreError {
-    fn from(failed: Failed) -> Self {
-        match failed {
-            Failed::TimedOut => Self::unavailable().with_source("redis has not answered in time"),
-            // "command not allowed when used memory > 'maxmemory'", in a script behind words of its own.
-            Failed::Redis(error) if error.to_string().contains("OOM") => Self::full().with_source(error),
-            Failed::Redis(error) => Self::unavailable().with_source(error),
-        }
-    }
+fn read<T: FromRedisValue>(value: Value) -> Result<T, Failed> {
+    T::from_redis_value(value).map_err(|error| Failed::from(redis::RedisError::from(error)))
 }
 
 /// As many as a script can count with: a few thousand years.
@@ -254,10 +460,11 @@ fn milliseconds(duration: Duration) -> u64 {
 impl Clone for Redis {
     fn clone(&self) -> Self {
         Self {
-            servers: self.servers.clone(),
+            place: self.place.clone(),
             prefix: Arc::clone(&self.prefix),
             timeout: self.timeout,
-            commands: Arc::clone(&self.commands),
+            credentials: self.credentials.clone(),
+            servers: self.servers.clone(),
             waiting: Mutex::default(),
             listening: Mutex::default(),
         }

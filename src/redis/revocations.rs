@@ -11,7 +11,7 @@
 use std::{collections::hash_map::RandomState, future::Future, hash::BuildHasher, sync::LazyLock, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use redis::{FromRedisValue, cmd};
+use redis::{Cmd, FromRedisValue, cmd};
 use tokio::{task::yield_now, time::timeout};
 
 use super::{Failed, Redis, link::Link, milliseconds};
@@ -93,8 +93,8 @@ struct Place {
 }
 
 impl Redis {
-    fn revocations(&self, what: &str) -> String {
-        format!("{{{}}}:revocations{what}", self.prefix)
+    pub(super) fn revocations(&self, what: &str) -> String {
+        format!("{}:{{revocations}}{what}", self.prefix)
     }
 
     /// What comes after the place, or the last entry.
@@ -116,7 +116,8 @@ impl Redis {
         &self,
         answer: impl Future<Output = redis::RedisResult<T>>,
     ) -> Result<T, StoreError> {
-        let answer = timeout(self.timeout, answer).await.map_err(|_| Failed::TimedOut)?;
+        let late = |_| Failed::unreachable(format!("redis has not answered within {:?}", self.timeout));
+        let answer = timeout(self.timeout, answer).await.map_err(late)?;
         Ok(answer.map_err(Failed::from)?)
     }
 
@@ -189,6 +190,14 @@ impl Redis {
 
     /// Adds orders that are written already.
     async fn add_written(&self, orders: &[(String, Duration)], teller: &str, more: bool) -> Result<(), StoreError> {
+        // May be repeated: an order that is there twice says what it says once. Under a nonce of its own, because what
+        // was done the first time may be lost with its server.
+        let [add, again] = [self.adding(orders, teller, more)?, self.adding(orders, teller, more)?];
+        self.ask_for(&add, &again, self.timeout).await?;
+        Ok(())
+    }
+
+    fn adding(&self, orders: &[(String, Duration)], teller: &str, more: bool) -> Result<Cmd, StoreError> {
         let [set, log, telling] = ["", ":log", ":telling"].map(|what| self.revocations(what));
         let mut add = cmd("EVAL");
         add.arg(ADD).arg(3).arg(set).arg(log).arg(telling).arg(new_nonce()?).arg(KEPT).arg(teller);
@@ -196,7 +205,7 @@ impl Redis {
         for (order, keep_for) in orders {
             add.arg(order).arg(milliseconds(*keep_for));
         }
-        Ok(self.run(&add).await?)
+        Ok(add)
     }
 }
 

@@ -120,6 +120,10 @@ mod events {
         }
     }
 
+    pub(crate) fn evictions_not_heard(error: &StoreError) {
+        tracing::warn!(%error, "evictions not heard");
+    }
+
     pub(crate) fn no_session(claims: &'static str) {
         tracing::error!(
             claims,
@@ -160,15 +164,17 @@ mod events {
     pub(crate) const fn revocations_told_again(_: usize, _: usize) {}
     pub(crate) const fn revocations_incomplete() {}
     pub(crate) const fn limits_not_shared(_: &StoreError) {}
+    pub(crate) const fn evictions_not_heard(_: &StoreError) {}
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
-    admitted, hook_answered_with_success, limits_not_shared, no_session, no_ticket, refresh_refused, refused,
-    request_admitted, revocation_not_told, revocations_incomplete, revocations_lost, revocations_not_read,
-    revocations_told_again, session_ended, session_refreshed, unoffered_subprotocol, upgrade_dropped,
+    admitted, evictions_not_heard, hook_answered_with_success, limits_not_shared, no_session, no_ticket,
+    refresh_refused, refused, request_admitted, revocation_not_told, revocations_incomplete, revocations_lost,
+    revocations_not_read, revocations_told_again, session_ended, session_refreshed, unoffered_subprotocol,
+    upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

@@ -14,6 +14,8 @@ use axum_ws_auth::Redis;
 
 /// Ended when it is dropped. What it has it keeps in a directory of its own, also when it is killed.
 pub(crate) struct RedisServer {
+    /// What kind of port it is.
+    kind: &'static str,
     port: u16,
     directory: PathBuf,
     options: Vec<&'static str>,
@@ -31,15 +33,37 @@ impl RedisServer {
     }
 
     pub(crate) fn start_with(options: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::start_at("--port", options)
+    }
+
+    /// One that speaks TLS and nothing else.
+    pub(crate) fn start_with_tls(options: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::start_at("--tls-port", ["--port", "0"].into_iter().chain(options))
+    }
+
+    fn start_at(kind: &'static str, options: impl IntoIterator<Item = &'static str>) -> Self {
         let (port, options) = (free_port(), options.into_iter().collect::<Vec<_>>());
         let directory = std::env::temp_dir().join(format!("axum-ws-auth-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
-        let process = run(port, &directory, &options);
-        Self { port, directory, options, process }
+        let process = run(kind, port, &directory, &options);
+        Self { kind, port, directory, options, process }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Until it has read what it had.
+    pub(crate) fn wait(&self) {
+        let begin = Instant::now();
+        while !self.ask("PING").starts_with("+PONG") {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it does not answer");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn store(&self) -> Redis {
@@ -53,7 +77,7 @@ impl RedisServer {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.process = run(self.port, &self.directory, &self.options);
+        self.process = run(self.kind, self.port, &self.directory, &self.options);
     }
 
     /// Starts again without what it had.
@@ -71,11 +95,7 @@ impl RedisServer {
 
     /// The beginning of the answer to a command.
     pub(crate) fn ask(&self, command: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
-        let mut answer = [0; 4096];
-        let len = stream.read(&mut answer).expect("it answers");
-        String::from_utf8_lossy(answer.get(..len).unwrap_or_default()).into_owned()
+        ask(self.port, command)
     }
 
     /// It is there, and does not answer.
@@ -101,10 +121,57 @@ impl Drop for RedisServer {
     }
 }
 
+/// Watches one server under the name `mymaster`, together with others of its kind.
+pub(crate) struct SentinelServer {
+    port: u16,
+    directory: PathBuf,
+    process: Child,
+}
+
+impl SentinelServer {
+    pub(crate) fn start(primary: u16) -> Self {
+        let port = free_port();
+        let directory = std::env::temp_dir().join(format!("axum-ws-auth-sentinel-{}-{port}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let config = directory.join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor mymaster 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n",
+            directory.display()
+        );
+        fs::write(&config, text).expect("a file");
+        let mut command = Command::new("redis-server");
+        let process = command.arg(&config).arg("--sentinel").stdout(Stdio::null()).spawn().expect("redis-server");
+        wait_for(port);
+        Self { port, directory, process }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn ask(&self, command: &str) -> String {
+        ask(self.port, command)
+    }
+}
+
+impl Drop for SentinelServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
 impl RedisCluster {
     pub(crate) fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-        let servers: Vec<_> = (0..3).map(|_| RedisServer::start_with(options)).collect();
+        Self::start_with([])
+    }
+
+    pub(crate) fn start_with(more: impl IntoIterator<Item = &'static str>) -> Self {
+        let mut options = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+        options.extend(more);
+        let servers: Vec<_> = (0..3).map(|_| RedisServer::start_with(options.iter().copied())).collect();
         for (server, slots) in servers.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
             server.tell(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
             for other in &servers {
@@ -146,18 +213,30 @@ fn free_port() -> u16 {
     }
 }
 
-fn run(port: u16, directory: &PathBuf, options: &[&str]) -> Child {
+fn run(kind: &str, port: u16, directory: &PathBuf, options: &[&str]) -> Child {
     let process = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
+        .args([kind, &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
         .arg(directory)
         .args(options)
         .stdout(Stdio::null())
         .spawn();
     let process = process.expect("redis-server is needed for this test: apt-get install redis-server");
+    wait_for(port);
+    process
+}
+
+fn wait_for(port: u16) {
     let begin = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(begin.elapsed() < Duration::from_secs(10), "redis-server does not listen");
         thread::sleep(Duration::from_millis(10));
     }
-    process
+}
+
+fn ask(port: u16, command: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+    let mut answer = [0; 4096];
+    let len = stream.read(&mut answer).expect("it answers");
+    String::from_utf8_lossy(answer.get(..len).unwrap_or_default()).into_owned()
 }

@@ -2,6 +2,7 @@
 //!
 //! A session is leased when it was admitted here, so that this node's own count stands where the store does not answer.
 
+mod health;
 mod released;
 mod task;
 
@@ -21,7 +22,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::released::Released;
+use self::{health::Health, released::Released};
 use super::Registry;
 use crate::{
     StoreError,
@@ -46,15 +47,13 @@ pub(super) struct Sharing {
     queued: Notify,
     /// Nothing is, any more.
     settled: Notify,
-    /// Until when the store is not asked, because it did not answer.
-    resting: Mutex<Option<Instant>>,
+    /// Whom the store has failed lately.
+    health: Arc<Health>,
     task: Mutex<Option<AbortHandle>>,
 }
 
 /// How long a handshake waits.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long nobody asks after that.
-const REST: Duration = Duration::from_secs(5);
 
 /// One that asks for a lease, and may go away before it knows whether it has one: then it is released.
 struct Unsettled<'a> {
@@ -140,49 +139,31 @@ impl Sharing {
             released: Mutex::default(),
             queued: Notify::new(),
             settled: Notify::new(),
-            resting: Mutex::default(),
+            health: Arc::default(),
             task: Mutex::default(),
         })
     }
 
     /// `None` if the store is not asked, or does not answer.
     async fn acquire(&self, lease: &SessionLease) -> Option<Acquired> {
-        if !self.may_ask() {
+        if !self.health.may_ask(&lease.subject).await {
             return None;
         }
+        let asked = Instant::now();
         // Who closes and comes back at once is not held up by what was not told yet.
         let released = lock(&self.released).of_subject(&lease.subject);
         let request = Acquire::new(lease, self.most, self.at_limit, self.lifetime).releasing(&released);
         match in_time(ANSWER, self.store.acquire_boxed(request)).await {
             Ok(acquired) => {
-                self.has_answered();
+                self.health.has_answered(&lease.subject);
                 Some(acquired)
             }
             Err(error) => {
                 telemetry::limits_not_shared(&error);
-                *lock(&self.resting) = Some(Instant::now() + REST);
+                self.health.has_failed(&lease.subject, asked, &self.store);
                 None
             }
         }
-    }
-
-    /// Whether the store is asked: not by many where it has not answered lately.
-    fn may_ask(&self) -> bool {
-        let mut resting = lock(&self.resting);
-        let now = Instant::now();
-        match *resting {
-            Some(until) if now < until => false,
-            // One finds out for all.
-            Some(_) => {
-                *resting = Some(now + REST);
-                true
-            }
-            None => true,
-        }
-    }
-
-    fn has_answered(&self) {
-        *lock(&self.resting) = None;
     }
 
     async fn settled(&self) {

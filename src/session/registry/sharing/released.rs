@@ -6,29 +6,50 @@ use crate::{limit::SessionLease, scoped_id::ScopedId};
 
 /// The leases that are over and that the store may still have, each with the moment from which on it cannot.
 #[derive(Default)]
-pub(super) struct Released(HashMap<ScopedId, Vec<(SessionLease, Instant)>>);
+pub(super) struct Released {
+    leases: HashMap<ScopedId, Vec<(SessionLease, Instant)>>,
+    /// The subjects for which the store has failed, and until when others come first.
+    deferred: HashMap<ScopedId, Instant>,
+}
 
 impl Released {
     pub(super) fn add(&mut self, lease: SessionLease) {
-        self.0.entry(lease.subject.clone()).or_default().push((lease, Instant::now()));
+        self.leases.entry(lease.subject.clone()).or_default().push((lease, Instant::now()));
     }
 
     pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<SessionLease> {
-        self.0.get(subject).into_iter().flatten().map(|(lease, _)| lease.clone()).collect()
+        self.leases.get(subject).into_iter().flatten().map(|(lease, _)| lease.clone()).collect()
     }
 
     /// Some of them; those of one subject stand together.
     pub(super) fn some(&self, most: usize) -> Vec<SessionLease> {
-        self.0.values().flatten().map(|(lease, _)| lease.clone()).take(most).collect()
+        let due = self.due().flat_map(|(_, leases)| leases);
+        due.map(|(lease, _)| lease.clone()).take(most).collect()
+    }
+
+    fn due(&self) -> impl Iterator<Item = (&ScopedId, &Vec<(SessionLease, Instant)>)> {
+        let now = Instant::now();
+        self.leases.iter().filter(move |(subject, _)| self.deferred.get(*subject).is_none_or(|until| *until <= now))
+    }
+
+    pub(super) fn is_any_due(&self) -> bool {
+        self.due().next().is_some()
+    }
+
+    /// The store has failed for these: others come first.
+    pub(super) fn defer(&mut self, leases: &[SessionLease], until: Instant) {
+        let now = Instant::now();
+        self.deferred.retain(|_, until| now < *until);
+        self.deferred.extend(leases.iter().map(|lease| (lease.subject.clone(), until)));
     }
 
     /// The store knows.
     pub(super) fn settle(&mut self, leases: &[SessionLease]) {
         for lease in leases {
-            if let Some(of_subject) = self.0.get_mut(&lease.subject) {
+            if let Some(of_subject) = self.leases.get_mut(&lease.subject) {
                 of_subject.retain(|(other, _)| other.session != lease.session);
                 if of_subject.is_empty() {
-                    self.0.remove(&lease.subject);
+                    self.leases.remove(&lease.subject);
                 }
             }
         }
@@ -36,13 +57,13 @@ impl Released {
 
     /// Forgets those that have run out by themselves.
     pub(super) fn forget_older_than(&mut self, age: Duration) {
-        self.0.retain(|_, leases| {
+        self.leases.retain(|_, leases| {
             leases.retain(|(_, since)| since.elapsed() < age);
             !leases.is_empty()
         });
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.leases.is_empty()
     }
 }

@@ -1,9 +1,9 @@
-//! The task that keeps up what is leased.
+//! The task that keeps up what is leased. A store that fails for some subjects does not keep it from that for others.
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
-    pin::pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, Weak},
     task::Poll,
     time::Duration,
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Sharing, in_time};
 use crate::{
     SessionId, StoreError,
+    limit::SessionLease,
     lock::lock,
     session::{Registry, from_now},
     telemetry,
@@ -26,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 256;
 /// How long that may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// After so many leases in a row that were not renewed, none will be for now.
+const IN_VAIN: usize = 512;
 
 /// Renews, releases and listens, until it is dropped.
 pub(super) async fn keep_up(sharing: Arc<Sharing>, registry: Weak<Registry>) -> Infallible {
@@ -54,56 +57,153 @@ async fn tell(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
             release(sharing).await
         };
         if let Err(error) = told {
-            telemetry::limits_not_shared(&error);
+            telemetry::limits_not_shared(&error.cause);
             lock(&sharing.released).forget_older_than(sharing.lifetime);
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            // The store may have lost what it had, and has not heard of what was admitted meanwhile.
-            renewal = Instant::now();
+            if error.is_of_all {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                // The store may have lost what it had, and has not heard of what was admitted meanwhile.
+                renewal = Instant::now();
+            }
         }
     }
 }
 
-async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), StoreError> {
-    let until = from_now(sharing.lifetime / 3);
-    let mut outcome = Ok(());
-    for part in 0.. {
-        // Not held while waiting: the registry ends with its last owner, and this with it.
-        let Some(leases) = registry.upgrade().and_then(|registry| registry.shared(part)) else { break };
-        for leases in leases.chunks(BATCH) {
-            match in_time(ANSWER, sharing.store.renew_boxed(leases, sharing.lifetime)).await {
-                Ok(evicted) => {
-                    sharing.has_answered();
-                    end(registry, &evicted);
-                }
-                // Others may be kept elsewhere.
-                Err(error) if Instant::now() < until => outcome = Err(error),
-                Err(error) => return Err(error),
-            }
+/// What the store did not do.
+struct Failure {
+    cause: StoreError,
+    /// It did nothing; otherwise others were answered, and the next renewal is in time for these.
+    is_of_all: bool,
+}
+
+/// What came of something that was to be done for several subjects.
+struct Done<T> {
+    answers: Vec<T>,
+    /// The leases of those subjects for which it was done.
+    done: Vec<SessionLease>,
+    failed: Vec<SessionLease>,
+    cause: Option<StoreError>,
+}
+
+impl<T> Done<T> {
+    fn nothing() -> Self {
+        Self { answers: Vec::new(), done: Vec::new(), failed: Vec::new(), cause: None }
+    }
+}
+
+/// Does something for all, or else for each subject alone, all at once: so the one that fails is told from the others.
+async fn for_each_subject<'a, T, F>(leases: &'a [SessionLease], operation: impl Fn(&'a [SessionLease]) -> F) -> Done<T>
+where
+    F: Future<Output = Result<T, StoreError>> + Send + 'a,
+    T: 'a,
+{
+    let mut outcome = Done::nothing();
+    let one_by_one = || leases.chunk_by(|one, other| one.subject == other.subject);
+    match in_time(ANSWER, operation(leases)).await {
+        Ok(answer) => {
+            outcome.answers.push(answer);
+            outcome.done = leases.to_vec();
         }
-        // Of these some may have ended meanwhile.
-        if outcome.is_ok() {
-            outcome = release(sharing).await;
+        Err(error) if one_by_one().nth(1).is_none() => {
+            outcome.failed = leases.to_vec();
+            outcome.cause = Some(error);
+        }
+        Err(_) => {
+            let answers = all(one_by_one().map(|leases| in_time(ANSWER, operation(leases)))).await;
+            for (leases, answer) in one_by_one().zip(answers) {
+                match answer {
+                    Ok(answer) => {
+                        outcome.answers.push(answer);
+                        outcome.done.extend_from_slice(leases);
+                    }
+                    Err(error) => {
+                        outcome.failed.extend_from_slice(leases);
+                        outcome.cause = Some(error);
+                    }
+                }
+            }
         }
     }
     outcome
 }
 
-/// Releases some of what is over, and has itself called again for the rest.
-async fn release(sharing: &Sharing) -> Result<(), StoreError> {
-    let leases = lock(&sharing.released).some(BATCH);
-    if !leases.is_empty() {
-        in_time(ANSWER, sharing.store.release_boxed(&leases)).await?;
-        sharing.has_answered();
+/// Waits for all of them.
+pub(super) async fn all<T, F: Future<Output = T>>(operations: impl Iterator<Item = F>) -> Vec<T> {
+    enum Each<F: Future> {
+        Running(Pin<Box<F>>),
+        Over(Option<F::Output>),
     }
-    let mut released = lock(&sharing.released);
-    released.settle(&leases);
-    if released.is_empty() {
+    let mut each: Vec<Each<F>> = operations.map(|operation| Each::Running(Box::pin(operation))).collect();
+    poll_fn(|cx| {
+        let mut is_over = true;
+        for one in &mut each {
+            if let Each::Running(operation) = one {
+                match operation.as_mut().poll(cx) {
+                    Poll::Ready(output) => *one = Each::Over(Some(output)),
+                    Poll::Pending => is_over = false,
+                }
+            }
+        }
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    each.into_iter().filter_map(|one| if let Each::Over(output) = one { output } else { None }).collect()
+}
+
+async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), Failure> {
+    let until = from_now(sharing.lifetime / 3);
+    let (mut cause, mut in_vain, mut is_any_done) = (None, 0, false);
+    for part in 0.. {
+        // Not held while waiting: the registry ends with its last owner, and this with it.
+        let Some(leases) = registry.upgrade().and_then(|registry| registry.shared(part)) else { break };
+        for leases in leases.chunks(BATCH) {
+            let renewed = for_each_subject(leases, |leases| sharing.store.renew_boxed(leases, sharing.lifetime)).await;
+            if !renewed.done.is_empty() {
+                sharing.health.works();
+                (is_any_done, in_vain) = (true, 0);
+            }
+            in_vain += renewed.failed.len();
+            for evicted in &renewed.answers {
+                end(registry, evicted);
+            }
+            cause = renewed.cause.or(cause);
+            // Others may be kept elsewhere, but not all of so many.
+            if let Some(cause) = cause.take_if(|_| in_vain >= IN_VAIN || Instant::now() >= until) {
+                return Err(Failure { cause, is_of_all: true });
+            }
+        }
+        // Of these some may have ended meanwhile.
+        match release(sharing).await {
+            Err(failure) if failure.is_of_all && !is_any_done => return Err(failure),
+            Err(failure) => cause = Some(failure.cause),
+            Ok(()) => {}
+        }
+    }
+    cause.map_or(Ok(()), |cause| Err(Failure { cause, is_of_all: !is_any_done }))
+}
+
+/// Releases some of what is over, and has itself called again for the rest. What fails is left to the next renewal.
+async fn release(sharing: &Sharing) -> Result<(), Failure> {
+    let leases = lock(&sharing.released).some(BATCH);
+    let mut released = Done::nothing();
+    if !leases.is_empty() {
+        released = for_each_subject(&leases, |leases| sharing.store.release_boxed(leases)).await;
+        if !released.done.is_empty() {
+            sharing.health.works();
+        }
+    }
+    let mut over = lock(&sharing.released);
+    over.settle(&released.done);
+    over.defer(&released.failed, Instant::now() + LONGEST_PAUSE);
+    if over.is_empty() {
         sharing.settled.notify_waiters();
-    } else {
+    } else if over.is_any_due() {
         sharing.queued.notify_one();
     }
-    Ok(())
+    match released.cause {
+        Some(cause) => Err(Failure { cause, is_of_all: released.done.is_empty() }),
+        None => Ok(()),
+    }
 }
 
 /// Ends what other nodes have evicted, as soon as the store tells of it.
@@ -116,7 +216,10 @@ async fn listen(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
                 pause = FIRST_PAUSE;
             }
             // The renewals tell of it too.
-            Ok(_) | Err(_) => {
+            other => {
+                if let (Err(error), FIRST_PAUSE) = (other, pause) {
+                    telemetry::evictions_not_heard(&error);
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -1,0 +1,64 @@
+use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
+
+use super::Failed;
+
+/// The user and password with which a connection to Redis is opened. Its `Debug` shows no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisCredentials {
+    username: Option<String>,
+    password: String,
+}
+
+impl RedisCredentials {
+    /// A user with a password.
+    #[must_use]
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), password: password.into() }
+    }
+
+    /// A password of the user `default` (`requirepass`).
+    #[must_use]
+    pub fn password(password: impl Into<String>) -> Self {
+        Self { username: None, password: password.into() }
+    }
+
+    pub(super) fn parts(&self) -> (Option<&str>, &str) {
+        (self.username.as_deref(), &self.password)
+    }
+}
+
+// By hand: the password is not shown.
+impl fmt::Debug for RedisCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCredentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+type Provided = Pin<Box<dyn Future<Output = Result<RedisCredentials, Failed>> + Send>>;
+
+/// Asked for credentials each time a connection is opened.
+#[derive(Clone)]
+pub(super) struct Provider(Arc<dyn Fn() -> Provided + Send + Sync>);
+
+impl Provider {
+    pub(super) fn new<F, Fut, E>(provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self(Arc::new(move || {
+            let provided = provider();
+            Box::pin(async move {
+                provided.await.map_err(|error| {
+                    let error: Box<dyn Error + Send + Sync> = error.into();
+                    Failed::unreachable(format!("there are no credentials for redis: {error}"))
+                })
+            })
+        }))
+    }
+
+    pub(super) async fn provide(&self) -> Result<RedisCredentials, Failed> {
+        (self.0)().await
+    }
+}

@@ -1,0 +1,98 @@
+//! A name that leads to one server after another, while connections that were opened before stay with the one they were
+//! opened to: a TCP proxy.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+};
+
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    target: AtomicU16,
+    accepted: AtomicUsize,
+    /// What is answered to each command on the connections up to this one, in place of the server's answers.
+    answer: Mutex<(usize, &'static str)>,
+}
+
+impl Proxy {
+    pub(crate) async fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::new(State { target: AtomicU16::new(target), ..State::default() });
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let number = shared.accepted.fetch_add(1, SeqCst) + 1;
+                tokio::spawn(pass(client, number, Arc::clone(&shared)));
+            }
+        });
+        Self { port, state }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where new connections lead.
+    pub(crate) fn lead_to(&self, target: u16) {
+        self.state.target.store(target, SeqCst);
+    }
+
+    /// Has each command on a connection that is open now answered with this line.
+    pub(crate) fn answer_on_open_ones(&self, line: &'static str) {
+        *self.state.answer.lock().expect("no panic") = (self.accepted(), line);
+    }
+
+    /// How many connections there were.
+    pub(crate) fn accepted(&self) -> usize {
+        self.state.accepted.load(SeqCst)
+    }
+}
+
+async fn pass(client: TcpStream, number: usize, state: Arc<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", state.target.load(SeqCst))).await else { return };
+    let _ = client.set_nodelay(true);
+    let (mut from_client, mut to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    let (answers, mut of_server) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(read(from_server, answers.clone()));
+    let writing = tokio::spawn(async move {
+        while let Some(bytes) = of_server.recv().await {
+            if to_client.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut bytes = [0; 16_384];
+    while let Ok(len @ 1..) = from_client.read(&mut bytes).await {
+        let bytes = bytes.get(..len).unwrap_or_default();
+        let (up_to, line) = *state.answer.lock().expect("no panic");
+        if number <= up_to {
+            // One for each command of the request.
+            let commands = bytes.split(|byte| *byte == b'*').count() - 1;
+            let _ = answers.send(line.repeat(commands.max(1)).into_bytes());
+        } else if to_server.write_all(bytes).await.is_err() {
+            break;
+        }
+    }
+    writing.abort();
+}
+
+async fn read(mut server: OwnedReadHalf, answers: tokio::sync::mpsc::UnboundedSender<Vec<u8>>) {
+    let mut bytes = [0; 16_384];
+    while let Ok(len @ 1..) = server.read(&mut bytes).await {
+        if answers.send(bytes.get(..len).unwrap_or_default().to_vec()).is_err() {
+            return;
+        }
+    }
+}
