@@ -135,6 +135,33 @@ pub(crate) fn endings(server: &Server) -> Vec<Case> {
     ]
 }
 
+/// What is refused before the client has authenticated. The server has not read what it is still sending.
+pub(crate) fn first_messages(server: &Server) -> Vec<Case> {
+    let to = |text: &str| Attempt::new(server, "/first").text(text);
+    let closed = |name, attempt, code, reason| Case::closed(name, attempt, "", code, reason);
+    let token = server.token.as_str();
+    vec![
+        closed("no token", to("hello"), 3000, "missing_token"),
+        closed("no JWT", to("token:bad"), 3000, "invalid_token"),
+        closed("another key", to(&format!("token:{}", forged())), 3000, "invalid_token"),
+        closed("expired", to(&format!("token:{}", expired())), 3000, "invalid_token"),
+        closed("an empty token", to("token:"), 1008, "invalid_request"),
+        closed("a line break", to(&format!("token:{token}\r\n")), 3000, "invalid_token"),
+        closed("a long token", to(&format!("token:{}", long(6200))), 1008, "invalid_request"),
+        // The server takes 16 KiB, and what the sockets of both hold is more.
+        closed("too large", to(&"x".repeat(17_000)), 1008, "invalid_request"),
+        closed("much too large", to(&"x".repeat(300_000)), 1008, "invalid_request"),
+        closed("huge", to(&"x".repeat(2_000_000)), 1008, "invalid_request"),
+        closed(
+            "a refused handshake",
+            Attempt::new(server, "/close").text(&"x".repeat(2_000_000)),
+            3000,
+            "missing_token",
+        ),
+        Case::accepted("good again", to(&format!("token:{token}")), ""),
+    ]
+}
+
 fn forged() -> String {
     TestToken::new("alice").sign_with(b"TEST KEY, but not the one of the server")
 }

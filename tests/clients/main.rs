@@ -5,6 +5,7 @@
 mod cases;
 mod chromium;
 mod client;
+mod protocols;
 mod script;
 mod server;
 mod tungstenite;
@@ -50,6 +51,11 @@ macro_rules! native_clients {
             async fn the_end_of_a_session_closes_the_socket() {
                 check(Client::$client, cases::endings).await;
             }
+
+            #[tokio::test]
+            async fn a_close_frame_says_what_is_wrong_with_a_first_message() {
+                check(Client::$client, cases::first_messages).await;
+            }
         }
     )*};
 }
@@ -82,6 +88,11 @@ mod page_in_chromium {
     #[tokio::test]
     async fn the_end_of_a_session_closes_the_socket() {
         check_page(cases::endings).await;
+    }
+
+    #[tokio::test]
+    async fn a_close_frame_says_what_is_wrong_with_a_first_message() {
+        check_page(cases::first_messages).await;
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{io::ErrorKind, path::Path, process::Stdio};
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
@@ -13,10 +14,15 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
 /// Runs the script of the npm package.
 pub(crate) async fn node(package: &str, attempts: &[Attempt]) -> Vec<Outcome> {
+    node_script(package, &format!("{package}.mjs"), attempts).await
+}
+
+/// Runs a script that uses the npm package, with other input and other lines.
+pub(crate) async fn node_script<T: DeserializeOwned>(package: &str, script: &str, input: impl Serialize) -> Vec<T> {
     let missing = "node is missing: run tests/run, or apt-get install nodejs npm";
     let installed = Path::new(HERE).join("node_modules").join(package).is_dir();
     assert!(installed, "the npm package {package} is missing: run tests/run, or npm ci in tests/clients");
-    run(Command::new("node").arg(format!("{package}.mjs")), missing, attempts).await
+    run(Command::new("node").arg(script), missing, input).await
 }
 
 pub(crate) async fn python(script: &str, attempts: &[Attempt]) -> Vec<Outcome> {
@@ -35,10 +41,10 @@ pub(crate) fn start(command: &mut Command, missing: &str) -> Child {
     }
 }
 
-async fn run(command: &mut Command, missing: &str, attempts: &[Attempt]) -> Vec<Outcome> {
+async fn run<T: DeserializeOwned>(command: &mut Command, missing: &str, input: impl Serialize) -> Vec<T> {
     command.current_dir(HERE).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = start(command, missing);
-    let input = serde_json::to_vec(attempts).expect("JSON");
+    let input = serde_json::to_vec(&input).expect("JSON");
     if let Some(mut stdin) = child.stdin.take() {
         // A script that ends without reading says why below.
         let _ = stdin.write_all(&input).await;

@@ -15,7 +15,7 @@ use axum::{
     serve::ListenerExt,
 };
 use axum_ws_auth::{
-    AuthenticatedSocket, AuthenticatedUpgrade, CloseCodes, TokenSource, WsAuthLayer,
+    AuthenticatedSocket, AuthenticatedUpgrade, CloseCodes, FirstMessage, FirstToken, Token, TokenSource, WsAuthLayer,
     test_util::{self, TestToken},
 };
 use serde_json::Value;
@@ -114,6 +114,7 @@ fn app(shared: &Arc<Shared>) -> Router {
         .route("/v1", any(echo_v1).layer(layer.clone()))
         .route("/brief", any(wait).layer(brief))
         .route("/ended", any(end).layer(layer.clone().close_codes(CloseCodes::HTTP_LIKE)))
+        .route("/first", any(echo).layer(layer.clone().first_message(first_message())))
         .route("/close", any(echo).layer(telling(layer)))
         .route("/cookie", any(echo).layer(cookie.clone()))
         .route("/cookie/close", any(echo).layer(telling(cookie)))
@@ -126,6 +127,14 @@ fn app(shared: &Arc<Shared>) -> Router {
         .route("/report", post(report))
         .with_state(Arc::clone(shared));
     handshakes.merge(pages)
+}
+
+/// `token:` and the token. The handler echoes it.
+fn first_message() -> FirstMessage {
+    FirstMessage::new(|message| {
+        let token = message.to_text().ok()?.strip_prefix("token:")?;
+        Some(FirstToken::new(Token::new(token)).replay(message.clone()))
+    })
 }
 
 /// Tells a page why it is refused.
