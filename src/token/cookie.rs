@@ -1,6 +1,9 @@
 //! A cookie as a token source.
 
+use std::ops::Range;
+
 use http::{HeaderMap, HeaderValue, header::COOKIE};
+use memchr::{memchr, memmem};
 
 use super::{Token, TokenErrorKind, encoding};
 use crate::ConfigError;
@@ -41,12 +44,12 @@ pub(super) enum Cookies<'a> {
 }
 
 impl<'a> Cookies<'a> {
-    pub(super) fn named(headers: &'a HeaderMap, name: &str) -> Self {
+    pub(super) fn named(headers: &'a HeaderMap, name: &'a str) -> Self {
         let mut found = Self::None;
         // HTTP/2 clients split the field into several lines (RFC 9113 §8.2.3).
-        for pair in headers.get_all(COOKIE).iter().flat_map(pairs) {
-            found = match (value_of(pair, name), found) {
-                (Value::Other, _) => continue,
+        let pairs = |line: &'a HeaderValue| named(line.as_bytes(), name);
+        for (_, value) in headers.get_all(COOKIE).iter().flat_map(pairs) {
+            found = match (value, found) {
                 (Value::Misnamed, _) => return Self::Bad(TokenErrorKind::Undecodable),
                 (Value::Is(value), Self::None) => Self::One(value),
                 // Left over under another path, and as empty as the first: still a visitor without a session.
@@ -79,12 +82,16 @@ pub(super) fn strip(headers: &mut HeaderMap, name: &str) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
     for line in lines {
-        let mut kept = Vec::with_capacity(line.len());
-        for pair in pairs(&line).filter(|pair| matches!(value_of(pair, name), Value::Other)) {
-            if !kept.is_empty() {
-                kept.push(b';');
-            }
-            kept.extend_from_slice(pair);
+        let text = line.as_bytes();
+        let (mut kept, mut from) = (Vec::with_capacity(text.len()), 0);
+        for (pair, _) in named(text, name) {
+            kept.extend_from_slice(text.get(from..pair.start).unwrap_or_default());
+            from = pair.end + 1;
+        }
+        match text.get(from..) {
+            Some(rest) => kept.extend_from_slice(rest),
+            // The last pair is gone, and what separated it from the one before.
+            None => _ = kept.pop(),
         }
         // Parts of a header value are one; if not, the line is gone, which is on the safe side.
         if let Ok(mut line) = HeaderValue::from_bytes(kept.trim_ascii())
@@ -96,43 +103,36 @@ pub(super) fn strip(headers: &mut HeaderMap, name: &str) {
     }
 }
 
-/// What a pair is to somebody who looks for a name.
+/// The value of a pair.
 enum Value<'a> {
-    /// The cookie, with this value; quotes around it are not part of it.
+    /// Of the cookie that is looked for. Quotes around it are not part of it.
     Is(&'a [u8]),
-    /// A cookie that some parsers take for the one looked for, and browsers do not.
+    /// Of a cookie that some parsers take for the one that is looked for, and browsers do not.
     Misnamed,
-    Other,
 }
 
-fn pairs(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|&b| b == b';')
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Value<'a> {
-    let pair = pair.trim_ascii();
-    if let Some(rest) = pair.strip_prefix(name.as_bytes())
-        && let [b'=', value @ ..] = rest.trim_ascii_start()
-    {
-        return match value.trim_ascii() {
-            [b'"', value @ .., b'"'] => Value::Is(value),
-            value => Value::Is(value),
-        };
-    }
-    // Some parsers trim white space of all of Unicode around a name, browsers only that of ASCII. So a page on a
-    // subdomain may set a cookie that passes for `__Host-…` with them and was none to the browser.
-    let is_near = !pair.first().is_none_or(u8::is_ascii) || pair.starts_with(name.as_bytes());
-    if is_near
-        && let Some((raw, _)) = split_once(pair, b'=')
-        && str::from_utf8(raw).is_ok_and(|raw| raw.trim() == name)
-    {
-        return Value::Misnamed;
-    }
-    Value::Other
-}
-
-fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|&b| b == separator)?;
-    let (before, rest) = text.split_at_checked(at)?;
-    Some((before, rest.get(1..)?))
+/// The pairs of this name in a line, and where they are between the semicolons.
+fn named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (Range<usize>, Value<'a>)> {
+    // Some parsers trim white space of all of Unicode around a name, browsers only that of ASCII. So a page on a subdomain
+    // may set a cookie that passes for `__Host-…` with them and was none to the browser.
+    let may_be_space = |b: &&u8| matches!(b, b' ' | b'\t') || !b.is_ascii();
+    memmem::find_iter(line, name).filter_map(move |at| {
+        let (before, after) = (line.get(..at)?, line.get(at + name.len()..)?);
+        let start = at - before.iter().rev().take_while(may_be_space).count();
+        if start.checked_sub(1).is_some_and(|before| line.get(before) != Some(&b';')) {
+            return None;
+        }
+        let equals = line.len() - after.len() + after.iter().take_while(may_be_space).count();
+        let value = line.get(equals..)?.strip_prefix(b"=")?;
+        let value = value.get(..memchr(b';', value).unwrap_or(value.len()))?;
+        let end = equals + 1 + value.len();
+        let raw = line.get(start..equals)?;
+        if raw.trim_ascii() == name.as_bytes() {
+            let value = value.trim_ascii();
+            let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            return Some((start..end, Value::Is(unquoted.unwrap_or(value))));
+        }
+        let is_near = str::from_utf8(raw).is_ok_and(|raw| raw.trim() == name);
+        is_near.then_some((start..end, Value::Misnamed))
+    })
 }

@@ -93,6 +93,15 @@ impl Spelling {
         })
     }
 
+    /// How long a name is at least that is spelled so. `None` where it is not told by its name.
+    pub(super) fn len(&self) -> Option<usize> {
+        match self {
+            Self::Pair { marker } => Some(marker.len()),
+            Self::Prefixed(prefixed) => Some(prefixed.prefix.len()),
+            Self::Raw => None,
+        }
+    }
+
     /// The part of the wire format that a user may have chosen, to be checked.
     pub(super) fn custom_part(&self) -> Option<&str> {
         match self {

@@ -45,6 +45,8 @@ pub(super) struct Scan<'a> {
     seen: Vec<usize>,
     /// What the convention in use selects.
     choice: Choice<'a>,
+    /// How long the longest name is.
+    longest: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -62,8 +64,8 @@ impl<'a> Scan<'a> {
     /// `None` where no subprotocol is offered.
     pub(super) fn new(headers: &'a HeaderMap, spellings: &[Spelling], max_len: usize) -> Option<Self> {
         headers.get(SEC_WEBSOCKET_PROTOCOL)?;
-        let (claimed, seen) = (Vec::new(), Vec::new());
-        let mut scan = Self { headers, max_len, token: None, error: None, claimed, seen, choice: Choice::None };
+        let (claimed, seen, choice) = (Vec::new(), Vec::new(), Choice::None);
+        let mut scan = Self { headers, max_len, token: None, error: None, claimed, seen, choice, longest: 0 };
         scan.read(spellings);
         if scan.error.is_none()
             && !scan.claimed.is_empty()
@@ -100,10 +102,15 @@ impl<'a> Scan<'a> {
 
     fn read(&mut self, spellings: &[Spelling]) {
         let mut names = all_names(self.headers);
+        let shortest = spellings.iter().filter_map(Spelling::len).min().unwrap_or(usize::MAX);
         // The first error ends it: a long list of tokens must not be work.
         while self.error.is_none()
             && let Some(name) = names.next()
         {
+            self.longest = self.longest.max(name.len());
+            if name.len() < shortest {
+                continue;
+            }
             for (position, spelling) in spellings.iter().enumerate() {
                 let used = match spelling {
                     Spelling::Pair { marker } => {
@@ -187,14 +194,18 @@ impl<'a> Scan<'a> {
 
     /// The name to select if the handler selects none.
     fn chosen(&self, token: Option<&Mirror<'_>>) -> Option<&'a [u8]> {
-        let public = || all_names(self.headers).filter(|name| self.is_public(name, token) && is_name(name));
+        let is_public = |name: &&[u8]| self.is_public(name, token) && is_name(name);
         match self.choice {
             Choice::None => None,
             Choice::Name(name) => Some(name),
             Choice::Other(carrier) => carrier
-                .and_then(|carrier| public().find(|name| name.eq_ignore_ascii_case(carrier.as_bytes())))
+                .and_then(|carrier| {
+                    let mut named =
+                        all_names(self.headers).filter(|name| name.eq_ignore_ascii_case(carrier.as_bytes()));
+                    named.find(is_public)
+                })
                 // Where the handshake is refused, any other name may hold a token: reading ended, or there are several.
-                .or_else(|| public().next().filter(|_| self.error.is_none())),
+                .or_else(|| all_names(self.headers).find(is_public).filter(|_| self.error.is_none())),
         }
     }
 
@@ -203,7 +214,7 @@ impl<'a> Scan<'a> {
         if self.claimed.contains(&name) {
             return false;
         }
-        let Some(token) = token.filter(|token| token.fits_in(name)) else { return true };
+        let Some(token) = token.filter(|token| token.fits_in(name.len())) else { return true };
         let spells = |prefixed: &Prefixed| {
             let decoded = prefixed.behind_prefix(name).map(|rest| decode(prefixed.encoding, rest));
             matches!(decoded, Some(Ok(Some(decoded))) if token.is(&decoded))
@@ -214,29 +225,48 @@ impl<'a> Scan<'a> {
     /// One line with all public names, which is the same list.
     fn rewrite(&self, token: Option<&Mirror<'_>>) -> Rewrite {
         let lines = || self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let mut all_public = true;
-        let mut line = Vec::with_capacity(lines().map(|line| line.len() + 2).sum());
-        for name in all_names(self.headers) {
-            if !self.is_public(name, token) {
-                all_public = false;
-                continue;
-            }
-            if !line.is_empty() {
-                line.extend_from_slice(b", ");
-            }
-            line.extend_from_slice(name);
-        }
-        if all_public && lines().nth(1).is_none() {
+        let elements = |line: &'a HeaderValue| line.as_bytes().split(|&b| b == b',');
+        let is_private = |name: &[u8]| !self.is_public(name.trim_ascii(), token);
+        // Most lists hold no token, and need not be searched for one.
+        let may_hold_token = !self.claimed.is_empty() || token.is_some_and(|token| token.fits_in(self.longest));
+        let first = if may_hold_token { lines().flat_map(elements).position(is_private) } else { None };
+        if first.is_none() && lines().nth(1).is_none() {
             return Rewrite::Keep;
         }
-        match HeaderValue::from_maybe_shared(Bytes::from(line)) {
+        let mut list = Vec::with_capacity(lines().map(|line| line.len() + 2).sum());
+        let mut position = 0;
+        for line in lines() {
+            // What is between the names that go stays as it is.
+            let (text, mut from, mut at) = (line.as_bytes(), 0, 0);
+            for name in elements(line) {
+                if first.is_some_and(|first| position >= first) && is_private(name) {
+                    push_names(&mut list, text.get(from..at).unwrap_or_default());
+                    from = at + name.len();
+                }
+                at += name.len() + 1;
+                position += 1;
+            }
+            push_names(&mut list, text.get(from..).unwrap_or_default());
+        }
+        match HeaderValue::from_maybe_shared(Bytes::from(list)) {
             Ok(mut line) if !line.is_empty() => {
-                line.set_sensitive(!all_public);
+                line.set_sensitive(first.is_some());
                 Rewrite::Replace(line)
             }
             _ => Rewrite::Remove,
         }
     }
+}
+
+/// Adds a part of a list to a list.
+fn push_names(list: &mut Vec<u8>, names: &[u8]) {
+    let is_separator = |b: &u8| matches!(b, b',' | b' ' | b'\t');
+    let Some(start) = names.iter().position(|b| !is_separator(b)) else { return };
+    let end = names.iter().rposition(|b| !is_separator(b)).map_or(start, |last| last + 1);
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(names.get(start..end).unwrap_or_default());
 }
 
 fn decode(encoding: Encoding, encoded: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
