@@ -246,8 +246,8 @@ pub use self::{
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
     store::{StoreError, StoreErrorKind},
     ticket::{
-        MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketKey, TicketOptions, TicketStore, TicketVerifier,
-        Tickets,
+        MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketKey, TicketOptions, TicketRoom, TicketStore,
+        TicketVerifier, Tickets,
     },
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},

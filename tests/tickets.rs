@@ -16,7 +16,7 @@ use std::{
 use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{
     AuthenticatedUpgrade, ConfigError, MemoryTickets, Session, StoreError, StoreErrorKind, TicketErrorKind, TicketKey,
-    TicketOptions, TicketStore, Tickets, TokenSource, Verified, Verifier, WsAuthLayer,
+    TicketOptions, TicketRoom, TicketStore, Tickets, TokenSource, Verified, Verifier, WsAuthLayer,
     test_util::{self, HandshakeBuilder, TestToken, conformance, handshake},
 };
 use http::Request;
@@ -377,4 +377,163 @@ async fn the_memory_of_one_process_is_bounded_and_cleared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_memory_keeps_the_rules() {
     conformance::tickets(MemoryTickets::new()).await;
+}
+
+/// How many tickets can be bought in a row, of so many.
+async fn bought_of(most: usize, mut buy: impl AsyncFnMut() -> bool) -> usize {
+    for number in 0..most {
+        if !buy().await {
+            return number;
+        }
+    }
+    most
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_subject_cannot_take_the_places_of_the_others() {
+    struct Case {
+        name: &'static str,
+        tickets: Tickets<Value>,
+        share: usize,
+    }
+    let case = |name, tickets, share| Case { name, tickets, share };
+    let room_for = |tickets| Tickets::<Value>::new(MemoryTickets::new().capacity(tickets).unwrap());
+    for Case { name, tickets, share } in [
+        case("by default", tickets(), 100),
+        case("of little room", room_for(200), 20),
+        case("of next to none", room_for(2), 1),
+        case("as set", tickets().max_per_subject(7).unwrap(), 7),
+        case("another store", Tickets::new(Spy::default()), 100),
+    ] {
+        let app = app(&tickets, TicketOptions::new());
+        let buy = async |subject: &str| answer(&app, buying(&TestToken::new(subject).sign())).await;
+        let mallory = bought_of(300, async || buy("mallory").await.status() == 200).await;
+        assert_eq!(mallory, share, "{name}");
+        let refusal = buy("mallory").await;
+        assert_eq!(
+            (refusal.status().as_u16(), &refusal.headers()["retry-after"]),
+            (429, &"5".parse().unwrap()),
+            "{name}"
+        );
+        assert!(text(refusal).await.contains("too_many_tickets"), "{name}");
+        let ticket = bought(&app, buying(&TestToken::new("alice").sign())).await;
+        assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101, "{name}");
+
+        // What was redeemed, or is over, makes room.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let ticket = bought(&app, buying(&TestToken::new("mallory").sign())).await;
+        assert_eq!(bought_of(300, async || buy("mallory").await.status() == 200).await, share - 1, "{name}");
+        assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101, "{name}");
+        assert_eq!(bought_of(300, async || buy("mallory").await.status() == 200).await, 1, "{name}");
+    }
+    assert_eq!(tickets().max_per_subject(0).err(), Some(ConfigError::ZeroLimit("tickets of a subject")));
+}
+
+#[tokio::test]
+async fn the_same_name_at_two_issuers_is_two_subjects() {
+    let tickets = tickets().max_per_subject(3).unwrap();
+    let verified = |issuer: Option<&str>, subject: &str| {
+        let verified = Verified::new(json!({})).with_subject(subject);
+        issuer.map_or(verified.clone(), |issuer| verified.with_issuer(issuer))
+    };
+    for (issuer, subject) in
+        [(Some("a"), "bc"), (Some("ab"), "c"), (Some("b"), "bc"), (None, "bc"), (None, "abc"), (Some(""), "abc")]
+    {
+        let verified = verified(issuer, subject);
+        let count = bought_of(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
+        assert_eq!(count, 3, "{issuer:?} {subject}");
+        let error = tickets.clone().issue_for(&verified, &TicketOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), TicketErrorKind::TooMany);
+    }
+}
+
+#[tokio::test]
+async fn what_tickets_take_is_bounded_in_bytes() {
+    let large = |subject: &str, len: usize| Verified::new(json!({"a": "x".repeat(len)})).with_subject(subject);
+    // A subject has a megabyte of claims at most, however few tickets that is.
+    let tickets = tickets();
+    let new = TicketOptions::new();
+    for (len, expected) in [(2_000_000, 0), (400_000, 2), (100_000, 10), (10, 100)] {
+        let verified = large(&format!("mallory{len}"), len);
+        assert_eq!(bought_of(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await, expected, "{len}");
+    }
+    // And all together have what there is, also those without a subject.
+    let store = Arc::new(MemoryTickets::new().max_bytes(100_000).unwrap());
+    let tickets = Tickets::<Value>::new(Shared(Arc::clone(&store)));
+    let verified = large("mallory", 4000);
+    assert_eq!(bought_of(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await, 2, "a tenth");
+    let nobody = Verified::new(json!({"a": "x".repeat(4000)}));
+    let mut last = None;
+    let count = bought_of(200, async || {
+        let outcome = tickets.issue_for(&nobody, &new).await;
+        last = outcome.as_ref().ok().cloned().or(last.take());
+        outcome.is_ok()
+    })
+    .await;
+    assert!((18..23).contains(&count), "{count}");
+    let error = tickets.issue_for(&nobody, &new).await.unwrap_err();
+    assert_eq!(error.kind(), TicketErrorKind::Store(StoreErrorKind::Full));
+    // One that is redeemed makes room for another.
+    let (parts, _) = handshake().build().into_parts();
+    let input = axum_ws_auth::VerifyInput::new(last.as_ref().unwrap().token(), &parts, SystemTime::now());
+    tickets.verifier().verify(input).await.unwrap();
+    assert!(tickets.issue_for(&nobody, &new).await.is_ok());
+    assert!(tickets.issue_for(&nobody, &new).await.is_err());
+    assert_eq!(MemoryTickets::new().max_bytes(0).err(), Some(ConfigError::ZeroLimit("bytes of tickets")));
+}
+
+/// A store that others see too.
+struct Shared(Arc<MemoryTickets>);
+
+impl TicketStore for Shared {
+    async fn put(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
+        self.0.put(key, content, lifetime).await
+    }
+
+    async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.redeem(key).await
+    }
+
+    fn room(&self) -> TicketRoom {
+        self.0.room()
+    }
+}
+
+#[tokio::test]
+async fn places_are_shared_out_by_a_key_of_the_application() {
+    let peer = |parts: &http::request::Parts| parts.headers.get("peer").cloned();
+    let options = TicketOptions::new().max_per_key(3, peer).unwrap();
+    assert!(format!("{options:?}").contains("ByKey"));
+    let app = app(&tickets(), options);
+    let mut number = 0;
+    let mut buy = async |peer: Option<&'static str>| {
+        // Each time somebody else.
+        number += 1;
+        let mut request = buying(&TestToken::new(&format!("user{number}")).sign());
+        if let Some(peer) = peer {
+            request.headers_mut().insert("peer", peer.parse().unwrap());
+        }
+        answer(&app, request).await
+    };
+    for peer in [Some("10.0.0.1"), Some("10.0.0.2"), None] {
+        assert_eq!(bought_of(9, async || buy(peer).await.status() == 200).await, 3, "{peer:?}");
+        assert_eq!(buy(peer).await.status(), 429, "{peer:?}");
+    }
+    let zero = TicketOptions::new().max_per_key(0, peer).err();
+    assert_eq!(zero, Some(ConfigError::ZeroLimit("tickets with the same key")));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_takes_no_places() {
+    let spy = Spy::default();
+    let tickets = Tickets::<Value>::new(spy.clone()).max_per_subject(2).unwrap();
+    let verified = Verified::new(json!({})).with_subject("alice");
+    *spy.fails.lock().unwrap() = Some(StoreError::unavailable());
+    for _ in 0..5 {
+        let error = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap_err();
+        assert_eq!(error.kind(), TicketErrorKind::Store(StoreErrorKind::Unavailable));
+    }
+    *spy.fails.lock().unwrap() = None;
+    let count = bought_of(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
+    assert_eq!(count, 2);
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::Mutex,
     time::Duration,
@@ -7,20 +7,23 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{TicketKey, TicketStore};
+use super::{TicketKey, TicketRoom, TicketStore};
 use crate::{ConfigError, StoreError, lock::lock, session::from_now};
 
 /// Keeps tickets in the memory of one process, for servers that are one machine.
+///
+/// There is room for 100 000 tickets of 64 MiB together, until they are redeemed or their time is over. One subject gets a small
+/// part of it; see [`Tickets::max_per_subject`](super::Tickets::max_per_subject).
 pub struct MemoryTickets {
     tickets: Mutex<Shelf>,
-    capacity: usize,
+    room: TicketRoom,
 }
 
 #[derive(Default)]
 struct Shelf {
     tickets: HashMap<TicketKey, Ticket>,
-    /// In the order in which they came. As they live for about as long, that is about the order in which they go.
-    ends: VecDeque<(Instant, TicketKey)>,
+    ends: BTreeSet<(Instant, TicketKey)>,
+    bytes: usize,
 }
 
 struct Ticket {
@@ -28,11 +31,15 @@ struct Ticket {
     until: Instant,
 }
 
+/// What a ticket takes beside its content.
+const OVERHEAD: usize = 256;
+
 impl MemoryTickets {
-    /// Room for 100 000 tickets, because that is as many as are bought in 30 seconds by clients that all come at once.
+    /// Room for 100 000 tickets, because that is as many as are bought in 30 seconds by clients that all come at once, and for
+    /// 64 MiB, because that is what so many take with small claims.
     #[must_use]
     pub fn new() -> Self {
-        Self { tickets: Mutex::default(), capacity: 100_000 }
+        Self { tickets: Mutex::default(), room: TicketRoom::new(100_000, 64 * 1024 * 1024) }
     }
 
     /// Sets for how many tickets there is room.
@@ -40,48 +47,76 @@ impl MemoryTickets {
     /// # Errors
     ///
     /// If it is zero.
-    pub fn capacity(self, tickets: usize) -> Result<Self, ConfigError> {
+    pub fn capacity(mut self, tickets: usize) -> Result<Self, ConfigError> {
         if tickets == 0 {
             return Err(ConfigError::ZeroLimit("tickets"));
         }
-        Ok(Self { capacity: tickets, ..self })
+        self.room.tickets = tickets;
+        Ok(self)
+    }
+
+    /// Sets how many bytes the tickets may take together: their claims as JSON, and 256 bytes for each.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        if bytes == 0 {
+            return Err(ConfigError::ZeroLimit("bytes of tickets"));
+        }
+        self.room.bytes = bytes;
+        Ok(self)
     }
 }
 
 impl Shelf {
     /// Throws away what nobody has redeemed in time.
     fn clear(&mut self, now: Instant) {
-        while let Some(&(until, key)) = self.ends.front()
+        while let Some(&(until, key)) = self.ends.first()
             && until <= now
         {
-            self.ends.pop_front();
-            if self.tickets.get(&key).is_some_and(|ticket| ticket.until <= now) {
-                self.tickets.remove(&key);
-            }
+            self.take(key);
         }
+    }
+
+    fn take(&mut self, key: TicketKey) -> Option<Ticket> {
+        let ticket = self.tickets.remove(&key)?;
+        self.ends.remove(&(ticket.until, key));
+        self.bytes -= size(&ticket.content);
+        Some(ticket)
     }
 }
 
+fn size(content: &[u8]) -> usize {
+    content.len().saturating_add(OVERHEAD)
+}
+
 impl TicketStore for MemoryTickets {
-    async fn put(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
+    async fn put(&self, key: TicketKey, mut content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
         let until = from_now(lifetime);
         let mut shelf = lock(&self.tickets);
         shelf.clear(Instant::now());
-        // Redeemed ones leave their ends behind, so these are what is counted.
-        if shelf.ends.len() >= self.capacity {
+        let bytes = shelf.bytes.saturating_add(size(&content));
+        if shelf.tickets.len() >= self.room.tickets || bytes > self.room.bytes {
             return Err(StoreError::full());
         }
         if shelf.tickets.contains_key(&key) {
             return Err(StoreError::unavailable());
         }
-        shelf.ends.push_back((until, key));
+        content.shrink_to_fit();
+        shelf.bytes = bytes;
+        shelf.ends.insert((until, key));
         shelf.tickets.insert(key, Ticket { content, until });
         Ok(())
     }
 
     async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let ticket = lock(&self.tickets).tickets.remove(&key);
+        let ticket = lock(&self.tickets).take(key);
         Ok(ticket.filter(|ticket| Instant::now() < ticket.until).map(|ticket| ticket.content))
+    }
+
+    fn room(&self) -> TicketRoom {
+        self.room
     }
 }
 
@@ -95,6 +130,6 @@ impl Default for MemoryTickets {
 impl fmt::Debug for MemoryTickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tickets = lock(&self.tickets).tickets.len();
-        f.debug_struct("MemoryTickets").field("tickets", &tickets).field("capacity", &self.capacity).finish()
+        f.debug_struct("MemoryTickets").field("tickets", &tickets).field("capacity", &self.room.tickets).finish()
     }
 }

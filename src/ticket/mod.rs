@@ -1,4 +1,5 @@
 mod content;
+mod ledger;
 mod memory;
 mod options;
 mod route;
@@ -9,19 +10,21 @@ use std::{error::Error, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use axum::routing::MethodRouter;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::request::Parts;
 use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 
 pub use memory::MemoryTickets;
 pub use options::TicketOptions;
-pub use store::{TicketKey, TicketStore};
+pub use store::{TicketKey, TicketRoom, TicketStore};
 pub use verifier::TicketVerifier;
 
 use self::{
     content::{Content, TokenFacts},
+    ledger::{Ledger, NoPlace, Share},
     options::Origin,
     store::AnyStore,
 };
-use crate::{Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
+use crate::{ConfigError, Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
 
 /// One-time tickets: what a page puts into the URL of a WebSocket instead of its token (OWASP ASVS 5.0, 4.4.3 and 4.4.4).
 ///
@@ -31,8 +34,10 @@ use crate::{Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
 /// one does.
 ///
 /// The [store](TicketStore) decides how far a ticket goes: [`MemoryTickets`] on one machine, `Redis` on many. In it
-/// are hashes of tickets, never tickets. Where the store is full or out of order, no ticket is issued and none is accepted:
-/// 503.
+/// are hashes of tickets, never tickets. Where the store is full or fails, no ticket is issued and none is accepted: 503.
+///
+/// A subject may have [100 tickets](Self::max_per_subject) at a time that were not redeemed, so that one user cannot take the
+/// room of all; places can also be [shared out by a key](TicketOptions::max_per_key), such as the peer's address.
 ///
 /// # Example
 ///
@@ -71,6 +76,9 @@ use crate::{Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
 /// ```
 pub struct Tickets<C> {
     store: Arc<dyn AnyStore>,
+    /// Clones count together, and so does the verifier.
+    ledger: Arc<Ledger>,
+    per_subject: Share,
     time: TimeSource,
     claims: PhantomData<fn() -> C>,
 }
@@ -100,6 +108,9 @@ pub enum TicketErrorKind {
     NoOrigin,
     /// The claims cannot be written as JSON.
     UnwritableClaims,
+    /// The subject has as many tickets as it may have ([`Tickets::max_per_subject`]), or those with the same key have
+    /// ([`TicketOptions::max_per_key`]).
+    TooMany,
     /// The store, or the operating system's random numbers, are out of order.
     Store(StoreErrorKind),
 }
@@ -107,7 +118,28 @@ pub enum TicketErrorKind {
 impl<C> Tickets<C> {
     /// Tickets that are kept in this store.
     pub fn new(store: impl TicketStore) -> Self {
-        Self { store: Arc::new(store), time: TimeSource::default(), claims: PhantomData }
+        let per_subject = Share::in_room(&store.room());
+        let ledger = Arc::default();
+        Self { store: Arc::new(store), ledger, per_subject, time: TimeSource::default(), claims: PhantomData }
+    }
+
+    /// Sets how many tickets a subject may have at a time that were not redeemed, so that one user cannot take all the room
+    /// there is. Their contents, that is claims as JSON, may have ten KiB for each together. Beyond that
+    /// [`TicketErrorKind::TooMany`] is the answer, 429 at the [route](Self::route).
+    ///
+    /// Defaults to 100 tickets, or a tenth of the store's [room](TicketStore::room) where that is less. What is issued to nobody
+    /// in particular, because the verifier names no subject, is not limited by this;
+    /// [`TicketOptions::max_per_key`] is for that. Each process counts what it has issued itself. A ticket that was redeemed at
+    /// another node counts until its time is over.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_per_subject(self, tickets: usize) -> Result<Self, ConfigError> {
+        if tickets == 0 {
+            return Err(ConfigError::ZeroLimit("tickets of a subject"));
+        }
+        Ok(Self { per_subject: Share::of(tickets), ..self })
     }
 
     /// Sets the clock, for tests. Defaults to the system's.
@@ -135,7 +167,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// If the future is dropped, there may be a ticket that nobody knows.
     pub async fn issue(&self, session: &Session<C>, options: &TicketOptions) -> Result<Ticket, TicketError> {
-        self.issue_to(session, options, None).await
+        self.issue_to(session, options, None, None).await
     }
 
     /// Issues a ticket for whoever a verifier has verified, or an application knows by other means.
@@ -148,7 +180,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// If the future is dropped, there may be a ticket that nobody knows.
     pub async fn issue_for(&self, verified: &Verified<C>, options: &TicketOptions) -> Result<Ticket, TicketError> {
-        self.mint(&verified.claims, TokenFacts::of(verified), options, None).await
+        self.mint(&verified.claims, TokenFacts::of(verified), options, None, None).await
     }
 
     /// A handler that turns an authenticated `POST` into `{"ticket": "…", "expires_in": 30}`. It stands behind a
@@ -165,13 +197,14 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
         session: &Session<C>,
         options: &TicketOptions,
         asking: Option<&str>,
+        parts: Option<&Parts>,
     ) -> Result<Ticket, TicketError> {
         if session.end_reason().is_some() {
             return Err(TicketError::of(TicketErrorKind::Expired));
         }
         let verified = session.verified();
         let facts = TokenFacts::of(&verified);
-        self.mint(&*verified.claims, facts, options, asking).await
+        self.mint(&*verified.claims, facts, options, asking, parts).await
     }
 
     async fn mint(
@@ -180,6 +213,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
         token: TokenFacts,
         options: &TicketOptions,
         asking: Option<&str>,
+        parts: Option<&Parts>,
     ) -> Result<Ticket, TicketError> {
         let now = self.time.now();
         let left = token.expires_at.map(|expires_at| expires_at.duration_since(now).unwrap_or_default());
@@ -192,12 +226,26 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
             Some(Origin::Named(origin)) => Some(origin.clone()),
             Some(Origin::Asking) => Some(asking.ok_or_else(|| TicketError::of(TicketErrorKind::NoOrigin))?.to_owned()),
         };
+        let subject = token.subject.as_deref().map(|subject| {
+            let name = ("subject", token.issuer.as_deref(), subject);
+            (self.ledger.holder(name), self.per_subject)
+        });
+        let by_key = parts.and_then(|parts| options.share_of(parts, &self.ledger));
         let content = Content { claims, token, path: options.path.clone(), origin };
         let content = serde_json::to_vec(&content)
             .map_err(|source| TicketError::of(TicketErrorKind::UnwritableClaims).with_source(source))?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|source| StoreError::unavailable().with_source(source.to_string()))?;
-        self.store.put_boxed(TicketKey::of(&secret), content, lifetime).await?;
+        let key = TicketKey::of(&secret);
+        self.ledger.reserve([subject, by_key], key, content.len(), lifetime).map_err(|no_place| match no_place {
+            NoPlace::Held => TicketError::of(TicketErrorKind::TooMany),
+            NoPlace::Full => StoreError::full().into(),
+        })?;
+        // If this future is dropped meanwhile, the ticket may be there, and counts until its time is over.
+        if let Err(error) = self.store.put_boxed(key, content, lifetime).await {
+            self.ledger.release(key);
+            return Err(error.into());
+        }
         Ok(Ticket { token: Token::new(URL_SAFE_NO_PAD.encode(secret)), expires_in: lifetime })
     }
 }
@@ -244,6 +292,7 @@ impl fmt::Display for TicketError {
             TicketErrorKind::Expired => "there is nothing left to buy a ticket with",
             TicketErrorKind::NoOrigin => "the origin is not known that the ticket was to be bound to",
             TicketErrorKind::UnwritableClaims => "the claims cannot be written as json",
+            TicketErrorKind::TooMany => "there are as many tickets as there may be for one holder",
             TicketErrorKind::Store(_) => "the ticket cannot be kept",
         })
     }
@@ -268,7 +317,8 @@ impl Serialize for Ticket {
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for Tickets<C> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), time: self.time.clone(), claims: PhantomData }
+        let (store, ledger) = (Arc::clone(&self.store), Arc::clone(&self.ledger));
+        Self { store, ledger, per_subject: self.per_subject, time: self.time.clone(), claims: PhantomData }
     }
 }
 

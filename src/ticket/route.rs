@@ -21,9 +21,10 @@ where
     S: Clone + Send + Sync + 'static,
 {
     post(async move |Authenticated(session): Authenticated<C>, request: Request| {
-        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let (parts, _) = request.into_parts();
+        let mut origins = parts.headers.get_all(ORIGIN).iter();
         let asking = origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
-        match tickets.issue_to(&session, &options, asking).await {
+        match tickets.issue_to(&session, &options, asking, Some(&parts)).await {
             Ok(ticket) => answer(StatusCode::OK, "application/json", serde_json::to_vec(&ticket).unwrap_or_default()),
             Err(error) => {
                 telemetry::no_ticket(&error);
@@ -59,13 +60,17 @@ impl IntoResponse for TicketError {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 r#"{"title":"Internal Server Error","status":500,"detail":"no ticket can be issued","error":"internal"}"#,
             ),
+            TicketErrorKind::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                r#"{"title":"Too Many Requests","status":429,"detail":"there are too many tickets","error":"too_many_tickets"}"#,
+            ),
             TicketErrorKind::Store(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 r#"{"title":"Service Unavailable","status":503,"detail":"try again later","error":"unavailable"}"#,
             ),
         };
         let mut response = answer(status, "application/problem+json", body);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let wait = HeaderValue::from(wait_seconds(verifier::RETRY_AFTER));
             response.headers_mut().insert(RETRY_AFTER, wait);
         }

@@ -40,6 +40,33 @@ pub trait TicketStore: Send + Sync + 'static {
     ///
     /// If it cannot be told whether there is one. It may be gone then.
     fn redeem(&self, key: TicketKey) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
+
+    /// How much room there is, if the store knows: a subject gets a tenth of it at most, unless
+    /// [set](super::Tickets::max_per_subject) otherwise. Asked once. Defaults to [`TicketRoom::UNKNOWN`].
+    fn room(&self) -> TicketRoom {
+        TicketRoom::UNKNOWN
+    }
+}
+
+/// How much room there is in a [`TicketStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TicketRoom {
+    /// For how many tickets.
+    pub tickets: usize,
+    /// For how many bytes of contents.
+    pub bytes: usize,
+}
+
+impl TicketRoom {
+    /// As much as it takes, or nobody knows.
+    pub const UNKNOWN: Self = Self { tickets: usize::MAX, bytes: usize::MAX };
+
+    /// Room for so many tickets, and so many bytes.
+    #[must_use]
+    pub const fn new(tickets: usize, bytes: usize) -> Self {
+        Self { tickets, bytes }
+    }
 }
 
 /// The name of a ticket in a store: its hash (SHA-256), from which the ticket cannot be told.

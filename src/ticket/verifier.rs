@@ -3,12 +3,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::DeserializeOwned;
 
-use super::{TicketKey, Tickets, content::Content, store::AnyStore};
+use super::{TicketKey, Tickets, content::Content, ledger::Ledger, store::AnyStore};
 use crate::{StoreError, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput};
 
 /// Redeems tickets at the handshake; see [`Tickets`].
 pub struct TicketVerifier<C> {
     store: Arc<dyn AnyStore>,
+    ledger: Arc<Ledger>,
     claims: std::marker::PhantomData<fn() -> C>,
 }
 
@@ -17,7 +18,11 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl<C> TicketVerifier<C> {
     pub(super) fn new(tickets: &Tickets<C>) -> Self {
-        Self { store: Arc::clone(&tickets.store), claims: std::marker::PhantomData }
+        Self {
+            store: Arc::clone(&tickets.store),
+            ledger: Arc::clone(&tickets.ledger),
+            claims: std::marker::PhantomData,
+        }
     }
 }
 
@@ -28,6 +33,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C>
         // What cannot be a ticket is not asked for.
         let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
         let content = self.store.redeem_boxed(key).await.map_err(unavailable)?;
+        self.ledger.release(key);
         let content = content.ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
         let content: Content<C> = serde_json::from_slice(&content)
             .map_err(|source| VerifyError::new(VerifyErrorKind::UnexpectedClaims).with_source(source))?;
@@ -54,7 +60,7 @@ fn unavailable(error: StoreError) -> VerifyError {
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for TicketVerifier<C> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), claims: std::marker::PhantomData }
+        Self { store: Arc::clone(&self.store), ledger: Arc::clone(&self.ledger), claims: std::marker::PhantomData }
     }
 }
 
