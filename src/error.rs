@@ -95,7 +95,7 @@ pub enum ConfigError {
     /// The clock skew allowed for is longer than an hour.
     #[error("the clock skew of {0:?} is longer than an hour")]
     LongClockSkew(std::time::Duration),
-    /// A URL that keys cannot be fetched from, or should not.
+    /// A URL of keys or of Redis that cannot be used, or should not be.
     #[error("unusable url `{url}`: {problem}")]
     InvalidUrl {
         /// The URL, without what may be a password.

@@ -156,11 +156,12 @@
 //! | `keys confirmed` | debug | the same, where they are as before |
 //! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
 //! | `keys withdrawn` | error | `issuer`, which says twice in a row that it has no key that can be used |
-//! | `no ticket issued` | info | `error`; the cause at debug |
-//! | `limits not shared` | warn | `error`: this node counts the sessions of subjects for itself; the cause at debug |
+//! | `no ticket issued` | info | `error`, which names what is wrong with the store if that is the reason |
+//! | `ticket not redeemed` | warn | `error`: what is wrong with the store; the handshake is refused with 503 |
+//! | `limits not shared` | warn | `error`: what is wrong with the store; this node counts the sessions of these subjects for itself |
 //! | `evictions not heard` | warn | `error`: sessions that had to go for others learn of it at the next renewal |
-//! | `revocation not confirmed` | error | `error`: a store does not know of it; the cause at debug |
-//! | `revocations not read` | warn | `error`: this node may not know all; the cause at debug |
+//! | `revocation not confirmed` | error | `error`: what is wrong with the store, which does not know of it |
+//! | `revocations not read` | warn | `error`: what is wrong with the store; this node may not know all |
 //! | `revocations lost by the store` | error | this node's place in the log is gone, as after a failover: it loads all again; the cause at debug |
 //! | `revocations told again…` | error | `count`, `lost`: this node added what the store had lost |
 //! | | warn | `count`: this node added what the store had never confirmed |

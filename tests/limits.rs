@@ -236,6 +236,32 @@ async fn without_a_store_each_node_counts_for_itself_and_nobody_waits_for_long()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_one_subject_counts_all_others() {
+    let store = MemoryLimits::new();
+    let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
+    let mut bobs = vec![connected(&one.0, "bob").await, connected(&other.0, "bob").await];
+    let _alice = connected(&one.0, "alice").await;
+    *store.broken_for.lock().unwrap() = Some("alice");
+    for turn in 0..20 {
+        // By each node for itself.
+        assert!(!is_full(&one.0, "alice").await, "turn {turn}");
+        assert!(!is_full(&other.0, "alice").await, "turn {turn}");
+        assert!(is_full(&one.0, "bob").await && is_full(&other.0, "bob").await, "turn {turn}");
+        // Places are given back while hers cannot be, and taken again.
+        drop(bobs.pop());
+        sleep(Duration::from_secs(1)).await;
+        bobs.push(connected(&one.0, "bob").await);
+        assert!(is_full(&other.0, "bob").await, "turn {turn}");
+        // Leases are renewed while hers is not.
+        sleep(Duration::from_secs(13)).await;
+    }
+    assert_eq!(store.count_of(|subject| subject == "bob"), 2);
+    *store.broken_for.lock().unwrap() = None;
+    sleep(MINUTE).await;
+    assert_eq!(store.count_of(|subject| subject == "alice"), 1, "she is counted again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_that_came_without_the_store_make_room_for_the_next() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));

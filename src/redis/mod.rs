@@ -36,10 +36,11 @@ pub use credentials::RedisCredentials;
 /// Keeps tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
 /// It is a [`TicketStore`](crate::TicketStore), a [`RevocationStore`](crate::RevocationStore) and a
-/// [`LimitStore`](crate::LimitStore). Clones share a connection; each that follows revocations has one more, and so has each
-/// that listens for evictions. Nothing is connected before it is needed, and a connection that broke is made anew. What
-/// Redis does not answer in [time](Self::timeout) it did not do: no ticket is issued or accepted, a node that loses touch with
-/// the revocations says so after a while, and each node counts for itself what a subject may have.
+/// [`LimitStore`](crate::LimitStore). Clones share one connection to each server; each clone that follows revocations has one
+/// more, and so has each that listens for evictions. Nothing is connected before it is needed. If Redis does not answer in
+/// [time](Self::timeout), no ticket is issued or accepted, a node that loses touch with the revocations says so after a while,
+/// and each node counts for itself what a subject may have. Errors and events name the cause: a refused port, an unknown
+/// host, a wrong password, an untrusted certificate, or what the server answered. They never hold a password.
 ///
 /// Redis must persist what it has (`appendonly yes`), or a restart forgets: of the revocations there is then what the nodes
 /// that are running remember and tell it again. It must not throw away keys for want of memory: `maxmemory-policy
@@ -54,6 +55,35 @@ pub use credentials::RedisCredentials;
 ///
 /// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. A subject (`sub`) is counted together with
 /// its issuer, so issuers may share a prefix even where their subjects have the same names.
+///
+/// # When a server fails
+///
+/// A connection is replaced when it breaks, when nothing is answered on it in time, and when the server says that it is not a
+/// primary that can be written to (`READONLY`, `MASTERDOWN`, `LOADING`, `NOREPLICAS`). The host name is looked up again, the
+/// sentinels are asked again, and a cluster is asked again who has which slots. However many commands wait, one connection to
+/// a server is opened at a time, and at most ten in a second. In a cluster each server has a connection of its own, so a server
+/// that is down takes nothing from the others.
+///
+/// A command whose connection broke is sent once more on a new one, within the same time limit. It may then run twice, which
+/// is safe for each of them:
+///
+/// | command | why it may run twice |
+/// | --- | --- |
+/// | issue a ticket (`SET … NX`) | nobody knows the ticket yet; the second run finds what the first one wrote, and compares it |
+/// | redeem a ticket (`GETDEL`) | the ticket is deleted once; if the first answer was lost, the second refuses it as used |
+/// | take a lease (`EVALSHA`) | the same lease counts once; sessions that had to go are told by the channel and at the next renewal |
+/// | renew leases (`EVALSHA`) | it sets the same end again |
+/// | release leases (`EVALSHA`) | what is released already stays so |
+/// | revoke (`EVAL`) | the same order twice says what it says once |
+/// | follow revocations (`XREAD`) | not repeated: the node reads on from its position |
+///
+/// # TLS
+///
+/// `rediss://` needs the feature `redis-tls`; without it such a URL is an error. Certificates are checked against those that
+/// the operating system trusts; for a private authority or a client certificate see [`with_client`](Self::with_client). The
+/// crate `redis` uses the default crypto provider of the process. If there is none when the first connection by TLS is
+/// opened, that of aws-lc-rs is installed; an application that wants another one installs it before, for example at the
+/// beginning of `main`.
 ///
 /// # Rights
 ///

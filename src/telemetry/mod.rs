@@ -79,6 +79,10 @@ mod events {
         }
     }
 
+    pub(crate) fn ticket_not_redeemed(error: &StoreError) {
+        tracing::warn!(%error, "ticket not redeemed");
+    }
+
     pub(crate) fn revocation_not_told(error: &StoreError) {
         tracing::error!(%error, "revocation not confirmed");
         if let Some(cause) = error.source() {
@@ -158,6 +162,7 @@ mod events {
     #[cfg(feature = "jwks")]
     pub(crate) const fn keys_withdrawn(_: &str) {}
     pub(crate) const fn no_ticket(_: &TicketError) {}
+    pub(crate) const fn ticket_not_redeemed(_: &StoreError) {}
     pub(crate) const fn revocation_not_told(_: &StoreError) {}
     pub(crate) const fn revocations_not_read(_: &StoreError) {}
     pub(crate) const fn revocations_lost(_: &StoreError) {}
@@ -173,8 +178,8 @@ mod events {
 pub(crate) use events::{
     admitted, evictions_not_heard, hook_answered_with_success, limits_not_shared, no_session, no_ticket,
     refresh_refused, refused, request_admitted, revocation_not_told, revocations_incomplete, revocations_lost,
-    revocations_not_read, revocations_told_again, session_ended, session_refreshed, unoffered_subprotocol,
-    upgrade_dropped,
+    revocations_not_read, revocations_told_again, session_ended, session_refreshed, ticket_not_redeemed,
+    unoffered_subprotocol, upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

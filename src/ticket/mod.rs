@@ -294,7 +294,12 @@ impl fmt::Display for TicketError {
             TicketErrorKind::UnwritableClaims => "the claims cannot be written as json",
             TicketErrorKind::TooMany => "there are as many tickets as there may be for one holder",
             TicketErrorKind::Store(_) => "the ticket cannot be kept",
-        })
+        })?;
+        // Of a store the cause is named, which holds no claims.
+        match (self.kind, &self.source) {
+            (TicketErrorKind::Store(_), Some(cause)) => write!(f, ": {cause}"),
+            _ => Ok(()),
+        }
     }
 }
 

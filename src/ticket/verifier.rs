@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::DeserializeOwned;
 
 use super::{TicketKey, Tickets, content::Content, ledger::Ledger, store::AnyStore};
-use crate::{StoreError, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput};
+use crate::{StoreError, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput, telemetry};
 
 /// Redeems tickets at the handshake; see [`Tickets`].
 pub struct TicketVerifier<C> {
@@ -54,6 +54,7 @@ fn key_of(ticket: &str) -> Option<TicketKey> {
 }
 
 fn unavailable(error: StoreError) -> VerifyError {
+    telemetry::ticket_not_redeemed(&error);
     VerifyError::unavailable(RETRY_AFTER).with_source(error)
 }
 

@@ -132,7 +132,7 @@ async fn a_name_that_moves_to_a_new_primary_is_followed_while_the_old_server_goe
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_connection_that_says_it_is_no_primary_is_left_at_once() {
     let server = RedisServer::start();
-    for line in [
+    let lines = [
         "-READONLY You can't write against a read only replica.\r\n",
         "-READONLY You can't write against a read only replica. script: abc, on @user_script:1.\r\n",
         "-ERR Error running script (call to f_abc): @user_script:8: -READONLY You can't write against a replica\r\n",
@@ -140,20 +140,18 @@ async fn an_open_connection_that_says_it_is_no_primary_is_left_at_once() {
         "-LOADING Redis is loading the dataset in memory\r\n",
         "-NOREPLICAS Not enough good replicas to write.\r\n",
         "-NOAUTH Authentication required.\r\n",
-    ] {
+    ];
+    let each = lines.into_iter().enumerate().map(async |(number, line)| {
         let name = Proxy::to(server.port()).await;
-        server.ask("FLUSHALL");
-        each_command_is_the_first_after(
-            line,
-            || Redis::new(&name.url()).unwrap(),
-            async || {
-                // One that was opened this moment may be all that there is.
-                sleep(Duration::from_millis(600)).await;
-                name.answer_on_open_ones(line);
-            },
-        )
+        let store = || Redis::new(&name.url()).unwrap().prefix(format!("case-{number}")).unwrap();
+        each_command_is_the_first_after(line, store, async || {
+            // One that was opened this moment may be all that there is.
+            sleep(Duration::from_millis(600)).await;
+            name.answer_on_open_ones(line);
+        })
         .await;
-    }
+    });
+    futures_util::future::join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,8 @@ pub(crate) struct State {
     told: broadcast::Sender<SessionId>,
     /// Answers with an error.
     pub(crate) broken: AtomicBool,
+    /// Answers with an error for this subject.
+    pub(crate) broken_for: Mutex<Option<&'static str>>,
     /// Does not answer.
     pub(crate) silent: AtomicBool,
     /// Does not tell of evictions.
@@ -51,6 +53,7 @@ impl MemoryLimits {
             leases: Mutex::default(),
             told: broadcast::Sender::new(64),
             broken: AtomicBool::new(false),
+            broken_for: Mutex::default(),
             silent: AtomicBool::new(false),
             discreet: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
@@ -105,6 +108,14 @@ impl MemoryLimits {
         }
     }
 
+    async fn works_for(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
+        let broken = *self.broken_for.lock().expect("no panic");
+        if leases.iter().any(|lease| Some(lease.subject.id()) == broken) {
+            return Err(StoreError::unavailable());
+        }
+        self.works().await
+    }
+
     async fn works(&self) -> Result<(), StoreError> {
         if self.silent.load(SeqCst) {
             pending::<()>().await;
@@ -125,14 +136,14 @@ impl LimitStore for MemoryLimits {
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         self.asked.fetch_add(1, SeqCst);
         self.carried.store(request.released.len(), SeqCst);
-        self.works().await?;
+        self.works_for(std::slice::from_ref(request.lease)).await?;
         let acquired = self.take(request);
         self.pause().await;
         Ok(acquired)
     }
 
     async fn renew(&self, renewed: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
-        self.works().await?;
+        self.works_for(renewed).await?;
         let mut leases = self.leases.lock().expect("no panic");
         let mut evicted = Vec::new();
         let until = Instant::now() + lifetime;
@@ -148,7 +159,7 @@ impl LimitStore for MemoryLimits {
     }
 
     async fn release(&self, released: &[SessionLease]) -> Result<(), StoreError> {
-        self.works().await?;
+        self.works_for(released).await?;
         self.pause().await;
         if self.keeping.load(SeqCst) {
             return Err(StoreError::unavailable());
