@@ -20,8 +20,8 @@ use axum::{
     routing::any,
 };
 use axum_ws_auth::{
-    Authenticated, AuthenticatedSocket, AuthenticatedUpgrade, CloseCodes, EndReason, Session, SessionEnded, Sessions,
-    TimeSource, WsAuthLayer,
+    Authenticated, AuthenticatedSocket, AuthenticatedUpgrade, CloseCodes, EndReason, FirstMessage, FirstToken, Session,
+    SessionEnded, Sessions, TimeSource, Token, WsAuthLayer,
     test_util::{self, handshake},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -590,4 +590,38 @@ async fn a_send_that_is_dropped_sends_all_of_the_message_or_nothing() {
         dropped += usize::from(!done);
     }
     assert!(dropped > 0, "none was dropped: the test shows nothing");
+}
+
+/// tungstenite reads no further after such a message. A connection dropped with unread bytes would be reset, and the close
+/// frame lost with that.
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_was_sent_too_much_is_not_dropped_as_soon_as_it_is_closed() {
+    let (leave, mut left) = channel();
+    let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
+        upgrade.max_message_size(100).max_frame_size(100).on_upgrade(async move |mut socket| {
+            let failed = matches!(socket.recv().await, Some(Err(_)));
+            leave.send((failed, socket.session().clone())).unwrap();
+            pending::<()>().await;
+        })
+    };
+    let first = FirstMessage::new(|message| Some(FirstToken::new(Token::new(message.to_text().ok()?))));
+    let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed).first_message(first));
+    for by_first_message in [false, true] {
+        let request = if by_first_message { handshake() } else { handshake().authorization("alice") };
+        let (mut client, _) = test_util::connect(app.clone(), request.build()).await.unwrap();
+        if by_first_message {
+            client.send("alice".into()).await.unwrap();
+        }
+        client.feed("x".repeat(10_000).into()).await.unwrap();
+        client.flush().await.unwrap();
+        let (failed, session) = left.recv().await.unwrap();
+        assert!(failed && session.end());
+        let start = Instant::now();
+        // Only its close frame is read, and not answered.
+        let Some(Ok(ClientMessage::Close(Some(frame)))) = client.next().await else { panic!("no close frame") };
+        assert_eq!((u16::from(frame.code), start.elapsed()), (1008, Duration::ZERO), "{by_first_message}");
+        let mut pipe = client.into_inner();
+        tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut Vec::new()).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(2), "{by_first_message}");
+    }
 }
