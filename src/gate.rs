@@ -104,12 +104,13 @@ impl<V: Verifier> VerifierGate<V> {
         config: &Config,
     ) -> Result<Session<V::Claims>, Refusal> {
         let verified = outcome.map_err(Refusal::Verify)?;
-        // Only connections that stay are registered and counted.
-        let slot = match kind {
-            RequestKind::Handshake => config.rules.slot(),
-            RequestKind::Plain => Ok(None),
+        // Only connections are counted. Orders reach the others too, for as long as somebody holds them.
+        let place = match kind {
+            RequestKind::Handshake => config.rules.counted(),
+            RequestKind::Plain => Ok(config.rules.uncounted()),
         };
-        slot.and_then(|slot| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), slot))
+        place
+            .and_then(|place| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), place))
             .map_err(Refusal::Admission)
     }
 

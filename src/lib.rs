@@ -120,7 +120,8 @@
 //! ```
 //!
 //! A handler that upgrades by other means ([`Authenticated`] with axum's own extractor, or another library's) closes its
-//! socket itself: it holds on to the [`Session`] and watches [`Session::ended`].
+//! socket itself: it keeps the [`Session`] for as long as it has the connection, and waits for [`Session::ended`], or in
+//! another task for the end of a [`SessionWatcher`], which keeps nothing.
 //!
 //! # Speed
 //!
@@ -242,7 +243,7 @@ pub use self::{
     service::WsAuth,
     session::{
         AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,
-        RefreshErrorKind, Session, SessionId, SessionInfo, Sessions,
+        RefreshErrorKind, Session, SessionId, SessionInfo, SessionWatcher, Sessions,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
     store::{StoreError, StoreErrorKind},

@@ -115,8 +115,8 @@ impl<C: Send + Sync + 'static> Deferred<C> {
             Ok(Ok(verified)) => verified.map_err(|error| refused(Refusal::Verify(error)))?,
         };
         let session = rules
-            .slot()
-            .and_then(|slot| beginning.session(verified, Arc::clone(&self.verifier), head, slot))
+            .counted()
+            .and_then(|place| beginning.session(verified, Arc::clone(&self.verifier), head, place))
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.shared().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::admitted(session.id(), session.subject());

@@ -2,12 +2,13 @@ use std::{
     hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{End, EndReason, Sessions, close::CLOSE_TIMEOUT, deadline::from_now};
+use super::{End, EndReason, Life, Sessions, close::CLOSE_TIMEOUT, deadline::from_now};
 use crate::ConfigError;
 
 /// How [`Sessions::drain`] closes the sessions of a server that goes down.
@@ -123,18 +124,22 @@ impl Sessions {
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
 
         let lottery = RandomState::new();
-        let mut lives: Vec<_> = registry.live().collect();
-        lives.sort_by_cached_key(|life| lottery.hash_one(life.id()));
-        let batches = lives.chunks(drain.batch.get());
-        let pause = drain.pause(batches.len());
-        for (number, batch) in batches.enumerate() {
-            end.apply(batch.iter().cloned());
+        let mut lives = registry.collect(|life| !life.has_ended() && life.is_counted()).await;
+        let pause = drain.pause(lives.len().div_ceil(drain.batch.get()));
+        for number in 0_u64.. {
+            if lives.is_empty() {
+                break;
+            }
+            let most = drain.batch.get().min(lives.len());
+            let batch: Vec<_> = (0..most).map(|lot| draw(&mut lives, lottery.hash_one((number, lot)))).collect();
+            end.apply_slowly(batch.into_iter().flatten()).await;
             let next = from_now(jittered(pause, lottery.hash_one(number)));
             if self.vacated_by(next.min(last_call)).await || Instant::now() >= last_call {
                 break;
             }
         }
-        end.apply(registry.live());
+        // Those that came meanwhile, and those that are no connections.
+        end.apply_slowly(registry.collect(|life| !life.has_ended()).await).await;
         self.vacated_by(until).await;
         // Who was closed here is not to be kept out elsewhere for it.
         let _ = timeout_at(until.min(from_now(TELLING)), registry.told()).await;
@@ -156,6 +161,12 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Draws one of them by lot.
+fn draw(lives: &mut Vec<Arc<Life>>, lot: u64) -> Option<Arc<Life>> {
+    let at = usize::try_from(lot.checked_rem(lives.len() as u64)?).ok()?;
+    Some(lives.swap_remove(at))
 }
 
 /// Longer or shorter by up to a half.

@@ -39,9 +39,15 @@ pub struct ParseSessionIdError;
 // Keyed by the operating system's random numbers.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
 
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
 impl SessionId {
+    /// No session has a greater number yet.
+    pub(super) fn newest() -> u64 {
+        NUMBER.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
     pub(super) fn next() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self { process: *PROCESS, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
     }
 

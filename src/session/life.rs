@@ -153,6 +153,11 @@ impl Life {
         lock(&self.state).registration.as_ref().map(Registration::registry)
     }
 
+    /// Whether it holds a connection that is counted.
+    pub(super) fn is_counted(&self) -> bool {
+        lock(&self.state).registration.as_ref().is_some_and(Registration::is_counted)
+    }
+
     /// How long there is to go, if there is an end to it.
     pub(crate) fn left(&self) -> Option<Duration> {
         let now = self.rules.now();
@@ -170,10 +175,25 @@ impl Life {
         if state.end.is_some() {
             return false;
         }
-        let news = self.end_in(&mut state, end);
+        let earlier = self.ordered(&state);
+        let news = self.end_in(&mut state, earlier.unwrap_or(end));
         drop(state);
         self.tell(news);
-        true
+        earlier.is_none()
+    }
+
+    /// Ends the session by an order that is being carried out. It was counted when the order was given.
+    pub(super) fn end_by_order(&self, end: End) {
+        let mut state = lock(&self.state);
+        if state.end.is_none() {
+            let news = self.end_in(&mut state, end);
+            drop(state);
+            self.tell(news);
+        }
+    }
+
+    fn ordered(&self, state: &State) -> Option<End> {
+        state.registration.as_ref()?.ordered(self, state.token.id.as_deref())
     }
 
     fn end_in(&self, state: &mut State, end: End) -> News {
@@ -243,8 +263,13 @@ impl Life {
         (sight, version)
     }
 
-    /// Ends the session if its deadline has come.
+    /// Ends the session if its deadline has come, or an order is about it that is still being carried out.
     fn end_if_due(&self, state: &mut State, now: Moment) -> Option<News> {
+        if state.end.is_none()
+            && let Some(end) = self.ordered(state)
+        {
+            return Some(self.end_in(state, end));
+        }
         match self.deadline_in(state).left(now) {
             Some((Duration::ZERO, reason)) if state.end.is_none() => {
                 Some(self.end_in(state, End { reason, code: None }))

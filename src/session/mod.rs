@@ -13,6 +13,7 @@ mod registry;
 mod rules;
 mod standing;
 mod waiting;
+mod watcher;
 
 use std::{
     fmt,
@@ -28,13 +29,14 @@ pub use id::{ParseSessionIdError, SessionId};
 pub use limits::{AdmissionError, AtLimit, Limits};
 pub use refresh::{RefreshError, RefreshErrorKind};
 pub use registry::{SessionInfo, Sessions};
+pub use watcher::SessionWatcher;
 
 pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use deadline::from_now;
 pub(crate) use end::End;
 pub(crate) use head::Head;
 pub(crate) use life::{Lease, Life, Sight};
-pub(crate) use registry::Slot;
+pub(crate) use registry::Place;
 pub(crate) use rules::SessionRules;
 
 use crate::{Verified, lock::lock, scoped_id::ScopedId, verify::VerifierOf};
@@ -47,8 +49,8 @@ use registry::Registry;
 ///
 /// It ends once, with one [`EndReason`]: at its deadline, by an order, or with the connection. The socket of an
 /// [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing. A handler that
-/// upgrades by other means holds on to the session for as long as it has the connection, and closes it itself when
-/// [`ended`](Self::ended) says so.
+/// upgrades by other means keeps the session for as long as it has the connection, and closes that itself when
+/// [`ended`](Self::ended) resolves. What only waits for the end owns a [`SessionWatcher`] instead.
 pub struct Session<C>(Arc<Inner<C>>);
 
 struct Inner<C> {
@@ -73,13 +75,13 @@ impl Beginning {
         self.now.wall
     }
 
-    /// Begins a session. With a slot it is registered, and admitted if the limits allow it.
+    /// Begins a session, and registers it if it is given a place. One that is counted is admitted if the limits allow it.
     pub(crate) fn session<C>(
         self,
         verified: Verified<C>,
         verifier: Arc<dyn VerifierOf<C>>,
         head: Head,
-        slot: Option<Slot>,
+        place: Option<Place>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
         let token = life::TokenFacts { id: token_id.clone(), issued_at, since: self.now.wall };
@@ -87,7 +89,7 @@ impl Beginning {
         let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
         let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
         // First, so that no order to end it can be missed from here on.
-        let registry = slot.map(|slot| Registry::register(&session.0.life, token_id.as_deref(), slot));
+        let registry = place.and_then(|place| Registry::register(&session.0.life, token_id.as_deref(), place));
         session.0.life.check_revoked(token_id.as_deref(), issued_at, since)?;
         if let Some(registry) = registry {
             registry.admit(&session.0.life)?;
@@ -115,9 +117,14 @@ impl SessionRules {
         self.sessions.as_ref().is_some_and(|sessions| sessions.0.is_shared())
     }
 
-    /// A slot for a connection, if there is a registry.
-    pub(crate) fn slot(&self) -> Result<Option<Slot>, AdmissionError> {
-        self.sessions.as_ref().map(|sessions| sessions.0.slot()).transpose()
+    /// A place for a connection, if there is a registry.
+    pub(crate) fn counted(&self) -> Result<Option<Place>, AdmissionError> {
+        self.sessions.as_ref().map(|sessions| sessions.0.slot().map(Place::Counted)).transpose()
+    }
+
+    /// A place for what is no connection, if there is a registry.
+    pub(crate) fn uncounted(&self) -> Option<Place> {
+        self.sessions.as_ref().map(|sessions| Place::Uncounted(Arc::clone(&sessions.0)))
     }
 }
 
@@ -180,11 +187,69 @@ impl<C> Session<C> {
 
     /// Waits until the session has ended, and returns why.
     ///
+    /// A future that owns a `Session` to call this keeps the session, and its place in the limits. To wait in a task of its
+    /// own, [`watch`](Self::watch).
+    ///
     /// # Cancel safety
     ///
     /// The future may be dropped and asked for again.
     pub async fn ended(&self) -> EndReason {
         self.0.life.ended().await
+    }
+
+    /// A handle to wait for the end of the session with, which does not keep it.
+    ///
+    /// # Example
+    ///
+    /// axum's own `WebSocket`, closed when its session ends. The callback owns the session, and so the session ends when
+    /// the callback returns; the spawned task owns a watcher.
+    ///
+    /// ```
+    /// use axum::{Router, extract::ws::{CloseFrame, Message, WebSocketUpgrade}, response::Response, routing::any};
+    /// use axum_ws_auth::{AtLimit, Authenticated, Limits, Sessions, WsAuthLayer};
+    /// use axum_ws_auth::test_util::{self, TestToken, handshake};
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use serde_json::Value;
+    ///
+    /// async fn chat(Authenticated(session): Authenticated<Value>, upgrade: WebSocketUpgrade) -> Response {
+    ///     upgrade.on_upgrade(async move |socket| {
+    ///         let (mut sink, mut stream) = socket.split();
+    ///         let watcher = session.watch();
+    ///         tokio::spawn(async move {
+    ///             let reason = watcher.ended().await;
+    ///             let close = CloseFrame { code: 3000, reason: reason.as_str().into() };
+    ///             let _ = sink.send(Message::Close(Some(close))).await;
+    ///         });
+    ///         while let Some(Ok(message)) = stream.next().await {
+    ///             println!("{:?} says {message:?}", session.subject());
+    ///         }
+    ///         drop(session);
+    ///     })
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = Sessions::with_limits(Limits::new().per_subject(1, AtLimit::RefuseNew)?);
+    /// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).sessions(&sessions);
+    /// let app = Router::new().route("/", any(chat)).layer(layer);
+    /// let handshake = || handshake().bearer_subprotocol(&TestToken::new("alice").sign()).build();
+    ///
+    /// // An order to end the session closes the socket …
+    /// let (mut socket, _) = test_util::connect(app.clone(), handshake()).await?;
+    /// sessions.end_subject("alice");
+    /// assert!(socket.next().await.expect("a close frame")?.is_close());
+    /// drop(socket);
+    /// # while sessions.count() > 0 { tokio::task::yield_now().await }
+    ///
+    /// // … and a client that leaves gives up its place.
+    /// let (socket, _) = test_util::connect(app.clone(), handshake()).await?;
+    /// drop(socket);
+    /// # while sessions.count() > 0 { tokio::task::yield_now().await }
+    /// assert!(test_util::connect(app, handshake()).await.is_ok());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn watch(&self) -> SessionWatcher {
+        SessionWatcher::new(&self.0.life)
     }
 
     /// Why the session ended; `None` while it lives.
@@ -218,6 +283,7 @@ impl<C> Session<C> {
     pub(crate) async fn shared(self) -> Result<Self, AdmissionError> {
         let life = &self.0.life;
         if life.rules.shares_limits()
+            && life.is_counted()
             && let Some(registry) = life.registry()
         {
             registry.share(life).await?;
@@ -235,7 +301,7 @@ impl<C> Session<C> {
     }
 }
 
-/// Nobody knows of the session any more, so there is none.
+/// The last handle is gone: end the session, unless its connection holds it. Watchers hold nothing.
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
         // Where nobody else has the life, there is nobody to be told.

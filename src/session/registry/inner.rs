@@ -11,13 +11,16 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{shard::Shard, sharing::Sharing};
+use super::{
+    shard::Shard,
+    sharing::Sharing,
+    sweep::{Order, Which},
+};
 use crate::{
     Revocation,
     limit::SessionLease,
     lock::lock,
     revocation::{LiveSessions, Standing},
-    scoped_id::ScopedId,
     session::{
         End, Life, SessionId,
         limits::{AdmissionError, Limits},
@@ -27,11 +30,14 @@ use crate::{
 pub(crate) struct Registry {
     /// A session is in the shard of its `sub`, so that all of a subject's are in one, and all of its namesakes at other
     /// issuers too; without a subject, in any.
-    shards: Box<[Mutex<Shard>]>,
+    pub(super) shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) limits: Limits,
     /// Where the limits go for other nodes too.
     pub(super) sharing: Option<Arc<Sharing>>,
+    /// Orders that are being carried out.
+    pub(super) orders: Mutex<Vec<Arc<Order>>>,
+    pub(super) has_orders: AtomicBool,
     /// How many [`Slot`]s there are.
     held: AtomicUsize,
     draining: AtomicBool,
@@ -44,22 +50,34 @@ pub(crate) struct Registry {
 /// One of the connections that there may be in all. It lives as long as the connection.
 pub(crate) struct Slot(Arc<Registry>);
 
+/// How a session is registered.
+pub(crate) enum Place {
+    /// It holds a connection.
+    Counted(Slot),
+    /// It belongs to a request that is no handshake, and lives for as long as somebody holds it.
+    Uncounted(Arc<Registry>),
+}
+
+const LEAST_SHARDS: usize = 256;
+
 /// Keeps a session registered for as long as it lives.
 pub(in crate::session) struct Registration {
-    slot: Slot,
+    place: Place,
     number: u64,
     shard: usize,
 }
 
 impl Registry {
     pub(super) fn new(limits: Limits) -> Self {
-        // Several for each thread, so that two rarely meet.
-        let shards = (available_parallelism().map_or(8, usize::from) * 8).next_power_of_two();
+        // Several for each thread, so that two rarely meet; and so many that none gets large.
+        let shards = (available_parallelism().map_or(8, usize::from) * 8).max(LEAST_SHARDS).next_power_of_two();
         Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             sharing: Sharing::of(&limits).map(Arc::new),
             limits,
+            orders: Mutex::default(),
+            has_orders: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             closing: Notify::new(),
@@ -78,11 +96,13 @@ impl Registry {
         self.open().map(|()| slot)
     }
 
-    /// Registers a session: from here on it is found by whoever ends it. It is not admitted yet.
-    pub(in crate::session) fn register(life: &Arc<Life>, token_id: Option<&str>, slot: Slot) -> Arc<Self> {
-        let registry = Arc::clone(&slot.0);
+    /// Registers a session: from here on it is found by whoever ends it. It is not admitted yet. Returns where it is to be,
+    /// if it is to be counted.
+    pub(in crate::session) fn register(life: &Arc<Life>, token_id: Option<&str>, place: Place) -> Option<Arc<Self>> {
+        let registry = Arc::clone(place.registry());
+        let uncounted = matches!(place, Place::Uncounted(_));
         let shard = registry.shard_of_life(life);
-        let registration = Registration { slot, number: life.id().number(), shard };
+        let registration = Registration { place, number: life.id().number(), shard };
         let token = token_id.map(|id| registry.hash(id));
         {
             let mut shard = registry.shard(shard);
@@ -90,7 +110,7 @@ impl Registry {
             // Under the lock: who finds the session here and ends it must find this there.
             life.hold(registration);
         }
-        registry
+        (!uncounted).then_some(registry)
     }
 
     /// Admits a registered session, if the limits allow it.
@@ -135,29 +155,14 @@ impl Registry {
         self.held.load(Ordering::SeqCst)
     }
 
-    /// The sessions that have not ended.
+    /// The connections whose sessions have not ended.
     pub(in crate::session) fn live(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
         // Asked when the shard is no longer locked: a deadline that has come ends the session there and then.
-        self.all().filter(|life| life.end_reason().is_none())
-    }
-
-    // Each of these locks one shard at a time.
-
-    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
-        self.shards.iter().flat_map(|shard| lock(shard).all())
+        self.those(Which::All).filter(|life| life.end_reason().is_none() && life.is_counted())
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<Arc<Life>> {
         self.shards.iter().find_map(|shard| lock(shard).get(id))
-    }
-
-    pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<Arc<Life>> {
-        self.shard(self.shard_of(subject.id())).of_subject(subject)
-    }
-
-    pub(super) fn of_token<'a>(&'a self, token_id: &'a ScopedId) -> impl Iterator<Item = Arc<Life>> + 'a {
-        let token = self.hash(token_id.id());
-        self.shards.iter().flat_map(move |shard| lock(shard).of_token(token, token_id.scope()))
     }
 
     /// Admits nobody any more.
@@ -193,7 +198,7 @@ impl Registry {
         Ok(())
     }
 
-    fn hash(&self, text: &str) -> u64 {
+    pub(super) fn hash(&self, text: &str) -> u64 {
         self.hasher.hash_one(text)
     }
 
@@ -201,7 +206,7 @@ impl Registry {
         life.subject().map_or_else(|| self.index(life.id().number()), |subject| self.shard_of(subject))
     }
 
-    fn shard_of(&self, subject: &str) -> usize {
+    pub(super) fn shard_of(&self, subject: &str) -> usize {
         self.index(self.hash(subject))
     }
 
@@ -211,41 +216,61 @@ impl Registry {
         usize::try_from(number & mask as u64).unwrap_or_default()
     }
 
-    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
         lock(self.shards.get(index).expect("an index of a shard"))
     }
 }
 
 impl LiveSessions for Registry {
     fn revoke(&self, order: &Revocation, clock_skew: Duration) {
+        let those = |which| self.those(which);
         match order {
-            Revocation::Token(id) => End::REVOKED.apply(self.of_token(id)),
+            Revocation::Token(id) => End::REVOKED.apply(those(Which::OfToken(id.clone()))),
             Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
             Revocation::Subject { subject, until } => {
                 let was_issued = |standing: Standing<'_>| standing.was_issued_by(*until, clock_skew);
-                End::REVOKED.apply(self.of_subject(subject).into_iter().filter(|life| life.stands_on(&was_issued)))
+                let lives = those(Which::OfSubject(subject.clone()));
+                End::REVOKED.apply(lives.filter(|life| life.stands_on(&was_issued)))
             }
             Revocation::IssuedUntil(moment) => {
                 let was_issued = |standing: Standing<'_>| standing.was_issued_by(*moment, clock_skew);
-                End::REVOKED.apply(self.all().filter(|life| life.stands_on(&was_issued)))
+                End::REVOKED.apply(those(Which::All).filter(|life| life.stands_on(&was_issued)))
             }
         };
     }
 
     fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool) {
-        End::REVOKED.apply(self.all().filter(|life| life.stands_on(is_revoked)));
+        End::REVOKED.apply(self.those(Which::All).filter(|life| life.stands_on(is_revoked)));
+    }
+}
+
+impl Place {
+    fn registry(&self) -> &Arc<Registry> {
+        match self {
+            Self::Counted(slot) => &slot.0,
+            Self::Uncounted(registry) => registry,
+        }
     }
 }
 
 impl Registration {
     pub(in crate::session) fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.slot.0)
+        Arc::clone(self.place.registry())
+    }
+
+    pub(in crate::session) const fn is_counted(&self) -> bool {
+        matches!(self.place, Place::Counted(_))
+    }
+
+    /// See [`Registry::ordered`].
+    pub(in crate::session) fn ordered(&self, life: &Life, token_id: Option<&str>) -> Option<End> {
+        self.place.registry().ordered(life, token_id)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let registry = &self.slot.0;
+        let registry = self.place.registry();
         // Bound first, so that the shard is not locked any more.
         let removed = registry.shard(self.shard).remove(self.number);
         // Whoever ends the session may not have come so far, and finds nothing now.

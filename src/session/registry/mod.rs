@@ -2,15 +2,18 @@
 
 mod info;
 mod inner;
+mod numbers;
 mod shard;
 mod sharing;
+mod sweep;
 
 use std::{fmt, sync::Arc};
 
 pub use info::SessionInfo;
 
 pub(super) use inner::Registration;
-pub(crate) use inner::{Registry, Slot};
+pub(crate) use inner::{Place, Registry};
+pub(super) use sweep::Which;
 
 use super::{End, Limits, SessionId};
 use crate::scoped_id::ScopedId;
@@ -22,10 +25,21 @@ use super::EndReason;
 ///
 /// Clones are the same registry. One may serve several layers; limits then go for all of them together.
 ///
-/// Sessions are registered from the moment their token was verified until the connection is dropped, if they belong to a
-/// WebSocket handshake. With [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) an ended session's socket is closed by
-/// the crate. A handler that upgrades by other means keeps a clone of the [`Session`](crate::Session) with its socket
-/// and watches [`Session::ended`](crate::Session::ended); its session is registered until the last clone is dropped.
+/// A session is registered from the moment its token was verified. If it belongs to a WebSocket handshake, it is a
+/// *connection*: it is counted, limited and listed, until the connection is dropped. With
+/// [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) an ended session's socket is closed by the crate. A handler that
+/// upgrades by other means keeps a clone of the [`Session`](crate::Session) with its socket and waits
+/// for its [end](crate::Session::ended); its session is registered until the last clone is dropped.
+///
+/// The session of any other request is registered too, for as long as something holds it: an event stream, or a socket.io
+/// client that begins with polling and upgrades later. It is neither counted nor listed, but every order reaches it:
+/// [`Session::ended`](crate::Session::ended) resolves.
+///
+/// # Many sessions
+///
+/// Ending sessions takes about a microsecond each. A call that ends more than it can in a millisecond leaves the rest to a
+/// task of the tokio runtime, which yields in between, and returns their number all the same. The order holds for all of
+/// them at once: whatever looks at one of these sessions finds that it has ended.
 ///
 /// # Example
 ///
@@ -81,7 +95,7 @@ impl Sessions {
         self.0.held()
     }
 
-    /// The sessions that have not ended, in no order.
+    /// The connections whose sessions have not ended, in no order.
     ///
     /// A session that comes or goes meanwhile may be among them or not.
     pub fn iter(&self) -> impl Iterator<Item = SessionInfo> + '_ {
@@ -93,12 +107,13 @@ impl Sessions {
         End::REVOKED.apply(self.0.get(id))
     }
 
-    /// Ends the sessions of a subject (`sub`), with [`EndReason::Revoked`]. Returns how many that were.
+    /// Ends the sessions of a subject (`sub`), with [`EndReason::Revoked`]. Returns how many that were, those of requests
+    /// that are no connections included.
     ///
     /// A [`ScopedId`] names the issuer too, which is what tells users of several issuers apart. A string means the
     /// subject of this name, whichever issuer assigned it. The subject may open new sessions.
     pub fn end_subject(&self, subject: impl Into<ScopedId>) -> usize {
-        End::REVOKED.apply(self.0.of_subject(&subject.into()))
+        self.0.end_those(Which::OfSubject(subject.into()), End::REVOKED)
     }
 
     /// Ends the sessions of a token with this id (`jti`), with [`EndReason::Revoked`]. Returns how many that were.
@@ -106,14 +121,14 @@ impl Sessions {
     /// A [`ScopedId`] names the issuer too; a string means any issuer. A session that was
     /// [refreshed](crate::Session::refresh) belongs to its new token alone.
     pub fn end_token(&self, token_id: impl Into<ScopedId>) -> usize {
-        End::REVOKED.apply(self.0.of_token(&token_id.into()))
+        self.0.end_those(Which::OfToken(token_id.into()), End::REVOKED)
     }
 
     /// Ends all sessions, with [`EndReason::Revoked`]. Returns how many that were.
     ///
     /// To close them because the server goes down, [`drain`](Self::drain).
     pub fn end_all(&self) -> usize {
-        End::REVOKED.apply(self.0.all())
+        self.0.end_those(Which::All, End::REVOKED)
     }
 }
 

@@ -1,8 +1,14 @@
-use std::{collections::HashMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
+use super::numbers::Numbers;
 use crate::{
     limit::SessionLease,
-    scoped_id::{Scope, Scoped, ScopedId},
+    scoped_id::{Scoped, ScopedId},
     session::{
         Life, SessionId,
         limits::{AdmissionError, AtLimit, Limits},
@@ -12,9 +18,11 @@ use crate::{
 /// A part of the registry: all the sessions of some subjects.
 #[derive(Default)]
 pub(super) struct Shard {
-    /// By [`SessionId::number`].
-    entries: HashMap<u64, Entry>,
+    /// By [`SessionId::number`], in this order, so that one can go through them a few at a time.
+    entries: BTreeMap<u64, Entry>,
     subjects: HashMap<ScopedId, Subject>,
+    /// How many of the entries have not ended.
+    live: usize,
 }
 
 struct Entry {
@@ -23,26 +31,31 @@ struct Entry {
     token: Option<u64>,
     /// That of the one that it may come to stand on.
     next_token: Option<u64>,
-    admitted: bool,
+    /// It has ended.
+    retired: bool,
     /// It has a lease among all nodes, as far as is known, which is renewed, and released at its end.
     shared: bool,
 }
 
-/// The sessions of a subject that have not ended, the oldest first.
+/// The sessions of a subject that have not ended.
 #[derive(Default)]
 struct Subject {
-    /// In order. Most subjects have one.
-    numbers: Vec<u64>,
-    admitted: usize,
+    admitted: Numbers,
+    others: Numbers,
 }
+
+/// Some sessions, and the number of the last entry that was looked at; `None` if there was none.
+type Some = (Vec<Arc<Life>>, Option<u64>);
 
 impl Shard {
     pub(super) fn insert(&mut self, life: Arc<Life>, token: Option<u64>) {
         let number = life.id().number();
         if let Some(subject) = life.scoped_subject() {
-            self.subjects.entry(subject).or_default().insert(number);
+            self.subjects.entry(subject).or_default().others.insert(number);
         }
-        self.entries.insert(number, Entry { life, token, next_token: None, admitted: false, shared: false });
+        let entry = Entry { life, token, next_token: None, retired: false, shared: false };
+        self.entries.insert(number, entry);
+        self.live += 1;
     }
 
     /// Counts a session among those of its subject. Returns the one that has to go for it.
@@ -55,35 +68,37 @@ impl Shard {
         };
         let mut evicted = None;
         if let Some((most, at_limit)) = limits.per_subject
-            && subject.admitted >= most.get()
+            && subject.admitted.len() >= most.get()
         {
             match at_limit {
                 AtLimit::RefuseNew => return Err(AdmissionError::TooManySessions { retry_after: limits.retry_after }),
                 AtLimit::EvictOldest => {
-                    let is_admitted = |entry: &&Entry| entry.admitted;
-                    let mut oldest_first = subject.numbers.iter().filter_map(|number| self.entries.get(number));
-                    if let Some(oldest) = oldest_first.find(is_admitted) {
-                        evicted = Some(Arc::clone(&oldest.life));
-                        subject.remove(oldest);
+                    if let Some(oldest) = subject.admitted.first() {
+                        evicted = self.entries.get(&oldest).map(|entry| Arc::clone(&entry.life));
+                        subject.admitted.remove(oldest);
                     }
                 }
             }
         }
-        if let Some(entry) = self.entries.get_mut(&number) {
-            entry.admitted = true;
-            subject.admitted += 1;
-        }
+        subject.others.remove(number);
+        subject.admitted.insert(number);
         Ok(evicted)
     }
 
     /// An ended session no longer counts as one of its subject's. Returns whether there is a lease to be released.
     pub(super) fn retire(&mut self, life: &Life) -> bool {
-        let Some(entry) = self.entries.get_mut(&life.id().number()) else { return false };
+        let number = life.id().number();
+        let Some(entry) = self.entries.get_mut(&number) else { return false };
+        if !mem::replace(&mut entry.retired, true) {
+            self.live -= 1;
+        }
         if let Some(holder) = life.holder()
             && let Some(subject) = self.subjects.get_mut(&holder as &dyn Scoped)
         {
-            subject.remove(entry);
-            if subject.numbers.is_empty() {
+            if !subject.admitted.remove(number) {
+                subject.others.remove(number);
+            }
+            if subject.len() == 0 {
                 self.subjects.remove(&holder as &dyn Scoped);
             }
         }
@@ -105,8 +120,8 @@ impl Shard {
 
     /// The leases that there are; those of one subject stand together.
     pub(super) fn shared(&self) -> Vec<SessionLease> {
-        let numbers = self.subjects.values().flat_map(|subject| &subject.numbers);
-        let entries = numbers.filter_map(|number| self.entries.get(number)).filter(|entry| entry.shared);
+        let numbers = self.subjects.values().flat_map(|subject| subject.admitted.all());
+        let entries = numbers.filter_map(|number| self.entries.get(&number)).filter(|entry| entry.shared);
         entries.filter_map(|entry| entry.life.session_lease()).collect()
     }
 
@@ -139,52 +154,52 @@ impl Shard {
         (entry.life.id() == id).then(|| Arc::clone(&entry.life))
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Life>> {
-        self.entries.values().map(|entry| Arc::clone(&entry.life)).collect()
+    /// How many have not ended.
+    pub(super) const fn live(&self) -> usize {
+        self.live
     }
 
-    /// Those whose token may be the one with this hash, in this scope.
-    pub(super) fn of_token(&self, token: u64, scope: Scope<'_>) -> Vec<Arc<Life>> {
-        let entries =
-            self.entries.values().filter(|entry| entry.token == Some(token) || entry.next_token == Some(token));
-        entries.map(|entry| &entry.life).filter(|life| life.is_in(scope)).map(Arc::clone).collect()
+    /// Goes through the entries; of a token, if its hash is given. At most so many are looked at.
+    pub(super) fn some(&self, token: Option<u64>, numbers: RangeInclusive<u64>, most: usize) -> Some {
+        let mut last = None;
+        let is_one = |entry: &Entry| token.is_none() || entry.token == token || entry.next_token == token;
+        let entries = self.entries.range(numbers).take(most).inspect(|(number, _)| last = Some(**number));
+        let lives = entries.filter(|(_, entry)| is_one(entry)).map(|(_, entry)| Arc::clone(&entry.life)).collect();
+        (lives, last)
     }
 
-    pub(super) fn of_subject(&self, subject: &ScopedId) -> Vec<Arc<Life>> {
+    /// The subjects of this name: the one, if the issuer is named too.
+    pub(super) fn namesakes(&self, subject: &ScopedId) -> Vec<ScopedId> {
         if !subject.is_any_issuer() {
-            return self.lives(self.subjects.get(subject as &dyn Scoped));
+            return vec![subject.clone()];
         }
         // Rare, so the map is not kept by name as well.
-        let namesakes = self.subjects.iter().filter(|(other, _)| other.id() == subject.id());
-        self.lives(namesakes.map(|(_, subject)| subject))
+        self.subjects.keys().filter(|other| other.id() == subject.id()).cloned().collect()
     }
 
-    fn lives<'a>(&'a self, subjects: impl IntoIterator<Item = &'a Subject>) -> Vec<Arc<Life>> {
-        let numbers = subjects.into_iter().flat_map(|subject| &subject.numbers);
-        numbers.filter_map(|number| self.entries.get(number)).map(|entry| Arc::clone(&entry.life)).collect()
+    /// The same as [`some`](Self::some), of one subject. Ended ones are not among them.
+    pub(super) fn some_of_subject(&self, subject: &ScopedId, numbers: RangeInclusive<u64>, most: usize) -> Some {
+        let Some(subject) = self.subjects.get(subject as &dyn Scoped) else { return (Vec::new(), None) };
+        let mut some = subject.admitted.some(*numbers.start(), most);
+        some.extend(subject.others.some(*numbers.start(), most));
+        some.retain(|number| numbers.contains(number));
+        some.sort_unstable();
+        some.truncate(most);
+        let entries = some.iter().filter_map(|number| self.entries.get(number));
+        (entries.map(|entry| Arc::clone(&entry.life)).collect(), some.last().copied())
+    }
+
+    pub(super) fn live_of_subject(&self, subject: &ScopedId) -> usize {
+        self.subjects.get(subject as &dyn Scoped).map_or(0, Subject::len)
     }
 }
 
 impl Subject {
-    fn insert(&mut self, number: u64) {
-        // Nearly always the greatest. And no more memory than it takes for one.
-        if self.numbers.is_empty() {
-            self.numbers.reserve_exact(1);
-        }
-        let at = self.numbers.partition_point(|&other| other < number);
-        self.numbers.insert(at, number);
-    }
-
     fn has(&self, number: u64) -> bool {
-        self.numbers.binary_search(&number).is_ok()
+        self.admitted.has(number) || self.others.has(number)
     }
 
-    fn remove(&mut self, entry: &Entry) {
-        if let Ok(at) = self.numbers.binary_search(&entry.life.id().number()) {
-            self.numbers.remove(at);
-            if entry.admitted {
-                self.admitted -= 1;
-            }
-        }
+    fn len(&self) -> usize {
+        self.admitted.len() + self.others.len()
     }
 }

@@ -1,0 +1,76 @@
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{EndReason, Life, SessionId};
+
+#[allow(unused_imports, reason = "for the docs")]
+use super::Session;
+
+/// Waits for the end of a session, and holds nothing of it: [`Session::watch`].
+///
+/// A [`Session`] without an [`AuthenticatedSocket`](crate::AuthenticatedSocket) lasts, and takes its place in the
+/// [limits](crate::Limits), for as long as there is a clone of it. A task that waits for its end must not own such a clone:
+/// the session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone
+/// is dropped the session has ended, with [`EndReason::Closed`].
+#[derive(Clone)]
+pub struct SessionWatcher(Arc<Life>);
+
+impl SessionWatcher {
+    pub(super) fn new(life: &Arc<Life>) -> Self {
+        Self(Arc::clone(life))
+    }
+
+    /// The id of the session.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.0.id()
+    }
+
+    /// The subject of its token (`sub`), if it names one.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject()
+    }
+
+    /// When the session ends unless it is refreshed; see [`Session::expires_at`].
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.0.deadline()
+    }
+
+    /// Waits until the session has ended, and returns why.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped, and the method called again.
+    pub async fn ended(&self) -> EndReason {
+        self.0.ended().await
+    }
+
+    /// Waits until there is less than `before` left; see [`Session::expiring_in`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped, and the method called again.
+    pub async fn expiring_in(&self, before: Duration) -> Duration {
+        self.0.expiring_in(before).await
+    }
+
+    /// Why the session ended; `None` while it lives.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.0.end_reason()
+    }
+}
+
+impl fmt::Debug for SessionWatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionWatcher")
+            .field("id", &self.id())
+            .field("subject", &self.subject())
+            .finish_non_exhaustive()
+    }
+}

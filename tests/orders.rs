@@ -1,0 +1,212 @@
+//! Orders reach every session that somebody holds, and however many these are, they hold up nobody.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::any};
+use axum_ws_auth::{
+    AtLimit, Authenticated, Drain, EndReason, Limits, MemoryRevocations, Revocations, ScopedId, Session, Sessions,
+    WsAuthLayer, test_util::handshake,
+};
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
+use support::*;
+
+type Kept = Arc<Mutex<Vec<Session<String>>>>;
+
+/// Keeps the session of each request, as what upgrades later does.
+fn keeping(layer: WsAuthLayer) -> (Router, Kept) {
+    let kept = Kept::default();
+    let keep = Arc::clone(&kept);
+    let handler = async move |Authenticated(session): Authenticated<String>| keep.lock().unwrap().push(session);
+    (Router::new().route("/", any(handler)).layer(layer), kept)
+}
+
+fn polling(token: &str) -> Request<axum::body::Body> {
+    let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+    request.body(axum::body::Body::empty()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_order_reaches_a_session_that_is_no_connection() {
+    type Give = fn(&Sessions, &Revocations, &Session<String>) -> Option<usize>;
+    let orders: [(&str, Give, EndReason); 8] = [
+        ("end", |sessions, _, session| Some(sessions.end(session.id())), EndReason::Revoked),
+        ("end_subject", |sessions, _, _| Some(sessions.end_subject("alice")), EndReason::Revoked),
+        (
+            "end_subject without an issuer",
+            |sessions, _, _| Some(sessions.end_subject(ScopedId::without_issuer("alice"))),
+            EndReason::Revoked,
+        ),
+        ("end_token", |sessions, _, _| Some(sessions.end_token("id")), EndReason::Revoked),
+        ("end_all", |sessions, _, _| Some(sessions.end_all()), EndReason::Revoked),
+        (
+            "drain",
+            |sessions, _, _| {
+                let sessions = sessions.clone();
+                tokio::spawn(async move { sessions.drain(Drain::going_away()).await });
+                None
+            },
+            EndReason::Shutdown,
+        ),
+        (
+            "revoke_subject",
+            |_, revocations, _| {
+                let revocations = revocations.clone();
+                tokio::spawn(async move { revocations.revoke_subject("alice").await });
+                None
+            },
+            EndReason::Revoked,
+        ),
+        (
+            "revoke_token",
+            |_, revocations, _| {
+                let revocations = revocations.clone();
+                tokio::spawn(async move { revocations.revoke_token("id").await });
+                None
+            },
+            EndReason::Revoked,
+        ),
+    ];
+    for (name, give, reason) in orders {
+        let sessions = Sessions::new();
+        let revocations = Revocations::new(MemoryRevocations::new());
+        let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions).revocations(&revocations));
+        assert_eq!(answer(&app, polling("alice.3600.id")).await.status(), StatusCode::OK);
+        let session = kept.lock().unwrap().pop().unwrap();
+        assert_eq!((sessions.count(), sessions.iter().count()), (0, 0), "{name}: it is not counted");
+        assert_eq!(give(&sessions, &revocations, &session).unwrap_or(1), 1, "{name}");
+        assert_eq!(session.ended().await, reason, "{name}");
+        drop(session);
+        assert_eq!(sessions.end_all(), 0, "{name}: nothing is left of it");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_connection_takes_no_place() {
+    let limits = Limits::new().total(1).unwrap().per_subject(1, AtLimit::EvictOldest).unwrap();
+    let sessions = Sessions::with_limits(limits);
+    let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
+    let connection = || handshake().bearer_subprotocol("alice.3600").build();
+    for round in 0..3 {
+        assert_eq!(answer(&app, polling("alice.3600")).await.status(), StatusCode::OK, "{round}");
+    }
+    assert_eq!(answer(&app, connection()).await.status(), StatusCode::OK);
+    assert_eq!(answer(&app, polling("alice.3600")).await.status(), StatusCode::OK);
+    assert!(kept.lock().unwrap().iter().all(|session| session.end_reason().is_none()), "nobody was evicted");
+    assert_eq!(sessions.count(), 1);
+    let drained = sessions.drain(Drain::going_away().within(Duration::ZERO)).await;
+    assert_eq!(drained.remaining, 1, "only connections are waited for");
+    assert!(kept.lock().unwrap().iter().all(|session| session.end_reason() == Some(EndReason::Shutdown)));
+}
+
+/// Its own socket is not closed by anybody else, so the session must be gone with the last handle to it, whoever watches.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_holds_nothing() {
+    let sessions = Sessions::with_limits(Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap());
+    let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
+    for request in [handshake().bearer_subprotocol("alice.3600").build(), polling("alice.3600")] {
+        assert_eq!(answer(&app, request).await.status(), StatusCode::OK);
+        let session = kept.lock().unwrap().pop().unwrap();
+        let watcher = session.watch();
+        assert_eq!((watcher.id(), watcher.subject()), (session.id(), Some("alice")));
+        assert_eq!(watcher.expires_at(), session.expires_at());
+        let waiting = tokio::spawn({
+            let watcher = watcher.clone();
+            async move { watcher.ended().await }
+        });
+        settle().await;
+        assert!(!waiting.is_finished() && watcher.end_reason().is_none());
+        drop(session);
+        assert_eq!(sessions.count(), 0);
+        assert_eq!(waiting.await.unwrap(), EndReason::Closed);
+        assert_eq!(watcher.expiring_in(Duration::from_secs(1)).await, Duration::ZERO);
+        assert_eq!(watcher.end_reason(), Some(EndReason::Closed));
+    }
+    // It sees orders and deadlines, too.
+    for (token, reason) in [("alice.60", EndReason::TokenExpired), ("alice.3600", EndReason::Revoked)] {
+        assert_eq!(answer(&app, handshake().bearer_subprotocol(token).build()).await.status(), StatusCode::OK);
+        let session = kept.lock().unwrap().pop().unwrap();
+        let watcher = session.watch();
+        assert!(watcher.ended().now_or_never().is_none());
+        if reason == EndReason::Revoked {
+            sessions.end_subject("alice");
+        }
+        assert_eq!(watcher.ended().await, reason);
+    }
+}
+
+const MANY: usize = 3_000;
+
+async fn many(of_one_subject: bool, registered: bool) -> (Sessions, Vec<Session<String>>) {
+    let sessions = Sessions::new();
+    let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
+    for number in 0..MANY {
+        let token = if of_one_subject { "alice.3600.id".to_owned() } else { format!("user{number}.3600.id") };
+        let request = if registered { handshake().bearer_subprotocol(&token).build() } else { polling(&token) };
+        assert_eq!(answer(&app, request).await.status(), StatusCode::OK);
+    }
+    let kept = std::mem::take(&mut *kept.lock().unwrap());
+    (sessions, kept)
+}
+
+/// The order holds at once, and its work is done in pieces.
+#[tokio::test]
+async fn an_order_about_very_many_sessions_holds_at_once_and_holds_up_nobody() {
+    type Give = fn(&Sessions) -> usize;
+    let orders: [(&str, bool, Give); 4] = [
+        ("end_subject", true, |sessions| sessions.end_subject("alice")),
+        ("end_token", false, |sessions| sessions.end_token("id")),
+        ("end_all", false, Sessions::end_all),
+        ("end_all of one subject", true, Sessions::end_all),
+    ];
+    for (name, of_one_subject, give) in orders {
+        for registered in [true, false] {
+            let (sessions, kept) = many(of_one_subject, registered).await;
+            let began = Instant::now();
+            assert_eq!(give(&sessions), MANY, "{name}");
+            let took = began.elapsed();
+            assert_eq!(give(&sessions), 0, "{name}: each is ended once");
+            assert!(kept.iter().all(|session| session.end_reason() == Some(EndReason::Revoked)), "{name}");
+            assert_eq!(sessions.iter().count(), 0, "{name}");
+            // Quadratic, or all in one go, it took many times as long.
+            assert!(took < Duration::from_millis(200), "{name}: {took:?}");
+            drop(kept);
+            assert_eq!(sessions.count(), 0, "{name}");
+        }
+    }
+}
+
+/// There is nothing to be held up then, and nobody who would do the rest.
+#[test]
+fn an_order_about_many_sessions_is_carried_out_without_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (sessions, kept) = runtime.block_on(many(true, true));
+    drop(runtime);
+    assert_eq!(sessions.end_subject("alice"), MANY);
+    assert!(kept.iter().all(|session| session.end_reason() == Some(EndReason::Revoked)));
+}
+
+/// Sessions that begin after an order are not ended by it, though it is still being carried out.
+#[tokio::test]
+async fn an_order_that_is_being_carried_out_is_not_about_later_sessions() {
+    let (sessions, kept) = many(true, true).await;
+    let (app, later) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
+    assert_eq!(sessions.end_subject("alice"), MANY);
+    assert_eq!(answer(&app, handshake().bearer_subprotocol("alice.3600").build()).await.status(), StatusCode::OK);
+    let later = later.lock().unwrap().pop().unwrap();
+    // Before it is carried out, and after.
+    assert_eq!(later.end_reason(), None);
+    for _ in 0..50 {
+        settle().await;
+    }
+    assert!(kept.iter().all(|session| session.end_reason() == Some(EndReason::Revoked)));
+    assert_eq!(later.end_reason(), None);
+    assert_eq!(sessions.end_subject("alice"), 1);
+}
