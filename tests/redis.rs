@@ -486,7 +486,9 @@ async fn configurations_that_cannot_be_meant_are_refused_and_passwords_not_shown
     for prefix in ["", "{a}", "a}"] {
         assert_eq!(redis.clone().prefix(prefix).unwrap_err(), ConfigError::InvalidPrefix(prefix.to_owned()));
     }
-    assert!(redis.timeout(Duration::ZERO).is_err());
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        assert!(redis.clone().timeout(timeout).is_err());
+    }
 
     let urls = ["redis://user:secret@10.0.0.1", "redis://user:other@10.0.0.2"];
     for urls in [&urls[..], &["redis://user:secret@[nowhere"], &[]] {

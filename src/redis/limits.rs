@@ -140,19 +140,18 @@ impl Redis {
         join_all(of_subjects).await.into_iter().collect()
     }
 
-    async fn heard(&self, listening: &mut Listening) -> Result<SessionId, StoreError> {
+    /// The next eviction; nothing if it is to be listened anew, because others may publish elsewhere now.
+    async fn heard(&self, listening: &mut Listening) -> Result<Option<SessionId>, StoreError> {
         let mut quiet = Duration::ZERO;
         loop {
             match timeout(LOOK, next(&mut listening.messages)).await {
                 Ok(Some(message)) => {
                     let id: String = message.get_payload().map_err(unreadable)?;
-                    return id.parse().map_err(unreadable);
+                    return id.parse().map(Some).map_err(unreadable);
                 }
                 Ok(None) => return Err(StoreError::unavailable().with_source("the connection is closed")),
-                // It answers, and is not where others publish any more.
-                Err(_) if self.servers.generation() != listening.generation => {
-                    return Err(StoreError::unavailable().with_source("redis is connected to anew"));
-                }
+                // It may answer, and not be where others publish any more.
+                Err(_) if self.servers.generation() != listening.generation => return Ok(None),
                 Err(_) => quiet += LOOK,
             }
             if quiet >= QUIET {
@@ -202,7 +201,12 @@ impl LimitStore for Redis {
             Some(listening) => listening,
             None => self.servers.listening(&self.evictions(), &self.setup()).await?,
         };
-        let session = self.heard(&mut listening).await?;
+        let session = loop {
+            match self.heard(&mut listening).await? {
+                Some(session) => break session,
+                None => listening = self.servers.listening(&self.evictions(), &self.setup()).await?,
+            }
+        };
         *lock(&self.listening) = Some(listening);
         Ok(vec![session])
     }

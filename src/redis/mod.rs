@@ -344,10 +344,14 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// If it is zero.
+    /// If it is zero, or longer than a year.
     pub fn timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         if timeout.is_zero() {
             return Err(ConfigError::ZeroDuration("timeout of redis"));
+        }
+        if timeout > YEAR {
+            return Err(ConfigError::LongDuration("timeout of redis"));
         }
         self.timeout = timeout;
         Ok(self.anew())
