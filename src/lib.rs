@@ -168,6 +168,8 @@
 //! | | warn | `count`: this node added what the store had never confirmed |
 //! | `revocations incomplete…` | warn | this node started while others add what the store has lost; it admits nobody until they are done |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
+//! | `sessions without a subject are not limited` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
+//! | `session ended and nothing watches it` | warn | `session`; once: the handler took [`Authenticated`] and does not close its socket |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
 //!

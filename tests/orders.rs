@@ -210,3 +210,55 @@ async fn an_order_that_is_being_carried_out_is_not_about_later_sessions() {
     assert_eq!(later.end_reason(), None);
     assert_eq!(sessions.end_subject("alice"), 1);
 }
+
+/// What is logged while the future runs on this thread.
+async fn logged(run: impl Future<Output = ()>) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    run.await;
+    drop(guard);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_limited_or_not_closed_is_said_once() {
+    let unlimited = "sessions without a subject are not limited";
+    let unwatched = "session ended and nothing watches it";
+    for (token, watches, limits, events) in [
+        ("nobody.3600", true, true, [1, 0]),
+        ("nobody.3600", true, false, [0, 0]),
+        ("alice.3600", true, true, [0, 0]),
+        ("alice.3600", false, true, [0, 1]),
+    ] {
+        let log = logged(async {
+            let mut limit = Limits::new();
+            if limits {
+                limit = limit.per_subject(5, AtLimit::RefuseNew).unwrap();
+            }
+            let sessions = Sessions::with_limits(limit);
+            let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
+            for _ in 0..3 {
+                answer(&app, handshake().bearer_subprotocol(token).build()).await;
+            }
+            if watches {
+                kept.lock().unwrap().iter().for_each(|session| drop(session.watch()));
+            }
+            assert_eq!(sessions.end_all(), 3);
+        })
+        .await;
+        assert_eq!([unlimited, unwatched].map(|event| log.matches(event).count()), events, "{token} {watches}: {log}");
+    }
+}

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     lock::lock,
     scoped_id::{Scope, ScopedId},
+    telemetry,
 };
 
 /// How long the wall clock may go unread: it may have been set, and the machine may have slept.
@@ -38,6 +39,8 @@ pub(crate) struct Life {
     version: AtomicU64,
     ended: AtomicBool,
     leased: AtomicBool,
+    /// Somebody has looked whether it lives, or waits for its end.
+    pub(super) watched: AtomicBool,
     state: Mutex<State>,
     /// Tells those who wait in [`Life::ended`] and its like of the same changes.
     pub(super) changed: Notify,
@@ -95,6 +98,7 @@ impl Life {
             version: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             leased: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             state: Mutex::new(state),
             changed: Notify::new(),
         })
@@ -199,7 +203,13 @@ impl Life {
     fn end_in(&self, state: &mut State, end: End) -> News {
         state.end = Some(end);
         self.ended.store(true, Ordering::Release);
-        News { retire_from: state.registration.as_ref().map(Registration::registry), ..self.change(state) }
+        let holds_a_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
+        let is_seen = self.leased.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
+        News {
+            retire_from: state.registration.as_ref().map(Registration::registry),
+            is_unwatched: end.reason != EndReason::Closed && holds_a_connection && !is_seen,
+            ..self.change(state)
+        }
     }
 
     /// Whether the session has ended, a deadline that nobody has looked at since it came excepted.
@@ -322,13 +332,16 @@ impl Life {
     /// Counts a change that was made under the lock.
     fn change(&self, state: &State) -> News {
         self.version.fetch_add(1, Ordering::Release);
-        News { supervisor: state.supervisor.clone(), retire_from: None }
+        News { supervisor: state.supervisor.clone(), retire_from: None, is_unwatched: false }
     }
 
     /// Tells of a change when the lock is released: whoever is told may lock it.
     fn tell(&self, news: News) {
         if let Some(registry) = news.retire_from {
             registry.retire(self);
+            if news.is_unwatched && !registry.warned_of_sockets.swap(true, Ordering::Relaxed) {
+                telemetry::unwatched_session(self.id);
+            }
         }
         if let Some(supervisor) = news.supervisor {
             supervisor.wake();
@@ -351,6 +364,8 @@ struct News {
     supervisor: Option<Waker>,
     /// Of an end.
     retire_from: Option<Arc<Registry>>,
+    /// Of the end of a connection that nobody will close.
+    is_unwatched: bool,
 }
 
 /// A refresh under way. Dropped, it makes room for the next one.

@@ -18,7 +18,7 @@ mod watcher;
 use std::{
     fmt,
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -249,6 +249,7 @@ impl<C> Session<C> {
     /// ```
     #[must_use]
     pub fn watch(&self) -> SessionWatcher {
+        self.0.life.watched.store(true, Ordering::Release);
         SessionWatcher::new(&self.0.life)
     }
 

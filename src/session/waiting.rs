@@ -1,6 +1,6 @@
 //! What can be waited for in the life of a session.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
 use tokio::{task::coop::consume_budget, time::timeout};
 
@@ -15,6 +15,7 @@ const COST: usize = 8;
 
 impl Life {
     pub(super) async fn ended(&self) -> EndReason {
+        self.watched.store(true, Ordering::Release);
         pay().await;
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -31,6 +32,7 @@ impl Life {
     }
 
     pub(super) async fn expiring_in(&self, before: Duration) -> Duration {
+        self.watched.store(true, Ordering::Release);
         pay().await;
         loop {
             let mut changed = pin!(self.changed.notified());

@@ -53,6 +53,12 @@ use axum::extract::ws::WebSocket;
 /// else.
 ///
 /// Dropping the socket drops the connection.
+///
+/// Over HTTP/2 the connection is a stream of a shared one. If its client has given it no window, hyper keeps a task with up
+/// to two writes for it, until the client resets it or the shared connection ends: hyper waits for the window and does not
+/// see that this side was dropped, and there is no way to reset the stream from here. The session and its place are free
+/// all the same. What bounds these tasks is hyper's `max_concurrent_streams` (200 for each connection by default), and a
+/// limit of the server's for connections and their age.
 pub struct AuthenticatedSocket<C> {
     shared: Arc<Shared>,
     session: Session<C>,

@@ -135,6 +135,21 @@ mod events {
         );
     }
 
+    pub(crate) fn nobody_to_limit() {
+        tracing::warn!(
+            "sessions without a subject are not limited: `Limits::per_subject` needs a verifier that names one, with \
+             `Verified::with_subject`"
+        );
+    }
+
+    pub(crate) fn unwatched_session(session: SessionId) {
+        tracing::warn!(
+            %session,
+            "session ended and nothing watches it: its connection stays open. Take `AuthenticatedUpgrade`, or close the \
+             socket when `Session::ended` resolves"
+        );
+    }
+
     pub(crate) fn unoffered_subprotocol() {
         tracing::warn!("subprotocol not offered: the handler's selection is left out of the answer");
     }
@@ -171,15 +186,17 @@ mod events {
     pub(crate) const fn limits_not_shared(_: &StoreError) {}
     pub(crate) const fn evictions_not_heard(_: &StoreError) {}
     pub(crate) const fn no_session(_: &'static str) {}
+    pub(crate) const fn nobody_to_limit() {}
+    pub(crate) const fn unwatched_session(_: SessionId) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
     admitted, evictions_not_heard, hook_answered_with_success, limits_not_shared, no_session, no_ticket,
-    refresh_refused, refused, request_admitted, revocation_not_told, revocations_incomplete, revocations_lost,
-    revocations_not_read, revocations_told_again, session_ended, session_refreshed, ticket_not_redeemed,
-    unoffered_subprotocol, upgrade_dropped,
+    nobody_to_limit, refresh_refused, refused, request_admitted, revocation_not_told, revocations_incomplete,
+    revocations_lost, revocations_not_read, revocations_told_again, session_ended, session_refreshed,
+    ticket_not_redeemed, unoffered_subprotocol, unwatched_session, upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

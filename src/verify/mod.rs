@@ -48,8 +48,8 @@ use crate::Token;
 ///     let token = input.token.clone();
 ///     async move {
 ///         match token.expose() {
-///             "token-of-alice" => Ok(Verified::new(User { name: "alice" })),
-///             "token-of-bob" => Ok(Verified::new(User { name: "bob" })),
+///             "token-of-alice" => Ok(Verified::new(User { name: "alice" }).with_subject("alice")),
+///             "token-of-bob" => Ok(Verified::new(User { name: "bob" }).with_subject("bob")),
 ///             _ => Err(VerifyError::invalid()),
 ///         }
 ///     }

@@ -25,6 +25,7 @@ use crate::{
         End, Life, SessionId,
         limits::{AdmissionError, Limits},
     },
+    telemetry,
 };
 
 pub(crate) struct Registry {
@@ -41,6 +42,9 @@ pub(crate) struct Registry {
     /// How many [`Slot`]s there are.
     held: AtomicUsize,
     draining: AtomicBool,
+    /// What is said once.
+    warned_of_limits: AtomicBool,
+    pub(in crate::session) warned_of_sockets: AtomicBool,
     /// From now on it drains.
     closing: Notify,
     /// The last slot was given back.
@@ -80,6 +84,8 @@ impl Registry {
             has_orders: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            warned_of_limits: AtomicBool::new(false),
+            warned_of_sockets: AtomicBool::new(false),
             closing: Notify::new(),
             vacated: Notify::new(),
         }
@@ -116,6 +122,12 @@ impl Registry {
     /// Admits a registered session, if the limits allow it.
     pub(in crate::session) fn admit(&self, life: &Life) -> Result<(), AdmissionError> {
         self.open()?;
+        if life.subject().is_none()
+            && self.limits.per_subject.is_some()
+            && !self.warned_of_limits.swap(true, Ordering::Relaxed)
+        {
+            telemetry::nobody_to_limit();
+        }
         let evicted = self.shard(self.shard_of_life(life)).admit(life, &self.limits)?;
         if let Some(evicted) = evicted {
             evicted.end(End::TOO_MANY);
