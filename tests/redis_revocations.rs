@@ -162,7 +162,7 @@ async fn a_failover_to_a_replica_that_was_behind_loses_no_order_and_is_told() {
         for app in &apps {
             eventually("told", async || status(app, "alice.before").await == 401).await;
         }
-        eventually("replicated", async || replica.ask("EXISTS {axum-ws-auth}:revocations").starts_with(":1")).await;
+        eventually("replicated", async || replica.ask("EXISTS axum-ws-auth:{revocations}").starts_with(":1")).await;
 
         cut_off(&replica);
         for number in 0..lost {
@@ -208,7 +208,7 @@ async fn an_order_that_is_lost_before_anybody_has_read_it_is_told_again() {
     let one = Revocations::new(name.store());
     let app = node(&one);
     one.revoke_token("before").await.unwrap();
-    eventually("replicated", async || replica.ask("EXISTS {axum-ws-auth}:revocations").starts_with(":1")).await;
+    eventually("replicated", async || replica.ask("EXISTS axum-ws-auth:{revocations}").starts_with(":1")).await;
     // What it follows is a copy from before, as if the failover had come first.
     let copied = name.store();
     let position = copied.load().await.unwrap().position;
@@ -323,9 +323,9 @@ async fn tens_of_thousands_of_orders_are_told_again_and_loaded_in_pages() {
     }
     // Twice the same is one.
     let again = [(Revocation::Token("0".into()), Duration::from_secs(3600))];
-    let log = server.ask("XLEN {axum-ws-auth}:revocations:log");
+    let log = server.ask("XLEN axum-ws-auth:{revocations}:log");
     assert!(store.add_many(&again, false).await.iter().all(Result::is_ok));
-    assert_eq!(server.ask("XLEN {axum-ws-auth}:revocations:log"), log);
+    assert_eq!(server.ask("XLEN axum-ws-auth:{revocations}:log"), log);
 
     let revocations = Revocations::new(server.store());
     let app = node(&revocations);
@@ -333,7 +333,7 @@ async fn tens_of_thousands_of_orders_are_told_again_and_loaded_in_pages() {
     let begin = Instant::now();
     server.tell("FLUSHALL");
     let all = format!(":{COUNT}");
-    eventually("told again", async || server.ask("ZCARD {axum-ws-auth}:revocations").trim() == all).await;
+    eventually("told again", async || server.ask("ZCARD axum-ws-auth:{revocations}").trim() == all).await;
     println!("{COUNT} orders told again after {:?}", begin.elapsed());
     let late = Revocations::new(server.store());
     eventually("loaded", async || late.status().entries == COUNT).await;
