@@ -1,6 +1,6 @@
 //! Orders reach every session that somebody holds, and however many these are, they hold up nobody.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
