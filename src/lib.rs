@@ -173,9 +173,9 @@
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
 //!
-//! Other crates log more. At `TRACE`, tungstenite prints every message that it receives, as text and as bytes: the token in a
-//! first message ([`FirstMessage`]) or in a refresh ([`RefreshProtocol`]) is among them. Leave the target `tungstenite` at `DEBUG`
-//! in production. Tokens of the handshake are not printed there.
+//! Other crates log more. Where a handler uses axum's own `WebSocket`, tungstenite reads from it, and at `TRACE` prints every
+//! message, as text and as bytes. A token that such a handler receives is among them: leave the target `tungstenite` at `DEBUG`
+//! in production. An [`AuthenticatedSocket`] is not read by tungstenite, and prints nothing that it receives.
 //!
 //! # Features
 //!
@@ -222,6 +222,7 @@ mod ticket;
 mod time;
 mod token;
 mod verify;
+mod websocket;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisCredentials};
@@ -256,6 +257,7 @@ pub use self::{
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},
+    websocket::{WebSocketError, WebSocketErrorKind},
 };
 
 // The README's examples are compiled and run with the others.

@@ -553,10 +553,15 @@ async fn a_first_message_may_come_in_pieces_and_between_pings() {
     socket.get_mut().write_all(&bytes).await.unwrap();
     settle().await;
     assert!(next(&mut socket).await.starts_with('x'));
-    for _ in 0..100 {
-        assert!(next(&mut socket).await.starts_with("Pong"));
+    // The newest of them is answered, before anything else.
+    let mut pongs = 0;
+    loop {
+        match next(&mut socket).await {
+            pong if pong.starts_with("Pong") => pongs += 1,
+            other => break assert_eq!(other, "hello alice"),
+        }
     }
-    assert_eq!(next(&mut socket).await, "hello alice");
+    assert!((1..=100).contains(&pongs), "{pongs}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -574,7 +579,7 @@ async fn a_client_that_sends_too_much_is_refused_and_what_it_sends_is_discarded(
         ("one frame", frame(TEXT, &[b'x'; 300_000])),
         ("one binary frame", frame(0x82, &[b'x'; 300_000])),
         // Of these nothing follows: they are refused for what they announce, before there is memory for it.
-        ("a frame announced", announced(1 + BUDGET as u64)),
+        ("a frame announced", [&[TEXT, 0xfe][..], &(1 + BUDGET as u16).to_be_bytes(), &[0; 4]].concat()),
         ("a large frame announced", announced(15 << 20)),
         ("the largest frame announced", announced(u64::MAX >> 1)),
         ("a piece announced", [frame(0x01, b"x"), vec![0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0]].concat()),
@@ -623,7 +628,7 @@ async fn a_client_that_sends_too_much_is_refused_and_what_it_sends_is_discarded(
     assert_eq!(started.elapsed(), Duration::ZERO);
     drop(reader);
     let taken = writing.await.unwrap();
-    assert!((8 << 20..9 << 20).contains(&taken), "{taken} bytes were read");
+    assert!((7 << 20..9 << 20).contains(&taken), "{taken} bytes were read");
     assert_eq!(app.answers("alice").await, "hello alice");
     // The limit counts every byte, can be set, and is the only one.
     assert!(matches!(bare().max_bytes(0), Err(ConfigError::ZeroLimit(_))));

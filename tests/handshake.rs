@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     extract::{WebSocketUpgrade, ws::Message},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{any, get},
 };
 use axum_ws_auth::{
@@ -426,39 +426,40 @@ async fn a_verifier_that_waits_is_waited_for_and_a_client_that_leaves_cancels_it
 }
 
 #[tokio::test]
-async fn the_upgrades_knobs_reach_axum() {
+async fn the_upgrades_knobs_reach_the_socket() {
     async fn small(upgrade: AuthenticatedUpgrade<String>) -> Response {
-        upgrade
-            .read_buffer_size(1024)
-            .write_buffer_size(0)
-            .max_write_buffer_size(1 << 20)
-            .max_frame_size(64)
-            .max_message_size(64)
-            .accept_unmasked_frames(false)
-            .on_failed_upgrade(|_| {})
-            .on_upgrade(async |mut socket| {
-                let outcome = socket.recv().await;
-                assert!(outcome.is_some_and(|message| message.is_err()), "65 bytes are too many");
-                let _ = socket.send(Message::text("too large")).await;
-            })
+        let upgrade = upgrade.write_buffer_size(0).on_failed_upgrade(|_| {});
+        let upgrade = upgrade.protocols(["frame", "message", "other"]);
+        let name = upgrade.selected_protocol().cloned();
+        let upgrade = match name.as_ref().map(HeaderValue::as_bytes) {
+            Some(b"frame") => upgrade.max_frame_size(64),
+            Some(b"message") => upgrade.max_message_size(64),
+            _ => upgrade.accept_unmasked_frames(true),
+        };
+        upgrade.on_upgrade(async |mut socket| {
+            while let Some(Ok(message)) = socket.recv().await {
+                let _ = socket.send(message).await;
+            }
+        })
     }
     let app = Router::new().route("/", any(small)).layer(opaque_layer());
     let request = handshake().authorization(TOKEN).build();
     assert_eq!(answer(&app, request).await.status(), StatusCode::SWITCHING_PROTOCOLS);
 
-    let (mut socket, _) = test_util::connect(app, handshake().authorization(TOKEN).build()).await.expect("a handshake");
-    socket.send("x".repeat(65).into()).await.unwrap();
-    assert_eq!(socket.next().await.unwrap().unwrap().to_text().unwrap(), "too large");
-}
-
-#[tokio::test]
-async fn the_read_buffer_is_small_by_default() {
-    async fn show(upgrade: AuthenticatedUpgrade<String>) -> Response {
-        format!("{upgrade:?}").into_response()
+    for (name, is_limited) in [("frame", true), ("message", true), ("other", false)] {
+        let request = handshake().authorization(TOKEN).subprotocols([name]).build();
+        let (mut socket, _) = test_util::connect(app.clone(), request).await.expect("a handshake");
+        socket.send("x".repeat(64).into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().len(), 64, "{name}");
+        socket.send("x".repeat(65).into()).await.unwrap();
+        let answer = socket.next().await.unwrap().unwrap();
+        if is_limited {
+            let ClientMessage::Close(Some(frame)) = answer else { panic!("{name}: {answer:?}") };
+            assert_eq!(u16::from(frame.code), 1009, "{name}");
+        } else {
+            assert_eq!(answer.len(), 65, "{name}");
+        }
     }
-    let app = Router::new().route("/", any(show)).layer(opaque_layer());
-    let shown = text(answer(&app, handshake().authorization(TOKEN).build()).await).await;
-    assert!(shown.contains("read_buffer_size: 8192"), "{shown}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) struct Messages {
     pub(crate) name: &'static str,
     /// As many as are under way at a time.
     pub(crate) sent: Vec<u8>,
-    window: usize,
+    pub(crate) window: usize,
     /// The length of each as it comes back, without a mask.
     pub(crate) received: usize,
 }

@@ -14,7 +14,6 @@ use axum::{
 };
 use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::{
     FirstToken, Rejection, Session, TokenErrorKind, VerifyError, VerifyInput,
@@ -23,11 +22,12 @@ use crate::{
     socket::{Candidate, NoToken, Opened, close},
     telemetry,
     token::check,
+    websocket::Limits,
 };
 
 /// What the handler has decided about the socket by the time it is opened.
 pub(super) struct Plan<F> {
-    pub(super) limits: WebSocketConfig,
+    pub(super) limits: Limits,
     pub(super) subprotocol: Option<HeaderValue>,
     pub(super) on_failed_upgrade: F,
 }
@@ -59,7 +59,7 @@ where
             return None;
         }
     };
-    let mut candidate = Candidate::new(upgraded, protocol).await;
+    let mut candidate = Candidate::new(upgraded, protocol);
     let (session, replay) = match deferred.begin(&mut candidate, (until, limit), head).await {
         Ok(begun) => begun,
         Err(None) => return None,
@@ -74,13 +74,12 @@ where
     match unless(session.ended(), candidate.welcome()).await {
         Ok(welcomed) => {
             welcomed.ok()?;
-            let transport = candidate.into_transport(plan.limits).await;
+            let transport = candidate.into_transport(plan.limits);
             Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session, lease))
         }
         Err(_) => {
             if let Sight::Ended(end) = session.life().look(None).0 {
-                close(candidate.into_transport(plan.limits).await, session.life().close_code(end), end.reason.as_str())
-                    .await;
+                close(candidate.into_transport(plan.limits), session.life().close_code(end), end.reason.as_str()).await;
             }
             None
         }

@@ -8,12 +8,12 @@ use axum::{
     Error,
     extract::{
         FromRequestParts,
-        ws::{OnFailedUpgrade, WebSocket, WebSocketUpgrade},
+        ws::{OnFailedUpgrade, WebSocketUpgrade},
     },
     response::Response,
 };
 use http::{HeaderValue, request::Parts};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use hyper::upgrade::OnUpgrade;
 
 use super::{
     Authenticated, AuthenticatedRejection,
@@ -25,15 +25,13 @@ use crate::{
     handshake::no_connection,
     session::Lease,
     socket::{Opened, Supervisor, Transport},
+    websocket::Limits,
 };
 
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
-/// It has all of axum's knobs, and one other default: a read buffer of 8 KiB instead of 128 KiB, which is allocated for
-/// every connection and makes up most of what an idle one costs: 11 KiB instead of 134. The price is paid by messages that
-/// are larger than the buffer, which are read in pieces: measured, those of 64 KiB are echoed four fifths as fast, and
-/// those of 1 MiB two thirds. Where most messages are large, and connections few, set
-/// [`read_buffer_size`](Self::read_buffer_size) to axum's.
+/// It answers the handshake as axum does. The socket is the crate's own: it holds no buffer between messages, takes memory
+/// for a message only as its bytes arrive, and frees all of it afterwards. So there is no read buffer to size.
 ///
 /// # Example
 ///
@@ -55,7 +53,7 @@ use crate::{
 #[must_use]
 pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
     upgrade: WebSocketUpgrade,
-    limits: WebSocketConfig,
+    limits: Limits,
     on_failed_upgrade: F,
     client: Client<C>,
     refresh_protocol: Option<RefreshProtocol>,
@@ -63,62 +61,47 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
 
 enum Client<C> {
     /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
-    Known(Session<C>, Lease),
+    Known(Session<C>, Lease, OnUpgrade),
     /// It is to authenticate by its first message.
     Unknown(Deferred<C>),
 }
-
-/// Small, because it is there for every connection; see [`AuthenticatedUpgrade`].
-const READ_BUFFER_SIZE: usize = 8 * 1024;
 
 impl<C, F> AuthenticatedUpgrade<C, F> {
     /// The session. `None` where the client has yet to authenticate by its [first message](crate::FirstMessage).
     #[must_use]
     pub const fn session(&self) -> Option<&Session<C>> {
         match &self.client {
-            Client::Known(session, _) => Some(session),
+            Client::Known(session, ..) => Some(session),
             Client::Unknown(_) => None,
         }
     }
 
-    /// Sets the size of the read buffer in bytes. Defaults to 8 KiB, because most messages are smaller, and axum's 128 KiB
-    /// is most of what an idle connection costs.
-    pub const fn read_buffer_size(mut self, bytes: usize) -> Self {
-        self.limits.read_buffer_size = bytes;
-        self
-    }
-
-    /// Sets how many bytes are gathered before they are written, short of a flush; see
-    /// [`WebSocketUpgrade::write_buffer_size`]. Defaults to 128 KiB as in axum, because it is only allocated as it
-    /// fills.
+    /// Sets how many bytes may wait to be written before a sender has to wait. Defaults to 128 KiB, as in axum, because that
+    /// keeps a connection busy. It is allocated only as it fills.
     pub const fn write_buffer_size(mut self, bytes: usize) -> Self {
-        self.limits.write_buffer_size = bytes;
+        self.limits.write_buffer = bytes;
         self
     }
 
-    /// Sets how many bytes may wait to be written while writing fails; see
-    /// [`WebSocketUpgrade::max_write_buffer_size`]. Defaults to no limit, as in axum. A
-    /// [`write_buffer_size`](Self::write_buffer_size) that is not less becomes so.
-    pub const fn max_write_buffer_size(mut self, bytes: usize) -> Self {
-        self.limits.max_write_buffer_size = bytes;
-        self
-    }
-
-    /// Sets how many bytes a message may have. Defaults to 64 MiB, as in axum.
+    /// Sets how many bytes a message may have. A client that sends more is closed with code 1009.
+    ///
+    /// Defaults to 16 MiB, the same as for a frame: a limit that a client gets around by cutting its messages is none.
+    /// axum's own default is 64 MiB.
     pub const fn max_message_size(mut self, bytes: usize) -> Self {
-        self.limits.max_message_size = Some(bytes);
+        self.limits.max_message = bytes;
         self
     }
 
-    /// Sets how many bytes a frame may have. Defaults to 16 MiB, as in axum.
+    /// Sets how many bytes a frame may have. A client that announces more is closed with code 1009, before anything is
+    /// read or reserved. Defaults to 16 MiB, as in axum.
     pub const fn max_frame_size(mut self, bytes: usize) -> Self {
-        self.limits.max_frame_size = Some(bytes);
+        self.limits.max_frame = bytes;
         self
     }
 
     /// Sets whether frames without a mask are accepted. Defaults to `false`, because RFC 6455 §5.1 forbids them.
     pub const fn accept_unmasked_frames(mut self, accept: bool) -> Self {
-        self.limits.accept_unmasked_frames = accept;
+        self.limits.accept_unmasked = accept;
         self
     }
 
@@ -174,20 +157,25 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol } = self;
-        let limits = consistent(limits);
+        // For the answer alone: what it would upgrade is not the connection.
+        let subprotocol = upgrade.selected_protocol().cloned();
+        let response = upgrade.on_upgrade(|_| ready(()));
         match client {
-            Client::Known(session, lease) => {
-                let open = |socket: WebSocket| {
-                    let subprotocol = socket.protocol().cloned();
-                    let opened = Opened { transport: Transport::Axum(socket), subprotocol, replay: None };
-                    // In a task of its own size: axum's, which has opened the socket, is twice as large.
-                    tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
-                    ready(())
-                };
-                limited(upgrade, limits).on_failed_upgrade(on_failed_upgrade).on_upgrade(open)
+            Client::Known(session, lease, connection) => {
+                tokio::spawn(async move {
+                    match connection.await {
+                        Ok(upgraded) => {
+                            let transport = Transport::new(upgraded, limits);
+                            let opened = Opened { transport, subprotocol, replay: None };
+                            // In a task of its own size, which is what an idle socket costs.
+                            tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
+                        }
+                        Err(error) => on_failed_upgrade.call(Error::new(error)),
+                    }
+                });
             }
             Client::Unknown(deferred) => {
-                let plan = Plan { limits, subprotocol: upgrade.selected_protocol().cloned(), on_failed_upgrade };
+                let plan = Plan { limits, subprotocol, on_failed_upgrade };
                 if let Some(claimed) = deferred.unclaimed.claim() {
                     tokio::spawn(async move {
                         if let Some((opened, session, lease)) = open(deferred, claimed, plan).await {
@@ -197,10 +185,9 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                         }
                     });
                 }
-                // For the answer alone: what it would upgrade is not the connection.
-                upgrade.on_upgrade(|_| ready(()))
             }
         }
+        response
     }
 }
 
@@ -213,43 +200,26 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let deferred = parts.extensions.remove::<Deferred<C>>();
-        if deferred.is_some() {
-            // axum insists on one, and the real one is withheld.
+        // axum insists on a connection, and answers for one that it does not have.
+        let connection = parts.extensions.remove::<OnUpgrade>();
+        if deferred.is_some() || connection.is_some() {
             parts.extensions.insert(no_connection());
         }
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         let upgrade = upgrade.map_err(AuthenticatedRejection::Upgrade);
-        let (client, upgrade) = match deferred {
-            Some(deferred) => (Client::Unknown(deferred), upgrade?),
-            None => {
+        let (client, upgrade) = match (deferred, connection) {
+            (Some(deferred), _) => (Client::Unknown(deferred), upgrade?),
+            (None, connection) => {
                 let authenticated = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state);
                 let Authenticated(session) = authenticated.await?;
                 let upgrade = upgrade?;
                 let lease = session.lease();
-                (Client::Known(session, lease), upgrade)
+                (Client::Known(session, lease, connection.unwrap_or_else(no_connection)), upgrade)
             }
         };
-        let limits = WebSocketConfig::default().read_buffer_size(READ_BUFFER_SIZE);
         let refresh_protocol = parts.extensions.remove().map(|InBand(protocol)| protocol);
-        Ok(Self { upgrade, limits, on_failed_upgrade: |_| {}, client, refresh_protocol })
+        Ok(Self { upgrade, limits: Limits::default(), on_failed_upgrade: |_| {}, client, refresh_protocol })
     }
-}
-
-/// tungstenite panics if what may wait to be written is not more than what is gathered before.
-fn consistent(mut limits: WebSocketConfig) -> WebSocketConfig {
-    limits.max_write_buffer_size = limits.max_write_buffer_size.max(1);
-    limits.write_buffer_size = limits.write_buffer_size.min(limits.max_write_buffer_size - 1);
-    limits
-}
-
-fn limited(upgrade: WebSocketUpgrade, limits: WebSocketConfig) -> WebSocketUpgrade {
-    let upgrade = upgrade
-        .read_buffer_size(limits.read_buffer_size)
-        .write_buffer_size(limits.write_buffer_size)
-        .max_write_buffer_size(limits.max_write_buffer_size)
-        .accept_unmasked_frames(limits.accept_unmasked_frames);
-    let upgrade = limits.max_message_size.into_iter().fold(upgrade, WebSocketUpgrade::max_message_size);
-    limits.max_frame_size.into_iter().fold(upgrade, WebSocketUpgrade::max_frame_size)
 }
 
 // By hand: a derive would ask for `C: Debug`.

@@ -1,14 +1,17 @@
-use std::{error::Error as _, future::pending, io};
+use std::error::Error as _;
 
 use axum::{
     Error,
     extract::ws::{CloseFrame, Message},
 };
 use hyper::upgrade::Upgraded;
-use tokio_tungstenite::tungstenite::{Error as SocketError, error::ProtocolError};
+use tokio::time::timeout;
 
 use super::Transport;
-use crate::session::CLOSE_TIMEOUT;
+use crate::{
+    session::CLOSE_TIMEOUT,
+    websocket::{Limits, Skipped, WebSocketError, WebSocketErrorKind},
+};
 
 /// How much of what a client still sends is read and discarded while it is being told goodbye: far more than any first
 /// message, and no work to speak of.
@@ -23,28 +26,28 @@ const MOST_DISCARDED: usize = 8 << 20;
 /// Cancel safe: if it is dropped, so is the connection.
 pub(crate) async fn close(mut transport: Transport, code: u16, reason: &'static str) {
     let closing = async {
-        let frame = CloseFrame { code, reason: reason.into() };
-        // First what is queued, or there may be no room for the frame.
-        transport.flush().await?;
-        transport.send(Message::Close(Some(frame))).await?;
-        discard(&mut transport).await;
-        Ok::<(), Error>(())
+        // Fails where there was a close frame before.
+        let _ = transport.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
+        say_goodbye(&mut transport).await;
     };
     // Whether the client answers or not, the connection is dropped. It may not even be reading.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+    let _ = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 /// Closes a WebSocket of which nothing was read yet, nor will be.
 pub(crate) async fn close_unread(upgraded: Upgraded, code: u16, reason: &'static str) {
-    close(Transport::unread(upgraded).await, code, reason).await;
+    let mut transport = Transport::new(upgraded, Limits::default());
+    transport.ration(Some(0));
+    close(transport, code, reason).await;
 }
 
-async fn discard(transport: &mut Transport) {
-    if let Transport::Own(socket) = transport
-        && socket.get_ref().is_rationed()
-    {
-        return socket.get_mut().discard(MOST_DISCARDED).await;
-    }
+/// Has a client that broke the protocol read the close frame that says so.
+pub(super) async fn close_failed(mut transport: Transport) {
+    let _ = timeout(CLOSE_TIMEOUT, say_goodbye(&mut transport)).await;
+}
+
+/// A close frame is on its way. Reads on until the client's.
+async fn say_goodbye(transport: &mut Transport) {
     let mut most = MOST_DISCARDED;
     loop {
         match transport.recv().await {
@@ -54,14 +57,16 @@ async fn discard(transport: &mut Transport) {
                 None => return,
             },
             Some(Err(error)) if is_broken(&error) => return,
-            // tungstenite reads no further after a fault in what the client sent, now or before.
+            // What the client sends is not understood, now or before.
             Some(Err(_)) | None => break,
         }
     }
-    match transport {
-        Transport::Own(socket) => socket.get_mut().discard(most).await,
-        // axum does not let go of the connection. To wait is next best: the client reads meanwhile.
-        Transport::Axum(_) => pending().await,
+    while let Ok(Skipped::Bytes { skipped, announced }) = transport.skip().await
+        && let Some(left) = most.checked_sub(skipped)
+        // One that announces more than that is not waited for.
+        && announced <= left
+    {
+        most = left;
     }
 }
 
@@ -76,13 +81,11 @@ fn len(message: &Message) -> usize {
         }
 }
 
-/// Whether the connection is gone with this error. After others, such as a message that is too large, the client may
-/// still be told goodbye.
+/// Whether the connection is gone with this error. After others, such as a message that is too large, the client is told.
 pub(super) fn is_broken(error: &Error) -> bool {
-    match error.source().and_then(|source| source.downcast_ref()) {
-        // The ration is at its end, and not the connection.
-        Some(SocketError::Io(error)) => error.kind() != io::ErrorKind::QuotaExceeded,
-        Some(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => true,
-        _ => false,
-    }
+    kind(error) == Some(WebSocketErrorKind::Io)
+}
+
+pub(super) fn kind(error: &Error) -> Option<WebSocketErrorKind> {
+    error.source()?.downcast_ref().map(WebSocketError::kind)
 }

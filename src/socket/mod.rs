@@ -31,6 +31,7 @@ pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;
 
 use crate::{RefreshError, Session, Token};
+use close::close_failed;
 use shared::Shared;
 
 #[allow(unused_imports, reason = "for the docs")]
@@ -100,7 +101,9 @@ impl<C> AuthenticatedSocket<C> {
     ///
     /// # Errors
     ///
-    /// If the connection broke, or the client broke the protocol.
+    /// If the connection broke, or the client broke the protocol: a [`WebSocketError`](crate::WebSocketError) within the
+    /// error. Nothing more is received then. A client that broke the protocol is told by a close frame (1002, 1007 or 1009)
+    /// at the next call, or when the socket is dropped. Until then the handler may send something else.
     ///
     /// # Cancel safety
     ///
@@ -113,7 +116,7 @@ impl<C> AuthenticatedSocket<C> {
     ///
     /// # Errors
     ///
-    /// If the connection is closed or broken, the message is too large for the write buffer, or the session has ended,
+    /// If the connection is closed or broken, a ping, pong or close reason is too long for its frame, or the session has ended,
     /// which is a [`SessionEnded`] within the error.
     ///
     /// # Cancel safety

@@ -67,8 +67,8 @@ struct Ahead {
 const MOST_MESSAGES: usize = 16;
 const MOST_BYTES: usize = 64 * 1024;
 
-/// The supervisor, which writes an answer, and whoever waits to send at the same time. In tungstenite there is room for
-/// one waker, so that is this one.
+/// The supervisor, which writes an answer, and a handler that waits to send at the same time. To the transport both are one
+/// writer with one waker, which is this.
 #[derive(Default)]
 struct Writers {
     handler: Mutex<Option<Waker>>,
@@ -126,12 +126,16 @@ impl Shared {
         transport
     }
 
-    /// The handler dropped its socket, and the connection with it. After an order to end the session it is the
-    /// supervisor's, who closes it in good form.
+    /// The handler dropped its socket, and the connection with it. After an order to end the session, and where the client
+    /// has yet to be told that it broke the protocol, the connection is the supervisor's, which closes it in good form.
     pub(super) fn abandon(&self) {
-        if self.life.end(End { reason: EndReason::Closed, code: None }) {
+        if self.life.end(End { reason: EndReason::Closed, code: None }) && !self.has_failed() {
             drop(self.take());
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        lock(&self.state).transport.as_ref().is_some_and(Transport::has_failed)
     }
 
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
@@ -185,6 +189,7 @@ impl Shared {
                     writer.wake();
                 }
             }
+            // The client is still there, and the handler may say something. If not, the client is told by the close frame.
             Poll::Ready(Some(Err(error))) if !is_broken(error) => {}
             Poll::Ready(None | Some(Err(_))) => {
                 drop(guard);
@@ -278,8 +283,7 @@ impl Shared {
         let mut state = lock(&self.state);
         let State { transport, writer, in_band, .. } = &mut *state;
         if let (Some(transport), Some(answer)) = (transport, answer) {
-            // Not after `poll_ready`, which a handler that sends may be waiting for: tungstenite queues it. Where a
-            // limit for the queue is set and reached, the client is not reading, and goes without an answer.
+            // Without `poll_ready`, which a handler that sends may be waiting for: one answer more does no harm.
             let _ = transport.start_send(answer);
         }
         if let Some(in_band) = in_band {
@@ -352,7 +356,7 @@ impl Ahead {
     fn push(&mut self, message: Option<Result<Message, Error>>) -> bool {
         let leaves = match &message {
             None | Some(Ok(Message::Close(_))) => true,
-            Some(Err(error)) => is_broken(error),
+            Some(Err(_)) => true,
             Some(Ok(_)) => false,
         };
         self.is_complete = leaves || matches!(message, Some(Err(_)));

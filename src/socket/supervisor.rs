@@ -11,7 +11,9 @@ use axum::extract::ws::Message;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{AuthenticatedSocket, Opened, RefreshProtocol, close::close, refresh_protocol::Asked, shared::Shared};
+use super::{
+    AuthenticatedSocket, Opened, RefreshProtocol, close::close, close_failed, refresh_protocol::Asked, shared::Shared,
+};
 use crate::{
     EndReason, Session,
     session::{End, Lease, Life, Sight},
@@ -109,6 +111,7 @@ impl Connection {
                 let code = self.shared.life().close_code(end);
                 Some(Box::pin(close(transport, code, end.reason.as_str())))
             }
+            Some(transport) if transport.has_failed() => Some(Box::pin(close_failed(transport))),
             _ => {
                 self.release();
                 None

@@ -1,43 +1,37 @@
-//! The WebSocket beneath, as axum made it or as it was made here.
+//! The connection beneath a session, with axum's messages and errors.
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    io,
     task::{Context, Poll, ready},
 };
 
-use axum::{
-    Error,
-    body::Bytes,
-    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
-};
-use futures_core::{FusedStream, Stream};
-use futures_sink::Sink;
+use axum::{Error, extract::ws::Message};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::task::coop::consume_budget;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as ProtocolError, Message as RawMessage,
-        protocol::{self, Role, WebSocketConfig},
-    },
-};
 
-use super::first_message::Rationed;
+use crate::websocket::{Limits, Skipped, WebSocket};
 
-pub(crate) enum Transport {
-    Axum(WebSocket),
-    /// Of a client that authenticated by its first message: axum has no way to limit only that one.
-    Own(WebSocketStream<Rationed>),
-}
+pub(crate) struct Transport(WebSocket<TokioIo<Upgraded>>);
 
 impl Transport {
-    /// A WebSocket that is written to, and not read from.
-    pub(super) async fn unread(upgraded: Upgraded) -> Self {
-        let stream = Rationed::new(TokioIo::new(upgraded), 0);
-        let limits = WebSocketConfig::default().read_buffer_size(128);
-        Self::Own(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await)
+    pub(crate) fn new(upgraded: Upgraded, limits: Limits) -> Self {
+        Self(WebSocket::new(TokioIo::new(upgraded), limits))
+    }
+
+    /// Sets how many bytes may be read in all; see [`WebSocket::ration`].
+    pub(super) const fn ration(&mut self, bytes: Option<usize>) {
+        self.0.ration(bytes);
+    }
+
+    pub(super) const fn set_limits(&mut self, limits: Limits) {
+        self.0.set_limits(limits);
+    }
+
+    /// Whether the client is still to be told why it was not understood.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.has_failed()
     }
 
     /// Receives a message, at the cost of a unit of the task's budget: a client that sends without pause has to leave
@@ -56,21 +50,14 @@ impl Transport {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Reads and drops what arrives; see [`WebSocket::poll_skip`].
+    pub(super) async fn skip(&mut self) -> io::Result<Skipped> {
+        consume_budget().await;
+        poll_fn(|cx| self.0.poll_skip(cx)).await
+    }
+
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self {
-            Self::Axum(socket) => Pin::new(socket).poll_next(cx),
-            Self::Own(socket) => loop {
-                match ready!(Pin::new(&mut *socket).poll_next(cx)) {
-                    Some(Ok(message)) => {
-                        if let Some(message) = cooked(message).transpose() {
-                            return Poll::Ready(Some(message));
-                        }
-                    }
-                    Some(Err(error)) => return Poll::Ready(Some(Err(Error::new(error)))),
-                    None => return Poll::Ready(None),
-                }
-            },
-        }
+        self.0.poll_next(cx).map(|next| next.map(|message| message.map_err(Error::new)))
     }
 
     /// Sends the message and flushes it. What was queued is taken out of the option.
@@ -85,74 +72,22 @@ impl Transport {
     }
 
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self {
-            Self::Axum(socket) => Pin::new(socket).poll_ready(cx),
-            Self::Own(socket) => Pin::new(socket).poll_ready(cx).map_err(Error::new),
-        }
+        self.0.poll_ready(cx).map_err(Error::new)
     }
 
     pub(super) fn start_send(&mut self, message: Message) -> Result<(), Error> {
-        match self {
-            Self::Axum(socket) => Pin::new(socket).start_send(message),
-            Self::Own(socket) => Pin::new(socket).start_send(raw(message)?).map_err(Error::new),
-        }
+        self.0.start_send(message).map_err(Error::new)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self {
-            Self::Axum(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Own(socket) => Pin::new(socket).poll_flush(cx).map_err(Error::new),
-        }
+        self.0.poll_flush(cx).map_err(Error::new)
     }
 
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self {
-            Self::Axum(socket) => Pin::new(socket).poll_close(cx),
-            Self::Own(socket) => Pin::new(socket).poll_close(cx).map_err(Error::new),
-        }
+        self.0.poll_close(cx).map_err(Error::new)
     }
 
     pub(super) fn is_terminated(&self) -> bool {
-        match self {
-            Self::Axum(socket) => socket.is_terminated(),
-            Self::Own(socket) => socket.is_terminated(),
-        }
+        self.0.is_terminated()
     }
-}
-
-/// axum keeps the way between its messages and tungstenite's to itself. Texts are checked to be UTF-8 once more on it.
-fn cooked(message: RawMessage) -> Result<Option<Message>, Error> {
-    Ok(Some(match message {
-        RawMessage::Text(text) => Message::Text(utf8(text)?),
-        RawMessage::Binary(bytes) => Message::Binary(bytes),
-        RawMessage::Ping(bytes) => Message::Ping(bytes),
-        RawMessage::Pong(bytes) => Message::Pong(bytes),
-        RawMessage::Close(None) => Message::Close(None),
-        RawMessage::Close(Some(frame)) => {
-            Message::Close(Some(CloseFrame { code: frame.code.into(), reason: utf8(frame.reason)? }))
-        }
-        // Never read.
-        RawMessage::Frame(_) => return Ok(None),
-    }))
-}
-
-fn raw(message: Message) -> Result<RawMessage, Error> {
-    Ok(match message {
-        Message::Text(text) => RawMessage::Text(raw_utf8(text)?),
-        Message::Binary(bytes) => RawMessage::Binary(bytes),
-        Message::Ping(bytes) => RawMessage::Ping(bytes),
-        Message::Pong(bytes) => RawMessage::Pong(bytes),
-        Message::Close(None) => RawMessage::Close(None),
-        Message::Close(Some(frame)) => {
-            RawMessage::Close(Some(protocol::CloseFrame { code: frame.code.into(), reason: raw_utf8(frame.reason)? }))
-        }
-    })
-}
-
-fn utf8(text: tokio_tungstenite::tungstenite::Utf8Bytes) -> Result<Utf8Bytes, Error> {
-    Utf8Bytes::try_from(Bytes::from(text)).map_err(Error::new)
-}
-
-fn raw_utf8(text: Utf8Bytes) -> Result<tokio_tungstenite::tungstenite::Utf8Bytes, Error> {
-    Bytes::from(text).try_into().map_err(|error| Error::new(ProtocolError::Utf8(format!("{error}"))))
 }

@@ -1,21 +1,17 @@
-use std::{future::poll_fn, io, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
 use axum::{Error, extract::ws::Message};
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as SocketError,
-        protocol::{Role, WebSocketConfig},
-    },
-};
 
-use super::{FirstMessage, FirstToken, rationed::Rationed};
+use super::{FirstMessage, FirstToken};
 use crate::{
     TokenErrorKind,
     rejection::Rejection,
-    socket::{Transport, close},
+    socket::{
+        Transport,
+        close::{close, kind},
+    },
+    websocket::{Limits, WebSocketErrorKind},
 };
 
 /// A client that is connected and not authenticated yet.
@@ -38,13 +34,12 @@ pub(crate) enum NoToken {
 }
 
 impl Candidate {
-    pub(crate) async fn new(upgraded: Upgraded, protocol: FirstMessage) -> Self {
+    pub(crate) fn new(upgraded: Upgraded, protocol: FirstMessage) -> Self {
         let most = protocol.max_bytes;
-        let limits =
-            WebSocketConfig::default().read_buffer_size(1024).max_message_size(Some(most)).max_frame_size(Some(most));
-        let stream = Rationed::new(TokioIo::new(upgraded), most);
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-        Self { transport: Transport::Own(socket), protocol, first: None }
+        let limits = Limits { max_frame: most, max_message: most, ..Limits::default() };
+        let mut transport = Transport::new(upgraded, limits);
+        transport.ration(Some(most));
+        Self { transport, protocol, first: None }
     }
 
     /// Greets the client, if it wants to be, and waits for its token.
@@ -65,7 +60,7 @@ impl Candidate {
                     let message = self.first.insert(message);
                     return self.protocol.find(message).ok_or(NoToken::Missing);
                 }
-                Some(Err(error)) => return Err(fault(error)),
+                Some(Err(error)) => return Err(fault(&error)),
             }
         }
     }
@@ -80,10 +75,10 @@ impl Candidate {
     }
 
     /// The connection, from here on with the limits of the application.
-    pub(crate) async fn into_transport(self, limits: WebSocketConfig) -> Transport {
-        let Transport::Own(socket) = self.transport else { return self.transport };
-        let stream = socket.into_inner().lift();
-        Transport::Own(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await)
+    pub(crate) fn into_transport(mut self, limits: Limits) -> Transport {
+        self.transport.set_limits(limits);
+        self.transport.ration(None);
+        self.transport
     }
 
     /// Tells the client that it was refused.
@@ -101,13 +96,12 @@ impl Candidate {
     }
 }
 
-fn fault(error: Error) -> NoToken {
-    match error.into_inner().downcast_ref::<SocketError>() {
-        Some(SocketError::Capacity(_)) => NoToken::Malformed(TokenErrorKind::TooLong),
-        Some(SocketError::Io(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
-            NoToken::Malformed(TokenErrorKind::TooLong)
+fn fault(error: &Error) -> NoToken {
+    match kind(error) {
+        Some(WebSocketErrorKind::TooLarge) => NoToken::Malformed(TokenErrorKind::TooLong),
+        Some(WebSocketErrorKind::InvalidUtf8 | WebSocketErrorKind::Protocol) => {
+            NoToken::Malformed(TokenErrorKind::Undecodable)
         }
-        Some(SocketError::Utf8(_)) => NoToken::Malformed(TokenErrorKind::Undecodable),
         _ => NoToken::Gone,
     }
 }

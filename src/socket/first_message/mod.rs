@@ -3,8 +3,6 @@
 mod candidate;
 mod dialects;
 mod places;
-mod rationed;
-mod skim;
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
@@ -14,7 +12,6 @@ use serde_json::json;
 
 pub(crate) use candidate::{Candidate, NoToken};
 pub(crate) use places::Place;
-pub(super) use rationed::Rationed;
 
 use crate::{
     ConfigError, Token,

@@ -1,0 +1,228 @@
+//! From bytes to messages. It does no I/O.
+
+use std::mem;
+
+use axum::{
+    body::Bytes,
+    extract::ws::{CloseFrame, Message},
+};
+
+use super::{
+    Error, Limits,
+    frame::{Frame, MAX_HEADER, OpCode},
+    partial::{Partial, room},
+};
+
+/// Takes in what a client sends, in pieces of any length.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    pub(super) limits: Limits,
+    /// The beginning of a header.
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    frame: Option<Frame>,
+    /// The message that the data frames so far belong to.
+    message: Option<Partial>,
+    /// The payload of a control frame, which may come between those.
+    control: Vec<u8>,
+    /// Frames are followed and not kept; see [`skip`](Self::skip).
+    is_skipping: bool,
+    /// How many bytes the present or last call took, also where it failed.
+    taken: usize,
+}
+
+/// From this many missing bytes on, a binary payload is read straight into its message.
+const DIRECT: usize = 8 * 1024;
+
+impl Decoder {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            header: [0; MAX_HEADER],
+            header_len: 0,
+            frame: None,
+            message: None,
+            control: Vec::new(),
+            is_skipping: false,
+            taken: 0,
+        }
+    }
+
+    /// Takes bytes in until there is a message or they are used up. Returns how many were taken.
+    ///
+    /// The bytes are unmasked where they are.
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Message>), Error> {
+        self.taken = 0;
+        loop {
+            let rest = bytes.get(self.taken..).unwrap_or_default();
+            if self.frame.is_none() && !self.decode_header(rest)? {
+                return Ok((self.taken, None));
+            }
+            let rest = bytes.get_mut(self.taken..).unwrap_or_default();
+            let message = self.decode_payload(rest)?;
+            if message.is_some() || (self.frame.is_some() && self.taken == bytes.len()) {
+                return Ok((self.taken, message));
+            }
+        }
+    }
+
+    /// How many bytes a call to [`decode`](Self::decode) took that failed.
+    pub(super) const fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// From here on no message is kept, and none is too large: the next one returned is a close frame, without its content.
+    pub(super) fn skip(&mut self) {
+        self.limits = Limits { max_frame: usize::MAX, max_message: usize::MAX, accept_unmasked: true, ..self.limits };
+        (self.message, self.control) = (None, Vec::new());
+        self.is_skipping = true;
+    }
+
+    /// How many bytes of the present frame are still to come.
+    pub(super) fn left(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.left)
+    }
+
+    /// Returns whether the header is complete.
+    fn decode_header(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        let before = self.header_len;
+        let parsed = if before == 0 {
+            Frame::parse(bytes, &self.limits)?
+        } else {
+            for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
+                *slot = *byte;
+            }
+            let len = (before + bytes.len()).min(MAX_HEADER);
+            Frame::parse(self.header.get(..len).unwrap_or_default(), &self.limits)?
+        };
+        let Some((frame, len)) = parsed else {
+            for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
+                *slot = *byte;
+            }
+            self.header_len = before + bytes.len();
+            self.taken += bytes.len();
+            return Ok(false);
+        };
+        self.begin(frame)?;
+        self.header_len = 0;
+        self.taken += len - before;
+        Ok(true)
+    }
+
+    fn begin(&mut self, frame: Frame) -> Result<(), Error> {
+        if !frame.opcode.is_control() && !self.is_skipping {
+            match (frame.opcode, &self.message) {
+                (OpCode::Continuation, None) => return Err(Error::protocol("a continuation of no message")),
+                (OpCode::Text | OpCode::Binary, Some(_)) => {
+                    return Err(Error::protocol("a message begins within another"));
+                }
+                _ => {}
+            }
+            let so_far = self.message.as_ref().map_or(0, Partial::len);
+            if so_far.saturating_add(frame.left) > self.limits.max_message {
+                return Err(Error::too_large());
+            }
+        }
+        self.frame = Some(frame);
+        Ok(())
+    }
+
+    fn decode_payload(&mut self, bytes: &mut [u8]) -> Result<Option<Message>, Error> {
+        let Some(frame) = &mut self.frame else { return Ok(None) };
+        let len = frame.left.min(bytes.len());
+        let bytes = bytes.get_mut(..len).unwrap_or_default();
+        frame.left -= len;
+        self.taken += len;
+        let Frame { is_final, opcode, left, .. } = *frame;
+        if self.is_skipping {
+            if left == 0 {
+                self.frame = None;
+            }
+            return Ok((left == 0 && opcode == OpCode::Close).then_some(Message::Close(None)));
+        }
+        if opcode.is_control() {
+            frame.mask.apply(bytes);
+            self.control.extend_from_slice(bytes);
+            if left > 0 {
+                return Ok(None);
+            }
+            self.frame = None;
+            return control(opcode, mem::take(&mut self.control)).map(Some);
+        }
+        let is_text = opcode == OpCode::Text;
+        if left == 0 && is_final && self.message.is_none() {
+            // By far the most messages: one frame, which is all there.
+            let message = Partial::whole(is_text, bytes, &mut frame.mask)?;
+            self.frame = None;
+            return Ok(Some(message));
+        }
+        let message = self.message.get_or_insert_with(|| if is_text { Partial::text() } else { Partial::binary() });
+        message.push(bytes, &mut frame.mask, left)?;
+        if left > 0 {
+            return Ok(None);
+        }
+        self.frame = None;
+        if is_final { self.finish() } else { Ok(None) }
+    }
+
+    fn finish(&mut self) -> Result<Option<Message>, Error> {
+        self.message.take().map(Partial::finish).transpose()
+    }
+
+    /// Room for bytes of a large binary payload that are still to come, as far as what has come allows it.
+    pub(super) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let (Some(frame), Some(Partial::Binary(bytes))) = (&self.frame, &mut self.message) else { return None };
+        if frame.opcode.is_control() || frame.left < DIRECT {
+            return None;
+        }
+        if bytes.capacity() == bytes.len() {
+            bytes.reserve_exact(room(bytes.len(), 0, frame.left));
+        }
+        let most = (bytes.capacity() - bytes.len()).min(frame.left);
+        Some((bytes, most))
+    }
+
+    /// Takes in what was read into [`direct`](Self::direct): the last `len` bytes there.
+    pub(super) fn direct_read(&mut self, len: usize) -> Result<Option<Message>, Error> {
+        let (Some(frame), Some(Partial::Binary(bytes))) = (&mut self.frame, &mut self.message) else { return Ok(None) };
+        let before = bytes.len().saturating_sub(len);
+        frame.mask.apply(bytes.get_mut(before..).unwrap_or_default());
+        frame.left = frame.left.saturating_sub(len);
+        if frame.left > 0 {
+            return Ok(None);
+        }
+        let is_final = frame.is_final;
+        self.frame = None;
+        if is_final { self.finish() } else { Ok(None) }
+    }
+}
+
+fn control(opcode: OpCode, payload: Vec<u8>) -> Result<Message, Error> {
+    Ok(match opcode {
+        OpCode::Ping => Message::Ping(payload.into()),
+        OpCode::Pong => Message::Pong(payload.into()),
+        _ => Message::Close(close_frame(&payload)?),
+    })
+}
+
+/// RFC 6455 §5.5.1 and §7.4.
+fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Err(Error::protocol("a close frame of one byte"));
+    };
+    let code = u16::from_be_bytes(*code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Error::protocol("a close code that may not be sent"));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| Error::invalid_utf8())?;
+    Ok(Some(CloseFrame { code, reason: reason.into() }))
+}
+
+/// The payload of a close frame.
+pub(super) fn close_payload(frame: Option<&CloseFrame>) -> Bytes {
+    let payload = frame.map(|frame| [&frame.code.to_be_bytes(), frame.reason.as_bytes()].concat());
+    payload.unwrap_or_default().into()
+}

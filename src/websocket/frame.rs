@@ -1,0 +1,137 @@
+//! Frame headers (RFC 6455 §5.2) and masks (§5.3).
+
+use super::{Error, Limits};
+
+/// The longest header that there is.
+pub(super) const MAX_HEADER: usize = 14;
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub(super) const MAX_CONTROL: usize = 125;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpCode {
+    Continuation = 0,
+    Text = 1,
+    Binary = 2,
+    Close = 8,
+    Ping = 9,
+    Pong = 10,
+}
+
+/// A frame whose header was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) is_final: bool,
+    pub(super) opcode: OpCode,
+    pub(super) mask: Mask,
+    /// How many bytes of the payload are still to come.
+    pub(super) left: usize,
+}
+
+/// Turned as bytes are unmasked, so that it always fits the next one. All zero without a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mask([u8; 4]);
+
+impl OpCode {
+    const fn of(first: u8) -> Option<Self> {
+        Some(match first & 0x0f {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+impl Frame {
+    /// Reads a header at the start of these bytes; returns it with its length, or `None` if it is not complete. A fault is
+    /// reported as soon as the bytes show it.
+    pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Error> {
+        let Some((&[first, second], rest)) = bytes.split_first_chunk() else {
+            return bytes.first().map_or(Ok(None), |&first| check_first(first).map(|_| None));
+        };
+        let (is_final, opcode) = check_first(first)?;
+        let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL {
+            return Err(Error::protocol("a control frame is longer than 125 bytes"));
+        }
+        if !is_masked && !limits.accept_unmasked {
+            return Err(Error::protocol("a frame of the client is not masked"));
+        }
+        let (len, rest) = match short {
+            126 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from(u16::from_be_bytes(*len)), rest),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((len, rest)) => (u64::from_be_bytes(*len), rest),
+                None => return Ok(None),
+            },
+            short => (u64::from(short), rest),
+        };
+        // The shortest form must be used, and the highest bit must be zero.
+        if (short == 126 && len < 126) || (short == 127 && !(0x1_0000..1 << 63).contains(&len)) {
+            return Err(Error::protocol("a length is not written in its shortest form"));
+        }
+        let left = usize::try_from(len).map_err(|_| Error::too_large())?;
+        if left > limits.max_frame && !opcode.is_control() {
+            return Err(Error::too_large());
+        }
+        let (mask, rest) = match rest.split_first_chunk() {
+            _ if !is_masked => (Mask([0; 4]), rest),
+            Some((mask, rest)) => (Mask(*mask), rest),
+            None => return Ok(None),
+        };
+        Ok(Some((Self { is_final, opcode, mask, left }, bytes.len() - rest.len())))
+    }
+}
+
+fn check_first(first: u8) -> Result<(bool, OpCode), Error> {
+    if first & 0x70 != 0 {
+        return Err(Error::protocol("a reserved bit is set"));
+    }
+    let opcode = OpCode::of(first).ok_or_else(|| Error::protocol("a reserved opcode"))?;
+    let is_final = first & 0x80 != 0;
+    if opcode.is_control() && !is_final {
+        return Err(Error::protocol("a control frame is fragmented"));
+    }
+    Ok((is_final, opcode))
+}
+
+/// Writes the header of a whole message, without a mask as a server must (RFC 6455 §5.1).
+pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
+    out.push(0x80 | opcode as u8);
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(len @ 0..=125), _) => out.push(len),
+        (_, Ok(len)) => {
+            out.push(126);
+            out.extend_from_slice(&len.to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+}
+
+impl Mask {
+    pub(super) fn apply(&mut self, bytes: &mut [u8]) {
+        let [a, b, c, d] = self.0;
+        let wide = u128::from_ne_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
+        let (chunks, rest) = bytes.as_chunks_mut::<16>();
+        for chunk in chunks {
+            *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+        }
+        let turn = rest.len() % 4;
+        for (byte, key) in rest.iter_mut().zip(self.0.into_iter().cycle()) {
+            *byte ^= key;
+        }
+        self.0.rotate_left(turn);
+    }
+}
