@@ -579,7 +579,7 @@ async fn a_client_that_sends_too_much_is_refused_and_what_it_sends_is_discarded(
         ("one frame", frame(TEXT, &[b'x'; 300_000])),
         ("one binary frame", frame(0x82, &[b'x'; 300_000])),
         // Of these nothing follows: they are refused for what they announce, before there is memory for it.
-        ("a frame announced", [&[TEXT, 0xfe][..], &(1 + BUDGET as u16).to_be_bytes(), &[0; 4]].concat()),
+        ("a frame announced", [&[TEXT, 0xfe][..], &16_385_u16.to_be_bytes(), &[0; 4]].concat()),
         ("a large frame announced", announced(15 << 20)),
         ("the largest frame announced", announced(u64::MAX >> 1)),
         ("a piece announced", [frame(0x01, b"x"), vec![0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0]].concat()),

@@ -221,5 +221,4 @@ fn whatever_arrives_is_read_as_by_tungstenite() {
     }
     // Both kinds are there, or this says nothing.
     assert!(alike > 10_000 && failed > 500, "{alike} alike, {failed} of these failed, {lax} lax");
-    println!("{alike} alike, {failed} of these failed, {lax} lax");
 }
