@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use crate::{
     AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
-    gate::{Gate, Unclaimed, Verification},
+    gate::{Gate, Registered, Unclaimed, Verification},
     handshake::{RequestKind, withhold},
     rejection::Challenges,
     session::{Head, SessionRules},
@@ -50,8 +50,10 @@ pub(crate) struct Examined {
 
 /// What comes next.
 pub(crate) enum Next {
-    /// The inner service, which may have to wait for the client's first message.
-    Call(Option<Arc<Unclaimed>>),
+    /// The inner service, with a session or without.
+    Call(Registered),
+    /// The inner service, which has to wait for the client's first message.
+    Defer(Arc<Unclaimed>),
     /// What the token's verification has to wait for.
     Wait(Token),
 }
@@ -132,9 +134,12 @@ impl Config {
         kind: RequestKind,
         parts: &mut Parts,
     ) -> Result<Next, Rejection> {
-        let Some(token) = token else { return self.without_token(kind, parts).map(Next::Call) };
+        let Some(token) = token else {
+            let deferred = self.without_token(kind, parts)?;
+            return Ok(deferred.map_or(Next::Call(None), Next::Defer));
+        };
         match self.gate.verify_now(&token, kind, parts, self) {
-            Some(Ok(())) => Ok(Next::Call(None)),
+            Some(Ok(registered)) => Ok(Next::Call(registered)),
             Some(Err(refusal)) => Err(refusal.rejection(self, parts.version)),
             None => Ok(Next::Wait(token)),
         }

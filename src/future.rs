@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     config::Config,
-    gate::{Unclaimed, Verification},
+    gate::{Registered, Unclaimed, Verification},
     handshake::RequestKind,
     telemetry,
     token::Selection,
@@ -59,13 +59,19 @@ pub(crate) struct Answer {
     kind: RequestKind,
     selection: Selection,
     is_connect: bool,
+    registered: Registered,
     /// The client is to authenticate by its first message.
     deferred: Option<(Arc<Unclaimed>, Arc<Config>)>,
 }
 
 impl Answer {
     pub(crate) fn new(parts: &Parts, kind: RequestKind, selection: Selection) -> Self {
-        Self { kind, selection, is_connect: parts.method == Method::CONNECT, deferred: None }
+        Self { kind, selection, is_connect: parts.method == Method::CONNECT, registered: None, deferred: None }
+    }
+
+    /// Answers to the client of this session.
+    pub(crate) fn to(self, registered: Registered) -> Self {
+        Self { registered, ..self }
     }
 
     pub(crate) fn deferred(self, unclaimed: Arc<Unclaimed>, config: Arc<Config>) -> Self {
@@ -86,6 +92,9 @@ impl Answer {
         {
             // Whoever answered here did so to a client that nobody knows.
             return config.refuse_unclaimed(unclaimed.version);
+        }
+        if accepted && let Some(session) = &self.registered {
+            session.warn_if_dropped();
         }
         if accepted && self.selection.apply(response.headers_mut()) {
             telemetry::unoffered_subprotocol();
@@ -142,9 +151,9 @@ where
                     let Waiting { mut service, body, config, answer } =
                         waiting.take().expect("`ResponseFuture` polled after completion");
                     match outcome {
-                        Ok(()) => {
+                        Ok(registered) => {
                             let future = service.call(Request::from_parts(parts, body));
-                            State::Calling { future, answer: Some(answer) }
+                            State::Calling { future, answer: Some(answer.to(registered)) }
                         }
                         Err(refusal) => {
                             let rejection = refusal.rejection(&config, parts.version);

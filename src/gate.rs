@@ -15,14 +15,17 @@ use crate::{
     config::{Anonymous, Config},
     handshake::RequestKind,
     lock::lock,
-    session::{Beginning, Head},
+    session::{Beginning, Head, Life},
     socket::Place,
     telemetry,
     verify::VerifierOf,
 };
 
 /// A verification under way. It owns the request's head, and gives it back with the outcome.
-pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<(), Refusal>)> + Send>>;
+pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<Registered, Refusal>)> + Send>>;
+
+/// The session of a handshake, if a registry has it.
+pub(crate) type Registered = Option<Arc<Life>>;
 
 /// Begins sessions.
 pub(crate) trait Gate: Send + Sync {
@@ -34,7 +37,7 @@ pub(crate) trait Gate: Send + Sync {
         kind: RequestKind,
         parts: &mut Parts,
         config: &Config,
-    ) -> Option<Result<(), Refusal>>;
+    ) -> Option<Result<Registered, Refusal>>;
 
     /// The same, with waiting.
     fn verify(&self, token: Token, kind: RequestKind, parts: Parts, config: Arc<Config>) -> Verification;
@@ -114,7 +117,7 @@ impl<V: Verifier> VerifierGate<V> {
             .map_err(Refusal::Admission)
     }
 
-    fn put((kind, parts): (RequestKind, &mut Parts), session: Session<V::Claims>, config: &Config) {
+    fn put((kind, parts): (RequestKind, &mut Parts), session: Session<V::Claims>, config: &Config) -> Registered {
         match kind {
             RequestKind::Handshake => telemetry::admitted(session.id(), session.subject()),
             RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
@@ -123,7 +126,10 @@ impl<V: Verifier> VerifierGate<V> {
         parts.extensions.remove::<Anonymous>();
         parts.extensions.remove::<Deferred<V::Claims>>();
         InBand::put(parts, config);
+        let is_registered = kind == RequestKind::Handshake && config.rules.sessions.is_some();
+        let registered = is_registered.then(|| Arc::clone(session.life()));
         parts.extensions.insert(session);
+        registered
     }
 }
 
@@ -134,7 +140,7 @@ impl<V: Verifier> Gate for VerifierGate<V> {
         kind: RequestKind,
         parts: &mut Parts,
         config: &Config,
-    ) -> Option<Result<(), Refusal>> {
+    ) -> Option<Result<Registered, Refusal>> {
         if config.rules.shares_limits()
             || config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at)
         {

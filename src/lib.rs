@@ -119,9 +119,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A handler that upgrades by other means ([`Authenticated`] with axum's own extractor, or another library's) closes its
-//! socket itself: it keeps the [`Session`] for as long as it has the connection, and waits for [`Session::ended`], or in
-//! another task for the end of a [`SessionWatcher`], which keeps nothing.
+//! A handler that upgrades by other means ([`Authenticated`] beside axum's own extractor, or another library's) closes its
+//! socket itself. It keeps the [`Session`] as long as the connection, waits for [`Session::ended`], and closes the socket with
+//! [`Session::close_code`]. A task that only waits owns a [`SessionWatcher`], which keeps nothing; see [`Session::watch`]. A
+//! handler that drops the session, or keeps it and never looks at it, is named in the log once; see [Events](#events).
 //!
 //! # Speed
 //!
@@ -169,7 +170,8 @@
 //! | `revocations incomplete…` | warn | this node started while others add what the store has lost; it admits nobody until they are done |
 //! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
 //! | `sessions without a subject are not limited` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
-//! | `session ended and nothing watches it` | warn | `session`; once: the handler took [`Authenticated`] and does not close its socket |
+//! | `session dropped before its upgrade` | warn | `session`; once for each registry: the handler accepted the handshake and kept no [`Session`], so nothing ends the connection and no limit counts it |
+//! | `session ended and nothing watches it` | warn | `session`; once for each registry: the handler took [`Authenticated`], keeps the [`Session`], and does not close its socket |
 //! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
 //! | `refusal hook answered with success` | error | the standard refusal was sent instead |
 //!

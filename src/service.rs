@@ -57,11 +57,11 @@ where
         let answer = Answer::new(&parts, kind, selection);
         match outcome.and_then(|token| self.config.decide(token, kind, &mut parts)) {
             Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection())),
-            Ok(Next::Call(deferred)) => {
-                let answer = match deferred {
-                    None => answer,
-                    Some(unclaimed) => answer.deferred(unclaimed, Arc::clone(&self.config)),
-                };
+            Ok(Next::Call(registered)) => {
+                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer.to(registered))
+            }
+            Ok(Next::Defer(unclaimed)) => {
+                let answer = answer.deferred(unclaimed, Arc::clone(&self.config));
                 ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
             }
             Ok(Next::Wait(token)) => {

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, routing::any};
+use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AtLimit, Authenticated, Drain, EndReason, Limits, MemoryRevocations, Revocations, ScopedId, Session, Sessions,
-    WsAuthLayer, test_util::handshake,
+    AtLimit, Authenticated, AuthenticatedUpgrade, CloseCodes, Drain, EndReason, Limits, MemoryRevocations, Revocations,
+    ScopedId, Session, Sessions, WsAuthLayer,
+    test_util::{self, handshake},
 };
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
@@ -231,6 +232,120 @@ async fn logged(run: impl Future<Output = ()>) -> String {
     run.await;
     drop(guard);
     String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
+/// What a handler does with a session that it does not hand to `AuthenticatedUpgrade`.
+type Handle = fn(Option<Authenticated<String>>) -> StatusCode;
+
+/// By the time of the answer nobody has the session, so that no order can end the connection.
+#[tokio::test]
+async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
+    let (dropped, unwatched) = ("session dropped before its upgrade", "session ended and nothing watches it");
+    let drops: Handle = |_| StatusCode::SWITCHING_PROTOCOLS;
+    let watches_too_early: Handle = |session| {
+        drop(session.map(|Authenticated(session)| (session.watch(), session.end_reason())));
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    let drops_over_http2: Handle = |_| StatusCode::OK;
+    let refuses: Handle = |_| StatusCode::BAD_REQUEST;
+    let ends: Handle = |session| {
+        assert!(session.is_some_and(|Authenticated(session)| session.end()));
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    let leaks: Handle = |session| {
+        std::mem::forget(session);
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    let polls: Handle = |session| {
+        std::mem::forget(session.inspect(|Authenticated(session)| assert_eq!(session.end_reason(), None)));
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    let http2 = || handshake().http2().bearer_subprotocol("alice.3600").build();
+    let http1 = || handshake().bearer_subprotocol("alice.3600").build();
+    type Case = (&'static str, Handle, fn() -> Request<axum::body::Body>, [usize; 2]);
+    let cases: [Case; 9] = [
+        ("dropped", drops, http1, [1, 0]),
+        ("dropped together with its watcher", watches_too_early, http1, [1, 0]),
+        ("dropped over HTTP/2", drops_over_http2, http2, [1, 0]),
+        ("refused by the handler", refuses, http1, [0, 0]),
+        ("refused over HTTP/2", refuses, http2, [0, 0]),
+        ("no handshake", drops, || polling("alice.3600"), [0, 0]),
+        ("kept", leaks, http1, [0, 1]),
+        ("kept, and polled", polls, http1, [0, 0]),
+        ("ended by the handler, and dropped", ends, http1, [0, 1]),
+    ];
+    for (name, handle, request, events) in cases {
+        let log = logged(async {
+            let sessions = Sessions::new();
+            let handler = async move |session: Option<Authenticated<String>>| handle(session);
+            let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed).sessions(&sessions));
+            for _ in 0..3 {
+                answer(&app, request()).await;
+            }
+            sessions.end_all();
+        })
+        .await;
+        assert_eq!([dropped, unwatched].map(|event| log.matches(event).count()), events, "{name}: {log}");
+    }
+}
+
+/// A leased session has its supervisor, and without a registry there is no order that could be missed.
+#[tokio::test]
+async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_dropped() {
+    async fn supervised(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    }
+    async fn drops<C>(_: Authenticated<C>) -> StatusCode {
+        StatusCode::SWITCHING_PROTOCOLS
+    }
+    let log = logged(async {
+        let app = Router::new().route("/", any(drops::<String>)).layer(WsAuthLayer::new(timed));
+        answer(&app, handshake().bearer_subprotocol("alice.3600").build()).await;
+        let sessions = Sessions::new();
+        let app = Router::new().route("/", any(supervised)).layer(WsAuthLayer::new(timed).sessions(&sessions));
+        let (socket, _) = test_util::connect(app, handshake().bearer_subprotocol("alice.3600").build()).await.unwrap();
+        drop(socket);
+        while sessions.count() > 0 {
+            settle().await;
+        }
+    })
+    .await;
+    assert!(!log.contains("WARN"), "{log}");
+    // A verifier that need not wait takes another way to the same warning.
+    let log = logged(async {
+        let app =
+            Router::new().route("/", any(drops::<serde_json::Value>)).layer(jwt_layer().sessions(&Sessions::new()));
+        answer(&app, handshake().bearer_subprotocol(&token()).build()).await;
+    })
+    .await;
+    assert!(log.contains("session dropped before its upgrade"), "{log}");
+}
+
+#[tokio::test]
+async fn a_watcher_knows_the_close_code() {
+    type Give = fn(&Sessions);
+    let orders: [(Give, u16); 2] = [
+        (|sessions| assert_eq!(sessions.end_all(), 1), 4401),
+        (
+            |sessions| {
+                let sessions = sessions.clone();
+                tokio::spawn(async move { sessions.drain(Drain::service_restart()).await });
+            },
+            1012,
+        ),
+    ];
+    for (give, code) in orders {
+        let sessions = Sessions::new();
+        let layer = WsAuthLayer::new(timed).sessions(&sessions).close_codes(CloseCodes::HTTP_LIKE);
+        let (app, kept) = keeping(layer);
+        answer(&app, handshake().bearer_subprotocol("alice.3600").build()).await;
+        let session = kept.lock().unwrap().pop().unwrap();
+        let watcher = session.watch();
+        assert_eq!((session.close_code(), watcher.close_code()), (None, None));
+        give(&sessions);
+        watcher.ended().await;
+        assert_eq!((session.close_code(), watcher.close_code()), (Some(code), Some(code)));
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(crate) struct Life {
     version: AtomicU64,
     ended: AtomicBool,
     leased: AtomicBool,
-    /// Somebody has looked whether it lives, or waits for its end.
+    /// Somebody has looked whether it has ended, or waits for that.
     pub(super) watched: AtomicBool,
     state: Mutex<State>,
     /// Tells those who wait in [`Life::ended`] and its like of the same changes.
@@ -173,6 +173,14 @@ impl Life {
         end.code.unwrap_or_else(|| self.rules.close_codes.of_end(end.reason))
     }
 
+    /// The close code, once the session has ended.
+    pub(super) fn close_code_of_end(&self) -> Option<u16> {
+        match self.look(None).0 {
+            Sight::Ended(end) => Some(self.close_code(end)),
+            Sight::Alive(_) => None,
+        }
+    }
+
     /// Ends the session, unless it has ended. Says whether it did.
     pub(crate) fn end(&self, end: End) -> bool {
         let mut state = lock(&self.state);
@@ -234,6 +242,21 @@ impl Life {
         // Bound first, so that the lock is not held while it is dropped.
         let registration = lock(&self.state).registration.take();
         drop(registration);
+    }
+
+    /// Warns if the handler has dropped the session of a handshake that was accepted just now.
+    pub(crate) fn warn_if_dropped(&self) {
+        // What is leased has its supervisor, and what was ended by an order before that was held until then.
+        if self.leased.load(Ordering::Acquire) || !self.has_ended() {
+            return;
+        }
+        let is_closed = lock(&self.state).end.is_some_and(|end| end.reason == EndReason::Closed);
+        if is_closed
+            && let Some(sessions) = &self.rules.sessions
+            && !sessions.0.warned_of_dropped.swap(true, Ordering::Relaxed)
+        {
+            telemetry::dropped_session(self.id);
+        }
     }
 
     /// Hands over what keeps the session registered. It is dropped with the connection.
@@ -339,7 +362,7 @@ impl Life {
     fn tell(&self, news: News) {
         if let Some(registry) = news.retire_from {
             registry.retire(self);
-            if news.is_unwatched && !registry.warned_of_sockets.swap(true, Ordering::Relaxed) {
+            if news.is_unwatched && !registry.warned_of_unwatched.swap(true, Ordering::Relaxed) {
                 telemetry::unwatched_session(self.id);
             }
         }

@@ -204,6 +204,9 @@ impl<C> Session<C> {
     /// axum's own `WebSocket`, closed when its session ends. The callback owns the session, and so the session ends when
     /// the callback returns; the spawned task owns a watcher.
     ///
+    /// The repository has the same for other libraries, as tests that run: `tests/interop/tests/axum_websocket.rs` without
+    /// a second task, `tests/interop/tests/fastwebsockets.rs`, and `tests/interop/tests/socketioxide.rs`.
+    ///
     /// ```
     /// use axum::{Router, extract::ws::{CloseFrame, Message, WebSocketUpgrade}, response::Response, routing::any};
     /// use axum_ws_auth::{AtLimit, Authenticated, Limits, Sessions, WsAuthLayer};
@@ -217,7 +220,8 @@ impl<C> Session<C> {
     ///         let watcher = session.watch();
     ///         tokio::spawn(async move {
     ///             let reason = watcher.ended().await;
-    ///             let close = CloseFrame { code: 3000, reason: reason.as_str().into() };
+    ///             let code = watcher.close_code().unwrap_or(1000);
+    ///             let close = CloseFrame { code, reason: reason.as_str().into() };
     ///             let _ = sink.send(Message::Close(Some(close))).await;
     ///         });
     ///         while let Some(Ok(message)) = stream.next().await {
@@ -256,7 +260,18 @@ impl<C> Session<C> {
     /// Why the session ended; `None` while it lives.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
+        self.0.life.watched.store(true, Ordering::Release);
         self.0.life.end_reason()
+    }
+
+    /// The close code that tells the client why the session ended; `None` while it lives.
+    ///
+    /// It is the code of the layer's [`CloseCodes`], or the one that [`Drain`] was given. An
+    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket) is closed with it. A handler that closes its socket itself sends
+    /// it together with [`EndReason::as_str`].
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        self.0.life.close_code_of_end()
     }
 
     /// Ends the session, with [`EndReason::Policy`]: its socket is closed. Returns whether it did, or it had ended

@@ -64,6 +64,12 @@ impl SessionWatcher {
     pub fn end_reason(&self) -> Option<EndReason> {
         self.0.end_reason()
     }
+
+    /// The close code for a session that has ended; see [`Session::close_code`].
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        self.0.close_code_of_end()
+    }
 }
 
 impl fmt::Debug for SessionWatcher {

@@ -150,6 +150,15 @@ mod events {
         );
     }
 
+    pub(crate) fn dropped_session(session: SessionId) {
+        tracing::warn!(
+            %session,
+            "session dropped before its upgrade: nothing ends its connection, and no limit counts it. Take \
+             `AuthenticatedUpgrade`, or keep the `Session` for as long as the connection and close the socket when \
+             `Session::ended` resolves"
+        );
+    }
+
     pub(crate) fn unoffered_subprotocol() {
         tracing::warn!("subprotocol not offered: the handler's selection is left out of the answer");
     }
@@ -188,15 +197,16 @@ mod events {
     pub(crate) const fn no_session(_: &'static str) {}
     pub(crate) const fn nobody_to_limit() {}
     pub(crate) const fn unwatched_session(_: SessionId) {}
+    pub(crate) const fn dropped_session(_: SessionId) {}
     pub(crate) const fn unoffered_subprotocol() {}
     pub(crate) const fn hook_answered_with_success() {}
 }
 
 pub(crate) use events::{
-    admitted, evictions_not_heard, hook_answered_with_success, limits_not_shared, no_session, no_ticket,
-    nobody_to_limit, refresh_refused, refused, request_admitted, revocation_not_told, revocations_incomplete,
-    revocations_lost, revocations_not_read, revocations_told_again, session_ended, session_refreshed,
-    ticket_not_redeemed, unoffered_subprotocol, unwatched_session, upgrade_dropped,
+    admitted, dropped_session, evictions_not_heard, hook_answered_with_success, limits_not_shared, no_session,
+    no_ticket, nobody_to_limit, refresh_refused, refused, request_admitted, revocation_not_told,
+    revocations_incomplete, revocations_lost, revocations_not_read, revocations_told_again, session_ended,
+    session_refreshed, ticket_not_redeemed, unoffered_subprotocol, unwatched_session, upgrade_dropped,
 };
 #[cfg(feature = "jwks")]
 pub(crate) use events::{keys_not_refreshed, keys_refreshed, keys_withdrawn};

@@ -44,7 +44,8 @@ pub(crate) struct Registry {
     draining: AtomicBool,
     /// What is said once.
     warned_of_limits: AtomicBool,
-    pub(in crate::session) warned_of_sockets: AtomicBool,
+    pub(in crate::session) warned_of_unwatched: AtomicBool,
+    pub(in crate::session) warned_of_dropped: AtomicBool,
     /// From now on it drains.
     closing: Notify,
     /// The last slot was given back.
@@ -85,7 +86,8 @@ impl Registry {
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             warned_of_limits: AtomicBool::new(false),
-            warned_of_sockets: AtomicBool::new(false),
+            warned_of_unwatched: AtomicBool::new(false),
+            warned_of_dropped: AtomicBool::new(false),
             closing: Notify::new(),
             vacated: Notify::new(),
         }

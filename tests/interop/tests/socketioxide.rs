@@ -1,0 +1,138 @@
+//! A socket of socketioxide, disconnected when its session ends.
+//!
+//! A socket.io client begins with polling requests, and may upgrade to a WebSocket later. The session of the first request
+//! is in the parts of that request, which the library keeps as long as the socket. It holds no connection, and orders reach
+//! it all the same. A WebSocket that comes later has a session of its own, which is counted; the library drops it together
+//! with the WebSocket. A client that begins with a WebSocket has just one session, which is counted.
+//!
+//! The protocol has a packet for the end and no close code. A client that gets it closes its connection. The library offers
+//! no way to close the connection of a client that does not.
+
+mod support;
+
+use axum::{Router, body::Body, http::Request};
+use axum_ws_auth::{Session, Sessions};
+use futures_util::SinkExt;
+use socketioxide::{SocketIo, extract::SocketRef};
+use support::{Client, connect, layer, next, serve, vacated};
+use tokio_tungstenite::tungstenite::Message;
+use tower::ServiceExt;
+
+fn app() -> (Router, Sessions) {
+    let (socket_io, io) = SocketIo::new_layer();
+    io.ns("/", async |io: SocketIo, socket: SocketRef| {
+        let Some(session) = socket.req_parts().extensions.get::<Session<String>>() else {
+            let _ = socket.disconnect();
+            return;
+        };
+        // The socket owns the session. So the task must own neither, or it waits for itself once the client is gone.
+        let (watcher, id) = (session.watch(), socket.id);
+        tokio::spawn(async move {
+            watcher.ended().await;
+            if let Some(socket) = io.get_socket(id) {
+                let _ = socket.disconnect();
+            }
+        });
+    });
+    let (layer, sessions) = layer();
+    (Router::new().layer(socket_io).layer(layer), sessions)
+}
+
+const PATH: &str = "/socket.io/?EIO=4";
+
+/// A polling request of alice's. Returns the body of the answer.
+async fn poll(app: &Router, query: &str, body: Option<&'static str>) -> String {
+    let request = Request::builder()
+        .method(if body.is_some() { "POST" } else { "GET" })
+        .uri(format!("{PATH}&transport=polling{query}"))
+        .header("authorization", "Bearer alice");
+    let request = request.body(body.map_or_else(Body::empty, Body::from)).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200, "{query}");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+async fn expect(client: &mut Client, packet: &str) {
+    let mut message = next(client).await;
+    // The server's heartbeat may come at any time.
+    while message == Message::text("2") {
+        message = next(client).await;
+    }
+    assert!(message.to_text().unwrap().starts_with(packet), "{packet}: {message}");
+}
+
+/// Begins with polling requests, and joins the namespace by one.
+async fn polling(app: &Router) -> String {
+    let open = poll(app, "", None).await;
+    let sid = open.split('"').nth(3).unwrap();
+    let sid = format!("&sid={sid}");
+    assert_eq!(poll(app, &sid, Some("40")).await, "ok");
+    assert!(poll(app, &sid, None).await.starts_with("40"));
+    sid
+}
+
+async fn upgraded(address: &str, sid: &str) -> Client {
+    let mut client = connect(address, &format!("{PATH}&transport=websocket{sid}")).await.expect("the place is free");
+    client.send(Message::text("2probe")).await.unwrap();
+    expect(&mut client, "3probe").await;
+    client.send(Message::text("5")).await.unwrap();
+    client
+}
+
+/// What a client does when the server has disconnected it.
+async fn leaves(mut client: Client, sessions: &Sessions) {
+    expect(&mut client, "41").await;
+    client.close(None).await.unwrap();
+    vacated(sessions).await;
+}
+
+#[tokio::test]
+async fn an_order_reaches_a_client_that_polls() {
+    let (app, sessions) = app();
+    let sid = polling(&app).await;
+    assert_eq!((sessions.count(), sessions.end_subject("alice")), (0, 1));
+    // The server's heartbeat may come before.
+    while !poll(&app, &sid, None).await.ends_with("41") {}
+}
+
+#[tokio::test]
+async fn an_order_reaches_a_client_that_polled_and_then_upgraded() {
+    let (app, sessions) = app();
+    let address = serve(app.clone()).await;
+    for _ in 0..3 {
+        let sid = polling(&app).await;
+        let client = upgraded(&address, &sid).await;
+        // The first request's, and the WebSocket's.
+        assert_eq!((sessions.count(), sessions.end_subject("alice")), (1, 2));
+        leaves(client, &sessions).await;
+
+        // A client that leaves by itself.
+        let sid = polling(&app).await;
+        drop(upgraded(&address, &sid).await);
+        vacated(&sessions).await;
+    }
+}
+
+#[tokio::test]
+async fn an_order_reaches_a_client_that_began_with_a_websocket() {
+    let (app, sessions) = app();
+    let address = serve(app).await;
+    let path = format!("{PATH}&transport=websocket");
+    let joined = async || {
+        let mut client = connect(&address, &path).await.expect("the place is free");
+        expect(&mut client, "0").await;
+        client.send(Message::text("40")).await.unwrap();
+        expect(&mut client, "40").await;
+        client
+    };
+    for _ in 0..3 {
+        let client = joined().await;
+        assert_eq!(connect(&address, &path).await.err(), Some(429), "the place is taken");
+        assert_eq!(sessions.end_subject("alice"), 1);
+        leaves(client, &sessions).await;
+
+        drop(joined().await);
+        vacated(&sessions).await;
+    }
+}
