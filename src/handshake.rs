@@ -57,7 +57,7 @@ impl RequestKind {
 fn asks_for_websocket(parts: &mut Parts) -> bool {
     match parts.version {
         // RFC 9110 §7.8: an `Upgrade` in an HTTP/1.0 request is to be ignored.
-        Version::HTTP_11 => parts.method == Method::GET && lists(&parts.headers, &UPGRADE, b"websocket"),
+        Version::HTTP_11 => parts.method == Method::GET && Listed::of(&parts.headers, &UPGRADE, b"websocket").is_some(),
         Version::HTTP_09 | Version::HTTP_10 => false,
         // Only an extended `CONNECT` has a path (RFC 8441 §4).
         _ => parts.method == Method::CONNECT && parts.uri.path_and_query().is_some() && names_websocket(parts),
@@ -80,26 +80,45 @@ fn names_websocket(parts: &mut Parts) -> bool {
 /// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read the first
 /// line alone, and want it to hold nothing but `websocket`.
 fn normalize(headers: &mut HeaderMap) {
-    if !sole_line(headers, &UPGRADE).is_some_and(|line| line.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+    if Listed::of(headers, &UPGRADE, b"websocket") != Some(Listed::Alone) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    if !lists(headers, &CONNECTION, b"upgrade") {
+    match Listed::of(headers, &CONNECTION, b"upgrade") {
         // Without it the handshake is malformed, and stays so: whoever completes it refuses.
-        telemetry::upgrade_dropped("Connection");
-    } else if sole_line(headers, &CONNECTION).is_none_or(|line| line.to_str().is_err()) {
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        None => telemetry::upgrade_dropped("Connection"),
+        Some(Listed::Alone | Listed::InOneLine) => {}
+        Some(Listed::InSeveralLines) => {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        }
     }
 }
 
-/// Whether a list header has this member, in any case, in any of its lines.
-fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    let is_member = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(member);
-    headers.get_all(name).iter().any(|line| line.as_bytes().split(|&b| b == b',').any(is_member))
+/// How a list header holds a member, in any case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    /// It is the value of the only line.
+    Alone,
+    /// The only line holds others too, and can be read as text.
+    InOneLine,
+    InSeveralLines,
 }
 
-fn sole_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
+impl Listed {
+    fn of(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> Option<Self> {
+        let mut lines = headers.get_all(name).iter();
+        let first = lines.next()?;
+        let is_only = lines.next().is_none();
+        if is_only && first.as_bytes().eq_ignore_ascii_case(member) {
+            return Some(Self::Alone);
+        }
+        let is_member = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(member);
+        let mut all = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
+        all.any(is_member).then(
+            || {
+                if is_only && first.to_str().is_ok() { Self::InOneLine } else { Self::InSeveralLines }
+            },
+        )
+    }
 }
 
 /// The WebSocket that a well-formed handshake asks for.

@@ -17,6 +17,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// A character of a `token` (RFC 9110 §5.6.2), of which subprotocol names consist.
+// Always: where it is not, a name is checked a byte at a time.
+#[inline(always)]
 pub(super) const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
