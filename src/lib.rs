@@ -72,19 +72,20 @@
 //!
 //! # After the upgrade
 //!
-//! A token is good for a while, and a WebSocket for as long as nobody closes it. The [`AuthenticatedSocket`] that
+//! A token expires; a WebSocket does not. The [`AuthenticatedSocket`] that
 //! [`AuthenticatedUpgrade`] hands out is closed when its session ends, whatever the handler is doing: with a close code of
 //! [`CloseCodes`], a reason that programs can read, and two seconds for the client to answer.
 //!
 //! - **It ends** ([`EndReason`]) when the token expires or the session is too old
 //!   ([`max_lifetime`](WsAuthLayer::max_lifetime)), by the monotonic clock or by the one on the wall, whichever comes
 //!   first; by order of the application ([`Session::end`], [`Sessions::end_subject`] and its like, [`Revocations`]); and with
-//!   its connection. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
+//!   its connection. A client that sends without pause does not put that off. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
 //! - **It is refreshed** with a new token of the same subject and issuer: by the handler ([`Session::refresh`]), or by the
 //!   client's own messages ([`RefreshProtocol`]) without any code.
 //! - **It may begin later**, for clients that can send a token only when the socket is open ([`FirstMessage`]).
-//! - **All that there are** are in a registry, if the layer is given one ([`Sessions`]): to count, limit, list, end, and
-//!   drain them when the server goes down ([`Sessions::drain`]).
+//! - **A registry** knows every session, if the layer is given one ([`Sessions`]): to count, limit, list and end them, and to
+//!   drain them when the server goes down ([`Sessions::drain`]). A subject is one user together with its issuer
+//!   ([`ScopedId`]). Orders also reach the session of a plain request, for as long as somebody holds it; it takes no place.
 //!
 //! ```
 //! use std::time::Duration;

@@ -23,7 +23,7 @@ use super::EndReason;
 
 /// The live sessions of one process: a registry that layers register with, and the application keeps in its state.
 ///
-/// Clones are the same registry. One may serve several layers; limits then go for all of them together.
+/// Clones are the same registry. Several layers can share one registry, and then share its limits.
 ///
 /// A session is registered from the moment its token was verified. If it belongs to a WebSocket handshake, it is a
 /// *connection*: it is counted, limited and listed, until the connection is dropped. With
@@ -40,6 +40,10 @@ use super::EndReason;
 /// Ending sessions takes about a microsecond each. A call that ends more than it can in a millisecond leaves the rest to a
 /// task of the tokio runtime, which yields in between, and returns their number all the same. The order holds for all of
 /// them at once: whatever looks at one of these sessions finds that it has ended.
+///
+/// Counting the rest takes longer in two cases, because every session has to be looked at. For 100,000 sessions on one
+/// machine, [`end_token`](Self::end_token) took 15 milliseconds, and an order that was given while the task of an earlier one
+/// was still at work took 90. The others took one.
 ///
 /// # Example
 ///
