@@ -28,6 +28,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use support::*;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
     time::{Instant, advance, sleep, timeout},
 };
@@ -618,7 +619,32 @@ async fn a_socket_that_was_sent_too_much_is_not_dropped_as_soon_as_it_is_closed(
         let Some(Ok(ClientMessage::Close(Some(frame)))) = client.next().await else { panic!("no close frame") };
         assert_eq!((u16::from(frame.code), start.elapsed()), (1008, Duration::ZERO), "{by_first_message}");
         let mut pipe = client.into_inner();
-        tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut Vec::new()).await.unwrap();
+        pipe.read_to_end(&mut Vec::new()).await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_secs(2), "{by_first_message}");
+    }
+}
+
+/// A client waits for the server to end the connection (RFC 6455 §7.1.1), and not every client sends a close frame first.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_not_understood_is_ended_at_once() {
+    let app = app(&Sessions::new(), async |mut socket| while let Some(Ok(_)) = socket.recv().await {});
+    // All masked with zeros.
+    let cases: [(&str, &[u8], u16); 5] = [
+        ("an unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], 1002),
+        ("a reserved bit", &[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),
+        ("a close frame with half a code", &[0x88, 0x81, 0, 0, 0, 0, 3], 1002),
+        ("a close frame whose reason is not UTF-8", &[0x88, 0x83, 0, 0, 0, 0, 3, 0xe8, 0xff], 1007),
+        ("a text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
+    ];
+    for (name, frame, code) in cases {
+        let mut pipe = connected(&app, "alice").await.into_inner();
+        let start = Instant::now();
+        pipe.write_all(frame).await.unwrap();
+        let mut answer = Vec::new();
+        pipe.read_to_end(&mut answer).await.unwrap();
+        let [high, low] = code.to_be_bytes();
+        assert_eq!((answer.as_slice(), start.elapsed()), (&[0x88, 2, high, low][..], Duration::ZERO), "{name}");
+        // What the client still sends is read, so that the connection is not reset.
+        pipe.write_all(&[0; 4096]).await.expect(name);
     }
 }

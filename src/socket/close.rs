@@ -47,6 +47,9 @@ pub(super) async fn close_failed(mut transport: Transport) {
 }
 
 /// A close frame is on its way. Reads on until the client's.
+///
+/// Where that cannot be told, the stream is ended first: a client waits for the server to close (RFC 6455 §7.1.1), and its end
+/// of the stream is waited for in turn.
 async fn say_goodbye(transport: &mut Transport) {
     let mut most = MOST_DISCARDED;
     loop {
@@ -60,6 +63,9 @@ async fn say_goodbye(transport: &mut Transport) {
             // What the client sends is not understood, now or before.
             Some(Err(_)) | None => break,
         }
+    }
+    if transport.awaits_no_close() && transport.shutdown().await.is_err() {
+        return;
     }
     while let Ok(Skipped::Bytes { skipped, announced }) = transport.skip().await
         && let Some(left) = most.checked_sub(skipped)

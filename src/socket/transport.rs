@@ -50,6 +50,16 @@ impl Transport {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Whether there is no close frame of the client to wait for.
+    pub(super) fn awaits_no_close(&self) -> bool {
+        self.0.awaits_no_close()
+    }
+
+    /// Sends what is queued and ends the stream of this side. What the client sends can still be read.
+    pub(super) async fn shutdown(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_close(cx)).await
+    }
+
     /// Reads and drops what arrives; see [`WebSocket::poll_skip`].
     pub(super) async fn skip(&mut self) -> io::Result<Skipped> {
         consume_budget().await;

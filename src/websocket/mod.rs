@@ -119,6 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.failed.is_some()
     }
 
+    /// Whether there is no close frame of the client to wait for: frames cannot be told apart any more, or it may have been the
+    /// fault itself.
+    pub(crate) fn awaits_no_close(&self) -> bool {
+        self.is_unintelligible || self.failed == Error::invalid_utf8().close_code()
+    }
+
     /// Whether [`poll_next`](Self::poll_next) has returned its last message.
     pub(crate) fn is_terminated(&self) -> bool {
         self.state == State::Done
