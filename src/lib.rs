@@ -233,6 +233,9 @@ pub use self::redis::{Redis, RedisCredentials};
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]
 pub use self::verify::{CachedVerifier, jwt};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use self::websocket::fuzzing;
 pub use self::{
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},

@@ -83,6 +83,12 @@ impl Decoder {
         self.frame.map_or(0, |frame| frame.left)
     }
 
+    /// How many bytes of memory are held.
+    #[cfg(fuzzing)]
+    pub(super) fn capacity(&self) -> usize {
+        self.control.capacity() + self.message.as_ref().map_or(0, Partial::capacity)
+    }
+
     /// Returns whether the header is complete.
     fn decode_header(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         let before = self.header_len;

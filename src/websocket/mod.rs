@@ -14,6 +14,8 @@
 mod decoder;
 mod error;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod outbox;
 mod partial;
 mod read;
@@ -128,6 +130,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether [`poll_next`](Self::poll_next) has returned its last message.
     pub(crate) fn is_terminated(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// How many bytes of memory are held.
+    #[cfg(fuzzing)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.decoder.capacity() + self.ahead.capacity() + self.outbox.capacity()
     }
 }
 

@@ -154,7 +154,7 @@ impl Outbox {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn capacity(&self) -> usize {
         self.encoded.capacity() + self.payload.len()
     }

@@ -47,6 +47,14 @@ impl Partial {
         }
     }
 
+    #[cfg(fuzzing)]
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Self::Text(text) => text.whole.capacity(),
+            Self::Binary(bytes) => bytes.capacity(),
+        }
+    }
+
     /// Adds bytes that arrived. `left` is how many of the frame are still to come.
     pub(super) fn push(&mut self, bytes: &mut [u8], mask: &mut Mask, left: usize) -> Result<(), Error> {
         match self {

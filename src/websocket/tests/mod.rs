@@ -7,6 +7,7 @@
 )]
 
 mod against_tungstenite;
+mod comparison;
 mod rules;
 mod writing;
 

@@ -1,0 +1,48 @@
+//! Any bytes, in pieces of any length, give the same messages and the same end as in tungstenite; `compare` names the
+//! exceptions.
+#![no_main]
+
+use axum::extract::ws::Message;
+use axum_ws_auth::{
+    WebSocketError,
+    fuzzing::{Decoder, Limits},
+};
+use axum_ws_auth_fuzz::{
+    comparison::{MAX_FRAME, MAX_MESSAGE, Outcome, compare},
+    input,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((lens, bytes)) = input::lens(data) else { return };
+    compare(bytes, &ours(bytes, lens));
+});
+
+fn ours(bytes: &[u8], lens: &[u8]) -> Outcome<WebSocketError> {
+    let limits = Limits { max_frame: MAX_FRAME, max_message: MAX_MESSAGE, accept_unmasked: false, write_buffer: 1 };
+    let mut decoder = Decoder::new(limits);
+    let mut lens = input::cycle(lens);
+    let mut messages = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(lens().min(rest.len()));
+        rest = behind;
+        let mut piece = piece.to_vec();
+        let mut piece = piece.as_mut_slice();
+        while !piece.is_empty() {
+            match decoder.decode(piece) {
+                Err(error) => return Outcome { messages, failed: Some(error) },
+                Ok((taken, message)) => {
+                    piece = &mut piece[taken..];
+                    assert!(message.is_some() || piece.is_empty(), "bytes are left, and no message");
+                    let is_close = matches!(message, Some(Message::Close(_)));
+                    messages.extend(message);
+                    if is_close {
+                        return Outcome { messages, failed: None };
+                    }
+                }
+            }
+        }
+    }
+    Outcome { messages, failed: None }
+}

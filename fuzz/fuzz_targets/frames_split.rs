@@ -1,0 +1,70 @@
+//! The same bytes, however they are cut and however often a read is given up, give the same messages, the same error and the
+//! same answers. Memory follows bytes.
+#![no_main]
+
+use std::task::{Context, Poll, Waker};
+
+use axum::extract::ws::Message;
+use axum_ws_auth::{
+    WebSocketErrorKind,
+    fuzzing::{Limits, WebSocket},
+};
+use axum_ws_auth_fuzz::{input, wire::Wire};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&[settings, ration, extra], rest)) = data.split_first_chunk() else { return };
+    let Some((first, rest)) = input::lens(rest) else { return };
+    let Some((second, bytes)) = input::lens(rest) else { return };
+    // A large message needs many bytes, which the fuzzer does not like to write: the same ones again.
+    let extra = if settings & 1 == 0 { 0 } else { usize::from(extra) << 7 };
+    let bytes: Vec<u8> =
+        bytes.iter().copied().cycle().take(bytes.len() + if bytes.is_empty() { 0 } else { extra }).collect();
+    let limits = Limits {
+        max_frame: if settings & 2 == 0 { 1 << 20 } else { 3000 },
+        max_message: if settings & 4 == 0 { 1 << 20 } else { 5000 },
+        accept_unmasked: settings & 8 != 0,
+        write_buffer: 1000,
+    };
+    let ration = (settings & 16 != 0).then_some(usize::from(ration));
+    let first = run(&bytes, first, settings & 32 != 0, limits, ration);
+    let second = run(&bytes, second, settings & 64 != 0, limits, ration);
+    assert!(first == second, "{first:?}\n{second:?}");
+});
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    messages: Vec<Message>,
+    failed: Option<WebSocketErrorKind>,
+    sent: Vec<u8>,
+}
+
+fn run(bytes: &[u8], lens: &[u8], is_slow: bool, limits: Limits, ration: Option<usize>) -> Seen {
+    let mut wire = Wire::new(bytes.to_vec());
+    wire.is_ended = true;
+    wire.is_slow = is_slow;
+    (wire.read_lens, wire.write_lens) = (Box::new(input::cycle(lens)), Box::new(input::cycle(lens)));
+    let mut socket = WebSocket::new(wire, limits);
+    socket.ration(ration);
+    let (mut messages, mut failed) = (Vec::new(), None);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        // What is pending is given up: the next call begins a new read.
+        let next = socket.poll_next(&mut cx);
+        let arrived = socket.io().taken;
+        assert!(socket.capacity() <= 6 * arrived + 1024, "{} for {arrived} bytes", socket.capacity());
+        match next {
+            Poll::Pending => {}
+            Poll::Ready(None) => break,
+            Poll::Ready(Some(Ok(message))) => {
+                assert!(failed.is_none(), "a message behind a fault");
+                messages.push(message);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                assert!(failed.is_none(), "two faults");
+                failed = Some(error.kind());
+            }
+        }
+    }
+    Seen { messages, failed, sent: socket.io().written.clone() }
+}

@@ -1,0 +1,8 @@
+//! What the targets share.
+
+#[path = "../../src/websocket/tests/comparison.rs"]
+pub mod comparison;
+pub mod input;
+pub mod wire;
+
+use axum_ws_auth::{WebSocketError, WebSocketErrorKind};

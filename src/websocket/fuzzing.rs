@@ -1,0 +1,89 @@
+//! What `fuzz/` reaches of the private code. It exists only under `cfg(fuzzing)`.
+#![allow(missing_docs, reason = "not for use")]
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use axum::extract::ws::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Skipped, WebSocketError, decoder};
+
+/// What a socket accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_frame: usize,
+    pub max_message: usize,
+    pub accept_unmasked: bool,
+    pub write_buffer: usize,
+}
+
+impl From<Limits> for super::Limits {
+    fn from(limits: Limits) -> Self {
+        let Limits { max_frame, max_message, accept_unmasked, write_buffer } = limits;
+        Self { max_frame, max_message, accept_unmasked, write_buffer }
+    }
+}
+
+#[derive(Debug)]
+pub struct Decoder(decoder::Decoder);
+
+impl Decoder {
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(decoder::Decoder::new(limits.into()))
+    }
+
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Message>), WebSocketError> {
+        self.0.decode(bytes)
+    }
+}
+
+#[derive(Debug)]
+pub struct WebSocket<S>(super::WebSocket<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    pub fn new(io: S, limits: Limits) -> Self {
+        Self(super::WebSocket::new(io, limits.into()))
+    }
+
+    pub fn io(&mut self) -> &mut S {
+        &mut self.0.io
+    }
+
+    pub fn ration(&mut self, bytes: Option<usize>) {
+        self.0.ration(bytes);
+    }
+
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, WebSocketError>>> {
+        self.0.poll_next(cx)
+    }
+
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WebSocketError>> {
+        self.0.poll_ready(cx)
+    }
+
+    pub fn start_send(&mut self, message: Message) -> Result<(), WebSocketError> {
+        self.0.start_send(message)
+    }
+
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WebSocketError>> {
+        self.0.poll_flush(cx)
+    }
+
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WebSocketError>> {
+        self.0.poll_close(cx)
+    }
+
+    /// Returns whether there is more to skip.
+    pub fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.0.poll_skip(cx).map_ok(|skipped| matches!(skipped, Skipped::Bytes { .. }))
+    }
+
+    /// How many bytes of memory are held.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
