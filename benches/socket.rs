@@ -1,6 +1,6 @@
 //! What a socket costs once it is open: its rate, its processor time and its memory, beside axum's own.
 //!
-//! See `benches/README.md`.
+//! `-- memory` looks at memory alone. See `benches/README.md`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -58,24 +58,30 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let effort = Effort::of(is_test());
+    let is_memory_alone = std::env::args().any(|argument| argument == "memory");
     runtime()?.block_on(async {
-        // Once more the same, because what that differs by is chance.
-        let sides =
-            |rate, time| [BARE, Side { name: "axum's `WebSocket`, once more", ..BARE }, OURS.to_have(rate, time)];
-        for (name, size, window) in [("64 B", 64, 1), ("64 B", 64, 32), ("1 KiB", 1 << 10, 1), ("1 KiB", 1 << 10, 32)] {
-            compare(&Messages::new(name, size, window), &sides(1.0, 1.0), &effort).await?;
+        if !is_memory_alone {
+            rates(&effort).await?;
         }
-        for window in [1, 4] {
-            compare(&Messages::new("16 KiB", 16 << 10, window), &sides(1.0, 1.0), &effort).await?;
-        }
-        compare(&Messages::new("64 KiB", 64 << 10, 4), &sides(1.3, 0.75), &effort).await?;
-        compare(&Messages::new("1 MiB", 1 << 20, 2), &sides(1.05, 0.9), &effort).await?;
         memory(
             &[(BARE, [Goal::None; 2]), (BARE_SMALL, [Goal::None; 2]), (OURS, [Goal::AtMost(3.0), Goal::AtMost(3.5)])],
             &effort,
         )
         .await
     })
+}
+
+async fn rates(effort: &Effort) -> io::Result<()> {
+    // Once more the same, because what that differs by is chance.
+    let sides = |rate, time| [BARE, Side { name: "axum's `WebSocket`, once more", ..BARE }, OURS.to_have(rate, time)];
+    for (name, size, window) in [("64 B", 64, 1), ("64 B", 64, 32), ("1 KiB", 1 << 10, 1), ("1 KiB", 1 << 10, 32)] {
+        compare(&Messages::new(name, size, window), &sides(1.0, 1.0), effort).await?;
+    }
+    for window in [1, 4] {
+        compare(&Messages::new("16 KiB", 16 << 10, window), &sides(1.0, 1.0), effort).await?;
+    }
+    compare(&Messages::new("64 KiB", 64 << 10, 4), &sides(1.3, 0.75), effort).await?;
+    compare(&Messages::new("1 MiB", 1 << 20, 2), &sides(1.05, 0.9), effort).await
 }
 
 impl Side {

@@ -21,8 +21,8 @@ pub(super) struct Decoder {
     header: [u8; MAX_HEADER],
     header_len: usize,
     frame: Option<Frame>,
-    /// The message that the data frames so far belong to.
-    message: Option<Partial>,
+    /// The message that the data frames so far belong to. Boxed, because an idle socket has none.
+    message: Option<Box<Partial>>,
     /// The payload of a control frame, which may come between those.
     control: Vec<u8>,
     /// Frames are followed and not kept; see [`skip`](Self::skip).
@@ -124,7 +124,7 @@ impl Decoder {
                 }
                 _ => {}
             }
-            let so_far = self.message.as_ref().map_or(0, Partial::len);
+            let so_far = self.message.as_ref().map_or(0, |message| message.len());
             if so_far.saturating_add(frame.left) > self.limits.max_message {
                 return Err(Error::too_large());
             }
@@ -162,7 +162,8 @@ impl Decoder {
             self.frame = None;
             return Ok(Some(message));
         }
-        let message = self.message.get_or_insert_with(|| if is_text { Partial::text() } else { Partial::binary() });
+        let message =
+            self.message.get_or_insert_with(|| Box::new(if is_text { Partial::text() } else { Partial::binary() }));
         message.push(bytes, &mut frame.mask, left)?;
         if left > 0 {
             return Ok(None);
@@ -172,12 +173,14 @@ impl Decoder {
     }
 
     fn finish(&mut self) -> Result<Option<Message>, Error> {
-        self.message.take().map(Partial::finish).transpose()
+        self.message.take().map(|message| message.finish()).transpose()
     }
 
     /// Room for bytes of a large binary payload that are still to come, as far as what has come allows it.
     pub(super) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let (Some(frame), Some(Partial::Binary(bytes))) = (&self.frame, &mut self.message) else { return None };
+        let (Some(frame), Some(Partial::Binary(bytes))) = (&self.frame, self.message.as_deref_mut()) else {
+            return None;
+        };
         if frame.opcode.is_control() || frame.left < DIRECT {
             return None;
         }
@@ -190,7 +193,9 @@ impl Decoder {
 
     /// Takes in what was read into [`direct`](Self::direct): the last `len` bytes there.
     pub(super) fn direct_read(&mut self, len: usize) -> Result<Option<Message>, Error> {
-        let (Some(frame), Some(Partial::Binary(bytes))) = (&mut self.frame, &mut self.message) else { return Ok(None) };
+        let (Some(frame), Some(Partial::Binary(bytes))) = (&mut self.frame, self.message.as_deref_mut()) else {
+            return Ok(None);
+        };
         let before = bytes.len().saturating_sub(len);
         frame.mask.apply(bytes.get_mut(before..).unwrap_or_default());
         frame.left = frame.left.saturating_sub(len);

@@ -9,9 +9,11 @@ use super::{
     Error,
     decoder::close_payload,
     frame::{MAX_CONTROL, OpCode, write_header},
+    scratch::{give_back, spare},
 };
 
-/// Whole frames, the first one perhaps written in part. It owns no memory while it is empty.
+/// Whole frames, the first one perhaps written in part. It owns no memory while it is empty. What is rare is boxed, because it
+/// is there for every socket.
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// Encoded frames, and the header of `payload`.
@@ -22,9 +24,9 @@ pub(super) struct Outbox {
     payload: Bytes,
     /// The answer to the newest ping. RFC 6455 §5.5.3 lets a server leave out the others, and a client that pings without
     /// reading must not cost memory.
-    pong: Option<Bytes>,
+    pong: Option<Box<Bytes>>,
     /// Goes behind everything else.
-    close: Option<Bytes>,
+    close: Option<Box<Bytes>>,
     /// An answer was encoded and is not written yet.
     answering: bool,
 }
@@ -86,7 +88,7 @@ impl Outbox {
         let len = HEADER + if is_copied { payload.len() } else { 0 };
         // Most often there is one frame, and what it takes is known.
         if self.encoded.is_empty() {
-            self.encoded.reserve_exact(len);
+            give_back(mem::replace(&mut self.encoded, spare(len)));
         } else {
             self.encoded.reserve(len);
         }
@@ -100,13 +102,13 @@ impl Outbox {
 
     /// Answers a ping, instead of the one before if that has no answer yet.
     pub(super) fn pong(&mut self, payload: Bytes) {
-        self.pong = Some(payload);
+        self.pong = Some(Box::new(payload));
     }
 
     /// Ends with this close frame.
     pub(super) fn close(&mut self, payload: Bytes) {
         self.pong = None;
-        self.close = Some(payload);
+        self.close = Some(Box::new(payload));
     }
 
     /// Encodes the answers that there is room for.
@@ -114,13 +116,13 @@ impl Outbox {
         if self.len() < ROOM_FOR_PONG
             && let Some(pong) = self.pong.take()
         {
-            self.frame(OpCode::Pong, pong, false);
+            self.frame(OpCode::Pong, *pong, false);
             self.answering = true;
         }
         if self.payload.is_empty()
             && let Some(close) = self.close.take()
         {
-            self.frame(OpCode::Close, close, false);
+            self.frame(OpCode::Close, *close, false);
             self.answering = true;
         }
     }
@@ -150,7 +152,8 @@ impl Outbox {
             self.payload = Bytes::new();
         }
         if self.written == self.encoded.len() {
-            (self.encoded, self.written) = (Vec::new(), 0);
+            give_back(mem::take(&mut self.encoded));
+            self.written = 0;
         }
     }
 
