@@ -185,8 +185,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             self.decoder.skip();
         }
         if !self.ahead.is_empty() {
-            let mut ahead = mem::take(&mut self.ahead);
-            return Poll::Ready(Ok(self.skip(ahead.get_mut(self.ahead_taken..).unwrap_or_default())));
+            let (mut ahead, taken) = (mem::take(&mut self.ahead), mem::take(&mut self.ahead_taken));
+            return Poll::Ready(Ok(self.skip(ahead.get_mut(taken..).unwrap_or_default())));
         }
         scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);

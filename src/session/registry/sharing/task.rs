@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    ops::RangeFrom,
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::Poll,
@@ -153,9 +154,9 @@ pub(super) async fn all<T, F: Future<Output = T>>(operations: impl Iterator<Item
 async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), Failure> {
     let until = from_now(sharing.lifetime / 3);
     let (mut cause, mut in_vain, mut is_any_done) = (None, 0, false);
-    for part in 0.. {
-        // Not held while waiting: the registry ends with its last owner, and this with it.
-        let Some(leases) = registry.upgrade().and_then(|registry| registry.shared(part)) else { break };
+    let mut parts = 0..;
+    loop {
+        let (leases, is_last) = some_leases(registry, &mut parts);
         for leases in leases.chunks(BATCH) {
             let renewed = for_each_subject(leases, |leases| sharing.store.renew_boxed(leases, sharing.lifetime)).await;
             if !renewed.done.is_empty() {
@@ -178,8 +179,25 @@ async fn renew(sharing: &Sharing, registry: &Weak<Registry>) -> Result<(), Failu
             Err(failure) => cause = Some(failure.cause),
             Ok(()) => {}
         }
+        if is_last {
+            return cause.map_or(Ok(()), |cause| Err(Failure { cause, is_of_all: !is_any_done }));
+        }
     }
-    cause.map_or(Ok(()), |cause| Err(Failure { cause, is_of_all: !is_any_done }))
+}
+
+/// The leases of the next parts, enough for a call to the store: most parts have few, and each call is followed by a release.
+/// And whether there are no more parts.
+fn some_leases(registry: &Weak<Registry>, parts: &mut RangeFrom<usize>) -> (Vec<SessionLease>, bool) {
+    let mut leases = Vec::new();
+    // Not held while waiting: the registry ends with its last owner, and this with it.
+    let Some(registry) = registry.upgrade() else { return (leases, true) };
+    while leases.len() < BATCH {
+        match parts.next().and_then(|part| registry.shared(part)) {
+            Some(more) => leases.extend(more),
+            None => return (leases, true),
+        }
+    }
+    (leases, false)
 }
 
 /// Releases some of what is over, and has itself called again for the rest. What fails is left to the next renewal.
