@@ -1,6 +1,6 @@
 //! What a socket costs once it is open: its rate, its processor time and its memory, beside axum's own.
 //!
-//! `-- memory` looks at memory alone. See `benches/README.md`.
+//! `-- '64 KiB' memory` measures these parts alone. See `benches/README.md`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -22,6 +22,7 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 use support::{
@@ -58,30 +59,43 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let effort = Effort::of(is_test());
-    let is_memory_alone = std::env::args().any(|argument| argument == "memory");
     runtime()?.block_on(async {
-        if !is_memory_alone {
-            rates(&effort).await?;
+        rates(&effort).await?;
+        if is_wanted("memory") {
+            let ours = [Goal::AtMost(3.0), Goal::AtMost(3.5)];
+            memory(&[(BARE, [Goal::None; 2]), (BARE_SMALL, [Goal::None; 2]), (OURS, ours)], &effort).await?;
         }
-        memory(
-            &[(BARE, [Goal::None; 2]), (BARE_SMALL, [Goal::None; 2]), (OURS, [Goal::AtMost(3.0), Goal::AtMost(3.5)])],
-            &effort,
-        )
-        .await
+        if is_wanted("attacks") {
+            attacks(&effort).await?;
+        }
+        Ok(())
     })
 }
 
+/// Whether a part is named on the command line, or none is.
+fn is_wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
+}
+
 async fn rates(effort: &Effort) -> io::Result<()> {
-    // Once more the same, because what that differs by is chance.
-    let sides = |rate, time| [BARE, Side { name: "axum's `WebSocket`, once more", ..BARE }, OURS.to_have(rate, time)];
-    for (name, size, window) in [("64 B", 64, 1), ("64 B", 64, 32), ("1 KiB", 1 << 10, 1), ("1 KiB", 1 << 10, 32)] {
-        compare(&Messages::new(name, size, window), &sides(1.0, 1.0), effort).await?;
+    for (name, size, window, rate, time) in [
+        ("64 B", 64, 1, 1.0, 1.0),
+        ("64 B", 64, 32, 1.0, 1.0),
+        ("1 KiB", 1 << 10, 1, 1.0, 1.0),
+        ("1 KiB", 1 << 10, 32, 1.0, 1.0),
+        ("16 KiB", 16 << 10, 1, 1.0, 1.0),
+        ("16 KiB", 16 << 10, 4, 1.0, 1.0),
+        ("64 KiB", 64 << 10, 4, 1.3, 0.75),
+        ("1 MiB", 1 << 20, 2, 1.05, 0.9),
+    ] {
+        if is_wanted(name) {
+            // Once more the same, because what that differs by is chance.
+            let sides = [BARE, Side { name: "axum's `WebSocket`, once more", ..BARE }, OURS.to_have(rate, time)];
+            compare(&Messages::new(name, size, window), &sides, effort).await?;
+        }
     }
-    for window in [1, 4] {
-        compare(&Messages::new("16 KiB", 16 << 10, window), &sides(1.0, 1.0), effort).await?;
-    }
-    compare(&Messages::new("64 KiB", 64 << 10, 4), &sides(1.3, 0.75), effort).await?;
-    compare(&Messages::new("1 MiB", 1 << 20, 2), &sides(1.05, 0.9), effort).await
+    Ok(())
 }
 
 impl Side {
@@ -213,19 +227,20 @@ async fn memory(sides: &[(Side, [Goal; 2])], effort: &Effort) -> io::Result<()> 
         println!("\nno more than {sockets} sockets: `ulimit -n` does not allow {}", effort.sockets);
     }
     println!(
-        "\n| resident for each of {sockets} sockets | KiB idle | goal | KiB when each has echoed 256 KiB | goal |"
+        "\n| resident for each of {sockets} sockets | KiB idle | goal | KiB when each has echoed 256 KiB | goal | when all were \
+         half-way into that at once |"
     );
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     for (Side { name, path, .. }, [idle_goal, used_goal]) in sides {
-        let (mut idle, mut used) = (Vec::new(), Vec::new());
+        let mut measured = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..effort.servers {
-            let (before, after) = memory_of(path, sockets).await?;
-            idle.push(before);
-            used.push(after);
+            for (all, one) in measured.iter_mut().zip(memory_of(path, sockets).await?) {
+                all.push(one);
+            }
         }
-        let [idle, used] = [idle, used].map(Spread::of);
+        let [idle, used, half_way] = measured.map(Spread::of);
         println!(
-            "| {name} | {} | {idle_goal} | {} | {used_goal} |",
+            "| {name} | {} | {idle_goal} | {} | {used_goal} | {half_way} |",
             idle_goal.judge(idle.median, &idle.to_string()),
             used_goal.judge(used.median, &used.to_string()),
         );
@@ -233,7 +248,8 @@ async fn memory(sides: &[(Side, [Goal; 2])], effort: &Effort) -> io::Result<()> 
     Ok(())
 }
 
-async fn memory_of(path: &str, count: usize) -> io::Result<(f64, f64)> {
+/// When idle, when each has echoed a message, and when all have been in the middle of one at the same time.
+async fn memory_of(path: &str, count: usize) -> io::Result<[f64; 3]> {
     let server = Server::start("both")?;
     let message = Messages::new("256 KiB", 256 << 10, 1);
     // What is allocated once is there after this.
@@ -248,9 +264,62 @@ async fn memory_of(path: &str, count: usize) -> io::Result<(f64, f64)> {
     let idle = server.settled_memory().await?;
     let mut received = vec![0; message.received];
     for socket in &mut sockets {
-        let (mut reader, mut writer) = socket.split();
-        tokio::try_join!(writer.write_all(&message.sent), async { reader.read_exact(&mut received).await.map(drop) })?;
+        echo(socket, &message.sent, &mut received).await?;
     }
-    let each = |after: f64| (after - before) / count as f64;
-    Ok((each(idle), each(server.settled_memory().await?)))
+    let used = server.settled_memory().await?;
+    let (first, rest) = message.sent.split_at(message.sent.len() / 2);
+    for socket in &mut sockets {
+        socket.write_all(first).await?;
+    }
+    server.settled_memory().await?;
+    for socket in &mut sockets {
+        echo(socket, rest, &mut received).await?;
+    }
+    let half_way = server.settled_memory().await?;
+    Ok([idle, used, half_way].map(|after| (after - before) / count as f64))
+}
+
+async fn echo(socket: &mut TcpStream, sent: &[u8], received: &mut [u8]) -> io::Result<()> {
+    let (mut reader, mut writer) = socket.split();
+    tokio::try_join!(writer.write_all(sent), async { reader.read_exact(received).await.map(drop) })?;
+    Ok(())
+}
+
+/// What clients can make the server's memory grow by with little effort.
+async fn attacks(effort: &Effort) -> io::Result<()> {
+    println!("\n| the server's memory grows by | MiB | goal |\n| --- | --- | --- |");
+    let sockets = effort.sockets.min(1000);
+    let claim = [&[0x82, 0xff][..], &(15_u64 << 20).to_be_bytes(), &[1, 2, 3, 4, 5]].concat();
+    let grown = growth(sockets, &claim, 1).await?;
+    let goal = Goal::AtMost(1.0);
+    println!(
+        "| {sockets} sockets that claim 15 MiB and send a byte | {} | {goal} |",
+        goal.judge(grown, &format!("{grown:.2}"))
+    );
+    let pings = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat().repeat(1000);
+    let most = if effort.rounds > 1 { 150_000_000 / pings.len() } else { 10 };
+    let grown = growth(1, &pings, most).await?;
+    println!(
+        "| up to 150 MB of pings by a client that does not read | {} | {goal} |",
+        goal.judge(grown, &format!("{grown:.2}"))
+    );
+    Ok(())
+}
+
+/// Has every socket send these bytes so many times, or until nobody takes them.
+async fn growth(sockets: usize, bytes: &[u8], times: usize) -> io::Result<f64> {
+    let server = Server::start("both")?;
+    let mut open_sockets = vec![open(&server, OURS.path, "first").await?];
+    for number in 1..sockets {
+        open_sockets.push(open(&server, OURS.path, &format!("user-{number}")).await?);
+    }
+    let before = server.settled_memory().await?;
+    for socket in &mut open_sockets {
+        for _ in 0..times {
+            if timeout(Duration::from_secs(1), socket.write_all(bytes)).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok((server.settled_memory().await? - before) / 1024.0)
 }

@@ -86,7 +86,7 @@ impl Decoder {
     /// How many bytes of memory are held.
     #[cfg(fuzzing)]
     pub(super) fn capacity(&self) -> usize {
-        self.control.capacity() + self.message.as_ref().map_or(0, Partial::capacity)
+        self.control.capacity() + self.message.as_ref().map_or(0, |message| message.capacity())
     }
 
     /// Returns whether the header is complete.
@@ -185,9 +185,17 @@ impl Decoder {
             return None;
         }
         if bytes.capacity() == bytes.len() {
-            bytes.reserve_exact(room(bytes.len(), 0, frame.left));
+            let room = room(bytes.len(), 0, frame.left);
+            // For less, the scratch takes more at once.
+            if room < DIRECT {
+                return None;
+            }
+            bytes.reserve_exact(room);
         }
         let most = (bytes.capacity() - bytes.len()).min(frame.left);
+        if most < DIRECT {
+            return None;
+        }
         Some((bytes, most))
     }
 

@@ -1,6 +1,6 @@
 //! Real WebSocket clients over loopback: what they make of the layer's answers. See `README.md` beside this file.
 
-#![allow(clippy::panic, reason = "a test may panic")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod cases;
 mod chromium;

@@ -279,10 +279,7 @@ async fn credentials_that_rotate_are_asked_for_with_each_connection() {
 #[tokio::test]
 async fn tls_without_its_feature_is_refused_by_name() {
     let url = "rediss://localhost";
-    match Redis::new(url) {
-        Ok(_) => assert!(cfg!(feature = "redis-tls")),
-        Err(error) => {
-            assert!(!cfg!(feature = "redis-tls") && error.to_string().contains("the feature `redis-tls`"), "{error}");
-        }
-    }
+    let refused = Redis::new(url).err().map(|error| error.to_string());
+    assert_eq!(refused.is_none(), cfg!(feature = "redis-tls"), "{refused:?}");
+    assert!(refused.is_none_or(|error| error.contains("the feature `redis-tls`")));
 }

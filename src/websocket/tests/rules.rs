@@ -283,8 +283,12 @@ fn a_header_that_claims_much_reserves_nothing() {
     let mut decoder = Decoder::new(Limits::default());
     let mut bytes = [0x82, 0xff, 0, 0, 0, 0, 0, 0xf0, 0, 0, 1, 2, 3, 4, 5];
     assert!(matches!(decoder.decode(&mut bytes), Ok((15, None))));
+    assert!(decoder.direct().is_none(), "not for one byte");
+    // What has come allows for three times as much.
+    let mut more = vec![0; 5000];
+    assert!(matches!(decoder.decode(&mut more), Ok((5000, None))));
     let (message, most) = decoder.direct().unwrap();
-    assert!(message.capacity() <= 256 && most <= 256, "{} bytes for one", message.capacity());
+    assert!(message.capacity() <= 4 * 5001 && most <= 3 * 5001, "{} bytes for 5001", message.capacity());
 }
 
 #[tokio::test]
