@@ -240,6 +240,9 @@ type Handle = fn(Option<Authenticated<String>>) -> StatusCode;
 /// By the time of the answer nobody has the session, so that no order can end the connection.
 #[tokio::test]
 async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
     let (dropped, unwatched) = ("session dropped before its upgrade", "session ended and nothing watches it");
     let drops: Handle = |_| StatusCode::SWITCHING_PROTOCOLS;
     let watches_too_early: Handle = |session| {
@@ -292,6 +295,9 @@ async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
 /// A leased session has its supervisor, and without a registry there is no order that could be missed.
 #[tokio::test]
 async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_dropped() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
     async fn supervised(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     }
@@ -350,6 +356,9 @@ async fn a_watcher_knows_the_close_code() {
 
 #[tokio::test]
 async fn what_is_not_limited_or_not_closed_is_said_once() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
     let unlimited = "sessions without a subject are not limited";
     let unwatched = "session ended and nothing watches it";
     for (token, watches, limits, events) in [
