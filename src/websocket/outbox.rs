@@ -67,7 +67,11 @@ impl Outbox {
             Message::Binary(bytes) => self.frame(OpCode::Binary, bytes, is_vectored),
             Message::Ping(bytes) => self.control(OpCode::Ping, bytes)?,
             Message::Pong(bytes) => self.control(OpCode::Pong, bytes)?,
-            Message::Close(frame) => self.control(OpCode::Close, close_payload(frame.as_ref()))?,
+            Message::Close(frame) => {
+                self.control(OpCode::Close, close_payload(frame.as_ref()))?;
+                // RFC 6455 §5.5.1: no frame follows a close frame.
+                self.pong = None;
+            }
         }
         Ok(())
     }

@@ -286,6 +286,21 @@ async fn closing_sends_one_close_frame_and_ends_the_stream() {
     assert_eq!(bytes, [0x88, 2, 3, 0xe8]);
 }
 
+/// RFC 6455 §5.5.1. A pong that waited for room came behind the close frame once.
+#[tokio::test]
+async fn no_pong_follows_a_close_frame() {
+    let (mut client, io) = duplex(1024);
+    let mut socket = WebSocket::new(io, Limits::default());
+    client.write_all(&frame(FINAL | PING, b"late")).await.unwrap();
+    poll_fn(|cx| socket.poll_next(cx)).await.unwrap().unwrap();
+    socket.start_send(Message::Close(None)).unwrap();
+    poll_fn(|cx| socket.poll_flush(cx)).await.unwrap();
+    drop(socket);
+    let mut bytes = Vec::new();
+    client.read_to_end(&mut bytes).await.unwrap();
+    assert_eq!(bytes, [0x88, 0]);
+}
+
 #[tokio::test]
 async fn nothing_is_kept_between_messages() {
     let (mut client, io) = duplex(1 << 20);
