@@ -6,12 +6,14 @@ use axum::{extract::OriginalUri, response::Response};
 use http::request::Parts;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, FirstMessage, OriginError, RefreshProtocol, Rejection, Token, TokenError,
+    error::ConfigError,
     gate::{Gate, Registered, Unclaimed, Verification},
     handshake::{RequestKind, withhold},
-    rejection::Challenges,
-    session::{Head, SessionRules},
-    token::{Carrier, CookieKind, Found, Selection, Sources, cut_copies},
+    origin::{AllowOrigin, OriginError},
+    rejection::{Challenges, Rejection},
+    session::{CloseCodes, Head, SessionRules},
+    socket::{FirstMessage, RefreshProtocol},
+    token::{Carrier, CookieKind, Found, Selection, Sources, Token, TokenError, cut_copies},
 };
 
 #[derive(Clone)]

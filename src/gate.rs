@@ -10,15 +10,16 @@ use http::{Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    AdmissionError, RefreshProtocol, Rejection, Revocations, Session, Token, Verified, Verifier, VerifyError,
-    VerifyInput,
     config::{Anonymous, Config},
     handshake::RequestKind,
     lock::lock,
-    session::{Beginning, Head, Life},
-    socket::Place,
+    rejection::Rejection,
+    revocation::Revocations,
+    session::{AdmissionError, Beginning, Head, Life, Session},
+    socket::{Place, RefreshProtocol},
     telemetry,
-    verify::VerifierOf,
+    token::Token,
+    verify::{Verified, Verifier, VerifierOf, VerifyError, VerifyInput},
 };
 
 /// A verification under way. It owns the request's head, and gives it back with the outcome.

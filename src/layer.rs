@@ -4,12 +4,18 @@ use axum::response::Response;
 use tower_layer::Layer;
 
 use crate::{
-    AllowOrigin, CloseCodes, ConfigError, FirstMessage, RefreshProtocol, Rejection, Revocations, Sessions, TimeSource,
-    TokenSource, Verifier, WsAuth,
     config::Config,
+    error::ConfigError,
     gate::VerifierGate,
-    rejection::Challenges,
-    token::{Sources, check_subprotocol},
+    origin::AllowOrigin,
+    rejection::{Challenges, Rejection},
+    revocation::Revocations,
+    service::WsAuth,
+    session::{CloseCodes, Sessions},
+    socket::{FirstMessage, RefreshProtocol},
+    time::TimeSource,
+    token::{Sources, TokenSource, check_subprotocol},
+    verify::Verifier,
 };
 
 /// Authenticates WebSocket handshakes; see the [crate docs](crate).

@@ -204,8 +204,8 @@ mod extract;
 mod future;
 mod gate;
 mod handshake;
+mod id;
 mod layer;
-mod limit;
 mod lock;
 mod origin;
 #[cfg(feature = "redis")]
@@ -213,11 +213,10 @@ mod redis;
 mod refuse;
 mod rejection;
 mod revocation;
-mod scoped_id;
 mod service;
 mod session;
 mod socket;
-mod store;
+pub mod store;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -240,26 +239,19 @@ pub use self::{
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
     future::ResponseFuture,
+    id::{ParseSessionIdError, ScopedId, SessionId},
     layer::WsAuthLayer,
-    limit::{Acquire, Acquired, LimitStore, SessionLease},
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
-    revocation::{
-        MemoryRevocations, News, Position, Revocation, RevocationOptions, RevocationStatus, RevocationStore,
-        Revocations,
-    },
-    scoped_id::ScopedId,
+    revocation::{MemoryRevocations, RevocationOptions, RevocationStatus, Revocations},
     service::WsAuth,
     session::{
-        AdmissionError, AtLimit, CloseCodes, Drain, Drained, EndReason, Limits, ParseSessionIdError, RefreshError,
-        RefreshErrorKind, Session, SessionId, SessionInfo, SessionWatcher, Sessions,
+        AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, RefreshError, RefreshErrorKind, Session,
+        SessionInfo, SessionWatcher, Sessions,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
-    store::{StoreError, StoreErrorKind},
-    ticket::{
-        MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketKey, TicketOptions, TicketRoom, TicketStore,
-        TicketVerifier, Tickets,
-    },
+    store::{lease::AtLimit, revocations::Revocation},
+    ticket::{MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketOptions, TicketVerifier, Tickets},
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},

@@ -6,12 +6,17 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Version, header::CONNECTION, request::Parts};
 
 use crate::{
-    Rejection, RejectionKind, config::Config, handshake::claim, socket::close_unread, telemetry, token::Selection,
+    config::Config,
+    handshake::claim,
+    rejection::{Rejection, RejectionKind},
+    socket::close_unread,
+    telemetry,
+    token::Selection,
 };
 
 impl Config {
     pub(crate) fn refuse(&self, rejection: Rejection, parts: &mut Parts, selection: &Selection) -> Response {
-        telemetry::refused(&rejection);
+        rejection.log();
         if self.accept_then_close
             && let Some(mut accepted) = self.accept_then_close(&rejection, parts, selection)
         {
@@ -24,7 +29,7 @@ impl Config {
     /// Refuses a client that was to authenticate by its first message, and was answered otherwise.
     pub(crate) fn refuse_unclaimed(&self, version: Version) -> Response {
         let rejection = Rejection::missing_token(&self.challenges, version);
-        telemetry::refused(&rejection);
+        rejection.log();
         self.response_to(rejection)
     }
 

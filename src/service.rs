@@ -13,9 +13,8 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::{
-    ResponseFuture,
     config::{Anonymous, Config, Examined, Next},
-    future::Answer,
+    future::{Answer, ResponseFuture},
     handshake::RequestKind,
 };
 

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
+
 /// Tells the layer what time it is.
 ///
 /// Verifiers get the time from the layer and never ask the system themselves, so that a test can stand at any
@@ -44,6 +46,13 @@ impl TimeSource {
             Source::Custom(now) => now(),
         }
     }
+}
+
+/// So long from now, or as long as a clock can tell.
+pub(crate) fn from_now(duration: Duration) -> Instant {
+    const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
 }
 
 /// How long a client is told to wait, in whole seconds: rounded up, and never "at once".

@@ -13,8 +13,9 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AtLimit, AuthenticatedUpgrade, ConfigError, Drain, FirstMessage, Limits, MemoryRevocations, Revocations,
-    SessionLease, Sessions, WsAuthLayer,
+    AtLimit, AuthenticatedUpgrade, ConfigError, Drain, FirstMessage, Limits, MemoryRevocations, Revocations, Sessions,
+    WsAuthLayer,
+    store::SessionLease,
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};

@@ -37,9 +37,9 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    Acquire, AtLimit, AuthenticatedUpgrade, ConfigError, LimitStore, Limits, Redis, Revocations, SessionLease,
-    Sessions, StoreErrorKind, TicketErrorKind, TicketKey, TicketOptions, TicketStore, Tickets, TokenSource, Verified,
-    VerifyError, VerifyInput, WsAuthLayer,
+    AtLimit, AuthenticatedUpgrade, ConfigError, Limits, Redis, Revocations, Sessions, TicketErrorKind, TicketOptions,
+    Tickets, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    store::{Acquire, LimitStore, SessionLease, StoreErrorKind, TicketKey, TicketStore},
     test_util::{self, conformance, handshake},
 };
 use futures_util::StreamExt;

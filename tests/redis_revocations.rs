@@ -28,8 +28,9 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    AuthenticatedUpgrade, Position, Redis, Revocation, RevocationOptions, RevocationStore, Revocations, StoreErrorKind,
-    Verified, VerifyError, VerifyInput, WsAuthLayer,
+    AuthenticatedUpgrade, Redis, Revocation, RevocationOptions, Revocations, Verified, VerifyError, VerifyInput,
+    WsAuthLayer,
+    store::{Position, RevocationStore, StoreErrorKind},
     test_util::{conformance, handshake},
 };
 use redis::RedisServer;

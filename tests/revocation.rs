@@ -21,9 +21,10 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, News, Position,
-    RefreshErrorKind, Revocation, RevocationOptions, RevocationStore, Revocations, Session, SessionId, Sessions,
-    StoreError, StoreErrorKind, TimeSource, Token, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, RefreshErrorKind,
+    Revocation, RevocationOptions, Revocations, Session, SessionId, Sessions, TimeSource, Token, Verified, VerifyError,
+    VerifyInput, WsAuthLayer,
+    store::{News, Position, RevocationStore, StoreError, StoreErrorKind},
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};

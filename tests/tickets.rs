@@ -15,8 +15,9 @@ use std::{
 
 use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{
-    AuthenticatedUpgrade, ConfigError, MemoryTickets, Session, StoreError, StoreErrorKind, TicketErrorKind, TicketKey,
-    TicketOptions, TicketRoom, TicketStore, Tickets, TokenSource, Verified, Verifier, WsAuthLayer,
+    AuthenticatedUpgrade, ConfigError, MemoryTickets, Session, TicketErrorKind, TicketOptions, Tickets, TokenSource,
+    Verified, Verifier, WsAuthLayer,
+    store::{StoreError, StoreErrorKind, TicketKey, TicketRoom, TicketStore},
     test_util::{self, HandshakeBuilder, TestToken, conformance, handshake},
 };
 use http::Request;

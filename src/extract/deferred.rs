@@ -16,12 +16,14 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    FirstToken, Rejection, Session, TokenErrorKind, VerifyError, VerifyInput,
     gate::{Claim, Deferred, Refusal},
-    session::{Beginning, Head, Lease, Sight, from_now},
-    socket::{Candidate, NoToken, Opened, close},
+    rejection::Rejection,
+    session::{Beginning, Head, Lease, Session, Sight},
+    socket::{Candidate, FirstToken, NoToken, Opened, close},
     telemetry,
-    token::check,
+    time::from_now,
+    token::{TokenErrorKind, check},
+    verify::{VerifyError, VerifyInput},
     websocket::Limits,
 };
 
@@ -64,7 +66,7 @@ where
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
-            telemetry::refused(&rejection);
+            rejection.log();
             candidate.refuse(&rejection, rejection.close_code(&deferred.config.rules.close_codes)).await;
             return None;
         }

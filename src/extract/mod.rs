@@ -13,7 +13,7 @@ use http::{StatusCode, request::Parts};
 
 pub use upgrade::AuthenticatedUpgrade;
 
-use crate::{Rejection, Session, config::Anonymous, telemetry};
+use crate::{config::Anonymous, rejection::Rejection, session::Session, telemetry};
 
 #[allow(unused_imports, reason = "for the docs")]
 use axum::extract::ws::WebSocketUpgrade;
@@ -109,7 +109,7 @@ where
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         session_of(parts).map(Self).inspect_err(|error| {
             if let AuthenticatedRejection::Anonymous(rejection) = error {
-                telemetry::refused(rejection);
+                rejection.log();
             }
         })
     }

@@ -20,11 +20,10 @@ use super::{
     deferred::{Plan, open},
 };
 use crate::{
-    AuthenticatedSocket, RefreshProtocol, Session,
     gate::{Deferred, InBand},
     handshake::no_connection,
-    session::Lease,
-    socket::{Opened, Supervisor, Transport},
+    session::{Lease, Session},
+    socket::{AuthenticatedSocket, Opened, RefreshProtocol, Supervisor, Transport},
     websocket::Limits,
 };
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, header::ORIGIN, request::Parts};
 use self::compare::{gets_secure_cookies, is_same_origin, normalize, problem_of};
 pub use self::error::{OriginError, OriginErrorKind};
 
-use crate::{ConfigError, token::CookieKind};
+use crate::{error::ConfigError, token::CookieKind};
 
 /// Which web pages may open a WebSocket.
 ///

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Why Redis did not do something.
 #[derive(Clone, Debug)]

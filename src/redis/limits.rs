@@ -19,9 +19,9 @@ use tokio::time::timeout;
 
 use super::{Failed, Redis, Script, link::Listening, milliseconds};
 use crate::{
-    Acquire, Acquired, AtLimit, LimitStore, SessionId, SessionLease, StoreError,
+    id::{Scope, ScopedId, SessionId},
     lock::lock,
-    scoped_id::{Scope, ScopedId},
+    store::{Acquire, Acquired, AtLimit, LimitStore, SessionLease, StoreError},
 };
 
 /// Key: the set. Arguments: the lease, how many there may be, whether others go for it, the lifetime in milliseconds, the

@@ -29,14 +29,14 @@ use self::{
     link::{Link, Listening, Place, Servers},
     server::Target,
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 pub use credentials::RedisCredentials;
 
 /// Keeps tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
-/// It is a [`TicketStore`](crate::TicketStore), a [`RevocationStore`](crate::RevocationStore) and a
-/// [`LimitStore`](crate::LimitStore). Clones share one connection to each server; each clone that follows revocations has one
+/// It is a [`TicketStore`](crate::store::TicketStore), a [`RevocationStore`](crate::store::RevocationStore) and a
+/// [`LimitStore`](crate::store::LimitStore). Clones share one connection to each server; each clone that follows revocations has one
 /// more, and so has each that listens for evictions. Nothing is connected before it is needed. If Redis does not answer in
 /// [time](Self::timeout), no ticket is issued or accepted, a node that loses touch with the revocations says so after a while,
 /// and each node counts for itself what a subject may have. Errors and events name the cause: a refused port, an unknown

@@ -15,7 +15,10 @@ use redis::{Cmd, FromRedisValue, cmd};
 use tokio::{task::yield_now, time::timeout};
 
 use super::{Failed, Redis, link::Link, milliseconds};
-use crate::{News, Position, Revocation, RevocationStore, StoreError, lock::lock};
+use crate::{
+    lock::lock,
+    store::{News, Position, Revocation, RevocationStore, StoreError},
+};
 
 /// How much of the stream is kept: a node that is further behind loads the set again.
 const KEPT: usize = 10_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::cmd;
 
 use super::{Redis, read};
-use crate::{StoreError, TicketKey, TicketStore};
+use crate::store::{StoreError, TicketKey, TicketStore};
 
 impl Redis {
     fn ticket(&self, key: TicketKey) -> String {

@@ -8,7 +8,7 @@ use redis::{
 };
 
 use super::connect::KEEPALIVE;
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 const NO_SCHEME: &str = "it does not begin with `redis://` or `rediss://`";
 const NO_HOST: &str = "it names no host";

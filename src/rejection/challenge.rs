@@ -1,6 +1,6 @@
 use http::HeaderValue;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// The challenges of a layer, written out once.
 #[derive(Clone, Debug)]

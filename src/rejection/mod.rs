@@ -18,8 +18,12 @@ pub use self::kind::RejectionKind;
 
 pub(crate) use self::challenge::Challenges;
 use crate::{
-    AdmissionError, OriginError, TokenError, TokenErrorKind, VerifyError, VerifyErrorKind, session::CloseCodes,
+    origin::OriginError,
+    session::{AdmissionError, CloseCodes},
+    telemetry,
     time::wait_seconds,
+    token::{TokenError, TokenErrorKind},
+    verify::{VerifyError, VerifyErrorKind},
 };
 
 /// Why a handshake was refused, and the response that it becomes.
@@ -180,6 +184,11 @@ impl Rejection {
             Some(Cause::Admission(error)) => error.retry_after(),
             _ => None,
         }
+    }
+
+    /// Says so in an event.
+    pub(crate) fn log(&self) {
+        telemetry::refused(self.kind.as_str(), self.reason(), self.source());
     }
 
     /// The code of a close frame that says so.

@@ -13,8 +13,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{News, Position, node::Node, tell::tell};
-use crate::{StoreError, StoreErrorKind, telemetry};
+use super::{node::Node, tell::tell};
+use crate::{
+    store::{News, Position, StoreError, StoreErrorKind},
+    telemetry,
+};
 
 /// The pause after a failure; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

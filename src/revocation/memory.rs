@@ -13,8 +13,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{News, Position, Revocation, RevocationStore};
-use crate::{StoreError, lock::lock, session::from_now};
+use crate::{
+    lock::lock,
+    store::{News, Position, Revocation, RevocationStore, StoreError},
+    time::from_now,
+};
 
 /// Keeps revocations in the memory of one process, for servers that are one machine. They are gone with the process: until
 /// their tokens expire, these are good again after a restart.

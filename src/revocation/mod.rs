@@ -5,7 +5,6 @@ mod options;
 mod order;
 mod set;
 mod sharded;
-mod store;
 mod tell;
 
 use std::{
@@ -22,14 +21,17 @@ use tokio::{
 
 pub use memory::MemoryRevocations;
 pub use options::RevocationOptions;
-pub use order::Revocation;
-pub use store::{News, Position, RevocationStore};
 
 pub(crate) use node::{LiveSessions, Refused};
 pub(crate) use order::Standing;
 
 use self::node::{Node, Unconfirmed};
-use crate::{SessionId, StoreError, lock::lock, scoped_id::ScopedId, telemetry};
+use crate::{
+    id::{ScopedId, SessionId},
+    lock::lock,
+    store::{Revocation, RevocationStore, StoreError},
+    telemetry,
+};
 
 /// Takes back what tokens allow, before they expire: ends live sessions on every node, and refuses handshakes and
 /// refreshes.

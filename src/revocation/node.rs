@@ -11,16 +11,19 @@ use std::{
 use tokio::{sync::watch, task::yield_now, time::Instant};
 
 use super::{
-    Revocation, RevocationOptions, RevocationStatus, RevocationStore,
+    RevocationOptions, RevocationStatus,
     order::Standing,
     set::{Load, NEVER, Set},
-    store::AnyStore,
 };
-use crate::{TimeSource, lock::lock};
+use crate::{
+    lock::lock,
+    store::{DynRevocationStore, Revocation, RevocationStore},
+    time::TimeSource,
+};
 
 /// What a node knows.
 pub(super) struct Node {
-    pub(super) store: Box<dyn AnyStore>,
+    pub(super) store: Box<dyn DynRevocationStore>,
     pub(super) options: RevocationOptions,
     set: RwLock<Set>,
     /// When the node last knew all that there was.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// For how long revocations are kept, and what happens when a node has lost touch with the store.
 ///

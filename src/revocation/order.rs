@@ -1,43 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    SessionId,
-    scoped_id::{Scope, ScopedId},
-};
-
-/// What is revoked: live sessions end, and handshakes and refreshes are refused.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Revocation {
-    /// The tokens with this id (`jti`), and their sessions.
-    Token(ScopedId),
-    /// One session. Its token stays good for another one.
-    Session(SessionId),
-    /// What was issued to a subject (`sub`) by this moment, and what was in use by then. A token whose issue time (`iat`) is
-    /// later by no more than the [clock skew](super::RevocationOptions::clock_skew) counts as issued by this moment, and so
-    /// does one without an issue time.
-    Subject {
-        /// The subject.
-        subject: ScopedId,
-        /// The moment.
-        until: SystemTime,
-    },
-    /// What was issued to anybody by this moment, reckoned in the same way.
-    IssuedUntil(SystemTime),
-}
-
-impl Revocation {
-    /// Nothing was issued before 1970, and no store need be able to write such a time.
-    pub(super) fn since_epoch(self) -> Self {
-        match self {
-            Self::Subject { subject, until } => Self::Subject { subject, until: until.max(SystemTime::UNIX_EPOCH) },
-            Self::IssuedUntil(moment) => Self::IssuedUntil(moment.max(SystemTime::UNIX_EPOCH)),
-            other => other,
-        }
-    }
-}
+use crate::id::{Scope, SessionId};
 
 /// What a session stands on, as far as revocations are about it.
 #[derive(Clone, Copy)]

@@ -5,14 +5,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Revocation,
     order::Standing,
     sharded::{SHARDS, Sharded},
 };
 use crate::{
-    SessionId,
-    scoped_id::{Scoped, ScopedId},
-    session::from_now,
+    id::{Scoped, ScopedId, SessionId},
+    store::Revocation,
+    time::from_now,
 };
 
 #[derive(Default)]

@@ -8,12 +8,14 @@ use tokio::{
 };
 
 use super::{
-    Revocation,
     follow::LONGEST,
     node::{Node, Stretch},
     set::SLICES,
 };
-use crate::{StoreError, telemetry};
+use crate::{
+    store::{Revocation, StoreError},
+    telemetry,
+};
 
 /// How many orders are told at once.
 const BATCH: usize = 500;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::EndReason;
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// The close codes by which a WebSocket tells why it ends.
 ///

@@ -5,14 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::EndReason;
-use crate::TimeSource;
-
-/// So long from now, or as long as a clock can tell.
-pub(crate) fn from_now(duration: Duration) -> Instant {
-    const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    let now = Instant::now();
-    now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
-}
+use crate::time::TimeSource;
 
 /// One moment on both clocks: the one on the wall, which tokens speak of and which may be set, and the monotonic one,
 /// which may stand still while the machine sleeps.

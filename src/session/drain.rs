@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{End, EndReason, Life, Sessions, close::CLOSE_TIMEOUT, deadline::from_now};
-use crate::ConfigError;
+use super::{End, EndReason, Life, Sessions, close::CLOSE_TIMEOUT};
+use crate::{error::ConfigError, time::from_now};
 
 /// How [`Sessions::drain`] closes the sessions of a server that goes down.
 ///

@@ -13,15 +13,15 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    End, EndReason, RefreshError, SessionId,
+    End, EndReason, RefreshError,
     deadline::{Deadline, Moment},
     refresh::{Attempts, RefreshErrorKind},
     registry::{Registration, Registry},
     rules::SessionRules,
 };
 use crate::{
+    id::{Scope, ScopedId, SessionId},
     lock::lock,
-    scoped_id::{Scope, ScopedId},
     telemetry,
 };
 

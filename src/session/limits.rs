@@ -1,8 +1,8 @@
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
-    ConfigError,
-    limit::{AnyStore, LimitStore},
+    error::ConfigError,
+    store::{AtLimit, DynLimitStore, LimitStore},
 };
 
 /// How many sessions there may be; see [`Sessions::with_limits`](super::Sessions::with_limits).
@@ -30,19 +30,9 @@ pub struct Limits {
 
 /// Where the sessions of each subject are counted on all nodes.
 #[derive(Clone)]
-pub(super) struct SharedStore(pub(super) Arc<dyn AnyStore>);
+pub(super) struct SharedStore(pub(super) Arc<dyn DynLimitStore>);
 
 const LEAST_LEASE: Duration = Duration::from_secs(3);
-
-/// What happens when a subject with as many sessions as it may have opens another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AtLimit {
-    /// The new one is refused: 429 and `Retry-After`.
-    RefuseNew,
-    /// The oldest one is ended, with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions).
-    EvictOldest,
-}
 
 /// Why a verified handshake was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,6 @@ mod deadline;
 mod drain;
 mod end;
 mod head;
-mod id;
 mod life;
 mod limits;
 mod refresh;
@@ -25,21 +24,23 @@ use std::{
 pub use close::CloseCodes;
 pub use drain::{Drain, Drained};
 pub use end::EndReason;
-pub use id::{ParseSessionIdError, SessionId};
-pub use limits::{AdmissionError, AtLimit, Limits};
+pub use limits::{AdmissionError, Limits};
 pub use refresh::{RefreshError, RefreshErrorKind};
 pub use registry::{SessionInfo, Sessions};
 pub use watcher::SessionWatcher;
 
 pub(crate) use close::CLOSE_TIMEOUT;
-pub(crate) use deadline::from_now;
 pub(crate) use end::End;
 pub(crate) use head::Head;
 pub(crate) use life::{Lease, Life, Sight};
 pub(crate) use registry::Place;
 pub(crate) use rules::SessionRules;
 
-use crate::{Verified, lock::lock, scoped_id::ScopedId, verify::VerifierOf};
+use crate::{
+    id::{ScopedId, SessionId},
+    lock::lock,
+    verify::{Verified, VerifierOf},
+};
 use registry::Registry;
 
 /// One authenticated connection: who is at the other end, and until when.

@@ -9,7 +9,12 @@ use tokio::{
 
 use super::{End, Session, life::TokenFacts};
 use crate::{
-    AdmissionError, Token, Verified, VerifyError, VerifyErrorKind, VerifyInput, lock::lock, telemetry, token::check,
+    id::SessionId,
+    lock::lock,
+    session::AdmissionError,
+    telemetry,
+    token::{Token, check},
+    verify::{Verified, VerifyError, VerifyErrorKind, VerifyInput},
 };
 
 /// Why a session was not refreshed. Nothing about it has changed. It never holds the token.
@@ -90,6 +95,14 @@ impl RefreshError {
         }
     }
 
+    fn log(&self, session: SessionId) {
+        if self.kind == RefreshErrorKind::TooManyAttempts {
+            telemetry::refresh_throttled(session, self.reason());
+        } else {
+            telemetry::refresh_refused(session, self.reason(), self.source());
+        }
+    }
+
     /// When to try again, if that is known.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -144,7 +157,7 @@ impl<C: Send + Sync + 'static> Session<C> {
         let outcome = self.try_refresh(token).await;
         match &outcome {
             Ok(()) => telemetry::session_refreshed(self.id()),
-            Err(error) => telemetry::refresh_refused(self.id(), error),
+            Err(error) => error.log(self.id()),
         }
         outcome
     }
@@ -193,7 +206,7 @@ impl<C: Send + Sync + 'static> Session<C> {
             Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
             Err(error) => error,
         };
-        telemetry::refresh_refused(self.id(), &error);
+        error.log(self.id());
         error
     }
 

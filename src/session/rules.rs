@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{CloseCodes, Registry, Sessions, deadline::Moment};
-use crate::{Revocations, TimeSource, revocation::LiveSessions};
+use crate::{
+    revocation::{LiveSessions, Revocations},
+    time::TimeSource,
+};
 
 /// What a layer lays down for its sessions.
 #[derive(Clone, Debug)]

@@ -4,10 +4,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{EndReason, Life, SessionId};
+use super::{EndReason, Life};
 
 #[allow(unused_imports, reason = "for the docs")]
 use super::Session;
+use crate::id::SessionId;
 
 /// Waits for the end of a session, and holds nothing of it: [`Session::watch`].
 ///

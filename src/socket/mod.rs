@@ -30,7 +30,10 @@ pub(crate) use first_message::{Candidate, NoToken, Place};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;
 
-use crate::{RefreshError, Session, Token};
+use crate::{
+    session::{RefreshError, Session},
+    token::Token,
+};
 use close::close_failed;
 use shared::Shared;
 

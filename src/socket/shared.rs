@@ -15,9 +15,8 @@ use super::{
     refresh_protocol::Asked,
 };
 use crate::{
-    EndReason,
     lock::lock,
-    session::{End, Life},
+    session::{End, EndReason, Life},
 };
 
 /// The WebSocket behind a lock that nobody waits for: the handler and the supervisor are mostly in one task.

@@ -15,8 +15,7 @@ use super::{
     AuthenticatedSocket, Opened, RefreshProtocol, close::close, close_failed, refresh_protocol::Asked, shared::Shared,
 };
 use crate::{
-    EndReason, Session,
-    session::{End, Lease, Life, Sight},
+    session::{End, EndReason, Lease, Life, Session, Sight},
     telemetry,
 };
 
@@ -128,7 +127,7 @@ impl Connection {
             drop(self.shared.take());
             drop(lease);
             let life = self.shared.life();
-            telemetry::session_ended(life.id(), life.subject(), life.end_reason());
+            telemetry::session_ended(life.id(), life.subject(), life.end_reason().map(EndReason::as_str));
         }
     }
 }

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::jwt::{JwtVerifier, JwtVerifierBuilder, provider};
+use crate::verify::jwt::{JwtVerifier, JwtVerifierBuilder, provider};
 
 /// The secret of [`verifier`] and [`TestToken::sign`]. A test key, known to everybody.
 pub const TEST_SECRET: &[u8] = b"TEST KEY, known to everybody: never use it";

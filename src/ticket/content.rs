@@ -6,7 +6,7 @@ use axum::extract::OriginalUri;
 use http::{header::ORIGIN, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use crate::Verified;
+use crate::verify::Verified;
 
 /// In JSON, so that nodes of different versions understand each other.
 #[derive(Serialize, Deserialize)]

@@ -9,8 +9,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{TicketKey, TicketRoom};
-use crate::{lock::lock, session::from_now};
+use crate::{
+    lock::lock,
+    store::{TicketKey, TicketRoom},
+    time::from_now,
+};
 
 /// How many tickets a subject may have by default: more tabs than anybody has, and few beside all that fit into a store.
 const TICKETS_EACH: usize = 100;

@@ -7,8 +7,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{TicketKey, TicketRoom, TicketStore};
-use crate::{ConfigError, StoreError, lock::lock, session::from_now};
+use crate::{
+    error::ConfigError,
+    lock::lock,
+    store::{StoreError, TicketKey, TicketRoom, TicketStore},
+    time::from_now,
+};
 
 /// Keeps tickets in the memory of one process, for servers that are one machine.
 ///

@@ -3,7 +3,6 @@ mod ledger;
 mod memory;
 mod options;
 mod route;
-mod store;
 mod verifier;
 
 use std::{error::Error, fmt, marker::PhantomData, sync::Arc, time::Duration};
@@ -15,16 +14,21 @@ use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 
 pub use memory::MemoryTickets;
 pub use options::TicketOptions;
-pub use store::{TicketKey, TicketRoom, TicketStore};
 pub use verifier::TicketVerifier;
 
 use self::{
     content::{Content, TokenFacts},
     ledger::{Ledger, NoPlace, Share},
     options::Origin,
-    store::AnyStore,
 };
-use crate::{ConfigError, Session, StoreError, StoreErrorKind, TimeSource, Token, Verified};
+use crate::{
+    error::ConfigError,
+    session::Session,
+    store::{DynTicketStore, StoreError, StoreErrorKind, TicketKey, TicketStore},
+    time::TimeSource,
+    token::Token,
+    verify::Verified,
+};
 
 /// One-time tickets: what a page puts into the URL of a WebSocket instead of its token (OWASP ASVS 5.0, 4.4.3 and 4.4.4).
 ///
@@ -75,7 +79,7 @@ use crate::{ConfigError, Session, StoreError, StoreErrorKind, TimeSource, Token,
 /// # Ok(()) }
 /// ```
 pub struct Tickets<C> {
-    store: Arc<dyn AnyStore>,
+    store: Arc<dyn DynTicketStore>,
     /// Clones count together, and so does the verifier.
     ledger: Arc<Ledger>,
     per_subject: Share,

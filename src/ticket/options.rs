@@ -3,7 +3,7 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 use http::request::Parts;
 
 use super::ledger::{Ledger, Share};
-use crate::{ConfigError, origin::normal_form};
+use crate::{error::ConfigError, origin::normal_form};
 
 /// For how long a ticket is good, and where.
 ///

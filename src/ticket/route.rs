@@ -13,7 +13,7 @@ use http::{
 use serde::Serialize;
 
 use super::{TicketError, TicketErrorKind, TicketOptions, Tickets, verifier};
-use crate::{Authenticated, telemetry, time::wait_seconds};
+use crate::{extract::Authenticated, telemetry, time::wait_seconds};
 
 pub(super) fn route<C, S>(tickets: Tickets<C>, options: TicketOptions) -> MethodRouter<S>
 where

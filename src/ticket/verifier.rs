@@ -3,12 +3,16 @@ use std::{fmt, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::DeserializeOwned;
 
-use super::{TicketKey, Tickets, content::Content, ledger::Ledger, store::AnyStore};
-use crate::{StoreError, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput, telemetry};
+use super::{Tickets, content::Content, ledger::Ledger};
+use crate::{
+    store::{DynTicketStore, StoreError, TicketKey},
+    telemetry,
+    verify::{Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},
+};
 
 /// Redeems tickets at the handshake; see [`Tickets`].
 pub struct TicketVerifier<C> {
-    store: Arc<dyn AnyStore>,
+    store: Arc<dyn DynTicketStore>,
     ledger: Arc<Ledger>,
     claims: std::marker::PhantomData<fn() -> C>,
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 use memchr::{memchr, memmem};
 
 use super::{Token, TokenErrorKind, encoding};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// How browsers treat a cookie, as far as its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

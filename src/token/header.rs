@@ -6,7 +6,7 @@ use http::{
 };
 
 use super::{Token, TokenErrorKind, encoding};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Headers that the protocol or another token source owns.
 const TAKEN: [HeaderName; 11] = [

@@ -6,7 +6,7 @@ use http::{Uri, uri::PathAndQuery};
 use memchr::{memchr, memchr2, memmem};
 
 use super::{Token, TokenErrorKind, encoding, mirror::Mirror};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     if name.is_empty() { Err(ConfigError::InvalidQueryName(name.to_owned())) } else { Ok(()) }

@@ -18,7 +18,7 @@ use super::{
     spelling::Spelling,
     subprotocol::{Rewrite, Scan, check_subprotocol},
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// The sources of a layer, checked, in the order in which they are searched.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 use super::{
     Selection, Token, TokenErrorKind, encoding,

@@ -21,7 +21,7 @@ pub use error::{VerifyError, VerifyErrorKind};
 
 pub(crate) use erased::VerifierOf;
 
-use crate::Token;
+use crate::token::Token;
 
 /// Turns a token into claims, or says why not.
 ///

@@ -8,8 +8,9 @@ use std::{
 };
 
 use axum_ws_auth::{
-    Acquire, Acquired, AtLimit, ConfigError, LimitStore, Redis, RedisCredentials, Revocation, RevocationStore,
-    SessionLease, TicketKey, TicketStore, test_util::conformance,
+    AtLimit, ConfigError, Redis, RedisCredentials, Revocation,
+    store::{Acquire, Acquired, LimitStore, RevocationStore, SessionLease, TicketKey, TicketStore},
+    test_util::conformance,
 };
 
 use crate::{eventually, redis::RedisServer};

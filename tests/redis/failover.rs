@@ -7,8 +7,8 @@ use std::{
 
 use axum::{Router, routing::any};
 use axum_ws_auth::{
-    Acquire, Acquired, AtLimit, LimitStore, Limits, Redis, Revocation, RevocationStore, SessionLease, Sessions,
-    StoreError, TicketKey, TicketStore, WsAuthLayer,
+    AtLimit, Limits, Redis, Revocation, Sessions, WsAuthLayer,
+    store::{Acquire, Acquired, LimitStore, RevocationStore, SessionLease, StoreError, TicketKey, TicketStore},
 };
 use tokio::time::sleep;
 

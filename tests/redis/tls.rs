@@ -10,7 +10,10 @@ use std::{
 };
 
 use ::redis::{Client, ClientTlsConfig, TlsCertificates};
-use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, Redis};
+use axum_ws_auth::{
+    AtLimit, Redis,
+    store::{Acquire, Acquired, LimitStore},
+};
 
 use crate::{
     access::{MINUTE, each_kind, lease, problem, works},

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use axum_ws_auth::{Acquire, Acquired, AtLimit, LimitStore, ScopedId, SessionId, SessionLease, StoreError};
+use axum_ws_auth::{
+    AtLimit, ScopedId, SessionId,
+    store::{Acquire, Acquired, LimitStore, SessionLease, StoreError},
+};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep},

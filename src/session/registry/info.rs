@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use crate::{
-    scoped_id::ScopedId,
-    session::{Life, SessionId},
+    id::{ScopedId, SessionId},
+    session::Life,
 };
 
 /// One session, as the registry knew it a moment ago; see [`Sessions::iter`](crate::Sessions::iter).

@@ -17,14 +17,14 @@ use super::{
     sweep::{Order, Which},
 };
 use crate::{
-    Revocation,
-    limit::SessionLease,
+    id::SessionId,
     lock::lock,
     revocation::{LiveSessions, Standing},
     session::{
-        End, Life, SessionId,
+        End, Life,
         limits::{AdmissionError, Limits},
     },
+    store::{Revocation, SessionLease},
     telemetry,
 };
 

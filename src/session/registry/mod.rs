@@ -15,8 +15,8 @@ pub(super) use inner::Registration;
 pub(crate) use inner::{Place, Registry};
 pub(super) use sweep::Which;
 
-use super::{End, Limits, SessionId};
-use crate::scoped_id::ScopedId;
+use super::{End, Limits};
+use crate::id::{ScopedId, SessionId};
 
 #[allow(unused_imports, reason = "for the docs")]
 use super::EndReason;

@@ -7,12 +7,12 @@ use std::{
 
 use super::numbers::Numbers;
 use crate::{
-    limit::SessionLease,
-    scoped_id::{Scoped, ScopedId},
+    id::{Scoped, ScopedId, SessionId},
     session::{
-        Life, SessionId,
-        limits::{AdmissionError, AtLimit, Limits},
+        Life,
+        limits::{AdmissionError, Limits},
     },
+    store::{AtLimit, SessionLease},
 };
 
 /// A part of the registry: all the sessions of some subjects.

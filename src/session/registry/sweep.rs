@@ -11,9 +11,9 @@ use tokio::{runtime::Handle, task::yield_now};
 
 use super::inner::Registry;
 use crate::{
+    id::{ScopedId, SessionId},
     lock::lock,
-    scoped_id::ScopedId,
-    session::{End, Life, SessionId},
+    session::{End, Life},
 };
 
 /// How many entries are looked at while a shard is locked.

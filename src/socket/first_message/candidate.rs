@@ -5,12 +5,12 @@ use hyper::upgrade::Upgraded;
 
 use super::{FirstMessage, FirstToken};
 use crate::{
-    TokenErrorKind,
     rejection::Rejection,
     socket::{
         Transport,
         close::{close, kind},
     },
+    token::TokenErrorKind,
     websocket::{Limits, WebSocketErrorKind},
 };
 

@@ -12,7 +12,7 @@ use serde_json::{
 };
 
 use super::FirstToken;
-use crate::{Token, rejection::Rejection};
+use crate::{rejection::Rejection, token::Token};
 
 /// The members of a `connection_init` payload that hold a token, written in lower case.
 const GRAPHQL_MEMBERS: [&str; 6] =

@@ -14,9 +14,10 @@ pub(crate) use candidate::{Candidate, NoToken};
 pub(crate) use places::Place;
 
 use crate::{
-    ConfigError, Token,
+    error::ConfigError,
     rejection::Rejection,
     session::{AdmissionError, CloseCodes},
+    token::Token,
 };
 use places::Places;
 

@@ -8,8 +8,9 @@ use serde_json::{json, value::RawValue};
 
 use super::RefreshRequest;
 use crate::{
-    Token, VerifyErrorKind,
     session::{RefreshError, RefreshErrorKind},
+    token::Token,
+    verify::VerifyErrorKind,
 };
 
 /// Every command of this kind has a member of this name, which needs no escapes.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{json, value::RawValue};
 
 use super::RefreshRequest;
-use crate::{Token, session::RefreshError, time::wait_seconds};
+use crate::{session::RefreshError, time::wait_seconds, token::Token};
 
 const REFRESH: &str = "auth.refresh";
 /// The start of every escape that may spell a part of the above in another way.

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use axum::extract::ws::Message;
 
-use crate::{Token, session::RefreshError};
+use crate::{session::RefreshError, token::Token};
 
 /// How clients refresh their sessions over the socket, without any code in the handler.
 ///

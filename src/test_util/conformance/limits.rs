@@ -11,7 +11,10 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{LONG, SHORT, unused};
-use crate::{Acquire, Acquired, AtLimit, LimitStore, ScopedId, SessionId, SessionLease};
+use crate::{
+    id::{ScopedId, SessionId},
+    store::{Acquire, Acquired, AtLimit, LimitStore, SessionLease},
+};
 
 /// Checks a store of limits, for ten seconds or so of real time. The two are of two nodes that count together.
 ///

@@ -18,7 +18,10 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use crate::{Position, Revocation, RevocationStore, ScopedId, SessionId, TicketKey, TicketStore};
+use crate::{
+    id::{ScopedId, SessionId},
+    store::{Position, Revocation, RevocationStore, TicketKey, TicketStore},
+};
 
 pub use limits::limits;
 

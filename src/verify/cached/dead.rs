@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{VerifyError, VerifyErrorKind};
+use crate::verify::{VerifyError, VerifyErrorKind};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 

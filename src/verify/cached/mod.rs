@@ -12,8 +12,8 @@ use self::{
 };
 use super::{Verified, Verifier, VerifyError, VerifyInput};
 use crate::{
-    ConfigError,
-    jwt::{Checked, JwtVerifier},
+    error::ConfigError,
+    verify::jwt::{Checked, JwtVerifier},
 };
 
 /// Remembers which tokens a [`JwtVerifier`] has found good, and which it has found dead.

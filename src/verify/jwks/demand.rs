@@ -5,7 +5,7 @@ use std::mem;
 use tokio::time::Instant;
 
 use super::KeysError;
-use crate::VerifyError;
+use crate::verify::VerifyError;
 
 /// Nothing is remembered of a key that the issuer did not have. Its id may be one that the issuer uses next, and that
 /// somebody has guessed: only an attempt that began after a token came says that the token's key does not exist.

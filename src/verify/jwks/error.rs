@@ -2,7 +2,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Why the keys of an issuer could not be fetched.
 ///

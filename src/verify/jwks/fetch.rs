@@ -3,7 +3,7 @@ use std::{cell::OnceCell, error::Error, future::Future, pin::Pin, sync::Arc};
 use http::{Request, Response};
 
 use super::http::Http;
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send + 'a>>;

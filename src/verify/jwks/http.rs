@@ -7,7 +7,7 @@ use reqwest::{Client, ClientBuilder, redirect::Policy};
 use url::Url;
 
 use super::{FetchJwks, KeysError, KeysErrorKind, source::MAX_LEN, url::is_loopback};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 pub(super) struct Http {
     client: Client,

@@ -17,9 +17,11 @@ use tokio::{
 
 use super::{KeysError, KeysErrorKind, demand::Demand, set::KeyList};
 use crate::{
-    VerifyError, VerifyErrorKind,
-    jwt::{Algorithm, JwtKey},
     lock::lock,
+    verify::{
+        VerifyError, VerifyErrorKind,
+        jwt::{Algorithm, JwtKey},
+    },
 };
 
 /// An issuer whose keys count for its own tokens and for no others.

@@ -20,7 +20,7 @@ use super::{
     source::{Source, Target},
     url::{UrlRule, metadata_url, without_credentials},
 };
-use crate::{ConfigError, jwt::Algorithm};
+use crate::{error::ConfigError, verify::jwt::Algorithm};
 
 /// The keys of one issuer, and how they are fetched; see the [module docs](super).
 ///

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, fetch::BuiltIn, refresh::Refresher};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// The issuers of a verifier that have keys of their own, with the task that keeps these fresh.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use super::{
     set::{KeyList, Origin, short},
     url::UrlRule,
 };
-use crate::jwt::Algorithm;
+use crate::verify::jwt::Algorithm;
 
 /// The longest answer that is read.
 pub(super) const MAX_LEN: usize = 1024 * 1024;

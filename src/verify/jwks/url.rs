@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Keys that come over a connection that anybody can change are nobody's.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use super::{
     rules::Rules,
     shape::{self, Shape},
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// No clock is wrong by more, and a token would outlive its `exp` by as much.
 const MAX_LEEWAY: Duration = Duration::from_secs(3600);

@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
 use super::{crypto, secret::is_no_secret};
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Says why the key cannot be used with the algorithm.
 pub(super) fn check(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {

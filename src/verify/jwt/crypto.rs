@@ -6,7 +6,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto::CryptoProvider};
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 #[cfg(feature = "aws-lc-rs")]
 mod backend {

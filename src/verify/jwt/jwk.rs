@@ -12,7 +12,7 @@ use super::{
     check::{invalid, significant},
     header::algorithm_named,
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// A JSON Web Key (RFC 7517), read from JSON; [`JwtKey::jwk`](super::JwtKey::jwk) says whether it can be used.
 ///

@@ -10,7 +10,7 @@ use super::{
     check::{check, ec_algorithm, invalid},
     crypto::Prepared,
 };
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// One key, for one algorithm (RFC 8725 §3.1).
 ///

@@ -12,10 +12,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{in_time, task::all};
 use crate::{
-    limit::{AnyStore, SessionLease},
+    id::{ScopedId, SessionId},
     lock::lock,
-    scoped_id::ScopedId,
-    session::SessionId,
+    store::{DynLimitStore, SessionLease},
 };
 
 /// How long is not asked after a failure.
@@ -92,7 +91,7 @@ impl Health {
     }
 
     /// It has failed this one. Whether it fails others too is found out, unless they were answered since it was asked.
-    pub(super) fn has_failed(self: &Arc<Self>, subject: &ScopedId, asked: Instant, store: &Arc<dyn AnyStore>) {
+    pub(super) fn has_failed(self: &Arc<Self>, subject: &ScopedId, asked: Instant, store: &Arc<dyn DynLimitStore>) {
         let mut state = lock(&self.state);
         let now = Instant::now();
         if state.subjects.len() >= REMEMBERED {
@@ -134,7 +133,7 @@ impl State {
 }
 
 /// Has leases released that nobody has, which changes nothing.
-async fn answers_others(store: &dyn AnyStore) -> bool {
+async fn answers_others(store: &dyn DynLimitStore) -> bool {
     let nobody = || {
         let session = SessionId::next();
         vec![SessionLease::new(session.to_string(), session, SystemTime::UNIX_EPOCH)]

@@ -25,19 +25,16 @@ use tokio::{
 use self::{health::Health, released::Released};
 use super::Registry;
 use crate::{
-    StoreError,
-    limit::{Acquire, Acquired, AnyStore, SessionLease},
+    id::SessionId,
     lock::lock,
-    session::{
-        AdmissionError, End, Life, SessionId,
-        limits::{AtLimit, Limits},
-    },
+    session::{AdmissionError, End, Life, limits::Limits},
+    store::{Acquire, Acquired, AtLimit, DynLimitStore, SessionLease, StoreError},
     telemetry,
 };
 
 /// What a registry needs to count with others.
 pub(super) struct Sharing {
-    store: Arc<dyn AnyStore>,
+    store: Arc<dyn DynLimitStore>,
     most: NonZeroUsize,
     at_limit: AtLimit,
     lifetime: Duration,

@@ -2,7 +2,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{limit::SessionLease, scoped_id::ScopedId};
+use crate::{id::ScopedId, store::SessionLease};
 
 /// The leases that are over and that the store may still have, each with the moment from which on it cannot.
 #[derive(Default)]

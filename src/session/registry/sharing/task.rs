@@ -14,11 +14,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Sharing, in_time};
 use crate::{
-    SessionId, StoreError,
-    limit::SessionLease,
+    id::SessionId,
     lock::lock,
-    session::{Registry, from_now},
+    session::Registry,
+    store::{SessionLease, StoreError},
     telemetry,
+    time::from_now,
 };
 
 /// After a failure it is tried again in so long, and in twice the time after each further one.

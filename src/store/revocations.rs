@@ -1,11 +1,18 @@
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use super::Revocation;
-use crate::StoreError;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::id::{ScopedId, SessionId};
 
 /// Where revocations go that all nodes must know of: a log, which each node reads from its beginning and then follows.
 ///
-/// [`MemoryRevocations`](super::MemoryRevocations) is one for a single process. A store of one's own must pass
+/// [`MemoryRevocations`](crate::MemoryRevocations) is one for a single process. A store of one's own must pass
 /// [`test_util::conformance::revocations`](crate::test_util::conformance::revocations).
 ///
 /// # Safety rules
@@ -67,6 +74,38 @@ pub trait RevocationStore: Send + Sync + 'static {
     fn next(&self, after: Position) -> impl Future<Output = Result<News, StoreError>> + Send;
 }
 
+/// What is revoked: live sessions end, and handshakes and refreshes are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// The tokens with this id (`jti`), and their sessions.
+    Token(ScopedId),
+    /// One session. Its token stays good for another one.
+    Session(SessionId),
+    /// What was issued to a subject (`sub`) by this moment, and what was in use by then. A token whose issue time (`iat`) is
+    /// later by no more than the [clock skew](crate::RevocationOptions::clock_skew) counts as issued by this moment, and so
+    /// does one without an issue time.
+    Subject {
+        /// The subject.
+        subject: ScopedId,
+        /// The moment.
+        until: SystemTime,
+    },
+    /// What was issued to anybody by this moment, reckoned in the same way.
+    IssuedUntil(SystemTime),
+}
+
+impl Revocation {
+    /// Nothing was issued before 1970, and no store need be able to write such a time.
+    pub(crate) fn since_epoch(self) -> Self {
+        match self {
+            Self::Subject { subject, until } => Self::Subject { subject, until: until.max(SystemTime::UNIX_EPOCH) },
+            Self::IssuedUntil(moment) => Self::IssuedUntil(moment.max(SystemTime::UNIX_EPOCH)),
+            other => other,
+        }
+    }
+}
+
 /// A place in the log of a [`RevocationStore`], which means something to that store alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Position(pub String);
@@ -125,14 +164,14 @@ type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Sen
 type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<(), StoreError>>> + Send + 'a>>;
 
 /// Any [`RevocationStore`].
-pub(super) trait AnyStore: Send + Sync {
+pub(crate) trait DynRevocationStore: Send + Sync {
     fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()>;
     fn add_many_boxed<'a>(&'a self, orders: &'a [(Revocation, Duration)], more: bool) -> Outcomes<'a>;
     fn load_boxed(&self) -> Operation<'_, News>;
     fn next_boxed(&self, after: Position) -> Operation<'_, News>;
 }
 
-impl<S: RevocationStore> AnyStore for S {
+impl<S: RevocationStore> DynRevocationStore for S {
     fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()> {
         Box::pin(self.add(revocation, keep_for))
     }

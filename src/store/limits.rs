@@ -1,7 +1,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{Acquire, Acquired, SessionLease};
-use crate::{SessionId, StoreError};
+use crate::{id::SessionId, store::StoreError};
 
 /// Where nodes count the sessions of each subject together: leases, which their nodes renew and which run out when a node is
 /// gone. See [`Limits::across_nodes`](crate::Limits::across_nodes).
@@ -86,14 +86,14 @@ impl<S: LimitStore> LimitStore for Arc<S> {
 type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Any [`LimitStore`].
-pub(crate) trait AnyStore: Send + Sync {
+pub(crate) trait DynLimitStore: Send + Sync {
     fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> Operation<'a, Acquired>;
     fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> Operation<'a, Vec<SessionId>>;
     fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> Operation<'a, ()>;
     fn evicted_boxed(&self) -> Operation<'_, Vec<SessionId>>;
 }
 
-impl<S: LimitStore> AnyStore for S {
+impl<S: LimitStore> DynLimitStore for S {
     fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> Operation<'a, Acquired> {
         Box::pin(self.acquire(request))
     }

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{AtLimit, SessionId, scoped_id::ScopedId};
+use crate::id::{ScopedId, SessionId};
 
 /// The place that a session takes among those of its subject, for as long as its node says that it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,16 @@ pub struct Acquire<'a> {
     pub lifetime: Duration,
     /// Of the same subject, and over: to be released first, in the same step.
     pub released: &'a [SessionLease],
+}
+
+/// What happens when a subject with as many sessions as it may have opens another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// The new one is refused: 429 and `Retry-After`.
+    RefuseNew,
+    /// The oldest one is ended, with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions).
+    EvictOldest,
 }
 
 /// What came of it.

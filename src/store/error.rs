@@ -17,7 +17,7 @@ pub enum StoreErrorKind {
     Unavailable,
     /// It has no room.
     Full,
-    /// It does not have what the request refers to any more; see [`RevocationStore::next`](crate::RevocationStore::next).
+    /// It does not have what the request refers to any more; see [`RevocationStore::next`](crate::store::RevocationStore::next).
     Lost,
 }
 
@@ -35,7 +35,7 @@ impl StoreError {
     }
 
     /// The store does not have what the request refers to any more, such as a
-    /// [position](crate::Position) in a log that was cut off or replaced.
+    /// [position](crate::store::Position) in a log that was cut off or replaced.
     #[must_use]
     pub const fn lost() -> Self {
         Self { kind: StoreErrorKind::Lost, source: None }

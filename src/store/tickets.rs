@@ -3,7 +3,7 @@ use std::{fmt, future::Future, pin::Pin, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-use crate::StoreError;
+use crate::store::StoreError;
 
 /// Where tickets are between being issued and being redeemed.
 ///
@@ -103,12 +103,12 @@ impl fmt::Debug for TicketKey {
 type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Any [`TicketStore`].
-pub(super) trait AnyStore: Send + Sync {
+pub(crate) trait DynTicketStore: Send + Sync {
     fn put_boxed(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Operation<'_, ()>;
     fn redeem_boxed(&self, key: TicketKey) -> Operation<'_, Option<Vec<u8>>>;
 }
 
-impl<S: TicketStore> AnyStore for S {
+impl<S: TicketStore> DynTicketStore for S {
     fn put_boxed(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Operation<'_, ()> {
         Box::pin(self.put(key, content, lifetime))
     }

@@ -43,20 +43,20 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl SessionId {
     /// No session has a greater number yet.
-    pub(super) fn newest() -> u64 {
+    pub(crate) fn newest() -> u64 {
         NUMBER.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    pub(super) fn next() -> Self {
+    pub(crate) fn next() -> Self {
         Self { process: *PROCESS, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
     }
 
-    pub(super) fn is_of_this_process(self) -> bool {
+    pub(crate) fn is_of_this_process(self) -> bool {
         self.process == *PROCESS
     }
 
     /// Counts up within the process.
-    pub(super) const fn number(self) -> u64 {
+    pub(crate) const fn number(self) -> u64 {
         self.number
     }
 }

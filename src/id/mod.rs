@@ -1,0 +1,9 @@
+//! The identifiers that sessions, limits, and revocations are keyed by.
+
+mod scoped;
+mod session;
+
+pub use scoped::ScopedId;
+pub use session::{ParseSessionIdError, SessionId};
+
+pub(crate) use scoped::{Scope, Scoped};
