@@ -11,7 +11,7 @@ use crate::{
     handshake::{RequestKind, withhold},
     origin::{AllowOrigin, OriginError},
     rejection::{Challenges, Rejection},
-    session::{CloseCodes, Head, SessionRules},
+    session::{CloseCodes, Head, SessionConfig},
     socket::{FirstMessage, RefreshProtocol},
     token::{Carrier, CookieKind, Found, Selection, Sources, Token, TokenError, cut_copies},
 };
@@ -35,7 +35,7 @@ pub(crate) struct Config {
     close_codes: Option<CloseCodes>,
     first_message: Option<FirstMessage>,
     pub(crate) refresh_protocol: Option<RefreshProtocol>,
-    pub(crate) rules: Arc<SessionRules>,
+    pub(crate) session: Arc<SessionConfig>,
 }
 
 /// Marks a request that the layer let through without a session, so that a handler without the layer is not taken for
@@ -76,7 +76,7 @@ impl Config {
             close_codes: None,
             first_message: None,
             refresh_protocol: None,
-            rules: Arc::default(),
+            session: Arc::default(),
         }
     }
 
@@ -95,24 +95,24 @@ impl Config {
         !self.handshakes_only || kind == RequestKind::Handshake
     }
 
-    pub(crate) fn rules_mut(&mut self) -> &mut SessionRules {
-        Arc::make_mut(&mut self.rules)
+    pub(crate) fn session_mut(&mut self) -> &mut SessionConfig {
+        Arc::make_mut(&mut self.session)
     }
 
     pub(crate) fn set_close_codes(&mut self, codes: CloseCodes) {
         self.close_codes = Some(codes);
-        self.rules_mut().close_codes = codes;
+        self.session_mut().close_codes = codes;
     }
 
     pub(crate) fn set_first_message(&mut self, first_message: FirstMessage) {
         let codes = self.close_codes.or(first_message.close_codes()).unwrap_or_default();
-        self.rules_mut().close_codes = codes;
+        self.session_mut().close_codes = codes;
         self.first_message = Some(first_message);
     }
 
     /// Finds the token, strips it, and checks the origin: steps one to three of a handshake.
     pub(crate) fn examine(&self, parts: &mut Parts) -> Examined {
-        let Found { token, carrier, selection } = self.sources.take(parts, self.rules.max_token_len);
+        let Found { token, carrier, selection } = self.sources.take(parts, self.session.max_token_len);
         let version = parts.version;
         let stripped = self.strip_original_uri(parts);
         let token = token.and_then(|token| stripped.map(|()| token));
@@ -185,7 +185,7 @@ impl Config {
         }
         self.check_head(parts)?;
         let Some(connection) = withhold(parts) else { return Ok(None) };
-        let place = match self.rules.room().and_then(|()| first_message.place(parts)) {
+        let place = match self.session.room().and_then(|()| first_message.place(parts)) {
             Ok(place) => place,
             Err(error) => {
                 // Whoever refuses may want to say so on it.
@@ -252,7 +252,7 @@ impl fmt::Debug for Config {
             .field("subprotocols", &self.subprotocols)
             .field("first_message", &self.first_message)
             .field("refresh_protocol", &self.refresh_protocol)
-            .field("rules", &self.rules)
+            .field("session", &self.session)
             .finish_non_exhaustive()
     }
 }

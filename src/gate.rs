@@ -15,8 +15,8 @@ use crate::{
     lock::lock,
     rejection::Rejection,
     revocation::Revocations,
-    session::{AdmissionError, Beginning, Head, Life, Session},
-    socket::{Place, RefreshProtocol},
+    session::{AdmissionError, Head, Session, SessionCore, SessionStart},
+    socket::{PendingPermit, RefreshProtocol},
     telemetry,
     token::Token,
     verify::{Verified, Verifier, VerifierOf, VerifyError, VerifyInput},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<Registered, Refusal>)> + Send>>;
 
 /// The session of a handshake, if a registry has it.
-pub(crate) type Registered = Option<Arc<Life>>;
+pub(crate) type Registered = Option<Arc<SessionCore>>;
 
 /// Begins sessions.
 pub(crate) trait Gate: Send + Sync {
@@ -76,7 +76,7 @@ pub(crate) struct Claim {
     pub(crate) connection: OnUpgrade,
     pub(crate) head: Head,
     /// Among those who have yet to authenticate.
-    pub(crate) place: Place,
+    pub(crate) place: PendingPermit,
 }
 
 /// How clients refresh their sessions, for the handler's extractor.
@@ -103,18 +103,18 @@ impl<V: Verifier> VerifierGate<V> {
     fn begin(
         verifier: &Arc<V>,
         outcome: Result<Verified<V::Claims>, VerifyError>,
-        beginning: Beginning,
+        start: SessionStart,
         (kind, parts): (RequestKind, &Parts),
         config: &Config,
     ) -> Result<Session<V::Claims>, Refusal> {
         let verified = outcome.map_err(Refusal::Verify)?;
         // Only connections are counted. Orders reach the others too, for as long as somebody holds them.
         let place = match kind {
-            RequestKind::Handshake => config.rules.counted(),
-            RequestKind::Plain => Ok(config.rules.uncounted()),
+            RequestKind::Handshake => config.session.counted(),
+            RequestKind::Plain => Ok(config.session.uncounted()),
         };
         place
-            .and_then(|place| beginning.session(verified, Arc::<V>::clone(verifier), Head::of(parts), place))
+            .and_then(|place| start.session(verified, Arc::<V>::clone(verifier), Head::of(parts), place))
             .map_err(Refusal::Admission)
     }
 
@@ -127,8 +127,8 @@ impl<V: Verifier> VerifierGate<V> {
         parts.extensions.remove::<Anonymous>();
         parts.extensions.remove::<Deferred<V::Claims>>();
         InBand::put(parts, config);
-        let is_registered = kind == RequestKind::Handshake && config.rules.sessions.is_some();
-        let registered = is_registered.then(|| Arc::clone(session.life()));
+        let is_registered = kind == RequestKind::Handshake && config.session.sessions.is_some();
+        let registered = is_registered.then(|| Arc::clone(session.core()));
         parts.extensions.insert(session);
         registered
     }
@@ -142,26 +142,26 @@ impl<V: Verifier> Gate for VerifierGate<V> {
         parts: &mut Parts,
         config: &Config,
     ) -> Option<Result<Registered, Refusal>> {
-        if config.rules.shares_limits()
-            || config.rules.revocations.as_ref().is_some_and(Revocations::are_to_be_looked_at)
+        if config.session.shares_limits()
+            || config.session.revocations.as_ref().is_some_and(Revocations::needs_catch_up)
         {
             return None;
         }
-        let beginning = Beginning::now(&config.rules);
-        let outcome = self.0.verify_now(VerifyInput::new(token, parts, beginning.wall()))?;
-        let session = Self::begin(&self.0, outcome, beginning, (kind, parts), config);
+        let start = SessionStart::now(&config.session);
+        let outcome = self.0.verify_now(VerifyInput::new(token, parts, start.wall()))?;
+        let session = Self::begin(&self.0, outcome, start, (kind, parts), config);
         Some(session.map(|session| Self::put((kind, parts), session, config)))
     }
 
     fn verify(&self, token: Token, kind: RequestKind, mut parts: Parts, config: Arc<Config>) -> Verification {
         let verifier = Arc::clone(&self.0);
-        let beginning = Beginning::now(&config.rules);
+        let start = SessionStart::now(&config.session);
         Box::pin(async move {
-            if let Some(revocations) = &config.rules.revocations {
-                revocations.first_look().await;
+            if let Some(revocations) = &config.session.revocations {
+                revocations.catch_up().await;
             }
-            let outcome = verifier.verify(VerifyInput::new(&token, &parts, beginning.wall())).await;
-            let outcome = match Self::begin(&verifier, outcome, beginning, (kind, &parts), &config) {
+            let outcome = verifier.verify(VerifyInput::new(&token, &parts, start.wall())).await;
+            let outcome = match Self::begin(&verifier, outcome, start, (kind, &parts), &config) {
                 Ok(session) => session.shared().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };
@@ -183,7 +183,7 @@ impl<V: Verifier> Gate for VerifierGate<V> {
 }
 
 impl Unclaimed {
-    pub(crate) fn new(connection: OnUpgrade, head: Head, place: Place, version: Version) -> Self {
+    pub(crate) fn new(connection: OnUpgrade, head: Head, place: PendingPermit, version: Version) -> Self {
         Self { version, claim: Mutex::new(Some(Claim { connection, head, place })) }
     }
 

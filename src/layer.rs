@@ -101,7 +101,7 @@ impl WsAuthLayer {
         if bytes == 0 {
             return Err(ConfigError::ZeroTokenLength);
         }
-        Arc::make_mut(&mut self.config).rules_mut().max_token_len = bytes;
+        Arc::make_mut(&mut self.config).session_mut().max_token_len = bytes;
         Ok(self)
     }
 
@@ -193,7 +193,7 @@ impl WsAuthLayer {
     ///
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
-        Arc::make_mut(&mut self.config).rules_mut().set_sessions(sessions.clone());
+        Arc::make_mut(&mut self.config).session_mut().set_sessions(sessions.clone());
         self
     }
 
@@ -202,7 +202,7 @@ impl WsAuthLayer {
     /// Sessions are then registered, with those of [`sessions`](Self::sessions) or by themselves. Defaults to none: a token
     /// is good until it expires.
     pub fn revocations(mut self, revocations: &Revocations) -> Self {
-        Arc::make_mut(&mut self.config).rules_mut().set_revocations(revocations.clone());
+        Arc::make_mut(&mut self.config).session_mut().set_revocations(revocations.clone());
         self
     }
 
@@ -219,7 +219,7 @@ impl WsAuthLayer {
         if lifetime.is_zero() {
             return Err(ConfigError::ZeroLimit("the lifetime"));
         }
-        Arc::make_mut(&mut self.config).rules_mut().max_lifetime = Some(lifetime);
+        Arc::make_mut(&mut self.config).session_mut().max_lifetime = Some(lifetime);
         Ok(self)
     }
 
@@ -229,7 +229,7 @@ impl WsAuthLayer {
     /// Defaults to five a minute, because each of them costs a verification, and a client needs one in the life of a
     /// token.
     pub fn refresh_limit(mut self, attempts: u32, per: Duration) -> Self {
-        Arc::make_mut(&mut self.config).rules_mut().refresh_limit = (attempts, per);
+        Arc::make_mut(&mut self.config).session_mut().refresh_limit = (attempts, per);
         self
     }
 
@@ -246,7 +246,7 @@ impl WsAuthLayer {
         if time.is_zero() {
             return Err(ConfigError::ZeroLimit("the time of a refresh"));
         }
-        Arc::make_mut(&mut self.config).rules_mut().refresh_timeout = time;
+        Arc::make_mut(&mut self.config).session_mut().refresh_timeout = time;
         Ok(self)
     }
 
@@ -290,7 +290,7 @@ impl WsAuthLayer {
 
     /// Sets the clock, for tests. Defaults to the system's.
     pub fn time_source(mut self, time: TimeSource) -> Self {
-        Arc::make_mut(&mut self.config).rules_mut().time = time;
+        Arc::make_mut(&mut self.config).session_mut().time = time;
         self
     }
 }

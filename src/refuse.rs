@@ -56,7 +56,7 @@ impl Config {
         if is_silent || !self.may_tell_page(parts) {
             return None;
         }
-        let (code, reason) = (rejection.close_code(&self.rules.close_codes), rejection.kind().as_str());
+        let (code, reason) = (rejection.close_code(&self.session.close_codes), rejection.kind().as_str());
         let name = selection.without_handler(&self.subprotocols).ok()?;
         let (connection, mut upgrade) = claim(parts)?;
         if let Some(name) = name {

@@ -30,7 +30,7 @@ use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
     AuthenticatedUpgrade, Redis, Revocation, RevocationOptions, Revocations, Verified, VerifyError, VerifyInput,
     WsAuthLayer,
-    store::{Position, RevocationStore, StoreErrorKind},
+    store::{Cursor, RevocationStore, StoreErrorKind},
     test_util::{conformance, handshake},
 };
 use redis::RedisServer;
@@ -212,7 +212,7 @@ async fn an_order_that_is_lost_before_anybody_has_read_it_is_told_again() {
     eventually("replicated", async || replica.ask("EXISTS axum-ws-auth:{revocations}").starts_with(":1")).await;
     // What it follows is a copy from before, as if the failover had come first.
     let copied = name.store();
-    let position = copied.load().await.unwrap().position;
+    let cursor = copied.load().await.unwrap().cursor;
     cut_off(&replica);
     one.revoke_token("lost").await.unwrap();
     name.lead_to(&replica);
@@ -221,8 +221,8 @@ async fn an_order_that_is_lost_before_anybody_has_read_it_is_told_again() {
     let late = node(&Revocations::new(replica.store()));
     eventually("told again", async || status(&late, "alice.lost").await == 401).await;
     assert_eq!(status(&app, "alice.lost").await, 401);
-    // That position is one in the new primary too.
-    eventually("a position that both have", async || copied.next(position.clone()).await.is_ok()).await;
+    // That cursor is one in the new primary too.
+    eventually("a cursor that both have", async || copied.next(cursor.clone()).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,16 +257,16 @@ async fn a_position_is_one_in_its_own_log() {
     let order = |id: u32| Revocation::Token(id.to_string().into());
     let minute = Duration::from_secs(60);
     // Numbers alone would be the same.
-    let positions = [one.store().load().await.unwrap().position, other.store().load().await.unwrap().position];
+    let cursors = [one.store().load().await.unwrap().cursor, other.store().load().await.unwrap().cursor];
     for (server, number) in [(&one, 1), (&other, 2)] {
         server.store().add(&order(number), minute).await.unwrap();
     }
-    let end = one.store().load().await.unwrap().position;
+    let end = one.store().load().await.unwrap().cursor;
     let (id, nonce) = end.0.split_once('/').unwrap();
-    let other_end = other.store().load().await.unwrap().position;
+    let other_end = other.store().load().await.unwrap().cursor;
     let (other_id, other_nonce) = other_end.0.split_once('/').unwrap();
     assert_ne!(nonce, other_nonce);
-    for position in [
+    for cursor in [
         format!("{id}/{other_nonce}"),
         format!("{other_id}/{nonce}"),
         format!("{id}/"),
@@ -275,15 +275,15 @@ async fn a_position_is_one_in_its_own_log() {
         "0-0/".to_owned(),
         String::new(),
         "$/x".to_owned(),
-        positions[1].0.clone(),
+        cursors[1].0.clone(),
         "18446744073709551615-0/x".to_owned(),
     ] {
-        let error = one.store().next(Position(position.clone())).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Lost, "{position}");
+        let error = one.store().next(Cursor(cursor.clone())).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Lost, "{cursor}");
     }
-    let news = one.store().next(positions[0].clone()).await.unwrap();
+    let news = one.store().next(cursors[0].clone()).await.unwrap();
     assert_eq!(news.revocations.iter().map(|(order, _)| order.clone()).collect::<Vec<_>>(), [order(1)]);
-    assert_eq!(news.position, end);
+    assert_eq!(news.cursor, end);
 }
 
 #[tokio::test(flavor = "multi_thread")]

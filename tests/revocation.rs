@@ -24,7 +24,7 @@ use axum_ws_auth::{
     Authenticated, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, MemoryRevocations, RefreshErrorKind,
     Revocation, RevocationOptions, Revocations, Session, SessionId, Sessions, TimeSource, Token, Verified, VerifyError,
     VerifyInput, WsAuthLayer,
-    store::{News, Position, RevocationStore, StoreError, StoreErrorKind},
+    store::{Cursor, RevocationBatch, RevocationStore, StoreError, StoreErrorKind},
     test_util::{self, conformance, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -280,12 +280,12 @@ impl RevocationStore for Flaky {
         self.inner.add(revocation, keep_for).await
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         self.check().await?;
         self.inner.load().await
     }
 
-    async fn next(&self, after: Position) -> Result<News, StoreError> {
+    async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
         self.check().await?;
         self.inner.next(after).await
     }
@@ -672,14 +672,14 @@ impl RevocationStore for LoadedOnly {
         Ok(())
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         let orders = (0..self.orders).map(|id| (Revocation::Token(id.to_string().into()), Duration::from_secs(3600)));
         let orders = orders.collect();
         self.loads.fetch_add(1, SeqCst);
-        Ok(News::new(Position::default(), orders))
+        Ok(RevocationBatch::new(Cursor::default(), orders))
     }
 
-    async fn next(&self, _: Position) -> Result<News, StoreError> {
+    async fn next(&self, _: Cursor) -> Result<RevocationBatch, StoreError> {
         Err(StoreError::unavailable())
     }
 }
@@ -760,16 +760,16 @@ impl RevocationStore for Picky {
         outcomes
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         self.loads.fetch_add(1, SeqCst);
         let told = self.told.lock().unwrap().clone();
         let told = told.into_iter().map(|order| (order, Duration::from_secs(3600)));
-        Ok(News::new(Position::default(), told.collect()))
+        Ok(RevocationBatch::new(Cursor::default(), told.collect()))
     }
 
-    async fn next(&self, after: Position) -> Result<News, StoreError> {
+    async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        Ok(News::new(after, Vec::new()))
+        Ok(RevocationBatch::new(after, Vec::new()))
     }
 }
 
@@ -833,12 +833,12 @@ impl RevocationStore for Incomplete {
         self.0.add(order, keep_for).await
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         let news = self.0.load().await?;
         Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
     }
 
-    async fn next(&self, after: Position) -> Result<News, StoreError> {
+    async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
         let news = self.0.next(after).await?;
         Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
     }
@@ -914,14 +914,14 @@ async fn a_position_of_another_log_is_lost() {
     for store in [&one, &other] {
         store.add(&Revocation::Token("1".into()), minute).await.unwrap();
     }
-    let [position, elsewhere] = [one.load().await.unwrap().position, other.load().await.unwrap().position];
-    let (name, number) = position.0.split_once(':').unwrap();
+    let [cursor, elsewhere] = [one.load().await.unwrap().cursor, other.load().await.unwrap().cursor];
+    let (name, number) = cursor.0.split_once(':').unwrap();
     let behind = number.parse::<u64>().unwrap() + 1;
     for wrong in [elsewhere.0, number.to_owned(), String::new(), format!("{name}:{behind}"), format!("{name}:")] {
-        let error = one.next(Position(wrong.clone())).await.unwrap_err();
+        let error = one.next(Cursor(wrong.clone())).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Lost, "{wrong}");
     }
-    assert!(one.next(position).await.unwrap().revocations.is_empty());
+    assert!(one.next(cursor).await.unwrap().revocations.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -936,11 +936,11 @@ async fn a_long_log_is_read_whole() {
     let begin = store.load().await.unwrap();
     assert_eq!(begin.revocations.len(), 2500);
     tokens(2500, minute * 2).await;
-    let news = store.next(begin.position.clone()).await.unwrap();
+    let news = store.next(begin.cursor.clone()).await.unwrap();
     assert_eq!(news.revocations.len(), 2500);
     // The first half is over, and gone.
     tokio::time::sleep(minute).await;
-    let news = store.next(begin.position).await.unwrap();
+    let news = store.next(begin.cursor).await.unwrap();
     assert_eq!(news.revocations.len(), 2500);
     assert_eq!(store.load().await.unwrap().revocations.len(), 2500);
     assert_eq!(format!("{store:?}"), "MemoryRevocations { entries: 2500 }");

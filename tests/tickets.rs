@@ -17,7 +17,7 @@ use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{
     AuthenticatedUpgrade, ConfigError, MemoryTickets, Session, TicketErrorKind, TicketOptions, Tickets, TokenSource,
     Verified, Verifier, WsAuthLayer,
-    store::{StoreError, StoreErrorKind, TicketKey, TicketRoom, TicketStore},
+    store::{StoreError, StoreErrorKind, TicketCapacity, TicketKey, TicketStore},
     test_util::{self, HandshakeBuilder, TestToken, conformance, handshake},
 };
 use http::Request;
@@ -495,8 +495,8 @@ impl TicketStore for Shared {
         self.0.redeem(key).await
     }
 
-    fn room(&self) -> TicketRoom {
-        self.0.room()
+    fn total_capacity(&self) -> TicketCapacity {
+        self.0.total_capacity()
     }
 }
 

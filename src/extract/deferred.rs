@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     gate::{Claim, Deferred, Refusal},
     rejection::Rejection,
-    session::{Beginning, Head, Lease, Session, Sight},
+    session::{ConnectionGuard, Head, Session, SessionStart, Status},
     socket::{Candidate, FirstToken, NoToken, Opened, close},
     telemetry,
     time::from_now,
@@ -40,7 +40,7 @@ pub(super) async fn open<C, F>(
     deferred: Deferred<C>,
     claim: Claim,
     plan: Plan<F>,
-) -> Option<(Opened, Session<C>, Lease)>
+) -> Option<(Opened, Session<C>, ConnectionGuard)>
 where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
@@ -67,21 +67,21 @@ where
         Err(None) => return None,
         Err(Some(rejection)) => {
             rejection.log();
-            candidate.refuse(&rejection, rejection.close_code(&deferred.config.rules.close_codes)).await;
+            candidate.refuse(&rejection, rejection.close_code(&deferred.config.session.close_codes)).await;
             return None;
         }
     };
-    let lease = session.lease();
+    let guard = session.guard();
     // The client may not be reading. Its session ends all the same.
     match unless(session.ended(), candidate.welcome()).await {
         Ok(welcomed) => {
             welcomed.ok()?;
             let transport = candidate.into_transport(plan.limits);
-            Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session, lease))
+            Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session, guard))
         }
         Err(_) => {
-            if let Sight::Ended(end) = session.life().look(None).0 {
-                close(candidate.into_transport(plan.limits), session.life().close_code(end), end.reason.as_str()).await;
+            if let Status::Ended(end) = session.core().status(None).0 {
+                close(candidate.into_transport(plan.limits), session.core().close_code(end), end.reason.as_str()).await;
             }
             None
         }
@@ -96,28 +96,28 @@ impl<C: Send + Sync + 'static> Deferred<C> {
         (until, limit): (Instant, Duration),
         head: Head,
     ) -> Result<(Session<C>, Option<Message>), Option<Rejection>> {
-        let rules = &self.config.rules;
+        let session = &self.config.session;
         let FirstToken { token, replay } = self.token(candidate, until).await?;
-        if token.expose().len() > rules.max_token_len {
+        if token.expose().len() > session.max_token_len {
             return Err(self.no_token(NoToken::Malformed(TokenErrorKind::TooLong)));
         }
         check(&token).map_err(|kind| self.no_token(NoToken::Malformed(kind)))?;
-        if let Some(revocations) = &rules.revocations {
-            revocations.first_look().await;
+        if let Some(revocations) = &session.revocations {
+            revocations.catch_up().await;
         }
-        let beginning = Beginning::now(rules);
+        let start = SessionStart::now(session);
         let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.unclaimed.version));
         let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
-        let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, beginning.wall()));
+        let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, start.wall()));
         // Nobody sees whether the client is still there, so this has an end of its own.
-        let verified = match unless(rules.draining(), timeout(limit, verification)).await {
+        let verified = match unless(session.draining(), timeout(limit, verification)).await {
             Err(draining) => return Err(refused(Refusal::Admission(draining))),
             Ok(Err(_)) => return Err(refused(Refusal::Verify(VerifyError::unavailable(limit)))),
             Ok(Ok(verified)) => verified.map_err(|error| refused(Refusal::Verify(error)))?,
         };
-        let session = rules
+        let session = session
             .counted()
-            .and_then(|place| beginning.session(verified, Arc::clone(&self.verifier), head, place))
+            .and_then(|place| start.session(verified, Arc::clone(&self.verifier), head, place))
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.shared().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::admitted(session.id(), session.subject());
@@ -127,7 +127,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
     /// Waits for the token, for as long as there is time and the server is not going down.
     async fn token(&self, candidate: &mut Candidate, until: Instant) -> Result<FirstToken, Option<Rejection>> {
         let (challenges, version) = (&self.config.challenges, self.unclaimed.version);
-        match unless(self.config.rules.draining(), timeout_at(until, candidate.token())).await {
+        match unless(self.config.session.draining(), timeout_at(until, candidate.token())).await {
             Ok(Ok(token)) => token.map_err(|none| self.no_token(none)),
             Ok(Err(_)) => Err(Some(Rejection::timed_out(challenges, version))),
             Err(draining) => Err(Some(Rejection::admission(draining, challenges, version))),

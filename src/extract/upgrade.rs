@@ -22,7 +22,7 @@ use super::{
 use crate::{
     gate::{Deferred, InBand},
     handshake::no_connection,
-    session::{Lease, Session},
+    session::{ConnectionGuard, Session},
     socket::{AuthenticatedSocket, Opened, RefreshProtocol, Supervisor, Transport},
     websocket::Limits,
 };
@@ -60,7 +60,7 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
 
 enum Client<C> {
     /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
-    Known(Session<C>, Lease, OnUpgrade),
+    Known(Session<C>, ConnectionGuard, OnUpgrade),
     /// It is to authenticate by its first message.
     Unknown(Deferred<C>),
 }
@@ -160,14 +160,14 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
         let subprotocol = upgrade.selected_protocol().cloned();
         let response = upgrade.on_upgrade(|_| ready(()));
         match client {
-            Client::Known(session, lease, connection) => {
+            Client::Known(session, guard, connection) => {
                 tokio::spawn(async move {
                     match connection.await {
                         Ok(upgraded) => {
                             let transport = Transport::new(upgraded, limits);
                             let opened = Opened { transport, subprotocol, replay: None };
                             // In a task of its own size, which is what an idle socket costs.
-                            tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
                         }
                         Err(error) => on_failed_upgrade.call(Error::new(error)),
                     }
@@ -177,10 +177,10 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                 let plan = Plan { limits, subprotocol, on_failed_upgrade };
                 if let Some(claimed) = deferred.unclaimed.claim() {
                     tokio::spawn(async move {
-                        if let Some((opened, session, lease)) = open(deferred, claimed, plan).await {
+                        if let Some((opened, session, guard)) = open(deferred, claimed, plan).await {
                             // In a task of its own size: that of this one, which can refuse and say why, is seven times
                             // as large.
-                            tokio::spawn(Supervisor::new(opened, (session, lease), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
                         }
                     });
                 }
@@ -212,8 +212,8 @@ where
                 let authenticated = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state);
                 let Authenticated(session) = authenticated.await?;
                 let upgrade = upgrade?;
-                let lease = session.lease();
-                (Client::Known(session, lease, connection.unwrap_or_else(no_connection)), upgrade)
+                let guard = session.guard();
+                (Client::Known(session, guard, connection.unwrap_or_else(no_connection)), upgrade)
             }
         };
         let refresh_protocol = parts.extensions.remove().map(|InBand(protocol)| protocol);

@@ -17,7 +17,7 @@ use tokio::{task::yield_now, time::timeout};
 use super::{Failed, Redis, link::Link, milliseconds};
 use crate::{
     lock::lock,
-    store::{News, Position, Revocation, RevocationStore, StoreError},
+    store::{Cursor, Revocation, RevocationBatch, RevocationStore, StoreError},
 };
 
 /// How much of the stream is kept: a node that is further behind loads the set again.
@@ -133,7 +133,7 @@ impl Redis {
         Ok(())
     }
 
-    async fn follow(&self, connection: &mut Link, after: &Position) -> Result<News, StoreError> {
+    async fn follow(&self, connection: &mut Link, after: &Cursor) -> Result<RevocationBatch, StoreError> {
         let mut place = Place::at(after)?;
         self.wait(connection, &place).await?;
         let mut revocations = Vec::new();
@@ -159,7 +159,7 @@ impl Redis {
     }
 
     /// All that there are, and before them the position: what comes in between is in both.
-    async fn all(&self, connection: &mut Link) -> Result<News, StoreError> {
+    async fn all(&self, connection: &mut Link) -> Result<RevocationBatch, StoreError> {
         let Answer { entries, now, is_incomplete } = self.read(connection, None).await?;
         let (id, mut fields) = entries.into_iter().next().ok_or_else(|| unreadable("the stream"))?;
         let place = Place { id, nonce: fields.pop().ok_or_else(|| unreadable("a stream entry"))? };
@@ -230,14 +230,14 @@ impl RevocationStore for Redis {
         outcomes
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         let mut connection = self.waiting_connection().await?;
         let news = self.all(&mut connection).await?;
         *lock(&self.waiting) = Some(connection);
         Ok(news)
     }
 
-    async fn next(&self, after: Position) -> Result<News, StoreError> {
+    async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
         // Not put back where something fails or the caller goes away: there may be an answer under way.
         let kept = lock(&self.waiting).take();
         let mut connection = match kept {
@@ -251,15 +251,15 @@ impl RevocationStore for Redis {
 }
 
 impl Place {
-    fn at(position: &Position) -> Result<Self, StoreError> {
-        let (id, nonce) = position.0.split_once('/').ok_or_else(lost)?;
+    fn at(cursor: &Cursor) -> Result<Self, StoreError> {
+        let (id, nonce) = cursor.0.split_once('/').ok_or_else(lost)?;
         // What is no number is refused here, and not by the server.
         number_of(id).map_err(|_| lost())?;
         Ok(Self { id: id.to_owned(), nonce: nonce.to_owned() })
     }
 
-    fn news(self, revocations: Vec<(Revocation, Duration)>, is_incomplete: bool) -> News {
-        let news = News::new(Position(format!("{}/{}", self.id, self.nonce)), revocations);
+    fn news(self, revocations: Vec<(Revocation, Duration)>, is_incomplete: bool) -> RevocationBatch {
+        let news = RevocationBatch::new(Cursor(format!("{}/{}", self.id, self.nonce)), revocations);
         if is_incomplete { news.incomplete() } else { news }
     }
 }
@@ -294,5 +294,5 @@ fn unreadable(what: &'static str) -> StoreError {
 }
 
 fn lost() -> StoreError {
-    StoreError::lost().with_source("the position is not in the stream, or others have come between")
+    StoreError::lost().with_source("the cursor is not in the stream, or others have come between")
 }

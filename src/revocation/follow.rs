@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{node::Node, tell::tell};
 use crate::{
-    store::{News, Position, StoreError, StoreErrorKind},
+    store::{Cursor, RevocationBatch, StoreError, StoreErrorKind},
     telemetry,
 };
 
@@ -51,34 +51,34 @@ async fn follow_store(node: &Arc<Node>) -> Infallible {
     let mut pause = FIRST_PAUSE;
     let mut failures = 0;
     let mut patience = SILENCE;
-    let mut position = None;
+    let mut cursor = None;
     // Not in this task, which must not wait for it.
     let mut telling = JoinSet::new();
     loop {
-        let outcome = match position.clone() {
+        let outcome = match cursor.clone() {
             None => {
                 let outcome = load(node, patience).await;
                 patience = if outcome.is_ok() { SILENCE } else { (patience * 2).min(LONGEST) };
                 outcome
             }
-            Some(position) => next(node, position).await,
+            Some(cursor) => next(node, cursor).await,
         };
         match outcome {
             Ok(behind) => {
                 // A store that can be loaded and not followed would be loaded all the time.
-                if position.is_some() {
+                if cursor.is_some() {
                     (pause, failures) = (FIRST_PAUSE, 0);
                 }
-                position = Some(behind);
+                cursor = Some(behind);
             }
             Err(error) => {
                 failures += 1;
                 if error.kind() == StoreErrorKind::Lost {
                     telemetry::revocations_lost(&error);
-                    position = None;
+                    cursor = None;
                 } else {
                     telemetry::revocations_not_read(&error);
-                    position = position.filter(|_| failures < TRIES);
+                    cursor = cursor.filter(|_| failures < TRIES);
                 }
                 // Nothing that is known is forgotten.
                 sleep(pause).await;
@@ -86,18 +86,18 @@ async fn follow_store(node: &Arc<Node>) -> Infallible {
             }
         }
         while telling.try_join_next().is_some() {}
-        if position.is_some() && node.has_untold() && telling.is_empty() {
+        if cursor.is_some() && node.has_untold() && telling.is_empty() {
             telling.spawn(tell(Arc::clone(node)));
         }
     }
 }
 
 /// Reads all that there is, and applies it.
-async fn load(node: &Node, patience: Duration) -> Result<Position, StoreError> {
+async fn load(node: &Node, patience: Duration) -> Result<Cursor, StoreError> {
     // What is known then is what there was when it was asked for, not when the answer came.
     let asked = node.now();
     let load = node.begin_load();
-    let News { position, revocations, is_incomplete } = in_time(patience, node.store.load_boxed()).await?;
+    let RevocationBatch { cursor, revocations, is_incomplete } = in_time(patience, node.store.load_boxed()).await?;
     node.apply(revocations, load).await;
     node.finish_load(load);
     if is_incomplete && node.age().is_none() {
@@ -105,14 +105,15 @@ async fn load(node: &Node, patience: Duration) -> Result<Position, StoreError> {
     } else {
         node.confirm(asked);
     }
-    Ok(position)
+    Ok(cursor)
 }
 
 /// Reads what there is after the position, and applies it.
-async fn next(node: &Node, position: Position) -> Result<Position, StoreError> {
+async fn next(node: &Node, cursor: Cursor) -> Result<Cursor, StoreError> {
     let asked = node.now();
     let confirmed = node.confirmed();
-    let News { position, revocations, is_incomplete } = in_time(SILENCE, node.store.next_boxed(position)).await?;
+    let RevocationBatch { cursor, revocations, is_incomplete } =
+        in_time(SILENCE, node.store.next_boxed(cursor)).await?;
     node.apply(revocations, node.load()).await;
     // What was confirmed before the store was asked is in the answer, unless it was lost with nobody noticing.
     if !node.check_confirmed(confirmed) {
@@ -123,7 +124,7 @@ async fn next(node: &Node, position: Position) -> Result<Position, StoreError> {
     if !(is_incomplete && node.age().is_none()) {
         node.confirm(asked);
     }
-    Ok(position)
+    Ok(cursor)
 }
 
 async fn in_time<T>(limit: Duration, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

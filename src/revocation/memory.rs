@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     lock::lock,
-    store::{News, Position, Revocation, RevocationStore, StoreError},
+    store::{Cursor, Revocation, RevocationBatch, RevocationStore, StoreError},
     time::from_now,
 };
 
@@ -53,22 +53,22 @@ impl MemoryRevocations {
         Self::default()
     }
 
-    fn position(&self, number: u64) -> Position {
-        Position(format!("{:016x}:{number}", self.name))
+    fn cursor(&self, number: u64) -> Cursor {
+        Cursor(format!("{:016x}:{number}", self.name))
     }
 
-    fn number_of(&self, position: &Position) -> Result<u64, StoreError> {
-        let number = position.0.split_once(':').filter(|(name, _)| *name == format!("{:016x}", self.name));
+    fn number_of(&self, cursor: &Cursor) -> Result<u64, StoreError> {
+        let number = cursor.0.split_once(':').filter(|(name, _)| *name == format!("{:016x}", self.name));
         let number = number.and_then(|(_, number)| number.parse().ok());
         number.filter(|number| *number <= lock(&self.log).number).ok_or_else(StoreError::lost)
     }
 
-    async fn after(&self, mut number: u64) -> News {
+    async fn after(&self, mut number: u64) -> RevocationBatch {
         let mut revocations = Vec::new();
         while lock(&self.log).slice_after(&mut number, &mut revocations) {
             yield_now().await;
         }
-        News::new(self.position(number), revocations)
+        RevocationBatch::new(self.cursor(number), revocations)
     }
 }
 
@@ -104,11 +104,11 @@ impl RevocationStore for MemoryRevocations {
         Ok(())
     }
 
-    async fn load(&self) -> Result<News, StoreError> {
+    async fn load(&self) -> Result<RevocationBatch, StoreError> {
         Ok(self.after(0).await)
     }
 
-    async fn next(&self, after: Position) -> Result<News, StoreError> {
+    async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
         let number = self.number_of(&after)?;
         let heartbeat = from_now(HEARTBEAT);
         loop {

@@ -23,7 +23,7 @@ pub use memory::MemoryRevocations;
 pub use options::RevocationOptions;
 
 pub(crate) use node::{LiveSessions, Refused};
-pub(crate) use order::Standing;
+pub(crate) use order::Target;
 
 use self::node::{Node, Unconfirmed};
 use crate::{
@@ -45,7 +45,7 @@ use crate::{
 /// sessions go on, and those that were revoked meanwhile end when touch is regained.
 ///
 /// What the store loses, in a restart or a failover, the nodes that know it tell it again. A node that starts in the meantime
-/// admits nobody before that is done, where the store [marks it](News::is_incomplete). Many orders are loaded in short steps,
+/// admits nobody before that is done, where the store [marks it](RevocationBatch::is_incomplete). Many orders are loaded in short steps,
 /// between which other tasks run.
 ///
 /// No order is missed: a session is registered first, then looked up, then admitted; and an order is noted first, and
@@ -127,7 +127,7 @@ struct Task {
 }
 
 /// How long a handshake waits for the first look into the store.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Revocations {
     /// Revocations that are kept in this store, for a day.
@@ -238,38 +238,38 @@ impl Revocations {
     }
 
     /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
-    pub(crate) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
-        let outcome = self.0.node.check(standing);
+    pub(crate) fn check(&self, target: Target<'_>) -> Result<(), Refused> {
+        let outcome = self.0.node.check(target);
         if let Err(Refused::Stale) = outcome {
             self.heal();
         }
         outcome
     }
 
-    /// Whether the store has not been looked at for longer than it takes if somebody [follows](Self::first_look) it.
-    pub(crate) fn are_to_be_looked_at(&self) -> bool {
+    /// Whether the store has not been looked at for longer than it takes if somebody [follows](Self::catch_up) it.
+    pub(crate) fn needs_catch_up(&self) -> bool {
         self.0.node.age().is_none_or(|age| age > follow::SILENCE)
     }
 
     /// Sees to it that the store is followed, and waits for the first look into it if there has been none, or none by the
     /// task that was just started.
-    pub(crate) async fn first_look(&self) {
+    pub(crate) async fn catch_up(&self) {
         let node = &self.0.node;
         self.heal();
         if node.is_current() {
             return;
         }
         let wait = match node.age() {
-            None => FIRST_LOOK,
+            None => CATCH_UP_TIMEOUT,
             // The store has been followed for a while: waiting would not help.
-            Some(_) => FIRST_LOOK.saturating_sub(self.since_start()),
+            Some(_) => CATCH_UP_TIMEOUT.saturating_sub(self.since_start()),
         };
         let _ = timeout(wait, node.known.subscribe().wait_for(|known| node.is_recent(*known))).await;
     }
 
     /// Follows the store if nobody seems to do that.
     fn heal(&self) {
-        if self.are_to_be_looked_at() {
+        if self.needs_catch_up() {
             self.follow();
         }
     }

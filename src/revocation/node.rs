@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::yield_now, time::Instant};
 
 use super::{
     RevocationOptions, RevocationStatus,
-    order::Standing,
+    order::Target,
     set::{Load, NEVER, Set},
 };
 use crate::{
@@ -69,7 +69,7 @@ pub(crate) trait LiveSessions: Send + Sync {
     fn revoke(&self, order: &Revocation, clock_skew: Duration);
 
     /// Ends those that stand on one of these.
-    fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool);
+    fn revoke_those(&self, is_revoked: &dyn Fn(Target<'_>) -> bool);
 }
 
 /// Why a session does not begin, or go on with another token.
@@ -108,8 +108,8 @@ impl Node {
     }
 
     /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
-    pub(super) fn check(&self, standing: Standing<'_>) -> Result<(), Refused> {
-        if self.has(standing) {
+    pub(super) fn check(&self, target: Target<'_>) -> Result<(), Refused> {
+        if self.has(target) {
             return Err(Refused::Revoked);
         }
         if self.is_current() {
@@ -179,13 +179,13 @@ impl Node {
             if count <= FEW {
                 few.iter().for_each(|order| live.revoke(order, self.options.clock_skew));
             } else {
-                live.revoke_those(&|standing| self.has(standing));
+                live.revoke_those(&|target| self.has(target));
             }
         }
     }
 
-    fn has(&self, standing: Standing<'_>) -> bool {
-        self.read().has(standing, self.options.clock_skew)
+    fn has(&self, target: Target<'_>) -> bool {
+        self.read().has(target, self.options.clock_skew)
     }
 
     fn live(&self) -> Vec<Arc<dyn LiveSessions>> {

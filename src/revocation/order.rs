@@ -4,7 +4,7 @@ use crate::id::{Scope, SessionId};
 
 /// What a session stands on, as far as revocations are about it.
 #[derive(Clone, Copy)]
-pub(crate) struct Standing<'a> {
+pub(crate) struct Target<'a> {
     pub(crate) session: SessionId,
     pub(crate) issuer: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
@@ -14,7 +14,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) since: SystemTime,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> Target<'a> {
     /// Both ways in which an order may name an id of this issuer.
     pub(super) fn named(&self, id: &'a str) -> [(Scope<'a>, &'a str); 2] {
         [(Scope::stated(self.issuer), id), (Scope::Any, id)]

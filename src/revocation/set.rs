@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    order::Standing,
+    order::Target,
     sharded::{SHARDS, Sharded},
 };
 use crate::{
@@ -81,17 +81,17 @@ impl Set {
         }
     }
 
-    pub(super) fn has(&self, standing: Standing<'_>, clock_skew: Duration) -> bool {
+    pub(super) fn has(&self, target: Target<'_>, clock_skew: Duration) -> bool {
         let now = Instant::now();
         let named = |kept: Option<&Kept>| kept.is_some_and(|kept| now < kept.until);
         let by_time = |order: Option<&(SystemTime, Kept)>| {
-            order.is_some_and(|&(moment, kept)| now < kept.until && standing.was_issued_by(moment, clock_skew))
+            order.is_some_and(|&(moment, kept)| now < kept.until && target.was_issued_by(moment, clock_skew))
         };
-        let is_token = |id| standing.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
-        let is_subject = |id| standing.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
-        standing.token_id.is_some_and(is_token)
-            || named(self.sessions.get(&standing.session))
-            || standing.subject.is_some_and(is_subject)
+        let is_token = |id| target.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
+        let is_subject = |id| target.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
+        target.token_id.is_some_and(is_token)
+            || named(self.sessions.get(&target.session))
+            || target.subject.is_some_and(is_subject)
             || by_time(self.issued_until.as_ref())
     }
 

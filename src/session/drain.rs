@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{End, EndReason, Life, Sessions, close::CLOSE_TIMEOUT};
+use super::{End, EndReason, SessionCore, Sessions, close::CLOSE_TIMEOUT};
 use crate::{error::ConfigError, time::from_now};
 
 /// How [`Sessions::drain`] closes the sessions of a server that goes down.
@@ -124,7 +124,7 @@ impl Sessions {
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
 
         let lottery = RandomState::new();
-        let mut lives = registry.collect(|life| !life.has_ended() && life.is_counted()).await;
+        let mut lives = registry.collect(|core| !core.has_ended() && core.is_counted()).await;
         let pause = drain.pause(lives.len().div_ceil(drain.batch.get()));
         for number in 0_u64.. {
             if lives.is_empty() {
@@ -139,7 +139,7 @@ impl Sessions {
             }
         }
         // Those that came meanwhile, and those that are no connections.
-        end.apply_slowly(registry.collect(|life| !life.has_ended()).await).await;
+        end.apply_slowly(registry.collect(|core| !core.has_ended()).await).await;
         self.vacated_by(until).await;
         // Who was closed here is not to be kept out elsewhere for it.
         let _ = timeout_at(until.min(from_now(TELLING)), registry.told()).await;
@@ -164,7 +164,7 @@ impl Sessions {
 }
 
 /// Draws one of them by lot.
-fn draw(lives: &mut Vec<Arc<Life>>, lot: u64) -> Option<Arc<Life>> {
+fn draw(lives: &mut Vec<Arc<SessionCore>>, lot: u64) -> Option<Arc<SessionCore>> {
     let at = usize::try_from(lot.checked_rem(lives.len() as u64)?).ok()?;
     Some(lives.swap_remove(at))
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::Life;
+use super::SessionCore;
 
 /// Why a session ended. It ends once, with one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ impl End {
     pub(super) const TOO_MANY: Self = Self { reason: EndReason::TooManySessions, code: None };
 
     /// Ends the sessions like this. Returns how many had not ended before.
-    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<Life>>) -> usize {
-        lives.into_iter().filter(|life| life.end(self)).count()
+    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<SessionCore>>) -> usize {
+        lives.into_iter().filter(|core| core.end(self)).count()
     }
 }

@@ -1,16 +1,16 @@
 //! One authenticated connection, and the registry of all that there are.
 
 mod close;
+mod config;
+mod core;
 mod deadline;
 mod drain;
 mod end;
 mod head;
-mod life;
 mod limits;
 mod refresh;
 mod registry;
-mod rules;
-mod standing;
+mod revoked;
 mod waiting;
 mod watcher;
 
@@ -30,11 +30,11 @@ pub use registry::{SessionInfo, Sessions};
 pub use watcher::SessionWatcher;
 
 pub(crate) use close::CLOSE_TIMEOUT;
+pub(crate) use config::SessionConfig;
+pub(crate) use core::{ConnectionGuard, SessionCore, Status};
 pub(crate) use end::End;
 pub(crate) use head::Head;
-pub(crate) use life::{Lease, Life, Sight};
-pub(crate) use registry::Place;
-pub(crate) use rules::SessionRules;
+pub(crate) use registry::Permit;
 
 use crate::{
     id::{ScopedId, SessionId},
@@ -55,21 +55,21 @@ use registry::Registry;
 pub struct Session<C>(Arc<Inner<C>>);
 
 struct Inner<C> {
-    life: Arc<Life>,
+    core: Arc<SessionCore>,
     claims: Mutex<Arc<C>>,
     verifier: Arc<dyn VerifierOf<C>>,
     head: Head,
 }
 
 /// The moment at which a token was verified, for the session that begins with it.
-pub(crate) struct Beginning {
-    rules: Arc<SessionRules>,
+pub(crate) struct SessionStart {
+    config: Arc<SessionConfig>,
     now: deadline::Moment,
 }
 
-impl Beginning {
-    pub(crate) fn now(rules: &Arc<SessionRules>) -> Self {
-        Self { now: rules.now(), rules: Arc::clone(rules) }
+impl SessionStart {
+    pub(crate) fn now(config: &Arc<SessionConfig>) -> Self {
+        Self { now: config.now(), config: Arc::clone(config) }
     }
 
     pub(crate) const fn wall(&self) -> SystemTime {
@@ -82,24 +82,24 @@ impl Beginning {
         verified: Verified<C>,
         verifier: Arc<dyn VerifierOf<C>>,
         head: Head,
-        place: Option<Place>,
+        place: Option<Permit>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
-        let token = life::TokenFacts { id: token_id.clone(), issued_at, since: self.now.wall };
+        let token = core::TokenFacts { id: token_id.clone(), issued_at, since: self.now.wall };
         let since = self.now.wall;
-        let life = Life::new(life::Facts { subject, issuer, expires_at, token }, self.now, self.rules);
-        let session = Session(Arc::new(Inner { life, claims: Mutex::new(Arc::new(claims)), verifier, head }));
+        let core = SessionCore::new(core::Facts { subject, issuer, expires_at, token }, self.now, self.config);
+        let session = Session(Arc::new(Inner { core, claims: Mutex::new(Arc::new(claims)), verifier, head }));
         // First, so that no order to end it can be missed from here on.
-        let registry = place.and_then(|place| Registry::register(&session.0.life, token_id.as_deref(), place));
-        session.0.life.check_revoked(token_id.as_deref(), issued_at, since)?;
+        let registry = place.and_then(|place| Registry::register(&session.0.core, token_id.as_deref(), place));
+        session.0.core.check_revoked(token_id.as_deref(), issued_at, since)?;
         if let Some(registry) = registry {
-            registry.admit(&session.0.life)?;
+            registry.admit(&session.0.core)?;
         }
         Ok(session)
     }
 }
 
-impl SessionRules {
+impl SessionConfig {
     /// Whether there is room for another session, as things stand.
     pub(crate) fn room(&self) -> Result<(), AdmissionError> {
         self.sessions.as_ref().map_or(Ok(()), |sessions| sessions.0.room())
@@ -119,13 +119,13 @@ impl SessionRules {
     }
 
     /// A place for a connection, if there is a registry.
-    pub(crate) fn counted(&self) -> Result<Option<Place>, AdmissionError> {
-        self.sessions.as_ref().map(|sessions| sessions.0.slot().map(Place::Counted)).transpose()
+    pub(crate) fn counted(&self) -> Result<Option<Permit>, AdmissionError> {
+        self.sessions.as_ref().map(|sessions| sessions.0.slot().map(Permit::Counted)).transpose()
     }
 
     /// A place for what is no connection, if there is a registry.
-    pub(crate) fn uncounted(&self) -> Option<Place> {
-        self.sessions.as_ref().map(|sessions| Place::Uncounted(Arc::clone(&sessions.0)))
+    pub(crate) fn uncounted(&self) -> Option<Permit> {
+        self.sessions.as_ref().map(|sessions| Permit::Uncounted(Arc::clone(&sessions.0)))
     }
 }
 
@@ -139,31 +139,31 @@ impl<C> Session<C> {
     /// Its id.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.0.life.id()
+        self.0.core.id()
     }
 
     /// Whom the token speaks of (`sub`), if it says so.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.0.life.subject.as_deref()
+        self.0.core.subject.as_deref()
     }
 
     /// Who issued the token (`iss`), if it says so.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.0.life.issuer.as_deref()
+        self.0.core.issuer.as_deref()
     }
 
     /// The subject together with its issuer, for orders about this user and no namesake at another issuer.
     #[must_use]
     pub fn scoped_subject(&self) -> Option<ScopedId> {
-        self.0.life.scoped_subject()
+        self.0.core.scoped_subject()
     }
 
     /// When the token was verified during the handshake.
     #[must_use]
     pub fn connected_at(&self) -> SystemTime {
-        self.0.life.connected_at()
+        self.0.core.connected_at()
     }
 
     /// The moment at which the session ends if it is not refreshed: when its token is no longer accepted, all leeway
@@ -171,7 +171,7 @@ impl<C> Session<C> {
     /// to it.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.0.life.deadline()
+        self.0.core.deadline()
     }
 
     /// Waits until there is less than `before` left, and returns what is left: zero if the session has ended.
@@ -183,7 +183,7 @@ impl<C> Session<C> {
     ///
     /// The future may be dropped and asked for again.
     pub async fn expiring_in(&self, before: Duration) -> Duration {
-        self.0.life.expiring_in(before).await
+        self.0.core.expiring_in(before).await
     }
 
     /// Waits until the session has ended, and returns why.
@@ -195,7 +195,7 @@ impl<C> Session<C> {
     ///
     /// The future may be dropped and asked for again.
     pub async fn ended(&self) -> EndReason {
-        self.0.life.ended().await
+        self.0.core.ended().await
     }
 
     /// A handle to wait for the end of the session with, which does not keep it.
@@ -254,15 +254,15 @@ impl<C> Session<C> {
     /// ```
     #[must_use]
     pub fn watch(&self) -> SessionWatcher {
-        self.0.life.watched.store(true, Ordering::Release);
-        SessionWatcher::new(&self.0.life)
+        self.0.core.watched.store(true, Ordering::Release);
+        SessionWatcher::new(&self.0.core)
     }
 
     /// Why the session ended; `None` while it lives.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        self.0.life.watched.store(true, Ordering::Release);
-        self.0.life.end_reason()
+        self.0.core.watched.store(true, Ordering::Release);
+        self.0.core.end_reason()
     }
 
     /// The close code that tells the client why the session ended; `None` while it lives.
@@ -272,25 +272,25 @@ impl<C> Session<C> {
     /// it together with [`EndReason::as_str`].
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
-        self.0.life.close_code_of_end()
+        self.0.core.close_code_of_end()
     }
 
     /// Ends the session, with [`EndReason::Policy`]: its socket is closed. Returns whether it did, or it had ended
     /// before.
     pub fn end(&self) -> bool {
-        self.0.life.end(End { reason: EndReason::Policy, code: None })
+        self.0.core.end(End { reason: EndReason::Policy, code: None })
     }
 
     /// What is known of the token that it stands on.
     pub(crate) fn verified(&self) -> Verified<Arc<C>> {
-        let life = &self.0.life;
+        let core = &self.0.core;
         // A refresh changes all of them at once.
-        let (expires_at, token, claims) = life.at_once(|| self.claims());
+        let (expires_at, token, claims) = core.at_once(|| self.claims());
         Verified {
             claims,
             expires_at,
-            subject: life.subject.clone(),
-            issuer: life.issuer.clone(),
+            subject: core.subject.clone(),
+            issuer: core.issuer.clone(),
             token_id: token.id,
             issued_at: token.issued_at,
         }
@@ -298,23 +298,23 @@ impl<C> Session<C> {
 
     /// The same session, once it is counted on all nodes: if the limits are about all of them, and allow it.
     pub(crate) async fn shared(self) -> Result<Self, AdmissionError> {
-        let life = &self.0.life;
-        if life.rules.shares_limits()
-            && life.is_counted()
-            && let Some(registry) = life.registry()
+        let core = &self.0.core;
+        if core.config.shares_limits()
+            && core.is_counted()
+            && let Some(registry) = core.registry()
         {
-            registry.share(life).await?;
+            registry.share(core).await?;
         }
         Ok(self)
     }
 
-    pub(crate) fn life(&self) -> &Arc<Life> {
-        &self.0.life
+    pub(crate) fn core(&self) -> &Arc<SessionCore> {
+        &self.0.core
     }
 
     /// Makes the session last as long as the lease, whoever else holds it.
-    pub(crate) fn lease(&self) -> Lease {
-        self.0.life.lease()
+    pub(crate) fn guard(&self) -> ConnectionGuard {
+        self.0.core.guard()
     }
 }
 
@@ -322,8 +322,8 @@ impl<C> Session<C> {
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
         // Where nobody else has the life, there is nobody to be told.
-        if Arc::get_mut(&mut self.life).is_none() {
-            self.life.release_unless_leased();
+        if Arc::get_mut(&mut self.core).is_none() {
+            self.core.release_unless_leased();
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{End, Session, life::TokenFacts};
+use super::{End, Session, core::TokenFacts};
 use crate::{
     id::SessionId,
     lock::lock,
@@ -165,17 +165,17 @@ impl<C: Send + Sync + 'static> Session<C> {
     async fn try_refresh(&self, token: Token) -> Result<(), RefreshError> {
         // Most reasons to refuse are found without waiting, and a handler may try in a loop.
         consume_budget().await;
-        let life = &self.0.life;
-        let _one_at_a_time = life.begin_refresh()?;
-        if token.expose().len() > life.rules.max_token_len {
+        let core = &self.0.core;
+        let _one_at_a_time = core.begin_refresh()?;
+        if token.expose().len() > core.config.max_token_len {
             return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
         }
         check(&token).map_err(|_| RefreshError::of(RefreshErrorKind::Malformed))?;
-        let now = life.rules.now();
+        let now = core.config.now();
         let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
         let input = VerifyInput::new(&token, &head, now.wall);
         // No client's departure drops this future, as it does in a handshake, so it needs a limit of its own.
-        let limit = life.rules.refresh_timeout;
+        let limit = core.config.refresh_timeout;
         let verified = timeout(limit, self.0.verifier.verify_boxed(input))
             .await
             .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)))
@@ -185,16 +185,16 @@ impl<C: Send + Sync + 'static> Session<C> {
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
         let facts = TokenFacts { id: token_id.clone(), issued_at, since: now.wall };
         let token_id = token_id.as_deref();
-        let next = life.note_next_token(token_id);
-        life.check_revoked(token_id, issued_at, now.wall).map_err(RefreshError::not_admitted)?;
+        let next = core.note_next_token(token_id);
+        core.check_revoked(token_id, issued_at, now.wall).map_err(RefreshError::not_admitted)?;
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, and that is right. The old claims
         // are dropped out here, for nobody knows what that does.
-        let _old = life.renew(expires_at, facts, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        let _old = core.renew(expires_at, facts, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         next.take();
         // An order that came in between has looked at the old token.
-        if let Err(AdmissionError::Revoked) = life.check_revoked(token_id, issued_at, now.wall) {
-            life.end(End::REVOKED);
+        if let Err(AdmissionError::Revoked) = core.check_revoked(token_id, issued_at, now.wall) {
+            core.end(End::REVOKED);
             return Err(RefreshError::of(RefreshErrorKind::Revoked));
         }
         Ok(())
@@ -202,7 +202,7 @@ impl<C: Send + Sync + 'static> Session<C> {
 
     /// Counts a request without a token as an attempt, and says why it is refused.
     pub(crate) fn refuse_malformed(&self) -> RefreshError {
-        let error = match self.0.life.begin_refresh() {
+        let error = match self.0.core.begin_refresh() {
             Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
             Err(error) => error,
         };
@@ -211,13 +211,13 @@ impl<C: Send + Sync + 'static> Session<C> {
     }
 
     fn check_holder(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
-        let life = &self.0.life;
-        match (life.subject.as_deref(), verified.subject.as_deref()) {
+        let core = &self.0.core;
+        match (core.subject.as_deref(), verified.subject.as_deref()) {
             (Some(own), Some(new)) if own == new => {}
             (Some(_), Some(_)) => return Err(RefreshError::of(RefreshErrorKind::OtherSubject)),
             _ => return Err(RefreshError::of(RefreshErrorKind::NoSubject)),
         }
-        if life.issuer.as_deref() != verified.issuer.as_deref() {
+        if core.issuer.as_deref() != verified.issuer.as_deref() {
             return Err(RefreshError::of(RefreshErrorKind::OtherIssuer));
         }
         Ok(())

@@ -6,14 +6,14 @@ use tokio::{task::coop::consume_budget, time::timeout};
 
 use super::{
     EndReason,
-    life::{Life, Sight, WALL_CLOCK_READ},
+    core::{SessionCore, Status, WALL_CLOCK_READ},
 };
 
 /// How much of the task's budget a wait takes. What is waited for may be there already, and stay there: a handler that
 /// waits for it in a loop must still yield, and it does more between two of these than between two messages.
 const COST: usize = 8;
 
-impl Life {
+impl SessionCore {
     pub(super) async fn ended(&self) -> EndReason {
         self.watched.store(true, Ordering::Release);
         pay().await;
@@ -21,10 +21,10 @@ impl Life {
             let mut changed = pin!(self.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            match self.look(None).0 {
-                Sight::Ended(end) => return end.reason,
-                Sight::Alive(None) => changed.await,
-                Sight::Alive(Some(next)) => {
+            match self.status(None).0 {
+                Status::Ended(end) => return end.reason,
+                Status::Active(None) => changed.await,
+                Status::Active(Some(next)) => {
                     let _ = timeout(next, changed).await;
                 }
             }
@@ -37,7 +37,7 @@ impl Life {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if let Sight::Ended(_) = self.look(None).0 {
+            if let Status::Ended(_) = self.status(None).0 {
                 return Duration::ZERO;
             }
             match self.left() {

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{EndReason, Life};
+use super::{EndReason, SessionCore};
 
 #[allow(unused_imports, reason = "for the docs")]
 use super::Session;
@@ -17,11 +17,11 @@ use crate::id::SessionId;
 /// the session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone
 /// is dropped the session has ended, with [`EndReason::Closed`].
 #[derive(Clone)]
-pub struct SessionWatcher(Arc<Life>);
+pub struct SessionWatcher(Arc<SessionCore>);
 
 impl SessionWatcher {
-    pub(super) fn new(life: &Arc<Life>) -> Self {
-        Self(Arc::clone(life))
+    pub(super) fn new(core: &Arc<SessionCore>) -> Self {
+        Self(Arc::clone(core))
     }
 
     /// The id of the session.

@@ -26,7 +26,7 @@ pub use refresh_protocol::{RefreshProtocol, RefreshRequest};
 pub use shared::SessionEnded;
 
 pub(crate) use close::{close, close_unread};
-pub(crate) use first_message::{Candidate, NoToken, Place};
+pub(crate) use first_message::{Candidate, NoToken, PendingPermit};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;
 

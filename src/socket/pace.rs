@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::coop;
 
-use crate::session::Life;
+use crate::session::SessionCore;
 
 /// How much work costs as much as one operation, of which tokio allows a task 128 before it has to yield: turns of 3.2 ms.
 const WORK_PER_UNIT: u64 = 25;
@@ -58,7 +58,7 @@ impl Pace {
     pub(super) fn poll<T>(
         &self,
         direction: Direction,
-        life: &Life,
+        core: &SessionCore,
         cx: &mut Context<'_>,
         operation: impl FnOnce(bool, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
@@ -72,7 +72,7 @@ impl Pace {
             return Poll::Pending;
         }
         let now = self.now();
-        let polled = operation(self.has_ended_at(now, life), cx);
+        let polled = operation(self.has_ended_at(now, core), cx);
         if polled.is_pending() {
             last.store(EARLIER_TURN, Ordering::Relaxed);
             return Poll::Pending;
@@ -93,20 +93,20 @@ impl Pace {
     }
 
     /// Whether the session has ended, for operations that cannot wait.
-    pub(super) fn has_ended(&self, life: &Life) -> bool {
-        self.has_ended_at(self.now(), life)
+    pub(super) fn has_ended(&self, core: &SessionCore) -> bool {
+        self.has_ended_at(self.now(), core)
     }
 
     /// An order is seen at once, and a deadline within [`DEADLINE_CHECK`].
-    fn has_ended_at(&self, now: u64, life: &Life) -> bool {
-        if life.has_ended() {
+    fn has_ended_at(&self, now: u64, core: &SessionCore) -> bool {
+        if core.has_ended() {
             return true;
         }
         if now.saturating_sub(self.checked.load(Ordering::Relaxed)) < DEADLINE_CHECK {
             return false;
         }
         self.checked.store(now, Ordering::Relaxed);
-        life.end_reason().is_some()
+        core.end_reason().is_some()
     }
 
     fn now(&self) -> u64 {

@@ -16,12 +16,12 @@ use super::{
 };
 use crate::{
     lock::lock,
-    session::{End, EndReason, Life},
+    session::{End, EndReason, SessionCore},
 };
 
 /// The WebSocket behind a lock that nobody waits for: the handler and the supervisor are mostly in one task.
 pub(super) struct Shared {
-    life: Arc<Life>,
+    core: Arc<SessionCore>,
     pace: Pace,
     state: Mutex<State>,
 }
@@ -91,7 +91,7 @@ impl SessionEnded {
 
 impl Shared {
     pub(super) fn new(
-        life: Arc<Life>,
+        core: Arc<SessionCore>,
         transport: Transport,
         replay: Option<Message>,
         protocol: Option<RefreshProtocol>,
@@ -101,11 +101,11 @@ impl Shared {
         };
         let (replay, in_band) = (replay.map(Box::new), protocol.map(in_band));
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
-        Self { life, pace: Pace::new(), state: Mutex::new(state) }
+        Self { core, pace: Pace::new(), state: Mutex::new(state) }
     }
 
-    pub(super) const fn life(&self) -> &Arc<Life> {
-        &self.life
+    pub(super) const fn core(&self) -> &Arc<SessionCore> {
+        &self.core
     }
 
     /// The handler is about to be polled.
@@ -128,7 +128,7 @@ impl Shared {
     /// The handler dropped its socket, and the connection with it. After an order to end the session, and where the client
     /// has yet to be told that it broke the protocol, the connection is the supervisor's, which closes it in good form.
     pub(super) fn abandon(&self) {
-        if self.life.end(End { reason: EndReason::Closed, code: None }) && !self.has_failed() {
+        if self.core.end(End { reason: EndReason::Closed, code: None }) && !self.has_failed() {
             drop(self.take());
         }
     }
@@ -140,7 +140,7 @@ impl Shared {
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         self.pace.poll(
             Direction::Reading,
-            &self.life,
+            &self.core,
             cx,
             |has_ended, cx| {
                 if has_ended { Poll::Ready(None) } else { self.receive(cx) }
@@ -172,7 +172,7 @@ impl Shared {
                     state.replay = rest.map(Box::new);
                     set(&mut state.reader, cx);
                     drop(guard);
-                    self.life.nudge();
+                    self.core.nudge();
                     return Poll::Pending;
                 }
             }
@@ -192,7 +192,7 @@ impl Shared {
             Poll::Ready(Some(Err(error))) if !is_broken(error) => {}
             Poll::Ready(None | Some(Err(_))) => {
                 drop(guard);
-                self.life.end(End { reason: EndReason::Closed, code: None });
+                self.core.end(End { reason: EndReason::Closed, code: None });
             }
             Poll::Ready(Some(Ok(_))) => {}
         }
@@ -209,7 +209,7 @@ impl Shared {
     }
 
     pub(super) fn start_send(&self, message: Message) -> Result<(), Error> {
-        if self.pace.has_ended(&self.life) {
+        if self.pace.has_ended(&self.core) {
             return Err(self.error());
         }
         match &mut lock(&self.state).transport {
@@ -228,7 +228,7 @@ impl Shared {
     }
 
     pub(super) fn is_terminated(&self) -> bool {
-        if self.life.has_ended() {
+        if self.core.has_ended() {
             return true;
         }
         let state = lock(&self.state);
@@ -316,7 +316,7 @@ impl Shared {
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        self.pace.poll(Direction::Writing, &self.life, cx, |has_ended, cx| {
+        self.pace.poll(Direction::Writing, &self.core, cx, |has_ended, cx| {
             if has_ended {
                 return Poll::Ready(None);
             }
@@ -342,7 +342,7 @@ impl Shared {
     }
 
     fn error(&self) -> Error {
-        Error::new(SessionEnded { reason: self.life.end_reason().unwrap_or(EndReason::Closed) })
+        Error::new(SessionEnded { reason: self.core.end_reason().unwrap_or(EndReason::Closed) })
     }
 }
 

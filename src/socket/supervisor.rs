@@ -15,7 +15,7 @@ use super::{
     AuthenticatedSocket, Opened, RefreshProtocol, close::close, close_failed, refresh_protocol::Asked, shared::Shared,
 };
 use crate::{
-    session::{End, EndReason, Lease, Life, Session, Sight},
+    session::{ConnectionGuard, End, EndReason, Session, SessionCore, Status},
     telemetry,
 };
 
@@ -43,14 +43,14 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 struct Connection {
     shared: Arc<Shared>,
     /// Gone with the connection.
-    lease: Option<Lease>,
+    guard: Option<ConnectionGuard>,
 }
 
 impl<Fut: Future<Output = ()>> Supervisor<Fut> {
     /// Supervises the socket, and has the handler run with it if the session has not ended by now.
     pub(crate) fn new<C, H>(
         opened: Opened,
-        (session, lease): (Session<C>, Lease),
+        (session, guard): (Session<C>, ConnectionGuard),
         protocol: Option<RefreshProtocol>,
         handler: H,
     ) -> Self
@@ -60,8 +60,8 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
     {
         let Opened { transport, subprotocol, replay } = opened;
         let refresher = protocol.clone().map(|protocol| Refresher::new(session.clone(), protocol));
-        let shared = Arc::new(Shared::new(Arc::clone(session.life()), transport, replay, protocol));
-        let connection = Connection { shared: Arc::clone(&shared), lease: Some(lease) };
+        let shared = Arc::new(Shared::new(Arc::clone(session.core()), transport, replay, protocol));
+        let connection = Connection { shared: Arc::clone(&shared), guard: Some(guard) };
         let handler = session
             .end_reason()
             .is_none()
@@ -77,7 +77,7 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
         let mut this = self.project();
         loop {
             if this.connection.is_open() && this.closing.is_none() {
-                if let Poll::Ready(end) = this.watch.as_mut().poll(this.connection.shared.life(), cx) {
+                if let Poll::Ready(end) = this.watch.as_mut().poll(this.connection.shared.core(), cx) {
                     *this.refresher = None;
                     *this.closing = this.connection.close(end);
                 } else if let Some(refresher) = this.refresher {
@@ -107,7 +107,7 @@ impl Connection {
     fn close(&mut self, end: End) -> Option<Boxed<()>> {
         match self.shared.take() {
             Some(transport) if end.reason != EndReason::Closed => {
-                let code = self.shared.life().close_code(end);
+                let code = self.shared.core().close_code(end);
                 Some(Box::pin(close(transport, code, end.reason.as_str())))
             }
             Some(transport) if transport.has_failed() => Some(Box::pin(close_failed(transport))),
@@ -119,15 +119,15 @@ impl Connection {
     }
 
     const fn is_open(&self) -> bool {
-        self.lease.is_some()
+        self.guard.is_some()
     }
 
     fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Some(guard) = self.guard.take() {
             drop(self.shared.take());
-            drop(lease);
-            let life = self.shared.life();
-            telemetry::session_ended(life.id(), life.subject(), life.end_reason().map(EndReason::as_str));
+            drop(guard);
+            let core = self.shared.core();
+            telemetry::session_ended(core.id(), core.subject(), core.end_reason().map(EndReason::as_str));
         }
     }
 }
@@ -150,19 +150,19 @@ pin_project! {
 }
 
 impl Watch {
-    fn poll(self: Pin<&mut Self>, life: &Life, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
         let mut this = self.project();
         loop {
             let up_to_date = this
                 .seen
                 .as_ref()
-                .is_some_and(|(version, waker)| *version == life.version() && waker.will_wake(cx.waker()));
+                .is_some_and(|(version, waker)| *version == core.version() && waker.will_wake(cx.waker()));
             if !up_to_date {
-                let (sight, version) = life.look(Some(cx.waker()));
+                let (sight, version) = core.status(Some(cx.waker()));
                 match sight {
-                    Sight::Ended(end) => return Poll::Ready(end),
-                    Sight::Alive(None) => this.timer.set(None),
-                    Sight::Alive(Some(next)) => match this.timer.as_mut().as_pin_mut() {
+                    Status::Ended(end) => return Poll::Ready(end),
+                    Status::Active(None) => this.timer.set(None),
+                    Status::Active(Some(next)) => match this.timer.as_mut().as_pin_mut() {
                         Some(timer) => timer.reset(Instant::now() + next),
                         None => this.timer.set(Some(sleep(next))),
                     },
@@ -190,7 +190,7 @@ impl Refresher {
             let (session, protocol) = (session.clone(), protocol.clone());
             Box::pin(async move {
                 let outcome = match token {
-                    Some(token) => session.refresh(token).await.map(|()| session.life().left()),
+                    Some(token) => session.refresh(token).await.map(|()| session.core().left()),
                     None => Err(session.refuse_malformed()),
                 };
                 protocol.answer(&message, outcome.as_ref().copied())

@@ -35,7 +35,7 @@ impl StoreError {
     }
 
     /// The store does not have what the request refers to any more, such as a
-    /// [position](crate::store::Position) in a log that was cut off or replaced.
+    /// [position](crate::store::Cursor) in a log that was cut off or replaced.
     #[must_use]
     pub const fn lost() -> Self {
         Self { kind: StoreErrorKind::Lost, source: None }

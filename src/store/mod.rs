@@ -17,8 +17,8 @@ mod tickets;
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{Acquire, Acquired, SessionLease};
 pub use limits::LimitStore;
-pub use revocations::{News, Position, RevocationStore};
-pub use tickets::{TicketKey, TicketRoom, TicketStore};
+pub use revocations::{Cursor, RevocationBatch, RevocationStore};
+pub use tickets::{TicketCapacity, TicketKey, TicketStore};
 
 pub(crate) use lease::AtLimit;
 pub(crate) use limits::DynLimitStore;

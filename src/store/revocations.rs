@@ -39,7 +39,7 @@ pub trait RevocationStore: Send + Sync + 'static {
     /// refused does not keep the others from being added.
     ///
     /// With `more`, another batch follows soon: a store that can then marks its answers as
-    /// [incomplete](News::incomplete) until the last batch, or until none has come for half a minute. Two of the same are
+    /// [incomplete](RevocationBatch::incomplete) until the last batch, or until none has come for half a minute. Two of the same are
     /// one.
     ///
     /// The default adds one after the other, and marks nothing.
@@ -63,7 +63,7 @@ pub trait RevocationStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// If that cannot be told.
-    fn load(&self) -> impl Future<Output = Result<News, StoreError>> + Send;
+    fn load(&self) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send;
 
     /// Waits for what was added after this position. With nothing new it returns nothing, after five seconds or so: a
     /// node takes that for a sign that it knows all there is.
@@ -71,7 +71,7 @@ pub trait RevocationStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// If that cannot be told, or the position is no longer known.
-    fn next(&self, after: Position) -> impl Future<Output = Result<News, StoreError>> + Send;
+    fn next(&self, after: Cursor) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send;
 }
 
 /// What is revoked: live sessions end, and handshakes and refreshes are refused.
@@ -108,14 +108,14 @@ impl Revocation {
 
 /// A place in the log of a [`RevocationStore`], which means something to that store alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Position(pub String);
+pub struct Cursor(pub String);
 
 /// What a [`RevocationStore`] has to report.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct News {
+pub struct RevocationBatch {
     /// Behind all that is reported.
-    pub position: Position,
+    pub cursor: Cursor,
     /// Each with how long it is still to be kept.
     pub revocations: Vec<(Revocation, Duration)>,
     /// Whether some node is still adding what the store has lost. A node that starts meanwhile knows too little, and admits
@@ -123,11 +123,11 @@ pub struct News {
     pub is_incomplete: bool,
 }
 
-impl News {
+impl RevocationBatch {
     /// What is reported, and the position behind it.
     #[must_use]
-    pub const fn new(position: Position, revocations: Vec<(Revocation, Duration)>) -> Self {
-        Self { position, revocations, is_incomplete: false }
+    pub const fn new(cursor: Cursor, revocations: Vec<(Revocation, Duration)>) -> Self {
+        Self { cursor, revocations, is_incomplete: false }
     }
 
     /// Marks the answer as [incomplete](Self::is_incomplete).
@@ -151,11 +151,11 @@ impl<S: RevocationStore> RevocationStore for Arc<S> {
         S::add_many(self, orders, more)
     }
 
-    fn load(&self) -> impl Future<Output = Result<News, StoreError>> + Send {
+    fn load(&self) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send {
         S::load(self)
     }
 
-    fn next(&self, after: Position) -> impl Future<Output = Result<News, StoreError>> + Send {
+    fn next(&self, after: Cursor) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send {
         S::next(self, after)
     }
 }
@@ -167,8 +167,8 @@ type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<(), StoreError>>> + S
 pub(crate) trait DynRevocationStore: Send + Sync {
     fn add_boxed<'a>(&'a self, revocation: &'a Revocation, keep_for: Duration) -> Operation<'a, ()>;
     fn add_many_boxed<'a>(&'a self, orders: &'a [(Revocation, Duration)], more: bool) -> Outcomes<'a>;
-    fn load_boxed(&self) -> Operation<'_, News>;
-    fn next_boxed(&self, after: Position) -> Operation<'_, News>;
+    fn load_boxed(&self) -> Operation<'_, RevocationBatch>;
+    fn next_boxed(&self, after: Cursor) -> Operation<'_, RevocationBatch>;
 }
 
 impl<S: RevocationStore> DynRevocationStore for S {
@@ -180,11 +180,11 @@ impl<S: RevocationStore> DynRevocationStore for S {
         Box::pin(self.add_many(orders, more))
     }
 
-    fn load_boxed(&self) -> Operation<'_, News> {
+    fn load_boxed(&self) -> Operation<'_, RevocationBatch> {
         Box::pin(self.load())
     }
 
-    fn next_boxed(&self, after: Position) -> Operation<'_, News> {
+    fn next_boxed(&self, after: Cursor) -> Operation<'_, RevocationBatch> {
         Box::pin(self.next(after))
     }
 }

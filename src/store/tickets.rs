@@ -42,23 +42,23 @@ pub trait TicketStore: Send + Sync + 'static {
     fn redeem(&self, key: TicketKey) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
     /// How much room there is, if the store knows: a subject gets a tenth of it at most, unless
-    /// [set](super::Tickets::max_per_subject) otherwise. Asked once. Defaults to [`TicketRoom::UNKNOWN`].
-    fn room(&self) -> TicketRoom {
-        TicketRoom::UNKNOWN
+    /// [set](super::Tickets::max_per_subject) otherwise. Asked once. Defaults to [`TicketCapacity::UNKNOWN`].
+    fn total_capacity(&self) -> TicketCapacity {
+        TicketCapacity::UNKNOWN
     }
 }
 
 /// How much room there is in a [`TicketStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TicketRoom {
+pub struct TicketCapacity {
     /// For how many tickets.
     pub tickets: usize,
     /// For how many bytes of contents.
     pub bytes: usize,
 }
 
-impl TicketRoom {
+impl TicketCapacity {
     /// As much as it takes, or nobody knows.
     pub const UNKNOWN: Self = Self { tickets: usize::MAX, bytes: usize::MAX };
 

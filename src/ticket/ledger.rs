@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     lock::lock,
-    store::{TicketKey, TicketRoom},
+    store::{TicketCapacity, TicketKey},
     time::from_now,
 };
 
@@ -72,7 +72,7 @@ impl Share {
     }
 
     /// What a subject may have by default of such a store.
-    pub(super) fn in_room(room: &TicketRoom) -> Self {
+    pub(super) fn in_room(room: &TicketCapacity) -> Self {
         let Self { tickets, bytes } = Self::of(TICKETS_EACH);
         Self { tickets: tickets.min(room.tickets / PART).max(1), bytes: bytes.min(room.bytes / PART) }
     }

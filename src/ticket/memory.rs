@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     error::ConfigError,
     lock::lock,
-    store::{StoreError, TicketKey, TicketRoom, TicketStore},
+    store::{StoreError, TicketCapacity, TicketKey, TicketStore},
     time::from_now,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// part of it; see [`Tickets::max_per_subject`](super::Tickets::max_per_subject).
 pub struct MemoryTickets {
     tickets: Mutex<Shelf>,
-    room: TicketRoom,
+    room: TicketCapacity,
 }
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl MemoryTickets {
     /// 64 MiB, because that is what so many take with small claims.
     #[must_use]
     pub fn new() -> Self {
-        Self { tickets: Mutex::default(), room: TicketRoom::new(100_000, 64 * 1024 * 1024) }
+        Self { tickets: Mutex::default(), room: TicketCapacity::new(100_000, 64 * 1024 * 1024) }
     }
 
     /// Sets for how many tickets there is room.
@@ -119,7 +119,7 @@ impl TicketStore for MemoryTickets {
         Ok(ticket.filter(|ticket| Instant::now() < ticket.until).map(|ticket| ticket.content))
     }
 
-    fn room(&self) -> TicketRoom {
+    fn total_capacity(&self) -> TicketCapacity {
         self.room
     }
 }

@@ -122,7 +122,7 @@ pub enum TicketErrorKind {
 impl<C> Tickets<C> {
     /// Tickets that are kept in this store.
     pub fn new(store: impl TicketStore) -> Self {
-        let per_subject = Share::in_room(&store.room());
+        let per_subject = Share::in_room(&store.total_capacity());
         let ledger = Arc::default();
         Self { store: Arc::new(store), ledger, per_subject, time: TimeSource::default(), claims: PhantomData }
     }

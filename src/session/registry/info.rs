@@ -2,7 +2,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     id::{ScopedId, SessionId},
-    session::Life,
+    session::SessionCore,
 };
 
 /// One session, as the registry knew it a moment ago; see [`Sessions::iter`](crate::Sessions::iter).
@@ -16,13 +16,13 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    pub(super) fn of(life: &Life) -> Self {
+    pub(super) fn of(core: &SessionCore) -> Self {
         Self {
-            id: life.id(),
-            subject: life.subject.clone(),
-            issuer: life.issuer.clone(),
-            connected_at: life.connected_at(),
-            expires_at: life.deadline(),
+            id: core.id(),
+            subject: core.subject.clone(),
+            issuer: core.issuer.clone(),
+            connected_at: core.connected_at(),
+            expires_at: core.deadline(),
         }
     }
 

@@ -19,9 +19,9 @@ use super::{
 use crate::{
     id::SessionId,
     lock::lock,
-    revocation::{LiveSessions, Standing},
+    revocation::{LiveSessions, Target},
     session::{
-        End, Life,
+        End, SessionCore,
         limits::{AdmissionError, Limits},
     },
     store::{Revocation, SessionLease},
@@ -56,7 +56,7 @@ pub(crate) struct Registry {
 pub(crate) struct Slot(Arc<Registry>);
 
 /// How a session is registered.
-pub(crate) enum Place {
+pub(crate) enum Permit {
     /// It holds a connection.
     Counted(Slot),
     /// It belongs to a request that is no handshake, and lives for as long as somebody holds it.
@@ -67,7 +67,7 @@ const LEAST_SHARDS: usize = 256;
 
 /// Keeps a session registered for as long as it lives.
 pub(in crate::session) struct Registration {
-    place: Place,
+    place: Permit,
     number: u64,
     shard: usize,
 }
@@ -106,31 +106,35 @@ impl Registry {
 
     /// Registers a session: from here on it is found by whoever ends it. It is not admitted yet. Returns where it is to be,
     /// if it is to be counted.
-    pub(in crate::session) fn register(life: &Arc<Life>, token_id: Option<&str>, place: Place) -> Option<Arc<Self>> {
+    pub(in crate::session) fn register(
+        core: &Arc<SessionCore>,
+        token_id: Option<&str>,
+        place: Permit,
+    ) -> Option<Arc<Self>> {
         let registry = Arc::clone(place.registry());
-        let uncounted = matches!(place, Place::Uncounted(_));
-        let shard = registry.shard_of_life(life);
-        let registration = Registration { place, number: life.id().number(), shard };
+        let uncounted = matches!(place, Permit::Uncounted(_));
+        let shard = registry.shard_of_life(core);
+        let registration = Registration { place, number: core.id().number(), shard };
         let token = token_id.map(|id| registry.hash(id));
         {
             let mut shard = registry.shard(shard);
-            shard.insert(Arc::clone(life), token);
+            shard.insert(Arc::clone(core), token);
             // Under the lock: who finds the session here and ends it must find this there.
-            life.hold(registration);
+            core.hold(registration);
         }
         (!uncounted).then_some(registry)
     }
 
     /// Admits a registered session, if the limits allow it.
-    pub(in crate::session) fn admit(&self, life: &Life) -> Result<(), AdmissionError> {
+    pub(in crate::session) fn admit(&self, core: &SessionCore) -> Result<(), AdmissionError> {
         self.open()?;
-        if life.subject().is_none()
+        if core.subject().is_none()
             && self.limits.per_subject.is_some()
             && !self.warned_of_limits.swap(true, Ordering::Relaxed)
         {
             telemetry::nobody_to_limit();
         }
-        let evicted = self.shard(self.shard_of_life(life)).admit(life, &self.limits)?;
+        let evicted = self.shard(self.shard_of_life(core)).admit(core, &self.limits)?;
         if let Some(evicted) = evicted {
             evicted.end(End::TOO_MANY);
         }
@@ -138,16 +142,16 @@ impl Registry {
     }
 
     /// An ended session no longer counts as one of its subject's.
-    pub(in crate::session) fn retire(&self, life: &Life) {
-        let is_shared = self.shard(self.shard_of_life(life)).retire(life);
+    pub(in crate::session) fn retire(&self, core: &SessionCore) {
+        let is_shared = self.shard(self.shard_of_life(core)).retire(core);
         if is_shared {
-            self.release(life);
+            self.release(core);
         }
     }
 
     /// Has an admitted session counted on all nodes for as long as it lives. `false` if it has ended.
-    pub(super) fn note_shared(&self, life: &Life) -> bool {
-        self.shard(self.shard_of_life(life)).note_shared(life)
+    pub(super) fn note_shared(&self, core: &SessionCore) -> bool {
+        self.shard(self.shard_of_life(core)).note_shared(core)
     }
 
     /// The leases of a part of those that are counted on all nodes; of one subject they stand together. `None` if there is
@@ -156,13 +160,13 @@ impl Registry {
         self.shards.get(part).map(|shard| lock(shard).shared())
     }
 
-    pub(in crate::session) fn note_next_token(&self, life: &Life, token_id: Option<&str>) {
+    pub(in crate::session) fn note_next_token(&self, core: &SessionCore, token_id: Option<&str>) {
         let token = token_id.map(|id| self.hash(id));
-        self.shard(self.shard_of_life(life)).note_next_token(life, token);
+        self.shard(self.shard_of_life(core)).note_next_token(core, token);
     }
 
-    pub(in crate::session) fn settle_token(&self, life: &Life, is_taken: bool) {
-        self.shard(self.shard_of_life(life)).settle_token(life, is_taken);
+    pub(in crate::session) fn settle_token(&self, core: &SessionCore, is_taken: bool) {
+        self.shard(self.shard_of_life(core)).settle_token(core, is_taken);
     }
 
     pub(in crate::session) fn held(&self) -> usize {
@@ -170,12 +174,12 @@ impl Registry {
     }
 
     /// The connections whose sessions have not ended.
-    pub(in crate::session) fn live(&self) -> impl Iterator<Item = Arc<Life>> + '_ {
+    pub(in crate::session) fn live(&self) -> impl Iterator<Item = Arc<SessionCore>> + '_ {
         // Asked when the shard is no longer locked: a deadline that has come ends the session there and then.
-        self.those(Which::All).filter(|life| life.end_reason().is_none() && life.is_counted())
+        self.those(Which::All).filter(|core| core.end_reason().is_none() && core.is_counted())
     }
 
-    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Life>> {
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<SessionCore>> {
         self.shards.iter().find_map(|shard| lock(shard).get(id))
     }
 
@@ -216,8 +220,8 @@ impl Registry {
         self.hasher.hash_one(text)
     }
 
-    fn shard_of_life(&self, life: &Life) -> usize {
-        life.subject().map_or_else(|| self.index(life.id().number()), |subject| self.shard_of(subject))
+    fn shard_of_life(&self, core: &SessionCore) -> usize {
+        core.subject().map_or_else(|| self.index(core.id().number()), |subject| self.shard_of(subject))
     }
 
     pub(super) fn shard_of(&self, subject: &str) -> usize {
@@ -242,23 +246,23 @@ impl LiveSessions for Registry {
             Revocation::Token(id) => End::REVOKED.apply(those(Which::OfToken(id.clone()))),
             Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
             Revocation::Subject { subject, until } => {
-                let was_issued = |standing: Standing<'_>| standing.was_issued_by(*until, clock_skew);
+                let was_issued = |target: Target<'_>| target.was_issued_by(*until, clock_skew);
                 let lives = those(Which::OfSubject(subject.clone()));
-                End::REVOKED.apply(lives.filter(|life| life.stands_on(&was_issued)))
+                End::REVOKED.apply(lives.filter(|core| core.matches(&was_issued)))
             }
             Revocation::IssuedUntil(moment) => {
-                let was_issued = |standing: Standing<'_>| standing.was_issued_by(*moment, clock_skew);
-                End::REVOKED.apply(those(Which::All).filter(|life| life.stands_on(&was_issued)))
+                let was_issued = |target: Target<'_>| target.was_issued_by(*moment, clock_skew);
+                End::REVOKED.apply(those(Which::All).filter(|core| core.matches(&was_issued)))
             }
         };
     }
 
-    fn revoke_those(&self, is_revoked: &dyn Fn(Standing<'_>) -> bool) {
-        End::REVOKED.apply(self.those(Which::All).filter(|life| life.stands_on(is_revoked)));
+    fn revoke_those(&self, is_revoked: &dyn Fn(Target<'_>) -> bool) {
+        End::REVOKED.apply(self.those(Which::All).filter(|core| core.matches(is_revoked)));
     }
 }
 
-impl Place {
+impl Permit {
     fn registry(&self) -> &Arc<Registry> {
         match self {
             Self::Counted(slot) => &slot.0,
@@ -273,12 +277,12 @@ impl Registration {
     }
 
     pub(in crate::session) const fn is_counted(&self) -> bool {
-        matches!(self.place, Place::Counted(_))
+        matches!(self.place, Permit::Counted(_))
     }
 
     /// See [`Registry::ordered`].
-    pub(in crate::session) fn ordered(&self, life: &Life, token_id: Option<&str>) -> Option<End> {
-        self.place.registry().ordered(life, token_id)
+    pub(in crate::session) fn ordered(&self, core: &SessionCore, token_id: Option<&str>) -> Option<End> {
+        self.place.registry().ordered(core, token_id)
     }
 }
 
@@ -288,8 +292,8 @@ impl Drop for Registration {
         // Bound first, so that the shard is not locked any more.
         let removed = registry.shard(self.shard).remove(self.number);
         // Whoever ends the session may not have come so far, and finds nothing now.
-        if let Some((life, true)) = removed {
-            registry.release(&life);
+        if let Some((core, true)) = removed {
+            registry.release(&core);
         }
     }
 }

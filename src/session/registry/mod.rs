@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 pub use info::SessionInfo;
 
 pub(super) use inner::Registration;
-pub(crate) use inner::{Place, Registry};
+pub(crate) use inner::{Permit, Registry};
 pub(super) use sweep::Which;
 
 use super::{End, Limits};
@@ -103,7 +103,7 @@ impl Sessions {
     ///
     /// A session that comes or goes meanwhile may be among them or not.
     pub fn iter(&self) -> impl Iterator<Item = SessionInfo> + '_ {
-        self.0.live().map(|life| SessionInfo::of(&life))
+        self.0.live().map(|core| SessionInfo::of(&core))
     }
 
     /// Ends a session, with [`EndReason::Revoked`]. Returns how many that were.

@@ -9,7 +9,7 @@ use super::numbers::Numbers;
 use crate::{
     id::{Scoped, ScopedId, SessionId},
     session::{
-        Life,
+        SessionCore,
         limits::{AdmissionError, Limits},
     },
     store::{AtLimit, SessionLease},
@@ -26,7 +26,7 @@ pub(super) struct Shard {
 }
 
 struct Entry {
-    life: Arc<Life>,
+    core: Arc<SessionCore>,
     /// The hash of the token's `jti`. It is looked for by going through all entries: rarely, and fast.
     token: Option<u64>,
     /// That of the one that it may come to stand on.
@@ -45,23 +45,27 @@ struct Subject {
 }
 
 /// Some sessions, and the number of the last entry that was looked at; `None` if there was none.
-type Some = (Vec<Arc<Life>>, Option<u64>);
+type Some = (Vec<Arc<SessionCore>>, Option<u64>);
 
 impl Shard {
-    pub(super) fn insert(&mut self, life: Arc<Life>, token: Option<u64>) {
-        let number = life.id().number();
-        if let Some(subject) = life.scoped_subject() {
+    pub(super) fn insert(&mut self, core: Arc<SessionCore>, token: Option<u64>) {
+        let number = core.id().number();
+        if let Some(subject) = core.scoped_subject() {
             self.subjects.entry(subject).or_default().others.insert(number);
         }
-        let entry = Entry { life, token, next_token: None, retired: false, shared: false };
+        let entry = Entry { core, token, next_token: None, retired: false, shared: false };
         self.entries.insert(number, entry);
         self.live += 1;
     }
 
     /// Counts a session among those of its subject. Returns the one that has to go for it.
-    pub(super) fn admit(&mut self, life: &Life, limits: &Limits) -> Result<Option<Arc<Life>>, AdmissionError> {
-        let number = life.id().number();
-        let subject = life.holder().and_then(|holder| self.subjects.get_mut(&holder as &dyn Scoped));
+    pub(super) fn admit(
+        &mut self,
+        core: &SessionCore,
+        limits: &Limits,
+    ) -> Result<Option<Arc<SessionCore>>, AdmissionError> {
+        let number = core.id().number();
+        let subject = core.holder().and_then(|holder| self.subjects.get_mut(&holder as &dyn Scoped));
         // It may have ended by now. Then there is nothing to count, and its supervisor sees to the rest.
         let Some(subject) = subject.filter(|subject| subject.has(number)) else {
             return Ok(None);
@@ -74,7 +78,7 @@ impl Shard {
                 AtLimit::RefuseNew => return Err(AdmissionError::TooManySessions { retry_after: limits.retry_after }),
                 AtLimit::EvictOldest => {
                     if let Some(oldest) = subject.admitted.first() {
-                        evicted = self.entries.get(&oldest).map(|entry| Arc::clone(&entry.life));
+                        evicted = self.entries.get(&oldest).map(|entry| Arc::clone(&entry.core));
                         subject.admitted.remove(oldest);
                     }
                 }
@@ -86,13 +90,13 @@ impl Shard {
     }
 
     /// An ended session no longer counts as one of its subject's. Returns whether there is a lease to be released.
-    pub(super) fn retire(&mut self, life: &Life) -> bool {
-        let number = life.id().number();
+    pub(super) fn retire(&mut self, core: &SessionCore) -> bool {
+        let number = core.id().number();
         let Some(entry) = self.entries.get_mut(&number) else { return false };
         if !mem::replace(&mut entry.retired, true) {
             self.live -= 1;
         }
-        if let Some(holder) = life.holder()
+        if let Some(holder) = core.holder()
             && let Some(subject) = self.subjects.get_mut(&holder as &dyn Scoped)
         {
             if !subject.admitted.remove(number) {
@@ -106,9 +110,9 @@ impl Shard {
     }
 
     /// Notes that an admitted session has a lease, unless it has ended. Returns whether it was noted.
-    pub(super) fn note_shared(&mut self, life: &Life) -> bool {
-        let number = life.id().number();
-        let subject = life.holder().and_then(|holder| self.subjects.get(&holder as &dyn Scoped));
+    pub(super) fn note_shared(&mut self, core: &SessionCore) -> bool {
+        let number = core.id().number();
+        let subject = core.holder().and_then(|holder| self.subjects.get(&holder as &dyn Scoped));
         match self.entries.get_mut(&number).filter(|_| subject.is_some_and(|subject| subject.has(number))) {
             Some(entry) => {
                 entry.shared = true;
@@ -122,26 +126,26 @@ impl Shard {
     pub(super) fn shared(&self) -> Vec<SessionLease> {
         let numbers = self.subjects.values().flat_map(|subject| subject.admitted.all());
         let entries = numbers.filter_map(|number| self.entries.get(&number)).filter(|entry| entry.shared);
-        entries.filter_map(|entry| entry.life.session_lease()).collect()
+        entries.filter_map(|entry| entry.core.session_lease()).collect()
     }
 
     /// Returns what is to be dropped when the shard is no longer locked, and whether it has a lease to be released.
-    pub(super) fn remove(&mut self, number: u64) -> Option<(Arc<Life>, bool)> {
-        let life = Arc::clone(&self.entries.get(&number)?.life);
-        let is_shared = self.retire(&life);
+    pub(super) fn remove(&mut self, number: u64) -> Option<(Arc<SessionCore>, bool)> {
+        let core = Arc::clone(&self.entries.get(&number)?.core);
+        let is_shared = self.retire(&core);
         self.entries.remove(&number);
-        Some((life, is_shared))
+        Some((core, is_shared))
     }
 
-    pub(super) fn note_next_token(&mut self, life: &Life, token: Option<u64>) {
-        if let Some(entry) = self.entries.get_mut(&life.id().number()) {
+    pub(super) fn note_next_token(&mut self, core: &SessionCore, token: Option<u64>) {
+        if let Some(entry) = self.entries.get_mut(&core.id().number()) {
             entry.next_token = token;
         }
     }
 
     /// The session stands on the next token, or it does not.
-    pub(super) fn settle_token(&mut self, life: &Life, is_taken: bool) {
-        if let Some(entry) = self.entries.get_mut(&life.id().number()) {
+    pub(super) fn settle_token(&mut self, core: &SessionCore, is_taken: bool) {
+        if let Some(entry) = self.entries.get_mut(&core.id().number()) {
             let next = entry.next_token.take();
             if is_taken {
                 entry.token = next;
@@ -149,9 +153,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Life>> {
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<SessionCore>> {
         let entry = self.entries.get(&id.number())?;
-        (entry.life.id() == id).then(|| Arc::clone(&entry.life))
+        (entry.core.id() == id).then(|| Arc::clone(&entry.core))
     }
 
     /// How many have not ended.
@@ -164,7 +168,7 @@ impl Shard {
         let mut last = None;
         let is_one = |entry: &Entry| token.is_none() || entry.token == token || entry.next_token == token;
         let entries = self.entries.range(numbers).take(most).inspect(|(number, _)| last = Some(**number));
-        let lives = entries.filter(|(_, entry)| is_one(entry)).map(|(_, entry)| Arc::clone(&entry.life)).collect();
+        let lives = entries.filter(|(_, entry)| is_one(entry)).map(|(_, entry)| Arc::clone(&entry.core)).collect();
         (lives, last)
     }
 
@@ -186,7 +190,7 @@ impl Shard {
         some.sort_unstable();
         some.truncate(most);
         let entries = some.iter().filter_map(|number| self.entries.get(number));
-        (entries.map(|entry| Arc::clone(&entry.life)).collect(), some.last().copied())
+        (entries.map(|entry| Arc::clone(&entry.core)).collect(), some.last().copied())
     }
 
     pub(super) fn live_of_subject(&self, subject: &ScopedId) -> usize {

@@ -13,7 +13,7 @@ use super::inner::Registry;
 use crate::{
     id::{ScopedId, SessionId},
     lock::lock,
-    session::{End, Life},
+    session::{End, SessionCore},
 };
 
 /// How many entries are looked at while a shard is locked.
@@ -67,7 +67,7 @@ impl Sweep {
     }
 
     /// Some more, perhaps none; `None` after the last.
-    fn next(&mut self, registry: &Registry) -> Option<Vec<Arc<Life>>> {
+    fn next(&mut self, registry: &Registry) -> Option<Vec<Arc<SessionCore>>> {
         let (lives, last) = match &mut self.subjects {
             // An inclusive range that is turned around is a fault to the map.
             _ if self.from > self.upto => (Vec::new(), None),
@@ -92,7 +92,7 @@ impl Sweep {
             }
         }
         let Which::OfToken(id) = &self.which else { return Some(lives) };
-        Some(lives.into_iter().filter(|life| life.is_in(id.scope())).collect())
+        Some(lives.into_iter().filter(|core| core.is_in(id.scope())).collect())
     }
 
     /// How many are left that have not ended.
@@ -101,7 +101,7 @@ impl Sweep {
             // Some may be ended by an earlier order already. This is as rare as it is slow.
             _ if registry.has_orders.load(Ordering::SeqCst) => {
                 let mut rest = self.clone();
-                from_fn(|| rest.next(registry)).flatten().filter(|life| life.end_reason().is_none()).count()
+                from_fn(|| rest.next(registry)).flatten().filter(|core| core.end_reason().is_none()).count()
             }
             (Which::All, _) => registry.shards.iter().map(|shard| lock(shard).live()).sum(),
             (_, Some(subjects)) => {
@@ -110,7 +110,7 @@ impl Sweep {
             (_, None) => {
                 let mut rest = self.clone();
                 let lives = from_fn(|| rest.next(registry)).flatten();
-                lives.filter(|life| !life.has_ended()).count()
+                lives.filter(|core| !core.has_ended()).count()
             }
         }
     }
@@ -118,7 +118,7 @@ impl Sweep {
 
 impl Registry {
     /// Goes through them, a few of them at a time.
-    pub(super) fn those(&self, which: Which) -> impl Iterator<Item = Arc<Life>> + '_ {
+    pub(super) fn those(&self, which: Which) -> impl Iterator<Item = Arc<SessionCore>> + '_ {
         let mut sweep = Sweep::new(self, which);
         from_fn(move || sweep.next(self)).flatten()
     }
@@ -152,7 +152,7 @@ impl Registry {
     async fn carry_out(self: Arc<Self>, mut sweep: Sweep, order: Arc<Order>) {
         let mut began = Instant::now();
         while let Some(lives) = sweep.next(&self) {
-            lives.iter().for_each(|life| life.end_by_order(order.end));
+            lives.iter().for_each(|core| core.end_by_order(order.end));
             if began.elapsed() >= STRETCH {
                 yield_now().await;
                 began = Instant::now();
@@ -164,22 +164,22 @@ impl Registry {
     }
 
     /// How a session is to end by an order that is being carried out. Called while the session is locked.
-    pub(in crate::session) fn ordered(&self, life: &Life, token_id: Option<&str>) -> Option<End> {
+    pub(in crate::session) fn ordered(&self, core: &SessionCore, token_id: Option<&str>) -> Option<End> {
         // Rare.
         if !self.has_orders.load(Ordering::SeqCst) {
             return None;
         }
         let orders = lock(&self.orders);
-        orders.iter().find(|order| order.is_about(life, token_id)).map(|order| order.end)
+        orders.iter().find(|order| order.is_about(core, token_id)).map(|order| order.end)
     }
 
     /// Collects the sessions that fit, without holding up the task's thread.
-    pub(in crate::session) async fn collect(&self, fits: impl Fn(&Life) -> bool) -> Vec<Arc<Life>> {
+    pub(in crate::session) async fn collect(&self, fits: impl Fn(&SessionCore) -> bool) -> Vec<Arc<SessionCore>> {
         let mut sweep = Sweep::new(self, Which::All);
         let mut all = Vec::new();
         let mut began = Instant::now();
         while let Some(lives) = sweep.next(self) {
-            all.extend(lives.into_iter().filter(|life| fits(life)));
+            all.extend(lives.into_iter().filter(|core| fits(core)));
             if began.elapsed() >= STRETCH {
                 yield_now().await;
                 began = Instant::now();
@@ -190,22 +190,22 @@ impl Registry {
 }
 
 impl Order {
-    fn is_about(&self, life: &Life, token_id: Option<&str>) -> bool {
-        life.id().number() <= self.upto
+    fn is_about(&self, core: &SessionCore, token_id: Option<&str>) -> bool {
+        core.id().number() <= self.upto
             && match &self.which {
                 Which::All => true,
-                Which::OfSubject(subject) => life.subject() == Some(subject.id()) && life.is_in(subject.scope()),
-                Which::OfToken(id) => token_id == Some(id.id()) && life.is_in(id.scope()),
+                Which::OfSubject(subject) => core.subject() == Some(subject.id()) && core.is_in(subject.scope()),
+                Which::OfToken(id) => token_id == Some(id.id()) && core.is_in(id.scope()),
             }
     }
 }
 
 impl End {
     /// Ends sessions without holding up the task's thread.
-    pub(in crate::session) async fn apply_slowly(self, lives: impl IntoIterator<Item = Arc<Life>>) {
+    pub(in crate::session) async fn apply_slowly(self, lives: impl IntoIterator<Item = Arc<SessionCore>>) {
         let mut began = Instant::now();
-        for life in lives {
-            life.end(self);
+        for core in lives {
+            core.end(self);
             if began.elapsed() >= STRETCH {
                 yield_now().await;
                 began = Instant::now();

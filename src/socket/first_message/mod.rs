@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::json;
 
 pub(crate) use candidate::{Candidate, NoToken};
-pub(crate) use places::Place;
+pub(crate) use places::PendingPermit;
 
 use crate::{
     error::ConfigError,
@@ -305,7 +305,7 @@ impl FirstMessage {
         Ok(Self { places: self.places.at_most_per_key(clients, key), ..self })
     }
 
-    pub(crate) fn place(&self, parts: &Parts) -> Result<Place, AdmissionError> {
+    pub(crate) fn place(&self, parts: &Parts) -> Result<PendingPermit, AdmissionError> {
         self.places.take(parts).ok_or(AdmissionError::Full { retry_after: self.timeout })
     }
 

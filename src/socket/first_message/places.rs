@@ -20,7 +20,7 @@ pub(super) struct Places {
 }
 
 /// A place among the clients that have yet to authenticate.
-pub(crate) struct Place {
+pub(crate) struct PendingPermit {
     _of_all: OwnedSemaphorePermit,
     _share: Option<Share>,
 }
@@ -61,13 +61,13 @@ impl Places {
     }
 
     /// `None` if all are taken, or all of those with the request's key.
-    pub(super) fn take(&self, parts: &Parts) -> Option<Place> {
+    pub(super) fn take(&self, parts: &Parts) -> Option<PendingPermit> {
         let _of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let _share = match &self.shares {
             Some(shares) => Some(Arc::clone(shares).take(parts)?),
             None => None,
         };
-        Some(Place { _of_all, _share })
+        Some(PendingPermit { _of_all, _share })
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     id::{ScopedId, SessionId},
-    store::{Position, Revocation, RevocationStore, TicketKey, TicketStore},
+    store::{Cursor, Revocation, RevocationStore, TicketKey, TicketStore},
 };
 
 pub use limits::limits;
@@ -99,13 +99,13 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
         Revocation::Subject { subject: ScopedId::of("https://id.example.com", "alice"), until: moment },
         Revocation::IssuedUntil(moment),
     ];
-    let mut position = other.load().await.expect("a store that works").position;
+    let mut cursor = other.load().await.expect("a store that works").cursor;
     for kind in &kinds {
         one.add(kind, LONG).await.expect("a store that works");
-        let news = other.next(position).await.expect("a store that works");
+        let news = other.next(cursor).await.expect("a store that works");
         assert!(news.revocations.iter().any(|(order, _)| order == kind), "the other node is told of {kind:?}");
         assert!(news.revocations.iter().all(|(_, keep_for)| *keep_for <= LONG), "kept for no longer than asked");
-        position = news.position;
+        cursor = news.cursor;
     }
     for all in [one.load().await, other.load().await] {
         let all = all.expect("a store that works").revocations;
@@ -114,7 +114,7 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
 
     // What is added while somebody waits.
     let late = Revocation::Token("late".into());
-    let (news, added) = tokio::join!(other.next(position.clone()), async {
+    let (news, added) = tokio::join!(other.next(cursor.clone()), async {
         sleep(SHORT).await;
         one.add(&late, LONG).await
     });
@@ -124,26 +124,26 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
         "a waiting node is told"
     );
     // What was added before somebody asks: nothing is lost in between.
-    let news = other.next(position.clone()).await.expect("a store that works");
-    assert!(news.revocations.iter().any(|(order, _)| *order == late), "a position is a place and not a moment");
+    let news = other.next(cursor.clone()).await.expect("a store that works");
+    assert!(news.revocations.iter().any(|(order, _)| *order == late), "a cursor is a place and not a moment");
 
     let many = ["first", "second", "third"].map(|id| (Revocation::Token(id.into()), LONG));
     let outcomes = one.add_many(&many, false).await;
     assert_eq!(outcomes.len(), many.len(), "an outcome for each order");
     assert!(outcomes.iter().all(Result::is_ok), "a store that works");
-    let (mut position, mut told) = (news.position, Vec::new());
+    let (mut cursor, mut told) = (news.cursor, Vec::new());
     while told.len() < many.len() {
-        let news = other.next(position).await.expect("a store that works");
+        let news = other.next(cursor).await.expect("a store that works");
         assert!(!news.revocations.is_empty(), "the other node is told of each of many");
         told.extend(news.revocations.into_iter().filter(|(order, _)| many.iter().any(|(other, _)| other == order)));
-        position = news.position;
+        cursor = news.cursor;
     }
 
-    let unknown = other.next(Position("18446744073709551615".to_owned())).await;
-    assert!(unknown.is_err(), "a position that is not in the log is an error");
+    let unknown = other.next(Cursor("18446744073709551615".to_owned())).await;
+    assert!(unknown.is_err(), "a cursor that is not in the log is an error");
     let news = other.load().await.expect("a store that works");
 
-    let quiet = timeout(Duration::from_secs(8), other.next(news.position)).await;
+    let quiet = timeout(Duration::from_secs(8), other.next(news.cursor)).await;
     let quiet = quiet.expect("a heartbeat within some five seconds").expect("a store that works");
     assert!(quiet.revocations.is_empty(), "nothing is new");
 

@@ -27,7 +27,7 @@ use super::Registry;
 use crate::{
     id::SessionId,
     lock::lock,
-    session::{AdmissionError, End, Life, limits::Limits},
+    session::{AdmissionError, End, SessionCore, limits::Limits},
     store::{Acquire, Acquired, AtLimit, DynLimitStore, SessionLease, StoreError},
     telemetry,
 };
@@ -55,12 +55,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// One that asks for a lease, and may go away before it knows whether it has one: then it is released.
 struct Unsettled<'a> {
     registry: &'a Registry,
-    life: &'a Life,
+    core: &'a SessionCore,
 }
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        self.registry.release(self.life);
+        self.registry.release(self.core);
     }
 }
 
@@ -83,10 +83,10 @@ impl Registry {
     }
 
     /// Takes a lease for an admitted session, where sessions are counted on all nodes.
-    pub(in crate::session) async fn share(self: &Arc<Self>, life: &Life) -> Result<(), AdmissionError> {
-        let (Some(sharing), Some(lease)) = (&self.sharing, life.session_lease()) else { return Ok(()) };
+    pub(in crate::session) async fn share(self: &Arc<Self>, core: &SessionCore) -> Result<(), AdmissionError> {
+        let (Some(sharing), Some(lease)) = (&self.sharing, core.session_lease()) else { return Ok(()) };
         self.keep_up();
-        let unsettled = Unsettled { registry: self, life };
+        let unsettled = Unsettled { registry: self, core };
         let acquired = sharing.acquire(&lease).await;
         if let Some(Acquired::Full) = acquired {
             // There is none.
@@ -94,7 +94,7 @@ impl Registry {
             return Err(AdmissionError::TooManySessions { retry_after: sharing.retry_after });
         }
         // Without an answer, it is told that there is one when leases are renewed.
-        if self.note_shared(life) {
+        if self.note_shared(core) {
             mem::forget(unsettled);
         }
         if let Some(Acquired::Taken { evicted }) = acquired {
@@ -116,8 +116,8 @@ impl Registry {
         }
     }
 
-    pub(super) fn release(&self, life: &Life) {
-        if let (Some(sharing), Some(lease)) = (&self.sharing, life.session_lease()) {
+    pub(super) fn release(&self, core: &SessionCore) {
+        if let (Some(sharing), Some(lease)) = (&self.sharing, core.session_lease()) {
             lock(&sharing.released).add(lease);
             sharing.queued.notify_one();
         }
@@ -185,7 +185,7 @@ impl Drop for Registry {
     }
 }
 
-impl Life {
+impl SessionCore {
     /// Of one without a subject there is none.
     pub(super) fn session_lease(&self) -> Option<SessionLease> {
         Some(SessionLease::new(self.scoped_subject()?, self.id(), self.connected_at()))

@@ -8,7 +8,7 @@ use crate::{
 
 /// What a layer lays down for its sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct SessionRules {
+pub(crate) struct SessionConfig {
     pub(crate) time: TimeSource,
     pub(crate) close_codes: CloseCodes,
     pub(crate) max_token_len: usize,
@@ -21,7 +21,7 @@ pub(crate) struct SessionRules {
     pub(crate) revocations: Option<Revocations>,
 }
 
-impl SessionRules {
+impl SessionConfig {
     pub(crate) fn set_sessions(&mut self, sessions: Sessions) {
         self.sessions = Some(sessions);
         self.have_revoked_sessions_end();
@@ -45,7 +45,7 @@ impl SessionRules {
     }
 }
 
-impl Default for SessionRules {
+impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             time: TimeSource::default(),

@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 
 use super::{
     End, EndReason, RefreshError,
+    config::SessionConfig,
     deadline::{Deadline, Moment},
     refresh::{Attempts, RefreshErrorKind},
     registry::{Registration, Registry},
-    rules::SessionRules,
 };
 use crate::{
     id::{Scope, ScopedId, SessionId},
@@ -29,11 +29,11 @@ use crate::{
 pub(super) const WALL_CLOCK_READ: Duration = Duration::from_secs(60);
 
 /// What is shared by the handles of a session, the registry and the supervisor of its socket.
-pub(crate) struct Life {
+pub(crate) struct SessionCore {
     id: SessionId,
     pub(super) subject: Option<Arc<str>>,
     pub(super) issuer: Option<Arc<str>>,
-    pub(super) rules: Arc<SessionRules>,
+    pub(super) config: Arc<SessionConfig>,
     accepted: Moment,
     /// Counts the changes of `state` that a supervisor must see, so that it need not lock to see that there is none.
     version: AtomicU64,
@@ -42,7 +42,7 @@ pub(crate) struct Life {
     /// Somebody has looked whether it has ended, or waits for that.
     pub(super) watched: AtomicBool,
     state: Mutex<State>,
-    /// Tells those who wait in [`Life::ended`] and its like of the same changes.
+    /// Tells those who wait in [`SessionCore::ended`] and its like of the same changes.
     pub(super) changed: Notify,
 }
 
@@ -56,10 +56,10 @@ struct State {
 }
 
 /// What a supervisor sees.
-pub(crate) enum Sight {
+pub(crate) enum Status {
     Ended(End),
     /// Look again at the next change, and after this time if there is one.
-    Alive(Option<Duration>),
+    Active(Option<Duration>),
 }
 
 /// What a session begins with.
@@ -79,8 +79,8 @@ pub(super) struct TokenFacts {
     pub(super) since: SystemTime,
 }
 
-impl Life {
-    pub(super) fn new(facts: Facts, verified: Moment, rules: Arc<SessionRules>) -> Arc<Self> {
+impl SessionCore {
+    pub(super) fn new(facts: Facts, verified: Moment, config: Arc<SessionConfig>) -> Arc<Self> {
         let state = State {
             token_ends: facts.expires_at.and_then(|at| verified.until(at)),
             token: facts.token,
@@ -93,7 +93,7 @@ impl Life {
             id: SessionId::next(),
             subject: facts.subject,
             issuer: facts.issuer,
-            rules,
+            config,
             accepted: verified,
             version: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -140,7 +140,7 @@ impl Life {
 
     /// The greatest age is not kept but reckoned, because there are many sessions.
     fn deadline_in(&self, state: &State) -> Deadline {
-        Deadline::new(state.token_ends, self.rules.max_lifetime, self.accepted)
+        Deadline::new(state.token_ends, self.config.max_lifetime, self.accepted)
     }
 
     /// What holds at one moment: the deadline, the token, and what is read meanwhile.
@@ -164,20 +164,20 @@ impl Life {
 
     /// How long there is to go, if there is an end to it.
     pub(crate) fn left(&self) -> Option<Duration> {
-        let now = self.rules.now();
+        let now = self.config.now();
         self.deadline_in(&lock(&self.state)).left(now).map(|(left, _)| left)
     }
 
     /// The close code and the reason, for a close frame.
     pub(crate) fn close_code(&self, end: End) -> u16 {
-        end.code.unwrap_or_else(|| self.rules.close_codes.of_end(end.reason))
+        end.code.unwrap_or_else(|| self.config.close_codes.of_end(end.reason))
     }
 
     /// The close code, once the session has ended.
     pub(super) fn close_code_of_end(&self) -> Option<u16> {
-        match self.look(None).0 {
-            Sight::Ended(end) => Some(self.close_code(end)),
-            Sight::Alive(_) => None,
+        match self.status(None).0 {
+            Status::Ended(end) => Some(self.close_code(end)),
+            Status::Active(_) => None,
         }
     }
 
@@ -208,12 +208,12 @@ impl Life {
         state.registration.as_ref()?.ordered(self, state.token.id.as_deref())
     }
 
-    fn end_in(&self, state: &mut State, end: End) -> News {
+    fn end_in(&self, state: &mut State, end: End) -> Change {
         state.end = Some(end);
         self.ended.store(true, Ordering::Release);
         let holds_a_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
         let is_seen = self.leased.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
-        News {
+        Change {
             retire_from: state.registration.as_ref().map(Registration::registry),
             is_unwatched: end.reason != EndReason::Closed && holds_a_connection && !is_seen,
             ..self.change(state)
@@ -225,9 +225,9 @@ impl Life {
         self.ended.load(Ordering::Acquire)
     }
 
-    pub(super) fn lease(self: &Arc<Self>) -> Lease {
+    pub(super) fn guard(self: &Arc<Self>) -> ConnectionGuard {
         self.leased.store(true, Ordering::Release);
-        Lease(Arc::clone(self))
+        ConnectionGuard(Arc::clone(self))
     }
 
     pub(super) fn release_unless_leased(&self) {
@@ -252,7 +252,7 @@ impl Life {
         }
         let is_closed = lock(&self.state).end.is_some_and(|end| end.reason == EndReason::Closed);
         if is_closed
-            && let Some(sessions) = &self.rules.sessions
+            && let Some(sessions) = &self.config.sessions
             && !sessions.0.warned_of_dropped.swap(true, Ordering::Relaxed)
         {
             telemetry::dropped_session(self.id);
@@ -266,9 +266,9 @@ impl Life {
 
     /// Why the session ended, if it has. A deadline that has come ends it here.
     pub(crate) fn end_reason(&self) -> Option<EndReason> {
-        match self.look(None).0 {
-            Sight::Ended(end) => Some(end.reason),
-            Sight::Alive(_) => None,
+        match self.status(None).0 {
+            Status::Ended(end) => Some(end.reason),
+            Status::Active(_) => None,
         }
     }
 
@@ -279,16 +279,16 @@ impl Life {
 
     /// Looks whether the session lives, and has the supervisor woken at the next change. Returns the version that was
     /// seen.
-    pub(crate) fn look(&self, supervisor: Option<&Waker>) -> (Sight, u64) {
-        let now = self.rules.now();
+    pub(crate) fn status(&self, supervisor: Option<&Waker>) -> (Status, u64) {
+        let now = self.config.now();
         let mut state = lock(&self.state);
         if let Some(waker) = supervisor {
             state.supervisor = Some(waker.clone());
         }
         let news = self.end_if_due(&mut state, now);
         let sight = match (state.end, self.deadline_in(&state).left(now)) {
-            (Some(end), _) => Sight::Ended(end),
-            (None, left) => Sight::Alive(left.map(|(left, _)| left.min(WALL_CLOCK_READ))),
+            (Some(end), _) => Status::Ended(end),
+            (None, left) => Status::Active(left.map(|(left, _)| left.min(WALL_CLOCK_READ))),
         };
         let version = self.version();
         drop(state);
@@ -297,7 +297,7 @@ impl Life {
     }
 
     /// Ends the session if its deadline has come, or an order is about it that is still being carried out.
-    fn end_if_due(&self, state: &mut State, now: Moment) -> Option<News> {
+    fn end_if_due(&self, state: &mut State, now: Moment) -> Option<Change> {
         if state.end.is_none()
             && let Some(end) = self.ordered(state)
         {
@@ -324,7 +324,7 @@ impl Life {
         if self.end_reason().is_some() {
             return Err(RefreshError::of(RefreshErrorKind::SessionEnded));
         }
-        lock(&self.state).attempts.begin(self.rules.refresh_limit)?;
+        lock(&self.state).attempts.begin(self.config.refresh_limit)?;
         Ok(Refreshing(self))
     }
 
@@ -336,7 +336,7 @@ impl Life {
         verified: Moment,
         swap: impl FnOnce() -> T,
     ) -> Result<T, RefreshError> {
-        let now = self.rules.now();
+        let now = self.config.now();
         let mut state = lock(&self.state);
         let (news, swapped) = match self.end_if_due(&mut state, now) {
             Some(news) => (Some(news), None),
@@ -353,13 +353,13 @@ impl Life {
     }
 
     /// Counts a change that was made under the lock.
-    fn change(&self, state: &State) -> News {
+    fn change(&self, state: &State) -> Change {
         self.version.fetch_add(1, Ordering::Release);
-        News { supervisor: state.supervisor.clone(), retire_from: None, is_unwatched: false }
+        Change { supervisor: state.supervisor.clone(), retire_from: None, is_unwatched: false }
     }
 
     /// Tells of a change when the lock is released: whoever is told may lock it.
-    fn tell(&self, news: News) {
+    fn tell(&self, news: Change) {
         if let Some(registry) = news.retire_from {
             registry.retire(self);
             if news.is_unwatched && !registry.warned_of_unwatched.swap(true, Ordering::Relaxed) {
@@ -374,16 +374,16 @@ impl Life {
 }
 
 /// What the session lasts as long as: its connection, or the upgrade that may come to be one.
-pub(crate) struct Lease(Arc<Life>);
+pub(crate) struct ConnectionGuard(Arc<SessionCore>);
 
-impl Drop for Lease {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.release();
     }
 }
 
 /// Who has yet to be told of a change.
-struct News {
+struct Change {
     supervisor: Option<Waker>,
     /// Of an end.
     retire_from: Option<Arc<Registry>>,
@@ -392,7 +392,7 @@ struct News {
 }
 
 /// A refresh under way. Dropped, it makes room for the next one.
-pub(super) struct Refreshing<'a>(&'a Life);
+pub(super) struct Refreshing<'a>(&'a SessionCore);
 
 impl Drop for Refreshing<'_> {
     fn drop(&mut self) {
@@ -400,8 +400,8 @@ impl Drop for Refreshing<'_> {
     }
 }
 
-impl fmt::Debug for Life {
+impl fmt::Debug for SessionCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Life").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("SessionCore").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
     }
 }

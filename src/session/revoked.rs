@@ -5,27 +5,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{AdmissionError, Life, Registry};
-use crate::revocation::{Refused, Standing};
+use super::{AdmissionError, Registry, SessionCore};
+use crate::revocation::{Refused, Target};
 
 /// When a client may try again that was refused because a node has lost touch with the others.
 const STALE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-impl Life {
+impl SessionCore {
     /// Whether what the session stands on is one of these.
-    pub(super) fn stands_on(&self, is_one: &dyn Fn(Standing<'_>) -> bool) -> bool {
+    pub(super) fn matches(&self, is_one: &dyn Fn(Target<'_>) -> bool) -> bool {
         let token = self.token();
-        is_one(self.standing(token.id.as_deref(), token.issued_at, token.since))
+        is_one(self.target(token.id.as_deref(), token.issued_at, token.since))
     }
 
-    fn standing<'a>(
-        &'a self,
-        token_id: Option<&'a str>,
-        issued_at: Option<SystemTime>,
-        since: SystemTime,
-    ) -> Standing<'a> {
+    fn target<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>, since: SystemTime) -> Target<'a> {
         let (session, issuer, subject) = (self.id(), self.issuer.as_deref(), self.subject());
-        Standing { session, issuer, subject, token_id, issued_at, since }
+        Target { session, issuer, subject, token_id, issued_at, since }
     }
 
     /// Whether the session may stand on this token, as far as revocations go.
@@ -35,8 +30,8 @@ impl Life {
         issued_at: Option<SystemTime>,
         since: SystemTime,
     ) -> Result<(), AdmissionError> {
-        let Some(revocations) = &self.rules.revocations else { return Ok(()) };
-        revocations.check(self.standing(token_id, issued_at, since)).map_err(|refused| match refused {
+        let Some(revocations) = &self.config.revocations else { return Ok(()) };
+        revocations.check(self.target(token_id, issued_at, since)).map_err(|refused| match refused {
             Refused::Revoked => AdmissionError::Revoked,
             Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
         })
@@ -49,13 +44,13 @@ impl Life {
         if let Some(registry) = &registry {
             registry.note_next_token(self, token_id);
         }
-        NextToken { life: self, registry, is_taken: false }
+        NextToken { core: self, registry, is_taken: false }
     }
 }
 
 /// The token that a session is about to stand on. Dropped, it stands on that or it does not.
 pub(super) struct NextToken<'a> {
-    life: &'a Life,
+    core: &'a SessionCore,
     registry: Option<Arc<Registry>>,
     is_taken: bool,
 }
@@ -69,7 +64,7 @@ impl NextToken<'_> {
 impl Drop for NextToken<'_> {
     fn drop(&mut self) {
         if let Some(registry) = &self.registry {
-            registry.settle_token(self.life, self.is_taken);
+            registry.settle_token(self.core, self.is_taken);
         }
     }
 }
