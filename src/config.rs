@@ -185,7 +185,7 @@ impl Config {
         }
         self.check_head(parts)?;
         let Some(connection) = withhold(parts) else { return Ok(None) };
-        let place = match self.session.room().and_then(|()| first_message.place(parts)) {
+        let place = match self.session.check_capacity().and_then(|()| first_message.place(parts)) {
             Ok(place) => place,
             Err(error) => {
                 // Whoever refuses may want to say so on it.
@@ -193,14 +193,14 @@ impl Config {
                 return Err(Rejection::admission(error, &self.challenges, parts.version));
             }
         };
-        let unclaimed = Arc::new(Unclaimed::new(connection, Head::of(parts), place, parts.version));
+        let unclaimed = Arc::new(Unclaimed::new(connection, Head::from_parts(parts), place, parts.version));
         self.gate.defer(parts, self, Arc::clone(&unclaimed));
         Ok(Some(unclaimed))
     }
 
     /// What is kept for as long as the connection lives must not be large. Checked before anything costly is done.
     fn check_head(&self, parts: &Parts) -> Result<(), Rejection> {
-        if Head::len_of(parts) > self.max_head_len {
+        if Head::encoded_len(parts) > self.max_head_len {
             return Err(Rejection::head_too_large(&self.challenges, parts.version));
         }
         Ok(())

@@ -110,11 +110,11 @@ impl<V: Verifier> VerifierGate<V> {
         let verified = outcome.map_err(Refusal::Verify)?;
         // Only connections are counted. Orders reach the others too, for as long as somebody holds them.
         let place = match kind {
-            RequestKind::Handshake => config.session.counted(),
-            RequestKind::Plain => Ok(config.session.uncounted()),
+            RequestKind::Handshake => config.session.counted_permit(),
+            RequestKind::Plain => Ok(config.session.uncounted_permit()),
         };
         place
-            .and_then(|place| start.session(verified, Arc::<V>::clone(verifier), Head::of(parts), place))
+            .and_then(|place| start.begin(verified, Arc::<V>::clone(verifier), Head::from_parts(parts), place))
             .map_err(Refusal::Admission)
     }
 
@@ -162,7 +162,7 @@ impl<V: Verifier> Gate for VerifierGate<V> {
             }
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, start.wall())).await;
             let outcome = match Self::begin(&verifier, outcome, start, (kind, &parts), &config) {
-                Ok(session) => session.shared().await.map_err(Refusal::Admission),
+                Ok(session) => session.acquire_lease().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };
             let outcome = outcome.map(|session| Self::put((kind, &mut parts), session, &config));

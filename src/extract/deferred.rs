@@ -116,10 +116,10 @@ impl<C: Send + Sync + 'static> Deferred<C> {
             Ok(Ok(verified)) => verified.map_err(|error| refused(Refusal::Verify(error)))?,
         };
         let session = session
-            .counted()
-            .and_then(|place| start.session(verified, Arc::clone(&self.verifier), head, place))
+            .counted_permit()
+            .and_then(|place| start.begin(verified, Arc::clone(&self.verifier), head, place))
             .map_err(|error| refused(Refusal::Admission(error)))?;
-        let session = session.shared().await.map_err(|error| refused(Refusal::Admission(error)))?;
+        let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::admitted(session.id(), session.subject());
         Ok((session, replay))
     }

@@ -163,7 +163,7 @@ impl SessionCore {
     }
 
     /// How long there is to go, if there is an end to it.
-    pub(crate) fn left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         let now = self.config.now();
         self.deadline_in(&lock(&self.state)).left(now).map(|(left, _)| left)
     }
@@ -312,7 +312,7 @@ impl SessionCore {
     }
 
     /// Has the supervisor look at its socket.
-    pub(crate) fn nudge(&self) {
+    pub(crate) fn wake_supervisor(&self) {
         let supervisor = lock(&self.state).supervisor.clone();
         if let Some(supervisor) = supervisor {
             supervisor.wake();

@@ -29,15 +29,15 @@ static MECHANICS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// How many bytes [`of`](Self::of) would keep.
-    pub(crate) fn len_of(parts: &Parts) -> usize {
+    /// How many bytes [`from_parts`](Self::from_parts) would keep.
+    pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
         let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
         uris + headers
     }
 
-    pub(crate) fn of(parts: &Parts) -> Self {
-        let mut texts = Vec::with_capacity(Self::len_of(parts));
+    pub(crate) fn from_parts(parts: &Parts) -> Self {
+        let mut texts = Vec::with_capacity(Self::encoded_len(parts));
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }

@@ -77,7 +77,7 @@ impl SessionStart {
     }
 
     /// Begins a session, and registers it if it is given a place. One that is counted is admitted if the limits allow it.
-    pub(crate) fn session<C>(
+    pub(crate) fn begin<C>(
         self,
         verified: Verified<C>,
         verifier: Arc<dyn VerifierOf<C>>,
@@ -101,8 +101,8 @@ impl SessionStart {
 
 impl SessionConfig {
     /// Whether there is room for another session, as things stand.
-    pub(crate) fn room(&self) -> Result<(), AdmissionError> {
-        self.sessions.as_ref().map_or(Ok(()), |sessions| sessions.0.room())
+    pub(crate) fn check_capacity(&self) -> Result<(), AdmissionError> {
+        self.sessions.as_ref().map_or(Ok(()), |sessions| sessions.0.check_capacity())
     }
 
     /// Waits until nobody is admitted any more.
@@ -119,12 +119,12 @@ impl SessionConfig {
     }
 
     /// A place for a connection, if there is a registry.
-    pub(crate) fn counted(&self) -> Result<Option<Permit>, AdmissionError> {
+    pub(crate) fn counted_permit(&self) -> Result<Option<Permit>, AdmissionError> {
         self.sessions.as_ref().map(|sessions| sessions.0.slot().map(Permit::Counted)).transpose()
     }
 
     /// A place for what is no connection, if there is a registry.
-    pub(crate) fn uncounted(&self) -> Option<Permit> {
+    pub(crate) fn uncounted_permit(&self) -> Option<Permit> {
         self.sessions.as_ref().map(|sessions| Permit::Uncounted(Arc::clone(&sessions.0)))
     }
 }
@@ -297,7 +297,7 @@ impl<C> Session<C> {
     }
 
     /// The same session, once it is counted on all nodes: if the limits are about all of them, and allow it.
-    pub(crate) async fn shared(self) -> Result<Self, AdmissionError> {
+    pub(crate) async fn acquire_lease(self) -> Result<Self, AdmissionError> {
         let core = &self.0.core;
         if core.config.shares_limits()
             && core.is_counted()

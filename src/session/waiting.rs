@@ -40,7 +40,7 @@ impl SessionCore {
             if let Status::Ended(_) = self.status(None).0 {
                 return Duration::ZERO;
             }
-            match self.left() {
+            match self.time_left() {
                 None => changed.await,
                 Some(left) if left <= before => return left,
                 Some(left) => {

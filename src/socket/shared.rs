@@ -172,7 +172,7 @@ impl Shared {
                     state.replay = rest.map(Box::new);
                     set(&mut state.reader, cx);
                     drop(guard);
-                    self.core.nudge();
+                    self.core.wake_supervisor();
                     return Poll::Pending;
                 }
             }

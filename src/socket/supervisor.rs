@@ -158,8 +158,8 @@ impl Watch {
                 .as_ref()
                 .is_some_and(|(version, waker)| *version == core.version() && waker.will_wake(cx.waker()));
             if !up_to_date {
-                let (sight, version) = core.status(Some(cx.waker()));
-                match sight {
+                let (status, version) = core.status(Some(cx.waker()));
+                match status {
                     Status::Ended(end) => return Poll::Ready(end),
                     Status::Active(None) => this.timer.set(None),
                     Status::Active(Some(next)) => match this.timer.as_mut().as_pin_mut() {
@@ -190,7 +190,7 @@ impl Refresher {
             let (session, protocol) = (session.clone(), protocol.clone());
             Box::pin(async move {
                 let outcome = match token {
-                    Some(token) => session.refresh(token).await.map(|()| session.core().left()),
+                    Some(token) => session.refresh(token).await.map(|()| session.core().time_left()),
                     None => Err(session.refuse_malformed()),
                 };
                 protocol.answer(&message, outcome.as_ref().copied())

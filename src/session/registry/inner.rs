@@ -202,7 +202,7 @@ impl Registry {
     }
 
     /// Whether there is room for another session, as things stand.
-    pub(in crate::session) fn room(&self) -> Result<(), AdmissionError> {
+    pub(in crate::session) fn check_capacity(&self) -> Result<(), AdmissionError> {
         if self.held() >= self.limits.total {
             return Err(AdmissionError::Full { retry_after: self.limits.retry_after });
         }
