@@ -4,9 +4,8 @@ use axum::response::Response;
 use tower_layer::Layer;
 
 use crate::{
-    config::Config,
     error::ConfigError,
-    gate::VerifierGate,
+    handshake::{Authenticator, Config, Pipeline},
     origin::AllowOrigin,
     rejection::{Challenges, Rejection},
     revocation::Revocations,
@@ -47,14 +46,14 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct WsAuthLayer {
-    config: Arc<Config>,
+    pipeline: Arc<Pipeline>,
 }
 
 impl WsAuthLayer {
     /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers
     /// anything else with a refusal.
     pub fn new<V: Verifier>(verifier: V) -> Self {
-        Self { config: Arc::new(Config::new(Arc::new(VerifierGate::new(verifier)))) }
+        Self { pipeline: Arc::new(Pipeline::new(Arc::new(Authenticator::new(verifier)))) }
     }
 
     /// Sets where a token may stand.
@@ -67,7 +66,7 @@ impl WsAuthLayer {
     /// If the list is empty, names a source twice, or holds a name that could never match; or if a cookie is among them
     /// and the origin policy is [`AllowOrigin::insecure_any`].
     pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
-        let config = Arc::make_mut(&mut self.config);
+        let config = self.config();
         config.sources = Sources::new(sources)?;
         config.check()?;
         Ok(self)
@@ -83,7 +82,7 @@ impl WsAuthLayer {
     /// If the list is empty or holds an entry that could never match; or if it is [`AllowOrigin::insecure_any`] and a
     /// cookie is among the sources.
     pub fn allow_origin(mut self, policy: impl Into<AllowOrigin>) -> Result<Self, ConfigError> {
-        let config = Arc::make_mut(&mut self.config);
+        let config = self.config();
         config.allow_origin = Some(policy.into().checked()?);
         config.check()?;
         Ok(self)
@@ -101,7 +100,7 @@ impl WsAuthLayer {
         if bytes == 0 {
             return Err(ConfigError::ZeroTokenLength);
         }
-        Arc::make_mut(&mut self.config).session_mut().max_token_len = bytes;
+        self.config().session_mut().max_token_len = bytes;
         Ok(self)
     }
 
@@ -121,7 +120,7 @@ impl WsAuthLayer {
         if bytes == 0 {
             return Err(ConfigError::ZeroLimit("the head of a request"));
         }
-        Arc::make_mut(&mut self.config).max_head_len = bytes;
+        self.config().max_head_len = bytes;
         Ok(self)
     }
 
@@ -129,7 +128,7 @@ impl WsAuthLayer {
     ///
     /// Handlers then take `Option<Authenticated<C>>`. Defaults to off.
     pub fn optional(mut self) -> Self {
-        Arc::make_mut(&mut self.config).optional = true;
+        self.config().optional = true;
         self
     }
 
@@ -139,7 +138,7 @@ impl WsAuthLayer {
     /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
     /// believed to be protected should be.
     pub fn handshakes_only(mut self) -> Self {
-        Arc::make_mut(&mut self.config).handshakes_only = true;
+        self.config().handshakes_only = true;
         self
     }
 
@@ -149,7 +148,7 @@ impl WsAuthLayer {
     ///
     /// If it is empty or holds anything but visible ASCII and spaces.
     pub fn realm(mut self, realm: impl AsRef<str>) -> Result<Self, ConfigError> {
-        Arc::make_mut(&mut self.config).challenges = Challenges::new(realm.as_ref())?;
+        self.config().challenges = Challenges::new(realm.as_ref())?;
         Ok(self)
     }
 
@@ -159,7 +158,7 @@ impl WsAuthLayer {
     /// On HTTP/1 the connection is closed all the same, and an answer that would mean success is replaced: a refused
     /// handshake is never completed.
     pub fn on_rejection(mut self, hook: impl Fn(Rejection) -> Response + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.config).on_rejection = Some(Arc::new(hook));
+        self.config().on_rejection = Some(Arc::new(hook));
         self
     }
 
@@ -175,7 +174,7 @@ impl WsAuthLayer {
     /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
     /// connection until the client closes it, for two seconds at most.
     pub fn accept_then_close(mut self) -> Self {
-        Arc::make_mut(&mut self.config).accept_then_close = true;
+        self.config().accept_then_close = true;
         self
     }
 
@@ -185,7 +184,7 @@ impl WsAuthLayer {
     /// Defaults to [`CloseCodes::IANA`], because these are the ones that have a public meaning; or to those of the
     /// protocol that [`first_message`](Self::first_message) speaks.
     pub fn close_codes(mut self, codes: CloseCodes) -> Self {
-        Arc::make_mut(&mut self.config).set_close_codes(codes);
+        self.config().set_close_codes(codes);
         self
     }
 
@@ -193,7 +192,7 @@ impl WsAuthLayer {
     ///
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
-        Arc::make_mut(&mut self.config).session_mut().set_sessions(sessions.clone());
+        self.config().session_mut().set_sessions(sessions.clone());
         self
     }
 
@@ -202,7 +201,7 @@ impl WsAuthLayer {
     /// Sessions are then registered, with those of [`sessions`](Self::sessions) or by themselves. Defaults to none: a token
     /// is good until it expires.
     pub fn revocations(mut self, revocations: &Revocations) -> Self {
-        Arc::make_mut(&mut self.config).session_mut().set_revocations(revocations.clone());
+        self.config().session_mut().set_revocations(revocations.clone());
         self
     }
 
@@ -219,7 +218,7 @@ impl WsAuthLayer {
         if lifetime.is_zero() {
             return Err(ConfigError::ZeroLimit("the lifetime"));
         }
-        Arc::make_mut(&mut self.config).session_mut().max_lifetime = Some(lifetime);
+        self.config().session_mut().max_lifetime = Some(lifetime);
         Ok(self)
     }
 
@@ -229,7 +228,7 @@ impl WsAuthLayer {
     /// Defaults to five a minute, because each of them costs a verification, and a client needs one in the life of a
     /// token.
     pub fn refresh_limit(mut self, attempts: u32, per: Duration) -> Self {
-        Arc::make_mut(&mut self.config).session_mut().refresh_limit = (attempts, per);
+        self.config().session_mut().refresh_limit = (attempts, per);
         self
     }
 
@@ -246,7 +245,7 @@ impl WsAuthLayer {
         if time.is_zero() {
             return Err(ConfigError::ZeroLimit("the time of a refresh"));
         }
-        Arc::make_mut(&mut self.config).session_mut().refresh_timeout = time;
+        self.config().session_mut().refresh_timeout = time;
         Ok(self)
     }
 
@@ -254,7 +253,7 @@ impl WsAuthLayer {
     ///
     /// Defaults to off: every message is the handler's.
     pub fn refresh_protocol(mut self, protocol: RefreshProtocol) -> Self {
-        Arc::make_mut(&mut self.config).refresh_protocol = Some(protocol);
+        self.config().refresh_protocol = Some(protocol);
         self
     }
 
@@ -266,7 +265,7 @@ impl WsAuthLayer {
     /// With [`optional`](Self::optional), that goes for requests that are no handshakes. Defaults to off: no token, no
     /// handshake.
     pub fn first_message(mut self, first_message: FirstMessage) -> Self {
-        Arc::make_mut(&mut self.config).set_first_message(first_message);
+        self.config().set_first_message(first_message);
         self
     }
 
@@ -284,14 +283,18 @@ impl WsAuthLayer {
     {
         let names: Vec<Cow<'static, str>> = names.into_iter().map(Into::into).collect();
         names.iter().try_for_each(|name| check_subprotocol(name))?;
-        Arc::make_mut(&mut self.config).subprotocols = names;
+        self.config().subprotocols = names;
         Ok(self)
     }
 
     /// Sets the clock, for tests. Defaults to the system's.
     pub fn time_source(mut self, time: TimeSource) -> Self {
-        Arc::make_mut(&mut self.config).session_mut().time = time;
+        self.config().session_mut().time = time;
         self
+    }
+
+    fn config(&mut self) -> &mut Config {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.pipeline).config)
     }
 }
 
@@ -299,12 +302,12 @@ impl<S> Layer<S> for WsAuthLayer {
     type Service = WsAuth<S>;
 
     fn layer(&self, inner: S) -> WsAuth<S> {
-        WsAuth::new(inner, Arc::clone(&self.config))
+        WsAuth::new(inner, Arc::clone(&self.pipeline))
     }
 }
 
 impl fmt::Debug for WsAuthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WsAuthLayer").field(&self.config).finish()
+        f.debug_tuple("WsAuthLayer").field(&self.pipeline).finish()
     }
 }

@@ -198,11 +198,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod config;
 mod error;
 mod extract;
 mod future;
-mod gate;
 mod handshake;
 mod id;
 mod layer;
@@ -210,7 +208,6 @@ mod lock;
 mod origin;
 #[cfg(feature = "redis")]
 mod redis;
-mod refuse;
 mod rejection;
 mod revocation;
 mod service;

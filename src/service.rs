@@ -13,21 +13,20 @@ use http_body::Body as HttpBody;
 use tower_service::Service;
 
 use crate::{
-    config::{Anonymous, Config, Examined, Next},
-    future::{Answer, ResponseFuture},
-    handshake::RequestKind,
+    future::ResponseFuture,
+    handshake::{Next, Pipeline, RequestKind, refuse},
 };
 
 /// The service made by [`WsAuthLayer`](crate::WsAuthLayer).
 #[derive(Clone, Debug)]
 pub struct WsAuth<S> {
     inner: S,
-    config: Arc<Config>,
+    pipeline: Arc<Pipeline>,
 }
 
 impl<S> WsAuth<S> {
-    pub(crate) const fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
+    pub(crate) const fn new(inner: S, pipeline: Arc<Pipeline>) -> Self {
+        Self { inner, pipeline }
     }
 }
 
@@ -48,27 +47,22 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let kind = RequestKind::of(&mut parts);
-        if !self.config.concerns(kind) {
-            parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
+        if !self.pipeline.covers(kind, &mut parts) {
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         }
-        let Examined { selection, outcome } = self.config.examine(&mut parts);
-        let answer = Answer::new(&parts, kind, selection);
-        match outcome.and_then(|token| self.config.decide(token, kind, &mut parts)) {
-            Err(rejection) => ResponseFuture::refused(self.config.refuse(rejection, &mut parts, answer.selection())),
-            Ok(Next::Call(registered)) => {
-                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer.to(registered))
+        match self.pipeline.begin(kind, &mut parts) {
+            Next::Call(completion) => {
+                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), completion)
             }
-            Ok(Next::Defer(unclaimed)) => {
-                let answer = answer.deferred(unclaimed, Arc::clone(&self.config));
-                ResponseFuture::calling(self.inner.call(Request::from_parts(parts, body)), answer)
-            }
-            Ok(Next::Wait(token)) => {
-                // The service that was polled ready is the one to be called; the clone is for the next request.
+            Next::Verify(token, completion) => {
+                // The service that was polled ready is the one to call. The clone is for the next request.
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
-                let verification = self.config.verify(token, kind, parts);
-                ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.config), answer)
+                let verification = self.pipeline.verify(token, kind, parts);
+                ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.pipeline.config), completion)
+            }
+            Next::Refuse(rejection, completion) => {
+                ResponseFuture::refused(refuse(&self.pipeline.config, rejection, &mut parts, completion.selection()))
             }
         }
     }

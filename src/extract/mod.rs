@@ -1,6 +1,6 @@
 //! What handlers ask for.
 
-mod deferred;
+mod first_message;
 mod upgrade;
 
 use std::any::type_name;
@@ -13,7 +13,7 @@ use http::{StatusCode, request::Parts};
 
 pub use upgrade::AuthenticatedUpgrade;
 
-use crate::{config::Anonymous, rejection::Rejection, session::Session, telemetry};
+use crate::{handshake::Anonymous, rejection::Rejection, session::Session, telemetry};
 
 #[allow(unused_imports, reason = "for the docs")]
 use axum::extract::ws::WebSocketUpgrade;

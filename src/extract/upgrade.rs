@@ -17,11 +17,10 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Authenticated, AuthenticatedRejection,
-    deferred::{Plan, open},
+    first_message::{Plan, open},
 };
 use crate::{
-    gate::{Deferred, InBand},
-    handshake::no_connection,
+    handshake::{InBandRefresh, PendingSession, no_connection},
     session::{ConnectionGuard, Session},
     socket::{AuthenticatedSocket, Opened, RefreshProtocol, Supervisor, Transport},
     websocket::Limits,
@@ -62,7 +61,7 @@ enum Client<C> {
     /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
     Known(Session<C>, ConnectionGuard, OnUpgrade),
     /// It is to authenticate by its first message.
-    Unknown(Deferred<C>),
+    Pending(PendingSession<C>),
 }
 
 impl<C, F> AuthenticatedUpgrade<C, F> {
@@ -71,7 +70,7 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
     pub const fn session(&self) -> Option<&Session<C>> {
         match &self.client {
             Client::Known(session, ..) => Some(session),
-            Client::Unknown(_) => None,
+            Client::Pending(_) => None,
         }
     }
 
@@ -173,11 +172,11 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                     }
                 });
             }
-            Client::Unknown(deferred) => {
+            Client::Pending(pending) => {
                 let plan = Plan { limits, subprotocol, on_failed_upgrade };
-                if let Some(claimed) = deferred.unclaimed.claim() {
+                if let Some(withheld) = pending.upgrade.take() {
                     tokio::spawn(async move {
-                        if let Some((opened, session, guard)) = open(deferred, claimed, plan).await {
+                        if let Some((opened, session, guard)) = open(pending, withheld, plan).await {
                             // In a task of its own size: that of this one, which can refuse and say why, is seven times
                             // as large.
                             tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
@@ -198,16 +197,16 @@ where
     type Rejection = AuthenticatedRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let deferred = parts.extensions.remove::<Deferred<C>>();
+        let pending = parts.extensions.remove::<PendingSession<C>>();
         // axum insists on a connection, and answers for one that it does not have.
         let connection = parts.extensions.remove::<OnUpgrade>();
-        if deferred.is_some() || connection.is_some() {
+        if pending.is_some() || connection.is_some() {
             parts.extensions.insert(no_connection());
         }
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         let upgrade = upgrade.map_err(AuthenticatedRejection::Upgrade);
-        let (client, upgrade) = match (deferred, connection) {
-            (Some(deferred), _) => (Client::Unknown(deferred), upgrade?),
+        let (client, upgrade) = match (pending, connection) {
+            (Some(pending), _) => (Client::Pending(pending), upgrade?),
             (None, connection) => {
                 let authenticated = <Authenticated<C> as FromRequestParts<S>>::from_request_parts(parts, state);
                 let Authenticated(session) = authenticated.await?;
@@ -216,7 +215,7 @@ where
                 (Client::Known(session, guard, connection.unwrap_or_else(no_connection)), upgrade)
             }
         };
-        let refresh_protocol = parts.extensions.remove().map(|InBand(protocol)| protocol);
+        let refresh_protocol = parts.extensions.remove().map(|InBandRefresh(protocol)| protocol);
         Ok(Self { upgrade, limits: Limits::default(), on_failed_upgrade: |_| {}, client, refresh_protocol })
     }
 }

@@ -16,7 +16,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    gate::{Claim, Deferred, Refusal},
+    handshake::{PendingSession, Refusal, WithheldUpgrade},
     rejection::Rejection,
     session::{ConnectionGuard, Head, Session, SessionStart, Status},
     socket::{Candidate, FirstToken, NoToken, Opened, close},
@@ -37,17 +37,16 @@ pub(super) struct Plan<F> {
 /// Opens the socket, and begins its session as soon as the client has authenticated. `None` if it has not, and was told
 /// so.
 pub(super) async fn open<C, F>(
-    deferred: Deferred<C>,
-    claim: Claim,
+    pending: PendingSession<C>,
+    withheld: WithheldUpgrade,
     plan: Plan<F>,
 ) -> Option<(Opened, Session<C>, ConnectionGuard)>
 where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
 {
-    // The place is kept until the client is known, or gone.
-    let Claim { connection, head, place: _place } = claim;
-    let protocol = deferred.config.first_message()?.clone();
+    let WithheldUpgrade { connection, head, permit: _permit } = withheld;
+    let protocol = pending.config.first_message()?.clone();
     let limit = protocol.time();
     let until = from_now(limit);
     let upgraded = match timeout_at(until, connection).await.map_err(Error::new) {
@@ -62,12 +61,12 @@ where
         }
     };
     let mut candidate = Candidate::new(upgraded, protocol);
-    let (session, replay) = match deferred.begin(&mut candidate, (until, limit), head).await {
+    let (session, replay) = match pending.begin(&mut candidate, (until, limit), head).await {
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
             rejection.log();
-            candidate.refuse(&rejection, rejection.close_code(&deferred.config.session.close_codes)).await;
+            candidate.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
             return None;
         }
     };
@@ -88,7 +87,7 @@ where
     }
 }
 
-impl<C: Send + Sync + 'static> Deferred<C> {
+impl<C: Send + Sync + 'static> PendingSession<C> {
     /// Begins the session. `Err(None)` if the client is gone.
     async fn begin(
         &self,
@@ -106,7 +105,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
             revocations.catch_up().await;
         }
         let start = SessionStart::now(session);
-        let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.unclaimed.version));
+        let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.upgrade.version));
         let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
         let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, start.wall()));
         // Nobody sees whether the client is still there, so this has an end of its own.
@@ -126,7 +125,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
 
     /// Waits for the token, for as long as there is time and the server is not going down.
     async fn token(&self, candidate: &mut Candidate, until: Instant) -> Result<FirstToken, Option<Rejection>> {
-        let (challenges, version) = (&self.config.challenges, self.unclaimed.version);
+        let (challenges, version) = (&self.config.challenges, self.upgrade.version);
         match unless(self.config.session.draining(), timeout_at(until, candidate.token())).await {
             Ok(Ok(token)) => token.map_err(|none| self.no_token(none)),
             Ok(Err(_)) => Err(Some(Rejection::timed_out(challenges, version))),
@@ -135,7 +134,7 @@ impl<C: Send + Sync + 'static> Deferred<C> {
     }
 
     fn no_token(&self, none: NoToken) -> Option<Rejection> {
-        let (challenges, version) = (&self.config.challenges, self.unclaimed.version);
+        let (challenges, version) = (&self.config.challenges, self.upgrade.version);
         match none {
             NoToken::Gone => None,
             NoToken::Missing => Some(Rejection::missing_token(challenges, version)),

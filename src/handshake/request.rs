@@ -1,21 +1,14 @@
 //! What counts as a WebSocket handshake, and what is left of an upgrade for everything else.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use axum::extract::{
-    FromRequestParts,
-    ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{CONNECTION, SEC_WEBSOCKET_KEY, UPGRADE},
     request::Parts,
 };
 use hyper::upgrade::OnUpgrade;
 
+use super::upgrade::extract;
 use crate::telemetry;
 
 /// What a request asks for.
@@ -119,41 +112,4 @@ impl Listed {
             },
         )
     }
-}
-
-/// The WebSocket that a well-formed handshake asks for.
-fn upgrade_of(parts: &mut Parts) -> Option<WebSocketUpgrade> {
-    extract(parts)?.ok()
-}
-
-/// axum's extractor is an async function that never waits.
-fn extract(parts: &mut Parts) -> Option<Result<WebSocketUpgrade, WebSocketUpgradeRejection>> {
-    let extraction = pin!(WebSocketUpgrade::from_request_parts(parts, &()));
-    match extraction.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => Some(outcome),
-        Poll::Pending => None,
-    }
-}
-
-/// Takes the connection out of a well-formed WebSocket handshake, so that nobody else can upgrade it.
-pub(crate) fn withhold(parts: &mut Parts) -> Option<OnUpgrade> {
-    claim(parts).map(|(connection, _)| connection)
-}
-
-/// The same, with what answers the handshake. It would upgrade nothing.
-pub(crate) fn claim(parts: &mut Parts) -> Option<(OnUpgrade, WebSocketUpgrade)> {
-    let connection = parts.extensions.remove::<OnUpgrade>()?;
-    parts.extensions.insert(no_connection());
-    match upgrade_of(parts) {
-        Some(upgrade) => Some((connection, upgrade)),
-        None => {
-            parts.extensions.insert(connection);
-            None
-        }
-    }
-}
-
-/// What axum takes for a connection, and is none.
-pub(crate) fn no_connection() -> OnUpgrade {
-    hyper::upgrade::on(Request::new(()))
 }

@@ -1,0 +1,74 @@
+//! Step five: registers the session, checks revocations and limits, and puts the session into the request.
+
+use std::sync::Arc;
+
+use http::{Version, request::Parts};
+
+use super::{
+    config::Config,
+    extensions::{Anonymous, PendingSession, offer_refresh},
+    request::RequestKind,
+};
+use crate::{
+    rejection::Rejection,
+    session::{AdmissionError, Head, Session, SessionCore, SessionStart},
+    telemetry,
+    verify::{Verified, Verifier, VerifyError},
+};
+
+/// The session of an admitted handshake, if a registry has it.
+pub(crate) type Admitted = Option<Arc<SessionCore>>;
+
+/// Why no session began.
+pub(crate) enum Refusal {
+    Verify(VerifyError),
+    Admission(AdmissionError),
+}
+
+/// Begins the session of a verified token.
+pub(super) fn begin<V: Verifier>(
+    verifier: &Arc<V>,
+    outcome: Result<Verified<V::Claims>, VerifyError>,
+    start: SessionStart,
+    (kind, parts): (RequestKind, &Parts),
+    config: &Config,
+) -> Result<Session<V::Claims>, Refusal> {
+    let verified = outcome.map_err(Refusal::Verify)?;
+    // Limits count connections only. Orders reach a plain request too, for as long as somebody holds its session.
+    let permit = match kind {
+        RequestKind::Handshake => config.session.counted_permit(),
+        RequestKind::Plain => Ok(config.session.uncounted_permit()),
+    };
+    permit
+        .and_then(|permit| start.begin(verified, Arc::<V>::clone(verifier), Head::from_parts(parts), permit))
+        .map_err(Refusal::Admission)
+}
+
+/// Puts the session into the request, where the inner service finds it.
+pub(super) fn insert<C: Send + Sync + 'static>(
+    session: Session<C>,
+    (kind, parts): (RequestKind, &mut Parts),
+    config: &Config,
+) -> Admitted {
+    match kind {
+        RequestKind::Handshake => telemetry::admitted(session.id(), session.subject()),
+        RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
+    }
+    // An outer layer may have other rules, so its outcome does not count here.
+    parts.extensions.remove::<Anonymous>();
+    parts.extensions.remove::<PendingSession<C>>();
+    offer_refresh(parts, config);
+    let is_registered = kind == RequestKind::Handshake && config.session.sessions.is_some();
+    let admitted = is_registered.then(|| Arc::clone(session.core()));
+    parts.extensions.insert(session);
+    admitted
+}
+
+impl Refusal {
+    pub(crate) fn rejection(self, config: &Config, version: Version) -> Rejection {
+        match self {
+            Self::Verify(error) => Rejection::verify(error, &config.challenges, version),
+            Self::Admission(error) => Rejection::admission(error, &config.challenges, version),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The handshake, step by step:
+//!
+//! ```text
+//! find → strip → origin → verify → admit → inner service → choose
+//! ```
+//!
+//! Each step is a file, and [`refuse`](refuse::refuse) answers whatever fails. They work on a request's head alone, so that
+//! any server can call them. [`Config`] holds the settings; the layer, its service and its future only route.
+
+mod admit;
+mod choose;
+mod config;
+mod extensions;
+mod find;
+mod origin;
+mod pending;
+mod refuse;
+mod request;
+mod strip;
+mod upgrade;
+mod verify;
+
+use std::{fmt, sync::Arc};
+
+use http::request::Parts;
+
+pub(crate) use self::{
+    admit::Refusal,
+    choose::Completion,
+    config::Config,
+    extensions::{Anonymous, InBandRefresh, PendingSession},
+    pending::WithheldUpgrade,
+    refuse::refuse,
+    request::RequestKind,
+    upgrade::no_connection,
+    verify::{Authenticator, Verification},
+};
+
+use self::{find::find, origin::check_origin, pending::PendingUpgrade, strip::strip, verify::Authenticate};
+use crate::{
+    rejection::Rejection,
+    token::{Found, Token},
+};
+
+/// Takes requests through the steps of a handshake.
+#[derive(Clone)]
+pub(crate) struct Pipeline {
+    pub(crate) config: Arc<Config>,
+    authenticator: Arc<dyn Authenticate>,
+}
+
+/// What follows the steps that need no waiting.
+pub(crate) enum Next {
+    /// The inner service, with a session or without.
+    Call(Completion),
+    /// [`Pipeline::verify`].
+    Verify(Token, Completion),
+    /// The answer to a refusal.
+    Refuse(Rejection, Completion),
+}
+
+impl Pipeline {
+    pub(crate) fn new(authenticator: Arc<dyn Authenticate>) -> Self {
+        Self { config: Arc::default(), authenticator }
+    }
+
+    /// Whether the layer authenticates requests of this kind. It lets all others through as anonymous.
+    pub(crate) fn covers(&self, kind: RequestKind, parts: &mut Parts) -> bool {
+        let covers = self.config.covers(kind);
+        if !covers {
+            parts.extensions.insert(Anonymous(Arc::clone(&self.config)));
+        }
+        covers
+    }
+
+    /// Takes a request through steps one to five, as far as that is possible without waiting.
+    pub(crate) fn begin(&self, kind: RequestKind, parts: &mut Parts) -> Next {
+        let Found { token, carrier, selection } = find(&self.config, parts);
+        let completion = Completion::new(parts, kind, selection);
+        let outcome = strip(&self.config, parts, token)
+            .and_then(|token| check_origin(&self.config, parts, carrier).map(|()| token));
+        match outcome {
+            Ok(Some(token)) => self.verify_now(token, kind, parts, completion),
+            Ok(None) => self.without_token(kind, parts, completion),
+            Err(rejection) => Next::Refuse(rejection, completion),
+        }
+    }
+
+    /// Steps four and five, without waiting.
+    fn verify_now(&self, token: Token, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
+        match self.authenticator.verify_now(&token, kind, parts, &self.config) {
+            Some(Ok(admitted)) => Next::Call(completion.of(admitted)),
+            Some(Err(refusal)) => Next::Refuse(refusal.rejection(&self.config, parts.version), completion),
+            None => Next::Verify(token, completion),
+        }
+    }
+
+    /// Steps four and five.
+    pub(crate) fn verify(&self, token: Token, kind: RequestKind, parts: Parts) -> Verification {
+        self.authenticator.verify(token, kind, parts, Arc::clone(&self.config))
+    }
+
+    /// A request without a token is anonymous, or its client is to authenticate by its first message, or it is refused.
+    fn without_token(&self, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
+        let config = &self.config;
+        let missing = |parts: &Parts| Rejection::missing_token(&config.challenges, parts.version);
+        if !config.optional && config.first_message().is_none() {
+            return Next::Refuse(missing(parts), completion);
+        }
+        self.authenticator.forget(parts);
+        let completion = match PendingUpgrade::withhold(config, kind, parts) {
+            Err(rejection) => return Next::Refuse(rejection, completion),
+            Ok(None) if !config.optional => return Next::Refuse(missing(parts), completion),
+            Ok(None) => completion,
+            Ok(Some(upgrade)) => {
+                self.authenticator.defer(parts, config, Arc::clone(&upgrade));
+                completion.pending(upgrade, Arc::clone(config))
+            }
+        };
+        parts.extensions.insert(Anonymous(Arc::clone(config)));
+        Next::Call(completion)
+    }
+}
+
+// By hand: a verifier need not be `Debug`.
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}

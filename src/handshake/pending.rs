@@ -1,0 +1,58 @@
+//! A handshake whose client is to authenticate by its first message.
+
+use std::sync::{Arc, Mutex};
+
+use http::{Version, request::Parts};
+use hyper::upgrade::OnUpgrade;
+
+use super::{config::Config, request::RequestKind, strip::check_head, upgrade::withhold};
+use crate::{lock::lock, rejection::Rejection, session::Head, socket::PendingPermit};
+
+/// An upgrade that only the handler can take that waits for the first message.
+pub(crate) struct PendingUpgrade {
+    pub(crate) version: Version,
+    withheld: Mutex<Option<WithheldUpgrade>>,
+}
+
+/// The connection, and what is needed to begin a session on it.
+pub(crate) struct WithheldUpgrade {
+    pub(crate) connection: OnUpgrade,
+    pub(crate) head: Head,
+    /// Held until the client has authenticated, or is gone.
+    pub(crate) permit: PendingPermit,
+}
+
+impl PendingUpgrade {
+    /// Withholds the connection from everybody else. `None` if the layer waits for no first message, or the request is no
+    /// well-formed handshake.
+    pub(super) fn withhold(
+        config: &Config,
+        kind: RequestKind,
+        parts: &mut Parts,
+    ) -> Result<Option<Arc<Self>>, Rejection> {
+        let Some(first_message) = config.first_message() else { return Ok(None) };
+        if kind == RequestKind::Plain {
+            return Ok(None);
+        }
+        check_head(config, parts)?;
+        let Some(connection) = withhold(parts) else { return Ok(None) };
+        let permit = match config.session.check_capacity().and_then(|()| first_message.place(parts)) {
+            Ok(permit) => permit,
+            Err(error) => {
+                // `accept_then_close` answers on it.
+                parts.extensions.insert(connection);
+                return Err(Rejection::admission(error, &config.challenges, parts.version));
+            }
+        };
+        let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), permit };
+        Ok(Some(Arc::new(Self { version: parts.version, withheld: Mutex::new(Some(withheld)) })))
+    }
+
+    pub(crate) fn take(&self) -> Option<WithheldUpgrade> {
+        lock(&self.withheld).take()
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        lock(&self.withheld).is_none()
+    }
+}

@@ -1,0 +1,49 @@
+//! Step two: removes the token from everywhere else, so that nothing behind the layer can see it.
+
+use axum::extract::OriginalUri;
+use http::request::Parts;
+
+use super::config::Config;
+use crate::{
+    rejection::Rejection,
+    session::Head,
+    token::{Token, TokenError, cut_copies},
+};
+
+/// Strips axum's copy of the URI, and copies of the token in all other headers.
+pub(super) fn strip(
+    config: &Config,
+    parts: &mut Parts,
+    found: Result<Option<Token>, TokenError>,
+) -> Result<Option<Token>, Rejection> {
+    let version = parts.version;
+    let refuse = |error| Rejection::token(error, &config.challenges, version);
+    // Whether or not there is a token that can be used.
+    let stripped = strip_original_uri(config, parts);
+    let token = found.and_then(|token| stripped.map(|()| token)).map_err(refuse)?;
+    if let Some(token) = &token {
+        check_head(config, parts)?;
+        let original = parts.extensions.get_mut::<OriginalUri>().map(|OriginalUri(uri)| uri);
+        cut_copies(&mut parts.headers, [Some(&mut parts.uri), original], token).map_err(refuse)?;
+    }
+    Ok(token)
+}
+
+/// Refuses a head that is larger than what a session may keep, before anything costly is done.
+pub(super) fn check_head(config: &Config, parts: &Parts) -> Result<(), Rejection> {
+    if Head::encoded_len(parts) > config.max_head_len {
+        return Err(Rejection::head_too_large(&config.challenges, parts.version));
+    }
+    Ok(())
+}
+
+/// axum's router keeps a second copy of the URI.
+fn strip_original_uri(config: &Config, parts: &mut Parts) -> Result<(), TokenError> {
+    if !config.sources.are_in_uri() {
+        return Ok(());
+    }
+    match parts.extensions.get_mut::<OriginalUri>() {
+        Some(OriginalUri(uri)) => config.sources.strip_uri(uri),
+        None => Ok(()),
+    }
+}
