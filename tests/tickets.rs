@@ -504,7 +504,7 @@ impl TicketStore for Shared {
 async fn places_are_shared_out_by_a_key_of_the_application() {
     let peer = |parts: &http::request::Parts| parts.headers.get("peer").cloned();
     let options = TicketOptions::new().max_per_key(3, peer).unwrap();
-    assert!(format!("{options:?}").contains("ByKey"));
+    assert!(format!("{options:?}").contains("KeyQuota"));
     let app = app(&tickets(), options);
     let mut number = 0;
     let mut buy = async |peer: Option<&'static str>| {

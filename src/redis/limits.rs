@@ -173,7 +173,7 @@ impl LimitStore for Redis {
         let mut args = Cmd::new();
         args.arg(self.sessions(&request.lease.subject))
             .arg(member(request.lease))
-            .arg(request.most.get())
+            .arg(request.limit.get())
             .arg(if request.at_limit == AtLimit::EvictOldest { "evict" } else { "refuse" })
             .arg(milliseconds(request.lifetime))
             .arg(self.evictions());

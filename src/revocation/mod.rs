@@ -209,7 +209,7 @@ impl Revocations {
     /// As for [`revoke_token`](Self::revoke_token).
     pub async fn revoke(&self, order: Revocation) -> Result<(), StoreError> {
         self.follow();
-        let order = order.since_epoch();
+        let order = order.clamped_to_epoch();
         let node = &self.0.node;
         // Here first: this node needs nobody for it.
         node.apply_own(&order);

@@ -1,23 +1,28 @@
-//! What stores of tickets, revocations and limits have in common.
-
 use std::{error::Error, fmt, sync::Arc};
 
-/// Why a store did not do what it was asked to. It never holds what was to be stored.
+/// Why a store did not carry out an operation. Never holds what was to be stored.
 #[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What kept a store from doing something; see [`StoreError::kind`].
+/// The class of a [`StoreError`].
+///
+/// | kind | [`as_str`](Self::as_str) | what it means |
+/// | --- | --- | --- |
+/// | [`Unavailable`](Self::Unavailable) | `unavailable` | the operation may succeed later |
+/// | [`Full`](Self::Full) | `full` | nothing can be added before something expires |
+/// | [`Lost`](Self::Lost) | `lost` | a node loads all revocations again, and restores those that the store has lost |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// It cannot be reached, does not answer in time, or answers with an error.
+    /// The store cannot be reached, does not answer in time, or answers with an error.
     Unavailable,
-    /// It has no room.
+    /// The store has reached its capacity.
     Full,
-    /// It does not have what the request refers to any more; see [`RevocationStore::next`](crate::store::RevocationStore::next).
+    /// The store no longer has the entry that a [`Cursor`](super::Cursor) refers to; see
+    /// [`RevocationStore::next`](super::RevocationStore::next).
     Lost,
 }
 
@@ -28,29 +33,42 @@ impl StoreError {
         Self { kind: StoreErrorKind::Unavailable, source: None }
     }
 
-    /// The store has no room.
+    /// The store has reached its capacity.
     #[must_use]
     pub const fn full() -> Self {
         Self { kind: StoreErrorKind::Full, source: None }
     }
 
-    /// The store does not have what the request refers to any more, such as a
-    /// [position](crate::store::Cursor) in a log that was cut off or replaced.
+    /// The store no longer has the entry that a [`Cursor`](super::Cursor) refers to, because its log was truncated or
+    /// replaced.
     #[must_use]
     pub const fn lost() -> Self {
         Self { kind: StoreErrorKind::Lost, source: None }
     }
 
-    /// Adds what lies beneath, for logs. It must not hold what was to be stored.
+    /// Adds the cause, for logs. It must not hold what was to be stored.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(Arc::from(source.into())), ..self }
     }
 
-    /// What the reason is.
+    /// The class of the error.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+}
+
+impl StoreErrorKind {
+    /// A stable name, for logs and metrics of the application. This crate shows it nowhere: clients are told `unavailable`
+    /// whatever the kind is, and events have the text of the [`StoreError`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Full => "full",
+            Self::Lost => "lost",
+        }
     }
 }
 
@@ -58,8 +76,8 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the store is unavailable",
-            StoreErrorKind::Full => "the store has no room",
-            StoreErrorKind::Lost => "the store has lost what it is asked about",
+            StoreErrorKind::Full => "the store is full",
+            StoreErrorKind::Lost => "the store has lost the entry of the cursor",
         })?;
         match &self.source {
             Some(cause) => write!(f, ": {cause}"),

@@ -5,59 +5,59 @@ use std::{
 
 use crate::id::{ScopedId, SessionId};
 
-/// The place that a session takes among those of its subject, for as long as its node says that it lives.
+/// A session's share of the limit of its subject. The session's node renews it until the session ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionLease {
-    /// Whose session it is: the subject (`sub`) together with its issuer.
+    /// The subject (`sub`) of the session, together with its issuer.
     pub subject: ScopedId,
-    /// Which one.
+    /// The id of the session.
     pub session: SessionId,
-    /// Since when there is one, by the clock of its node. The oldest is evicted first.
+    /// When the session was accepted, by the clock of its node. The oldest session is evicted first.
     pub accepted: SystemTime,
 }
 
-/// What a node asks a [`LimitStore`](super::LimitStore) for when a session begins.
+/// What a node asks of a [`LimitStore`](super::LimitStore) when a session begins.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Acquire<'a> {
-    /// For the new session.
+    /// The lease of the new session.
     pub lease: &'a SessionLease,
-    /// How many leases the subject may have, this one included.
-    pub most: NonZeroUsize,
-    /// What to do where it has as many.
+    /// How many leases the subject may have, including this one.
+    pub limit: NonZeroUsize,
+    /// What to do if the subject has that many already.
     pub at_limit: AtLimit,
-    /// How long the lease is good for unless it is renewed.
+    /// How long the lease lasts unless it is renewed.
     pub lifetime: Duration,
-    /// Of the same subject, and over: to be released first, in the same step.
+    /// Leases of the same subject whose sessions have ended. The store releases them first, in the same step.
     pub released: &'a [SessionLease],
 }
 
-/// What happens when a subject with as many sessions as it may have opens another.
+/// What happens to a new session whose subject has reached its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AtLimit {
-    /// The new one is refused: 429 and `Retry-After`.
+    /// Refuses the new session: 429 and `Retry-After`.
     RefuseNew,
-    /// The oldest one is ended, with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions).
+    /// Ends the oldest session, with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions).
     EvictOldest,
 }
 
-/// What came of it.
+/// The answer to an [`Acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Acquired {
-    /// The lease is taken. These had to go for it.
+    /// The session has its lease.
     Taken {
-        /// The oldest ones, on whatever node.
+        /// The sessions that were evicted for it, on any node: the oldest ones of the subject.
         evicted: Vec<SessionId>,
     },
-    /// There are as many as there may be, and this one is not among them.
+    /// The subject has reached its limit, and this session has no lease.
     Full,
 }
 
 impl SessionLease {
-    /// The lease of a session of this subject that was accepted then.
+    /// The lease of a session of this subject that was accepted at this time.
     #[must_use]
     pub fn new(subject: impl Into<ScopedId>, session: SessionId, accepted: SystemTime) -> Self {
         Self { subject: subject.into(), session, accepted }
@@ -65,13 +65,13 @@ impl SessionLease {
 }
 
 impl<'a> Acquire<'a> {
-    /// Asks for a lease of this lifetime, where the subject may have so many.
+    /// Asks for a lease that lasts for this lifetime, if the subject is below its limit.
     #[must_use]
-    pub const fn new(lease: &'a SessionLease, most: NonZeroUsize, at_limit: AtLimit, lifetime: Duration) -> Self {
-        Self { lease, most, at_limit, lifetime, released: &[] }
+    pub const fn new(lease: &'a SessionLease, limit: NonZeroUsize, at_limit: AtLimit, lifetime: Duration) -> Self {
+        Self { lease, limit, at_limit, lifetime, released: &[] }
     }
 
-    /// Has these released first.
+    /// Sets the leases that the store releases first.
     #[must_use]
     pub const fn releasing(mut self, released: &'a [SessionLease]) -> Self {
         self.released = released;

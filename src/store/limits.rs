@@ -1,66 +1,65 @@
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{Acquire, Acquired, SessionLease};
-use crate::{id::SessionId, store::StoreError};
+use super::{Acquire, Acquired, SessionLease, StoreError, StoreFuture};
+use crate::id::SessionId;
 
-/// Where nodes count the sessions of each subject together: leases, which their nodes renew and which run out when a node is
-/// gone. See [`Limits::across_nodes`](crate::Limits::across_nodes).
+/// Counts the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a dead node
+/// expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
 ///
-/// A store of one's own must pass [`test_util::conformance::limits`](crate::test_util::conformance::limits).
+/// An implementation must pass [`test_util::conformance::limits`](crate::test_util::conformance::limits).
 ///
 /// # Safety rules
 ///
-/// - A subject is the whole [`ScopedId`](crate::ScopedId). A store that looks at the id alone is unsafe: the users of one issuer
+/// - A subject is the whole [`ScopedId`](crate::ScopedId). A store that compares only the id is unsafe: users of one issuer
 ///   evict those of another.
-/// - [`acquire`](Self::acquire) looks and takes in one step: of any number that ask at once for the last place, one gets it.
-///   A store that counts first and then writes is unsafe, for a subject gets around its limit.
-/// - A lease that is not there was lost, and is never taken for an evicted one: [`renew`](Self::renew) puts it back. A
-///   store that was emptied and reports live sessions as evicted is unsafe, for it ends them all.
-/// - An evicted lease is remembered as such until it is released, or a lifetime is over: no renewal brings it back.
-/// - A lease runs out by one clock, that of the store. One that runs out late, or a release that is late, is only slow:
-///   the subject waits for its place.
-/// - Who asks may go away before there is an answer. What was asked for then happens or not, and not after a
-///   [`release`](Self::release) that came later. Where it does all the same, it counts until it runs out: that is only slow.
-/// - A store that asks somebody else sets a limit of its own to how long that takes. A node waits for no more than two
-///   seconds in a handshake; then it counts for itself.
+/// - [`acquire`](Self::acquire) is atomic: of several concurrent calls for the last lease, one succeeds. A store that counts
+///   first and writes later is unsafe: a subject can exceed its limit.
+/// - A missing lease was lost, not evicted: [`renew`](Self::renew) adds it again. A store that reports missing leases as evicted
+///   is unsafe: when it is emptied, it ends all live sessions.
+/// - The store remembers an eviction until the lease is released, or for one lifetime. No renewal restores an evicted lease.
+/// - Leases expire by one clock, the store's. A late expiry or a late release is only slow: the subject waits for a lease.
+/// - A caller may drop the future of [`acquire`](Self::acquire). The operation then takes effect or not, but never after a
+///   later [`release`](Self::release). A store that breaks this is only slow: the lease counts until it expires.
+/// - A store that calls a server sets its own timeout. In a handshake, a node waits for at most two seconds, and then counts its
+///   own sessions only.
 pub trait LimitStore: Send + Sync + 'static {
-    /// Takes a lease, where the limit allows it or by what is to happen [at the limit](crate::AtLimit): as many of the oldest
-    /// ones go as are too many. One that is there already is taken anew, and counts once.
+    /// Takes a lease. If the subject has reached its limit, [`AtLimit`](crate::AtLimit) decides: the lease is refused, or as many
+    /// of the oldest ones are evicted as exceed the limit. A lease that exists is taken again, and counts once.
     ///
     /// # Errors
     ///
-    /// If it cannot be told whether it was taken.
+    /// If the store does not know whether the lease was taken.
     fn acquire(&self, request: Acquire<'_>) -> impl Future<Output = Result<Acquired, StoreError>> + Send;
 
-    /// Makes leases good for this long from now; also those that are not there any more, whatever the limit. Those of one
-    /// subject stand together. Returns those that were evicted.
+    /// Renews leases: each now lasts for this lifetime. Missing ones are added, even beyond the limit. Leases of one subject are
+    /// adjacent. Returns the sessions whose leases were evicted.
     ///
     /// # Errors
     ///
-    /// If some may not have been renewed.
+    /// If some leases may not have been renewed.
     fn renew(
         &self,
         leases: &[SessionLease],
         lifetime: Duration,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Gives leases back. Those of one subject stand together.
+    /// Releases leases. Leases of one subject are adjacent.
     ///
     /// # Errors
     ///
-    /// If some may not have been released.
+    /// If some leases may not have been released.
     fn release(&self, leases: &[SessionLease]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Waits for evictions, by whatever node and of whatever session. One that happens between two calls may be missed:
-    /// then the session learns of it when it is next renewed.
+    /// Waits for evictions on any node, of any session. An eviction between two calls may be missed: the session's node
+    /// then learns of it at the next renewal.
     ///
     /// # Errors
     ///
-    /// If it cannot wait. It is called again after a while.
+    /// If the store cannot wait. The node calls again after a while.
     fn evicted(&self) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 }
 
-/// One store for several nodes in a process.
+/// Several nodes in one process can share a store.
 impl<S: LimitStore> LimitStore for Arc<S> {
     fn acquire(&self, request: Acquire<'_>) -> impl Future<Output = Result<Acquired, StoreError>> + Send {
         S::acquire(self, request)
@@ -83,30 +82,28 @@ impl<S: LimitStore> LimitStore for Arc<S> {
     }
 }
 
-type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-/// Any [`LimitStore`].
+/// The object-safe twin of [`LimitStore`].
 pub(crate) trait DynLimitStore: Send + Sync {
-    fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> Operation<'a, Acquired>;
-    fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> Operation<'a, Vec<SessionId>>;
-    fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> Operation<'a, ()>;
-    fn evicted_boxed(&self) -> Operation<'_, Vec<SessionId>>;
+    fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> StoreFuture<'a, Acquired>;
+    fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> StoreFuture<'a, Vec<SessionId>>;
+    fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> StoreFuture<'a, ()>;
+    fn evicted_boxed(&self) -> StoreFuture<'_, Vec<SessionId>>;
 }
 
 impl<S: LimitStore> DynLimitStore for S {
-    fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> Operation<'a, Acquired> {
+    fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> StoreFuture<'a, Acquired> {
         Box::pin(self.acquire(request))
     }
 
-    fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> Operation<'a, Vec<SessionId>> {
+    fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> StoreFuture<'a, Vec<SessionId>> {
         Box::pin(self.renew(leases, lifetime))
     }
 
-    fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> Operation<'a, ()> {
+    fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> StoreFuture<'a, ()> {
         Box::pin(self.release(leases))
     }
 
-    fn evicted_boxed(&self) -> Operation<'_, Vec<SessionId>> {
+    fn evicted_boxed(&self) -> StoreFuture<'_, Vec<SessionId>> {
         Box::pin(self.evicted())
     }
 }

@@ -9,28 +9,28 @@ use tokio_tungstenite::{
 };
 use tower_service::Service;
 
-/// How much the pipe holds each way: more than a large message would hide back-pressure.
+/// The bytes that the pipe buffers in each direction: few enough that a large message meets back-pressure.
 const PIPE: usize = 16 * 1024;
 
 /// Why [`connect`] got no WebSocket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server answered with something else than a handshake.
+    /// The server refused the handshake with this response.
     #[error("the handshake was refused with {}", .0.status())]
     Refused(Box<Response<Vec<u8>>>),
-    /// The handshake failed otherwise.
+    /// The handshake failed for another reason.
     #[error(transparent)]
     Failed(Box<tungstenite::Error>),
 }
 
-/// Opens a WebSocket to an application over a pipe in memory: hyper on one end, tungstenite on the other, no port.
+/// Opens a WebSocket to an application over an in-memory pipe, with hyper on one end and tungstenite on the other.
 ///
-/// The connection is served by a task of its own, which ends with it. Works under tokio's paused clock. HTTP/1.1 only.
+/// A task serves the connection, and ends with it. Works under tokio's paused clock. HTTP/1.1 only.
 ///
 /// # Errors
 ///
-/// If the handshake is refused, with the response; or fails otherwise.
+/// If the handshake is refused or fails.
 pub async fn connect<A, B>(
     app: A,
     handshake: Request<Body>,
@@ -47,12 +47,12 @@ where
         .serve_connection(TokioIo::new(server), TowerToHyperService::new(app))
         .with_upgrades();
     tokio::spawn(async move {
-        // What goes wrong here shows at the other end.
+        // The client sees an error on its end.
         let _ = serving.await;
     });
 
     let (mut parts, _) = handshake.into_parts();
-    // tungstenite wants to know the host.
+    // tungstenite requires a host.
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     parts.uri = format!("ws://localhost{path}").parse().unwrap_or_default();
     // A test may open thousands, and tungstenite allocates 128 KiB for each to read into.

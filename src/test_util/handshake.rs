@@ -9,7 +9,7 @@ use http::{
     },
 };
 
-/// Starts a well-formed handshake for `/` on the host `localhost`, without any token.
+/// Starts a valid handshake for `/` on the host `localhost`, without a token.
 pub fn handshake() -> HandshakeBuilder {
     HandshakeBuilder { path: "/".to_owned(), headers: Vec::new(), version: Version::HTTP_11 }
 }
@@ -34,7 +34,7 @@ impl HandshakeBuilder {
     ///
     /// # Panics
     ///
-    /// If the token cannot stand in a header.
+    /// If the token is not a valid header value.
     pub fn bearer_subprotocol(self, token: &str) -> Self {
         self.subprotocols(["bearer", token])
     }
@@ -43,7 +43,7 @@ impl HandshakeBuilder {
     ///
     /// # Panics
     ///
-    /// If a name cannot stand in a header.
+    /// If a name is not a valid header value.
     pub fn subprotocols<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: Vec<&str> = names.into_iter().collect();
         self.header(SEC_WEBSOCKET_PROTOCOL, names.join(", "))
@@ -53,7 +53,7 @@ impl HandshakeBuilder {
     ///
     /// # Panics
     ///
-    /// If the token cannot stand in a header.
+    /// If the token is not a valid header value.
     pub fn authorization(self, token: &str) -> Self {
         self.header(AUTHORIZATION, format!("Bearer {token}"))
     }
@@ -62,7 +62,7 @@ impl HandshakeBuilder {
     ///
     /// # Panics
     ///
-    /// If it cannot stand in a header.
+    /// If it is not a valid header value.
     pub fn cookie(self, name: &str, value: &str) -> Self {
         self.header(COOKIE, format!("{name}={value}"))
     }
@@ -71,37 +71,36 @@ impl HandshakeBuilder {
     ///
     /// # Panics
     ///
-    /// If it cannot stand in a header.
+    /// If it is not a valid header value.
     pub fn origin(self, origin: &str) -> Self {
         self.header(ORIGIN, origin)
     }
 
-    /// Adds a line of any header.
+    /// Adds a header line. `Host` is replaced instead.
     ///
     /// # Panics
     ///
-    /// If name or value cannot stand in a header.
+    /// If the name or the value is not valid in a header.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        let name = name.try_into().ok().expect("a name that can stand in a header");
-        let value = value.try_into().ok().expect("a value that can stand in a header");
+        let name = name.try_into().ok().expect("a valid header name");
+        let value = value.try_into().ok().expect("a valid header value");
         self.headers.push((name, value));
         self
     }
 
-    /// Makes it an extended `CONNECT` over HTTP/2 (RFC 8441), as browsers send it on a connection that speaks HTTP/2.
+    /// Makes the request an extended `CONNECT` (RFC 8441), which browsers send over HTTP/2 connections.
     pub fn http2(mut self) -> Self {
         self.version = Version::HTTP_2;
         self
     }
 
-    /// The request.
+    /// Builds the request.
     ///
-    /// It can be upgraded as far as the response goes, for `oneshot`; [`connect`](super::connect) makes a real
-    /// connection of it.
+    /// With `tower::ServiceExt::oneshot` it gets a `101`, and no connection follows. [`connect`](super::connect) opens a real one.
     ///
     /// # Panics
     ///
@@ -125,22 +124,21 @@ impl HandshakeBuilder {
             *request.uri_mut() = self.path.parse().expect("a valid path");
         }
         for (name, value) in self.headers {
-            // A test may say another `Host`; anything else may stand there twice.
+            // A test may override `Host`; any other header may occur twice.
             if name == HOST {
                 request.headers_mut().insert(name, value);
             } else {
                 request.headers_mut().append(name, value);
             }
         }
-        // axum takes a request for one that can be upgraded if hyper's handle is there. This one belongs to no
-        // connection.
+        // axum considers a request upgradable if hyper's handle is there. This one belongs to no connection.
         let handle = hyper::upgrade::on(Request::new(()));
         request.extensions_mut().insert(handle);
         request
     }
 }
 
-// By hand: a token may stand in a value or in the path, and a failing test prints what it has.
+// By hand: a value or the path may hold a token, and a failing test prints its values.
 impl fmt::Debug for HandshakeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&HeaderName> = self.headers.iter().map(|(name, _)| name).collect();

@@ -1,13 +1,11 @@
-//! For tests of applications that use this crate: handshakes, tokens, and connections without a port.
+//! Handshakes, tokens and in-memory connections for tests of applications that use this crate.
 //!
-//! - [`handshake`] makes requests for `tower::ServiceExt::oneshot`, which answers refusals as the real thing does, and
-//!   completes a handshake as far as the `101`.
-//! - [`connect`] goes all the way: a client's WebSocket, over a pipe in memory.
-//! - [`conformance`] checks stores of one's own.
-//! - [`TestToken`] mints tokens in one line, for a secret of one's own or for [`verifier`].
+//! - [`handshake`] builds requests for `tower::ServiceExt::oneshot`, which returns the refusal, or the `101` of a completed handshake.
+//! - [`connect`] opens a WebSocket over an in-memory pipe.
+//! - [`conformance`] tests stores.
+//! - [`TestToken`] signs tokens, with your secret or for [`verifier`].
 //!
-//! The sockets are those of tokio-tungstenite, in the version that axum has: this module may change with it in any
-//! release.
+//! The sockets are tokio-tungstenite's, in the version that axum uses: any release may change this module with it.
 //!
 //! # Example
 //!
@@ -61,11 +59,11 @@ pub use connect::{ConnectError, connect};
 pub use handshake::{HandshakeBuilder, handshake};
 pub use token::{TEST_SECRET, TestToken, base64url, verifier};
 
-/// A handler that sends back every message. It knows nothing of sessions, so that it shows what the layer does alone.
+/// A handler that echoes every message. It ignores the session, so it shows what the layer does on its own.
 pub async fn echo(upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async |mut socket: WebSocket| {
         while let Some(Ok(message)) = socket.recv().await {
-            // A close frame is answered while the end is read.
+            // Reading to the end answers a close frame.
             if !matches!(message, Message::Close(_)) && socket.send(message).await.is_err() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! What a ticket stands for, as it lies in a store.
+//! The stored content of a ticket.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::verify::Verified;
 
-/// In JSON, so that nodes of different versions understand each other.
+/// Stored as JSON, so that nodes of different versions understand each other.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Content<C> {
     pub(super) claims: C,
-    /// Those of the token that it was bought with.
-    pub(super) token: TokenFacts,
+    /// Of the token that the ticket was issued for.
+    pub(super) token: TokenInfo,
     pub(super) path: Option<String>,
     pub(super) origin: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct TokenFacts {
+pub(super) struct TokenInfo {
     pub(super) expires_at: Option<SystemTime>,
     pub(super) issued_at: Option<SystemTime>,
     pub(super) subject: Option<String>,
@@ -28,8 +28,8 @@ pub(super) struct TokenFacts {
 }
 
 impl<C> Content<C> {
-    /// Whether the handshake is where the ticket is good.
-    pub(super) fn is_for(&self, parts: &Parts) -> bool {
+    /// Whether the handshake has the path and origin that the ticket is bound to.
+    pub(super) fn allows(&self, parts: &Parts) -> bool {
         let path = match parts.extensions.get::<OriginalUri>() {
             Some(OriginalUri(uri)) => uri.path(),
             None => parts.uri.path(),
@@ -43,14 +43,14 @@ impl<C> Content<C> {
     }
 
     pub(super) fn into_verified(self) -> Verified<C> {
-        let TokenFacts { expires_at, issued_at, subject, issuer, token_id } = self.token;
+        let TokenInfo { expires_at, issued_at, subject, issuer, token_id } = self.token;
         let shared = |text: Option<String>| text.map(Arc::from);
         let (subject, issuer, token_id) = (shared(subject), shared(issuer), shared(token_id));
         Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id }
     }
 }
 
-impl TokenFacts {
+impl TokenInfo {
     pub(super) fn of<C>(verified: &Verified<C>) -> Self {
         Self {
             expires_at: verified.expires_at,

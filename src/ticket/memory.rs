@@ -14,39 +14,40 @@ use crate::{
     time::from_now,
 };
 
-/// Keeps tickets in the memory of one process, for servers that are one machine.
+/// Keeps tickets in memory, for servers that run as one process.
 ///
-/// There is room for 100 000 tickets of 64 MiB together, until they are redeemed or their time is over. One subject gets a small
-/// part of it; see [`Tickets::max_per_subject`](super::Tickets::max_per_subject).
+/// Holds up to 100 000 outstanding tickets that take 64 MiB together. One subject gets a small part of that; see
+/// [`Tickets::max_per_subject`](super::Tickets::max_per_subject).
 pub struct MemoryTickets {
-    tickets: Mutex<Shelf>,
-    room: TicketCapacity,
+    state: Mutex<State>,
+    capacity: TicketCapacity,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct State {
     tickets: HashMap<TicketKey, Ticket>,
-    ends: BTreeSet<(Instant, TicketKey)>,
+    expiries: BTreeSet<(Instant, TicketKey)>,
     bytes: usize,
 }
 
 struct Ticket {
     content: Vec<u8>,
-    until: Instant,
+    expires_at: Instant,
 }
 
-/// What a ticket takes beside its content.
+/// The bytes that a ticket takes besides its content.
 const OVERHEAD: usize = 256;
 
 impl MemoryTickets {
-    /// Room for 100 000 tickets, because that is as many as are bought in 30 seconds by clients that all come at once, and for
-    /// 64 MiB, because that is what so many take with small claims.
+    /// A capacity of 100 000 tickets, because so many are requested within 30 seconds when all clients of a large server
+    /// reconnect, and of 64 MiB, because so many tickets with small claims take that much.
     #[must_use]
     pub fn new() -> Self {
-        Self { tickets: Mutex::default(), room: TicketCapacity::new(100_000, 64 * 1024 * 1024) }
+        Self { state: Mutex::default(), capacity: TicketCapacity::new(100_000, 64 * 1024 * 1024) }
     }
 
-    /// Sets for how many tickets there is room.
+    /// Sets how many outstanding tickets the store holds. Beyond that it is [full](crate::store::StoreErrorKind::Full). Defaults to
+    /// 100 000.
     ///
     /// # Errors
     ///
@@ -55,11 +56,11 @@ impl MemoryTickets {
         if tickets == 0 {
             return Err(ConfigError::ZeroLimit("tickets"));
         }
-        self.room.tickets = tickets;
+        self.capacity.tickets = tickets;
         Ok(self)
     }
 
-    /// Sets how many bytes the tickets may take together: their claims as JSON, and 256 bytes for each.
+    /// Sets how many bytes the tickets may take together: their claims as JSON, and 256 bytes for each. Defaults to 64 MiB.
     ///
     /// # Errors
     ///
@@ -68,16 +69,15 @@ impl MemoryTickets {
         if bytes == 0 {
             return Err(ConfigError::ZeroLimit("bytes of tickets"));
         }
-        self.room.bytes = bytes;
+        self.capacity.bytes = bytes;
         Ok(self)
     }
 }
 
-impl Shelf {
-    /// Throws away what nobody has redeemed in time.
-    fn clear(&mut self, now: Instant) {
-        while let Some(&(until, key)) = self.ends.first()
-            && until <= now
+impl State {
+    fn remove_expired(&mut self, now: Instant) {
+        while let Some(&(expires_at, key)) = self.expiries.first()
+            && expires_at <= now
         {
             self.take(key);
         }
@@ -85,7 +85,7 @@ impl Shelf {
 
     fn take(&mut self, key: TicketKey) -> Option<Ticket> {
         let ticket = self.tickets.remove(&key)?;
-        self.ends.remove(&(ticket.until, key));
+        self.expiries.remove(&(ticket.expires_at, key));
         self.bytes -= size(&ticket.content);
         Some(ticket)
     }
@@ -97,30 +97,30 @@ fn size(content: &[u8]) -> usize {
 
 impl TicketStore for MemoryTickets {
     async fn put(&self, key: TicketKey, mut content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
-        let until = from_now(lifetime);
-        let mut shelf = lock(&self.tickets);
-        shelf.clear(Instant::now());
-        let bytes = shelf.bytes.saturating_add(size(&content));
-        if shelf.tickets.len() >= self.room.tickets || bytes > self.room.bytes {
+        let expires_at = from_now(lifetime);
+        let mut state = lock(&self.state);
+        state.remove_expired(Instant::now());
+        let bytes = state.bytes.saturating_add(size(&content));
+        if state.tickets.len() >= self.capacity.tickets || bytes > self.capacity.bytes {
             return Err(StoreError::full());
         }
-        if shelf.tickets.contains_key(&key) {
+        if state.tickets.contains_key(&key) {
             return Err(StoreError::unavailable());
         }
         content.shrink_to_fit();
-        shelf.bytes = bytes;
-        shelf.ends.insert((until, key));
-        shelf.tickets.insert(key, Ticket { content, until });
+        state.bytes = bytes;
+        state.expiries.insert((expires_at, key));
+        state.tickets.insert(key, Ticket { content, expires_at });
         Ok(())
     }
 
     async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let ticket = lock(&self.tickets).take(key);
-        Ok(ticket.filter(|ticket| Instant::now() < ticket.until).map(|ticket| ticket.content))
+        let ticket = lock(&self.state).take(key);
+        Ok(ticket.filter(|ticket| Instant::now() < ticket.expires_at).map(|ticket| ticket.content))
     }
 
     fn total_capacity(&self) -> TicketCapacity {
-        self.room
+        self.capacity
     }
 }
 
@@ -133,7 +133,7 @@ impl Default for MemoryTickets {
 // By hand: the contents are claims.
 impl fmt::Debug for MemoryTickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tickets = lock(&self.tickets).tickets.len();
-        f.debug_struct("MemoryTickets").field("tickets", &tickets).field("capacity", &self.room.tickets).finish()
+        let tickets = lock(&self.state).tickets.len();
+        f.debug_struct("MemoryTickets").field("tickets", &tickets).field("capacity", &self.capacity.tickets).finish()
     }
 }

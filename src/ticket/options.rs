@@ -2,10 +2,10 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use http::request::Parts;
 
-use super::ledger::{Ledger, Share};
+use super::quota::{OwnerId, Quota, QuotaTracker};
 use crate::{error::ConfigError, origin::normal_form};
 
-/// For how long a ticket is good, and where.
+/// How long and where a ticket is valid.
 ///
 /// ```
 /// use axum_ws_auth::TicketOptions;
@@ -20,38 +20,38 @@ use crate::{error::ConfigError, origin::normal_form};
 pub struct TicketOptions {
     pub(super) lifetime: Duration,
     pub(super) path: Option<String>,
-    pub(super) origin: Option<Origin>,
-    by_key: Option<ByKey>,
+    pub(super) origin: Option<BoundOrigin>,
+    by_key: Option<KeyQuota>,
 }
 
-/// How many tickets those with the same key may have, and what the key is.
+/// The quota for each key.
 #[derive(Clone)]
-struct ByKey {
-    share: Share,
-    holder: Arc<Holder>,
+struct KeyQuota {
+    quota: Quota,
+    owner: Arc<OwnerOf>,
 }
 
-/// The name of the one that a request is from.
-type Holder = dyn Fn(&Parts, &Ledger) -> u64 + Send + Sync;
+/// Finds the key of a request and hashes it.
+type OwnerOf = dyn Fn(&Parts, &QuotaTracker) -> OwnerId + Send + Sync;
 
 #[derive(Clone, Debug)]
-pub(super) enum Origin {
-    Named(String),
-    /// That of the page that asks for the ticket.
-    Asking,
+pub(super) enum BoundOrigin {
+    Fixed(String),
+    /// The origin of the page that requests the ticket.
+    OfRequest,
 }
 
-/// Long enough for a page to open its socket, and too short for a log to be read.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Long enough for a page to open its socket, and too short for anybody to find the ticket in a log.
+const MAX_LIFETIME: Duration = Duration::from_secs(30);
 
 impl TicketOptions {
-    /// Good for 30 seconds, on every route and from every page.
+    /// Valid for 30 seconds, on every path and from every origin.
     pub const fn new() -> Self {
-        Self { lifetime: LONGEST, path: None, origin: None, by_key: None }
+        Self { lifetime: MAX_LIFETIME, path: None, origin: None, by_key: None }
     }
 
-    /// Sets for how long a ticket is good: 30 seconds at most, which is the default, because it stands in a URL. It is
-    /// never good for longer than the token that it was bought with.
+    /// Sets how long a ticket is valid. Defaults to 30 seconds, which is also the maximum, because a URL is easily logged. A
+    /// ticket never outlives the token that it was issued for.
     ///
     /// # Errors
     ///
@@ -60,15 +60,15 @@ impl TicketOptions {
         if lifetime.is_zero() {
             return Err(ConfigError::ZeroDuration("lifetime of tickets"));
         }
-        if lifetime > LONGEST {
+        if lifetime > MAX_LIFETIME {
             return Err(ConfigError::LongTicket(lifetime));
         }
         Ok(Self { lifetime, ..self })
     }
 
-    /// Binds the ticket to a path: the one that the client asks for, with the prefix of nested routers.
+    /// Binds the ticket to a path: the full path of the handshake, including the prefixes of nested routers.
     ///
-    /// Defaults to every path that takes tickets from the same store.
+    /// Defaults to none: the ticket is valid on every path that redeems tickets from the same store.
     ///
     /// # Errors
     ///
@@ -81,34 +81,34 @@ impl TicketOptions {
         Ok(Self { path: Some(path), ..self })
     }
 
-    /// Binds the ticket to the pages of an origin, as browsers send it in `Origin`. Case and a scheme's default port make no
-    /// difference.
+    /// Binds the ticket to an origin, as browsers send it in `Origin`. Case and a scheme's default port make no difference.
     ///
-    /// Defaults to none, because other clients than browsers send no `Origin`, or any.
+    /// Defaults to none, because clients other than browsers send no `Origin`, or an arbitrary one.
     ///
     /// # Errors
     ///
-    /// If it could never match.
+    /// If no `Origin` can equal it.
     pub fn origin(self, origin: impl Into<String>) -> Result<Self, ConfigError> {
         let origin = normal_form(&origin.into())?;
-        Ok(Self { origin: Some(Origin::Named(origin)), ..self })
+        Ok(Self { origin: Some(BoundOrigin::Fixed(origin)), ..self })
     }
 
-    /// Binds the ticket to the pages of the origin that asks for it at a [route](super::Tickets::route). A request
-    /// without an `Origin` then gets none.
+    /// Binds the ticket to the origin that requests it at a [route](super::Tickets::route). A request without an `Origin`
+    /// then gets no ticket: 403.
     pub fn asking_origin(mut self) -> Self {
-        self.origin = Some(Origin::Asking);
+        self.origin = Some(BoundOrigin::OfRequest);
         self
     }
 
-    /// Sets how many tickets those with the same key may have at a time that were not redeemed, where they are issued at a
-    /// [route](super::Tickets::route). Their contents, that is claims as JSON, may have ten KiB for each together. Beyond that
-    /// the answer is 429. Defaults to no such limit; there is one for each subject:
-    /// [`Tickets::max_per_subject`](super::Tickets::max_per_subject).
+    /// Sets how many outstanding tickets each key may have, where a [route](super::Tickets::route) issues them. Their contents,
+    /// which are the claims as JSON, may have ten KiB per ticket in total. Beyond that the answer is 429.
     ///
-    /// It is for applications whose verifier names no subject, or where anybody may sign up. The key is found in the head of the
-    /// request for a ticket, such as the peer's address in [`ConnectInfo`](axum::extract::ConnectInfo). All requests for which it
-    /// is the same share its places, those for which it is `None` too. For good keys see
+    /// Defaults to no such limit; the one for each subject is
+    /// [`Tickets::max_per_subject`](super::Tickets::max_per_subject). Set this one if the verifier names no subject, or if
+    /// anybody may sign up.
+    ///
+    /// `key` sees the head of the request, such as the client's address in [`ConnectInfo`](axum::extract::ConnectInfo). Requests
+    /// with equal keys share one limit, and so do those whose key is `None`. For good keys see
     /// [`FirstMessage::max_waiting_per_key`](crate::FirstMessage::max_waiting_per_key).
     ///
     /// ```
@@ -134,20 +134,20 @@ impl TicketOptions {
         if tickets == 0 {
             return Err(ConfigError::ZeroLimit("tickets with the same key"));
         }
-        let holder = Arc::new(move |parts: &Parts, ledger: &Ledger| ledger.holder(("key", key(parts))));
-        Ok(Self { by_key: Some(ByKey { share: Share::of(tickets), holder }), ..self })
+        let owner = Arc::new(move |parts: &Parts, quotas: &QuotaTracker| quotas.owner(("key", key(parts))));
+        Ok(Self { by_key: Some(KeyQuota { quota: Quota::of(tickets), owner }), ..self })
     }
 
-    /// Whose ticket it is by the key, and how much that one may have.
-    pub(super) fn share_of(&self, parts: &Parts, ledger: &Ledger) -> Option<(u64, Share)> {
-        self.by_key.as_ref().map(|by_key| ((by_key.holder)(parts, ledger), by_key.share))
+    /// The owner of the ticket by its key, and the owner's quota.
+    pub(super) fn key_quota(&self, parts: &Parts, quotas: &QuotaTracker) -> Option<(OwnerId, Quota)> {
+        self.by_key.as_ref().map(|by_key| ((by_key.owner)(parts, quotas), by_key.quota))
     }
 }
 
 // By hand: a closure has no `Debug`.
-impl fmt::Debug for ByKey {
+impl fmt::Debug for KeyQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByKey").field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("KeyQuota").field("quota", &self.quota).finish_non_exhaustive()
     }
 }
 

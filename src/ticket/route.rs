@@ -1,4 +1,4 @@
-//! Where tickets are bought.
+//! The handler that issues tickets.
 
 use axum::{
     body::Body,
@@ -12,7 +12,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::{TicketError, TicketErrorKind, TicketOptions, Tickets, verifier};
+use super::{TicketError, TicketErrorKind, TicketOptions, Tickets, issue::TicketRequest, verifier};
 use crate::{extract::Authenticated, telemetry, time::wait_seconds};
 
 pub(super) fn route<C, S>(tickets: Tickets<C>, options: TicketOptions) -> MethodRouter<S>
@@ -23,8 +23,8 @@ where
     post(async move |Authenticated(session): Authenticated<C>, request: Request| {
         let (parts, _) = request.into_parts();
         let mut origins = parts.headers.get_all(ORIGIN).iter();
-        let asking = origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
-        match tickets.issue_to(&session, &options, asking, Some(&parts)).await {
+        let origin = origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
+        match tickets.issue_to(&session, &options, TicketRequest { origin, parts: Some(&parts) }).await {
             Ok(ticket) => answer(StatusCode::OK, "application/json", serde_json::to_vec(&ticket).unwrap_or_default()),
             Err(error) => {
                 telemetry::no_ticket(&error);
@@ -39,12 +39,11 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>)
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Nobody else may get this one.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// A problem document (RFC 9457), which says which class it is and no more.
+/// A problem document (RFC 9457) that names the kind and nothing else.
 impl IntoResponse for TicketError {
     fn into_response(self) -> Response {
         let (status, body) = match self.kind() {
@@ -75,5 +74,32 @@ impl IntoResponse for TicketError {
             response.headers_mut().insert(RETRY_AFTER, wait);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::store::StoreErrorKind;
+
+    #[tokio::test]
+    async fn problem_documents_hold_the_name_of_the_kind_and_the_status() {
+        for kind in [
+            TicketErrorKind::Expired,
+            TicketErrorKind::NoOrigin,
+            TicketErrorKind::UnwritableClaims,
+            TicketErrorKind::TooMany,
+            TicketErrorKind::Store(StoreErrorKind::Full),
+        ] {
+            let response = TicketError::of(kind).into_response();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.expect("a body in memory").to_bytes();
+            let problem: Value = serde_json::from_slice(&body).expect("json");
+            assert_eq!(problem.get("error").and_then(Value::as_str), Some(kind.as_str()), "{kind:?}");
+            assert_eq!(problem.get("status").and_then(Value::as_u64), Some(status.into()), "{kind:?}");
+        }
     }
 }

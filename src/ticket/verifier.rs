@@ -1,9 +1,9 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::DeserializeOwned;
 
-use super::{Tickets, content::Content, ledger::Ledger};
+use super::{Tickets, content::Content, quota::QuotaTracker};
 use crate::{
     store::{DynTicketStore, StoreError, TicketKey},
     telemetry,
@@ -13,20 +13,16 @@ use crate::{
 /// Redeems tickets at the handshake; see [`Tickets`].
 pub struct TicketVerifier<C> {
     store: Arc<dyn DynTicketStore>,
-    ledger: Arc<Ledger>,
-    claims: std::marker::PhantomData<fn() -> C>,
+    quotas: Arc<QuotaTracker>,
+    claims: PhantomData<fn() -> C>,
 }
 
-/// After a store was out of order.
+/// When a client may retry after the store was unavailable.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl<C> TicketVerifier<C> {
     pub(super) fn new(tickets: &Tickets<C>) -> Self {
-        Self {
-            store: Arc::clone(&tickets.store),
-            ledger: Arc::clone(&tickets.ledger),
-            claims: std::marker::PhantomData,
-        }
+        Self { store: Arc::clone(&tickets.store), quotas: Arc::clone(&tickets.quotas), claims: PhantomData }
     }
 }
 
@@ -34,14 +30,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C>
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        // What cannot be a ticket is not asked for.
+        // The store is not asked for a text that cannot be a ticket.
         let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
         let content = self.store.redeem_boxed(key).await.map_err(unavailable)?;
-        self.ledger.release(key);
+        self.quotas.release(key);
         let content = content.ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
         let content: Content<C> = serde_json::from_slice(&content)
             .map_err(|source| VerifyError::new(VerifyErrorKind::UnexpectedClaims).with_source(source))?;
-        if !content.is_for(input.parts) {
+        if !content.allows(input.parts) {
             return Err(VerifyError::new(VerifyErrorKind::TicketForElsewhere));
         }
         if content.token.expires_at.is_some_and(|expires_at| input.now >= expires_at) {
@@ -65,7 +61,7 @@ fn unavailable(error: StoreError) -> VerifyError {
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for TicketVerifier<C> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), ledger: Arc::clone(&self.ledger), claims: std::marker::PhantomData }
+        Self { store: Arc::clone(&self.store), quotas: Arc::clone(&self.quotas), claims: PhantomData }
     }
 }
 

@@ -88,7 +88,7 @@ impl MemoryLimits {
         of_subject.retain(|held| held.until > Instant::now() && !over(held));
         of_subject.sort_by_key(|held| held.lease.accepted);
         let count = of_subject.iter().filter(|held| !held.is_evicted).count();
-        let more = (count + 1).saturating_sub(request.most.get());
+        let more = (count + 1).saturating_sub(request.limit.get());
         if more > 0 && request.at_limit == AtLimit::RefuseNew {
             return Acquired::Full;
         }

@@ -10,35 +10,43 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use super::{LONG, SHORT, unused};
+use super::{LONG, SHORT, WORKS, unused_key};
 use crate::{
     id::{ScopedId, SessionId},
     store::{Acquire, Acquired, AtLimit, LimitStore, SessionLease},
 };
 
-/// Checks a store of limits, for ten seconds or so of real time. The two are of two nodes that count together.
+/// Tests a store of limits. Takes about ten seconds. The two values are the stores of two nodes, which count together.
 ///
 /// # Panics
 ///
-/// If the store does not keep one of the rules of [`LimitStore`].
+/// If the store breaks a rule of [`LimitStore`].
 pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
     let (one, other) = (Arc::new(one), Arc::new(other));
-    // Nobody has had these subjects before.
-    let run = unused();
-    let lease = |subject: &str, age| lease_of(format!("{subject}{run}"), age);
+    // Makes the subjects of this run unique.
+    let run = unused_key();
+    let lease = |subject: &str, accepted| lease_of(format!("{subject}{run}"), accepted);
     let taken = || Acquired::Taken { evicted: Vec::new() };
 
-    // Two places, on both nodes together.
-    let [first, second, third] = [1, 2, 3].map(|age| lease("alice", age));
-    assert_eq!(ask(&one, &first, AtLimit::RefuseNew, LONG).await, taken(), "the first place");
-    assert_eq!(ask(&other, &second, AtLimit::RefuseNew, LONG).await, taken(), "the second place");
-    assert_eq!(ask(&one, &third, AtLimit::RefuseNew, LONG).await, Acquired::Full, "there is no third place");
-    assert_eq!(ask(&other, &third, AtLimit::RefuseNew, LONG).await, Acquired::Full, "on the other node neither");
-    assert_eq!(ask(&one, &second, AtLimit::RefuseNew, LONG).await, taken(), "who has a place may ask again");
+    // A subject has two leases, on both nodes together.
+    let [first, second, third] = [1, 2, 3].map(|accepted| lease("alice", accepted));
+    assert_eq!(acquire(&one, &first, AtLimit::RefuseNew, LONG).await, taken(), "the first lease is taken");
+    assert_eq!(acquire(&other, &second, AtLimit::RefuseNew, LONG).await, taken(), "the second lease is taken");
+    assert_eq!(acquire(&one, &third, AtLimit::RefuseNew, LONG).await, Acquired::Full, "a third lease is refused");
+    assert_eq!(
+        acquire(&other, &third, AtLimit::RefuseNew, LONG).await,
+        Acquired::Full,
+        "a third lease is refused on the other node"
+    );
+    assert_eq!(acquire(&one, &second, AtLimit::RefuseNew, LONG).await, taken(), "a lease that exists is taken again");
     for stranger in ["", "bob", "alice ", "{alice}", "\"quotes\" and \u{e9}\0"] {
-        assert_eq!(ask(&one, &lease(stranger, 1), AtLimit::RefuseNew, LONG).await, taken(), "{stranger:?} is another");
+        assert_eq!(
+            acquire(&one, &lease(stranger, 1), AtLimit::RefuseNew, LONG).await,
+            taken(),
+            "{stranger:?} is another subject"
+        );
     }
-    // The same name at another issuer is somebody else, however the two are put together.
+    // The same `sub` of another issuer is another subject, however a store joins the two.
     let alice = format!("alice{run}");
     let namesakes = [
         ScopedId::without_issuer(alice.as_str()),
@@ -50,111 +58,131 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
         ScopedId::of("a", format!(":{alice}")),
     ];
     for namesake in namesakes {
-        for age in 1..=2 {
-            let acquired = ask(&one, &lease_of(&namesake, age), AtLimit::RefuseNew, LONG).await;
-            assert_eq!(acquired, taken(), "{namesake} has places of their own");
+        for accepted in 1..=2 {
+            let acquired = acquire(&one, &lease_of(&namesake, accepted), AtLimit::RefuseNew, LONG).await;
+            assert_eq!(acquired, taken(), "{namesake} is another subject");
         }
     }
 
-    // A place that is given back is there for anybody, and giving it back twice makes no second one.
+    // A released lease can be taken again, and releasing it twice frees one.
     for _ in 0..2 {
-        other.release(slice::from_ref(&first)).await.expect("a store that works");
+        other.release(slice::from_ref(&first)).await.expect(WORKS);
     }
-    assert_eq!(ask(&other, &third, AtLimit::RefuseNew, LONG).await, taken(), "the place that was given back");
-    assert_eq!(ask(&other, &first, AtLimit::RefuseNew, LONG).await, Acquired::Full, "it was one");
+    assert_eq!(acquire(&other, &third, AtLimit::RefuseNew, LONG).await, taken(), "a released lease is free");
+    assert_eq!(
+        acquire(&other, &first, AtLimit::RefuseNew, LONG).await,
+        Acquired::Full,
+        "a lease that is released twice is one"
+    );
     let request = Acquire::new(&first, TWO, AtLimit::RefuseNew, LONG);
-    let acquired = other.acquire(request.releasing(slice::from_ref(&third))).await.expect("a store that works");
-    assert_eq!(acquired, taken(), "what is released in the same step");
+    let acquired = other.acquire(request.releasing(slice::from_ref(&third))).await.expect(WORKS);
+    assert_eq!(acquired, taken(), "the leases in `released` are released first");
 
-    // The oldest goes, whoever asked first, and its node is told: at once if it listens, and when it renews.
-    let [oldest, older, newest] = [1, 2, 3].map(|age| lease("carol", age));
+    // The oldest session is evicted, whichever was acquired first. Its node learns of it at once if it waits, and when it renews.
+    let [oldest, older, newest] = [1, 2, 3].map(|accepted| lease("carol", accepted));
     for lease in [&older, &oldest] {
-        assert_eq!(ask(&one, lease, AtLimit::EvictOldest, LONG).await, taken(), "a place for each");
+        assert_eq!(acquire(&one, lease, AtLimit::EvictOldest, LONG).await, taken(), "a lease for each");
     }
-    let (heard, acquired) = tokio::join!(timeout(Duration::from_secs(5), one.evicted()), async {
+    let (evicted, acquired) = tokio::join!(timeout(Duration::from_secs(5), one.evicted()), async {
         sleep(SHORT).await;
-        ask(&other, &newest, AtLimit::EvictOldest, LONG).await
+        acquire(&other, &newest, AtLimit::EvictOldest, LONG).await
     });
-    assert_eq!(acquired, Acquired::Taken { evicted: vec![oldest.session] }, "the oldest goes");
-    let heard = heard.expect("told while it listens").expect("a store that works");
-    assert_eq!(heard, [oldest.session], "told which one");
+    assert_eq!(acquired, Acquired::Taken { evicted: vec![oldest.session] }, "the oldest session is evicted");
+    let evicted = evicted.expect("a waiting node learns of an eviction").expect(WORKS);
+    assert_eq!(evicted, [oldest.session], "a waiting node learns which session was evicted");
     for _ in 0..2 {
-        let renewed = one.renew(&[oldest.clone(), older.clone()], LONG).await.expect("a store that works");
-        assert_eq!(renewed, [oldest.session], "told when it renews, and not brought back by that");
+        let evicted = one.renew(&[oldest.clone(), older.clone()], LONG).await.expect(WORKS);
+        assert_eq!(evicted, [oldest.session], "a renewal reports an eviction, and does not undo it");
     }
-    one.release(slice::from_ref(&oldest)).await.expect("a store that works");
-    one.release(slice::from_ref(&older)).await.expect("a store that works");
-    assert_eq!(ask(&one, &oldest, AtLimit::RefuseNew, LONG).await, taken(), "an evicted one has no place");
-    assert_eq!(ask(&one, &older, AtLimit::RefuseNew, LONG).await, Acquired::Full, "and the newest has its own");
+    one.release(slice::from_ref(&oldest)).await.expect(WORKS);
+    one.release(slice::from_ref(&older)).await.expect(WORKS);
+    assert_eq!(acquire(&one, &oldest, AtLimit::RefuseNew, LONG).await, taken(), "an evicted session has no lease");
+    assert_eq!(
+        acquire(&one, &older, AtLimit::RefuseNew, LONG).await,
+        Acquired::Full,
+        "the newest session has its lease"
+    );
 
-    // What the store has lost, or never had, is not evicted; and if there are too many then, as many go.
-    let lost: Vec<SessionLease> = (1..=5).map(|age| lease("dave", age)).collect();
-    let renewed = one.renew(&lost, LONG).await.expect("a store that works");
-    assert!(renewed.is_empty(), "what is not there is not evicted");
+    // A lease that is missing is not evicted. If renewals exceed the limit, the next lease evicts as many as exceed it.
+    let lost: Vec<SessionLease> = (1..=5).map(|accepted| lease("dave", accepted)).collect();
+    let evicted = one.renew(&lost, LONG).await.expect(WORKS);
+    assert!(evicted.is_empty(), "a missing lease is not evicted");
     let late = lease("dave", 6);
-    assert_eq!(ask(&other, &late, AtLimit::RefuseNew, LONG).await, Acquired::Full, "what was renewed counts");
-    let Acquired::Taken { mut evicted } = ask(&other, &late, AtLimit::EvictOldest, LONG).await else {
-        unreachable!("a new one is taken")
+    assert_eq!(acquire(&other, &late, AtLimit::RefuseNew, LONG).await, Acquired::Full, "a renewed lease counts");
+    let Acquired::Taken { mut evicted } = acquire(&other, &late, AtLimit::EvictOldest, LONG).await else {
+        unreachable!("the oldest sessions are evicted")
     };
     evicted.sort();
     let mut oldest: Vec<SessionId> = lost.iter().take(4).map(|lease| lease.session).collect();
     oldest.sort();
-    assert_eq!(evicted, oldest, "as many as are too many");
+    assert_eq!(evicted, oldest, "as many sessions are evicted as exceed the limit");
 
-    // Two leases of many subjects in one renewal, and one of two that nobody renews.
+    // One renewal for two leases of each of many subjects, and one lease that nobody renews.
     let mut kept: Vec<SessionLease> =
-        (1..=20).flat_map(|name| [1, 2].map(|age| lease(&format!("erin {name}"), age))).collect();
+        (1..=20).flat_map(|name| [1, 2].map(|accepted| lease(&format!("erin {name}"), accepted))).collect();
     for lease in &kept {
-        assert_eq!(ask(&one, lease, AtLimit::RefuseNew, SHORT * 3).await, taken(), "a place for each");
+        assert_eq!(acquire(&one, lease, AtLimit::RefuseNew, SHORT * 3).await, taken(), "a lease for each");
     }
-    let [left, next] = [1, 2].map(|age| lease("frank", age));
-    ask(&one, &left, AtLimit::RefuseNew, SHORT * 3).await;
-    ask(&one, &next, AtLimit::RefuseNew, SHORT * 3).await;
-    kept.push(next);
+    let [expiring, renewed] = [1, 2].map(|accepted| lease("frank", accepted));
+    acquire(&one, &expiring, AtLimit::RefuseNew, SHORT * 3).await;
+    acquire(&one, &renewed, AtLimit::RefuseNew, SHORT * 3).await;
+    kept.push(renewed);
     for _ in 0..5 {
         sleep(SHORT).await;
-        assert!(one.renew(&kept, SHORT * 3).await.expect("a store that works").is_empty(), "nobody was evicted");
+        assert!(one.renew(&kept, SHORT * 3).await.expect(WORKS).is_empty(), "a renewal evicts nobody");
     }
     let again = lease("frank", 3);
-    assert_eq!(ask(&other, &again, AtLimit::RefuseNew, SHORT).await, taken(), "a lease whose time is over");
-    assert_eq!(ask(&one, &left, AtLimit::RefuseNew, SHORT).await, Acquired::Full, "and no other");
+    assert_eq!(
+        acquire(&other, &again, AtLimit::RefuseNew, SHORT).await,
+        taken(),
+        "a lease that is not renewed expires"
+    );
+    assert_eq!(
+        acquire(&one, &expiring, AtLimit::RefuseNew, SHORT).await,
+        Acquired::Full,
+        "a lease that is renewed does not expire"
+    );
     for name in 1..=20 {
         let third = lease(&format!("erin {name}"), 3);
-        assert_eq!(ask(&other, &third, AtLimit::RefuseNew, SHORT).await, Acquired::Full, "what is renewed stays");
+        assert_eq!(
+            acquire(&other, &third, AtLimit::RefuseNew, SHORT).await,
+            Acquired::Full,
+            "a lease that is renewed does not expire"
+        );
     }
 
-    // For the last place there is one.
+    // Concurrent calls do not exceed the limit.
     for round in 0..10 {
-        let racing: Vec<_> = (0..50)
+        let calls: Vec<_> = (0..50)
             .map(|number| {
                 let store = (Arc::clone(&one), Arc::clone(&other), number % 2 == 0);
                 let lease = lease(&format!("grace {round}"), number);
                 tokio::spawn(async move {
                     match store {
-                        (one, _, true) => ask(&one, &lease, AtLimit::RefuseNew, LONG).await,
-                        (_, other, false) => ask(&other, &lease, AtLimit::RefuseNew, LONG).await,
+                        (one, _, true) => acquire(&one, &lease, AtLimit::RefuseNew, LONG).await,
+                        (_, other, false) => acquire(&other, &lease, AtLimit::RefuseNew, LONG).await,
                     }
                 })
             })
             .collect();
-        let mut places = 0;
-        for one in racing {
-            places += usize::from(one.await.expect("a store that does not panic") != Acquired::Full);
+        let mut taken = 0;
+        for call in calls {
+            taken += usize::from(call.await.expect("the store does not panic") != Acquired::Full);
         }
-        assert_eq!(places, TWO.get(), "of any number that ask at once as many get a place as there are");
+        assert_eq!(taken, TWO.get(), "of many concurrent calls, as many succeed as the limit allows");
     }
 }
 
-const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("it is not zero");
+const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
-/// Of another session each time, which is the older the lower its age.
-fn lease_of(subject: impl Into<ScopedId>, age: u64) -> SessionLease {
+/// A lease of a new session. The lower `accepted`, the older the session.
+fn lease_of(subject: impl Into<ScopedId>, accepted: u64) -> SessionLease {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let session = format!("{:016x}{:016x}", u64::MAX, NUMBER.fetch_add(1, Ordering::Relaxed));
-    let accepted = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + age);
+    let accepted = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + accepted);
     SessionLease::new(subject, session.parse().expect("an id"), accepted)
 }
 
-async fn ask(store: &impl LimitStore, lease: &SessionLease, at_limit: AtLimit, lifetime: Duration) -> Acquired {
-    store.acquire(Acquire::new(lease, TWO, at_limit, lifetime)).await.expect("a store that works")
+async fn acquire(store: &impl LimitStore, lease: &SessionLease, at_limit: AtLimit, lifetime: Duration) -> Acquired {
+    store.acquire(Acquire::new(lease, TWO, at_limit, lifetime)).await.expect(WORKS)
 }
