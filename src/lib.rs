@@ -1,11 +1,10 @@
-//! Authenticates WebSocket connections on [axum], from the handshake to the close frame: a tower layer that answers `401`
-//! instead of a handshake, and a socket that is closed when its session ends.
+//! Authenticates WebSocket connections on [axum], from the handshake to the close frame.
 //!
-//! A WebSocket handshake is an HTTP request over which a web page has almost no control: it has a URL, cookies, and a
-//! list of subprotocols. [`WsAuthLayer`] finds the token in any of these, or in a header, takes it out before anything
-//! else can see it, checks the page's origin, has a [`Verifier`] verify the token, and only then lets the request
-//! through to axum's `WebSocketUpgrade`, or to anything else that upgrades. From then on the [`Session`] is what the
-//! connection stands on.
+//! A web page controls little of a WebSocket handshake: the URL, cookies, and a list of subprotocols. [`WsAuthLayer`] finds
+//! the token in any of these or in a header, removes it before anything else can see it, checks the page's origin, and has a
+//! [`Verifier`] verify the token. Only then does the request reach axum's `WebSocketUpgrade`, or any other handler that
+//! upgrades. A handshake without a valid token is answered with `401`, never with `101`. The socket is closed when its
+//! [`Session`] ends.
 //!
 //! # Example
 //!
@@ -51,41 +50,58 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # The way of a handshake
+//! # What to use
+//!
+//! | task | use |
+//! | --- | --- |
+//! | choose where clients send the token | [`TokenSource`] |
+//! | verify JSON Web Tokens | [`jwt::JwtVerifier`] |
+//! | fetch keys from an OpenID Connect provider | [`jwks`] |
+//! | skip the signature check for a token that was verified before | [`CachedVerifier`] |
+//! | verify tokens another way | [`Verifier`] |
+//! | restrict which pages may connect | [`AllowOrigin`] |
+//! | write the handler | [`AuthenticatedUpgrade`], [`AuthenticatedSocket`] |
+//! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
+//! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
+//! | authenticate clients by their first message | [`FirstMessage`] |
+//! | count, list and end sessions | [`Sessions`] |
+//! | limit sessions, in all or per subject | [`Limits`] |
+//! | log users out on all nodes | [`Revocations`] |
+//! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
+//! | shut down | [`Sessions::drain`] |
+//! | choose close codes | [`CloseCodes`] |
+//! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
+//! | run on several nodes | [`Redis`], or a [`store`] of your own |
+//! | test | [`test_util`] |
+//!
+//! # The steps of a handshake
 //!
 //! 1. **Find** the token: [`TokenSource`].
-//! 2. **Strip** it from headers, URI and `OriginalUri`, and copies of it from all other headers.
-//! 3. **Origin**: which pages may open a WebSocket: [`AllowOrigin`].
-//! 4. **Verify**: [`Verifier`]; [`jwt`] for JSON Web Tokens, with keys that [change](jwks).
-//! 5. **Admit** the session: it is registered ([`Sessions`]), and then [`Revocations`] and [`Limits`] are looked at,
-//!    the latter [on all nodes](Limits::across_nodes) if you like.
-//! 6. **Inner service**, with the [`Session`] in the request's extensions: [`AuthenticatedUpgrade`], [`Authenticated`].
-//! 7. **Choose** the subprotocol: if the handler selected none, the answer names the public marker and never the token,
-//!    because browsers drop a connection on which nothing is selected, or something that was not offered.
+//! 2. **Strip** it from headers, URI and `OriginalUri`. Copies of it in other headers go too.
+//! 3. **Origin**: check which page opens the WebSocket: [`AllowOrigin`].
+//! 4. **Verify** the token: [`Verifier`].
+//! 5. **Admit** the session: register it ([`Sessions`]), then check [`Revocations`] and [`Limits`].
+//! 6. **Inner service**, with the [`Session`] in the request's extensions.
+//! 7. **Choose** the subprotocol. If the handler selected none, the response names the public marker, never the token.
+//!    Browsers drop a connection on which nothing is selected, or something that was not offered.
 //!
-//! Whatever fails is a [`Rejection`], never a `101` (unless asked for:
-//! [`accept_then_close`](WsAuthLayer::accept_then_close)). HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441)
-//! are treated alike; browsers use the latter by themselves on connections that speak HTTP/2. Route handshakes with
-//! [`any`](axum::routing::any), which takes both methods.
-//!
-//! Requests that do not ask for a WebSocket are plain HTTP, whatever else they offer in `Upgrade`; see [`WsAuthLayer`].
+//! A step that fails becomes a [`Rejection`]. HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are handled alike;
+//! browsers use the latter on connections that speak HTTP/2. Route handshakes with [`any`](axum::routing::any), which takes
+//! both methods. A request that does not ask for a WebSocket is plain HTTP; see [`WsAuthLayer`].
 //!
 //! # After the upgrade
 //!
-//! A token expires; a WebSocket does not. The [`AuthenticatedSocket`] that
-//! [`AuthenticatedUpgrade`] hands out is closed when its session ends, whatever the handler is doing: with a close code of
-//! [`CloseCodes`], a reason that programs can read, and two seconds for the client to answer.
+//! A token expires; a WebSocket does not. The [`AuthenticatedSocket`] is closed when its session ends, whatever the handler
+//! is doing. The client gets a close code of [`CloseCodes`], a reason that programs can read, and two seconds to answer.
 //!
-//! - **It ends** ([`EndReason`]) when the token expires or the session is too old
-//!   ([`max_lifetime`](WsAuthLayer::max_lifetime)), by the monotonic clock or by the one on the wall, whichever comes
-//!   first; by order of the application ([`Session::end`], [`Sessions::end_subject`] and its like, [`Revocations`]); and with
-//!   its connection. A client that sends without pause does not put that off. A handler can wait for that ([`Session::ended`]), and for the time before ([`Session::expiring_in`]).
-//! - **It is refreshed** with a new token of the same subject and issuer: by the handler ([`Session::refresh`]), or by the
-//!   client's own messages ([`RefreshProtocol`]) without any code.
-//! - **It may begin later**, for clients that can send a token only when the socket is open ([`FirstMessage`]).
-//! - **A registry** knows every session, if the layer is given one ([`Sessions`]): to count, limit, list and end them, and to
-//!   drain them when the server goes down ([`Sessions::drain`]). A subject is one user together with its issuer
-//!   ([`ScopedId`]). Orders also reach the session of a plain request, for as long as somebody holds it; it takes no place.
+//! - **It ends** ([`EndReason`]) when the token expires, at its [`max_lifetime`](WsAuthLayer::max_lifetime), by order
+//!   ([`Session::end`], [`Sessions::end_subject`], [`Revocations`]), or with its connection. The deadline is the earlier of the
+//!   monotonic and the wall clock. A client that sends without pause does not delay it. A handler can wait for the end
+//!   ([`Session::ended`]) or for the time before it ([`Session::expiring_in`]).
+//! - **It is refreshed** with a new token of the same subject and issuer, by the handler ([`Session::refresh`]) or by the
+//!   client's messages ([`RefreshProtocol`]).
+//! - **It may begin later**, for clients that can send a token only on an open socket ([`FirstMessage`]).
+//! - **A registry** knows every session ([`Sessions`]). A subject is one user of one issuer ([`ScopedId`]).
 //!
 //! ```
 //! use std::time::Duration;
@@ -99,7 +115,7 @@
 //!
 //! async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
 //!     upgrade.on_upgrade(async |socket| {
-//!         // This handler never looks at its socket, and yet …
+//!         // This handler never looks at its socket.
 //!         assert_eq!(socket.session().ended().await, EndReason::TokenExpired);
 //!     })
 //! }
@@ -110,8 +126,7 @@
 //! let layer = WsAuthLayer::new(test_util::verifier::<Value>()).sessions(&sessions);
 //! let app = Router::new().route("/", any(chat)).layer(layer);
 //!
-//! // … a token that is good for an hour (and half a minute of leeway) opens a socket for an hour. The clock of this test
-//! // is paused, so that it does not take as long.
+//! // A token that expires in an hour (and 30 seconds of leeway) opens a socket for an hour. The test's clock is paused.
 //! let token = TestToken::new("alice").expires_in(Duration::from_secs(3600)).sign();
 //! let (mut socket, _) = test_util::connect(app, handshake().bearer_subprotocol(&token).build()).await?;
 //! assert_eq!(sessions.count(), 1);
@@ -120,14 +135,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A handler that upgrades by other means ([`Authenticated`] beside axum's own extractor, or another library's) closes its
-//! socket itself. It keeps the [`Session`] as long as the connection, waits for [`Session::ended`], and closes the socket with
-//! [`Session::close_code`]. A task that only waits owns a [`SessionWatcher`], which keeps nothing; see [`Session::watch`]. A
-//! handler that drops the session, or keeps it and never looks at it, is named in the log once; see [Events](#events).
+//! A handler that uses another WebSocket type closes its socket itself. It takes [`Authenticated`], holds the [`Session`] as
+//! long as the connection, waits for [`Session::ended`], and closes with [`Session::close_code`]. A task that only waits
+//! holds a [`SessionWatcher`] ([`Session::watch`]). An event names a handler that forgets this.
 //!
 //! # Speed
 //!
-//! `axum::serve` leaves Nagle's algorithm on, which delays small messages. No layer can turn it off, the listener can:
+//! `axum::serve` leaves Nagle's algorithm on, which delays small messages. The listener can turn it off:
 //!
 //! ```no_run
 //! use axum::serve::ListenerExt;
@@ -140,57 +154,71 @@
 //! # }
 //! ```
 //!
+//! # Stable names
+//!
+//! Programs may compare these strings and codes. They change only with a breaking release.
+//!
+//! | name of | where it appears |
+//! | --- | --- |
+//! | the end of a session: [`EndReason::as_str`] | close reason, events |
+//! | the class of a refusal: [`RejectionKind::as_str`] | `error` in the response body, close reason of [`accept_then_close`](WsAuthLayer::accept_then_close), events |
+//! | the exact reason of a refusal: [`Rejection::reason`] | events |
+//! | a failed refresh: [`RefreshError::reason`] | answer of a [`RefreshProtocol`], events |
+//! | a ticket that was not issued: [`TicketErrorKind`] | the status of [`Tickets::route`] |
+//! | close codes: [`CloseCodes`] | close frames |
+//!
 //! # Events
 //!
-//! With the feature `tracing`, under the target `axum_ws_auth`. None of them holds a token.
+//! With the feature `tracing`, under the target `axum_ws_auth`. No event holds a token.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
 //! | `handshake admitted` | debug | `session` (its id) and `subject` |
-//! | `request admitted` | debug | the same, of an authenticated request that is no handshake |
-//! | `handshake incomplete` | warn | `missing`: a WebSocket client has asked, and what makes the request a handshake is gone: `Upgrade`, `Connection`, `:protocol` or `HTTP/1.1` itself. A proxy in front drops it |
+//! | `request admitted` | debug | the same, for an authenticated request that is no handshake |
+//! | `handshake incomplete…` | warn | `missing`: a WebSocket client sent the request, but a proxy dropped `Upgrade`, `Connection`, `:protocol` or `HTTP/1.1` itself |
 //! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
 //! | `cause of the refusal` | debug | `cause` |
-//! | `beneath the cause` | trace | `beneath`: a verifier's own error; for JWTs it may quote claims |
+//! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
-//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); the cause, and too many attempts, at debug |
-//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str); of an [`AuthenticatedSocket`] |
-//! | `keys changed` | info | `issuer`, and how many `keys` can be used now |
-//! | `keys confirmed` | debug | the same, where they are as before |
-//! | `keys not refreshed` | warn | `issuer` and [`reason`](jwks::KeysErrorKind::as_str); the cause at debug |
-//! | `keys withdrawn` | error | `issuer`, which says twice in a row that it has no key that can be used |
-//! | `no ticket issued` | info | `error`, which names what is wrong with the store if that is the reason |
-//! | `ticket not redeemed` | warn | `error`: what is wrong with the store; the handshake is refused with 503 |
-//! | `limits not shared` | warn | `error`: what is wrong with the store; this node counts the sessions of these subjects for itself |
-//! | `evictions not heard` | warn | `error`: sessions that had to go for others learn of it at the next renewal |
-//! | `revocation not confirmed` | error | `error`: what is wrong with the store, which does not know of it |
-//! | `revocations not read` | warn | `error`: what is wrong with the store; this node may not know all |
-//! | `revocations lost by the store` | error | this node's place in the log is gone, as after a failover: it loads all again; the cause at debug |
-//! | `revocations told again…` | error | `count`, `lost`: this node added what the store had lost |
-//! | | warn | `count`: this node added what the store had never confirmed |
-//! | `revocations incomplete…` | warn | this node started while others add what the store has lost; it admits nobody until they are done |
-//! | `no session in the request` | error | the `claims` asked for: the route lacks its layer |
-//! | `sessions without a subject are not limited` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
-//! | `session dropped before its upgrade` | warn | `session`; once for each registry: the handler accepted the handshake and kept no [`Session`], so nothing ends the connection and no limit counts it |
-//! | `session ended and nothing watches it` | warn | `session`; once for each registry: the handler took [`Authenticated`], keeps the [`Session`], and does not close its socket |
-//! | `subprotocol not offered` | warn | a handler selected a name that is left out of the answer |
-//! | `refusal hook answered with success` | error | the standard refusal was sent instead |
+//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
+//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] |
+//! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
+//! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
+//! | `key refresh failed` | warn | `issuer`, [`reason`](jwks::KeysErrorKind::as_str), `error` |
+//! | `keys withdrawn…` | error | `issuer`: twice in a row, it published no usable key |
+//! | `ticket not issued` | info | `error` |
+//! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
+//! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
+//! | `evictions not received` | warn | `error`; a session that another node evicted ends at the next renewal |
+//! | `revocation not confirmed` | error | `error` of the store, which may not know of the revocation |
+//! | `revocation store unavailable` | warn | `error`; this node may not know all revocations |
+//! | `revocations lost by the store` | error | `error`: this node's cursor is unknown, as after a failover; it loads all revocations again |
+//! | `revocations restored…` | error | `count`, `lost`: this node added revocations that the store had lost |
+//! | | warn | `count`: this node added revocations that the store had never confirmed |
+//! | `revocations incomplete…` | warn | other nodes are still restoring revocations; this node admits nobody until they finish |
+//! | `cause of the failure` | debug | `cause` of an event above |
+//! | `no session in the request…` | error | the `claims` asked for: the route lacks its layer |
+//! | `sessions without a subject are not limited…` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
+//! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
+//! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |
+//! | `subprotocol not offered…` | warn | the response omits a name that the handler selected |
+//! | `rejection hook answered with success…` | error | the standard response was sent instead |
 //!
-//! Other crates log more. Where a handler uses axum's own `WebSocket`, tungstenite reads from it, and at `TRACE` prints every
-//! message, as text and as bytes. A token that such a handler receives is among them: leave the target `tungstenite` at `DEBUG`
-//! in production. An [`AuthenticatedSocket`] is not read by tungstenite, and prints nothing that it receives.
+//! Other crates log more. axum's own `WebSocket` reads through tungstenite, which logs every message at `TRACE`, including a
+//! token in a message. Keep the target `tungstenite` at `DEBUG` in production. An [`AuthenticatedSocket`] does not use
+//! tungstenite and logs no message.
 //!
 //! # Features
 //!
 //! | feature | what | default |
 //! | --- | --- | --- |
-//! | `jwt` | [`jwt::JwtVerifier`], [`CachedVerifier`]; needs one of the next two | yes |
-//! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; wins where both are on | yes |
+//! | `jwt` | [`jwt::JwtVerifier`], [`CachedVerifier`]; needs `aws-lc-rs` or `rust-crypto` | yes |
+//! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; used if both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
-//! | `jwks` | [`jwks`]: keys that are fetched, OpenID Connect Discovery; brings reqwest with rustls | no |
-//! | `redis` | [`Redis`]: tickets, revocations and limits for servers on many machines | no |
-//! | `redis-tls` | `rediss://`: connections to Redis by TLS, with rustls and aws-lc-rs | no |
-//! | `tracing` | events for handshakes, sessions and keys | yes |
+//! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
+//! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
+//! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
+//! | `tracing` | [events](#events) | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
 //!
@@ -255,7 +283,7 @@ pub use self::{
     websocket::{WebSocketError, WebSocketErrorKind},
 };
 
-// The README's examples are compiled and run with the others.
+// Compiles and runs the README's examples with the others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

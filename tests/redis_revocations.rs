@@ -197,7 +197,7 @@ async fn a_failover_to_a_replica_that_was_behind_loses_no_order_and_is_told() {
             assert_eq!(status(app, "alice.spared").await, 101);
         }
         assert!(logged.has("ERROR", "revocations lost by the store"));
-        assert!(logged.has("ERROR", "revocations told again: the store has lost some"));
+        assert!(logged.has("ERROR", "revocations restored: the store had lost some"));
     }
 }
 

@@ -119,7 +119,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
             .and_then(|place| start.begin(verified, Arc::clone(&self.verifier), head, place))
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
-        telemetry::admitted(session.id(), session.subject());
+        telemetry::handshake_admitted(session.id(), session.subject());
         Ok((session, replay))
     }
 

@@ -51,7 +51,7 @@ pub(super) fn insert<C: Send + Sync + 'static>(
     config: &Config,
 ) -> Admitted {
     match kind {
-        RequestKind::Handshake => telemetry::admitted(session.id(), session.subject()),
+        RequestKind::Handshake => telemetry::handshake_admitted(session.id(), session.subject()),
         RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
     }
     // An outer layer may have other rules, so its outcome does not count here.

@@ -53,7 +53,7 @@ impl Completion {
             session.warn_if_dropped();
         }
         if accepted && self.selection.apply(response.headers_mut()) {
-            telemetry::unoffered_subprotocol();
+            telemetry::subprotocol_not_offered();
         }
         response
     }

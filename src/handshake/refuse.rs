@@ -36,7 +36,7 @@ fn respond(config: &Config, rejection: Rejection) -> Response {
     let mut response = hook(rejection.clone());
     if response.status().is_informational() || response.status().is_success() {
         // `101`, or over HTTP/2 any success, would complete the refused handshake.
-        telemetry::hook_answered_with_success();
+        telemetry::rejection_hook_succeeded();
         return rejection.into_response();
     }
     if rejection.closes_connection() {

@@ -37,7 +37,7 @@ impl RequestKind {
         parts.extensions.remove::<OnUpgrade>();
         // Only a WebSocket client sends this header, and no client sends it without the rest.
         if parts.method == Method::GET && parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
-            telemetry::upgrade_dropped(match parts.version {
+            telemetry::handshake_incomplete(match parts.version {
                 Version::HTTP_11 => "Upgrade",
                 Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.1",
                 _ => ":protocol",
@@ -78,7 +78,7 @@ fn normalize(headers: &mut HeaderMap) {
     }
     match Listed::of(headers, &CONNECTION, b"upgrade") {
         // Without it the handshake is malformed, and stays so: whoever completes it refuses.
-        None => telemetry::upgrade_dropped("Connection"),
+        None => telemetry::handshake_incomplete("Connection"),
         Some(Listed::Alone | Listed::InOneLine) => {}
         Some(Listed::InSeveralLines) => {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

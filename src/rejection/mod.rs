@@ -188,7 +188,7 @@ impl Rejection {
 
     /// Says so in an event.
     pub(crate) fn log(&self) {
-        telemetry::refused(self.kind.as_str(), self.reason(), self.source());
+        telemetry::handshake_refused(self.kind.as_str(), self.reason(), self.source());
     }
 
     /// The code of a close frame that says so.

@@ -77,7 +77,7 @@ async fn follow_store(node: &Arc<Node>) -> Infallible {
                     telemetry::revocations_lost(&error);
                     cursor = None;
                 } else {
-                    telemetry::revocations_not_read(&error);
+                    telemetry::revocation_store_unavailable(&error);
                     cursor = cursor.filter(|_| failures < TRIES);
                 }
                 // Nothing that is known is forgotten.

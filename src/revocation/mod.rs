@@ -220,7 +220,7 @@ impl Revocations {
                 mem::forget(unconfirmed);
                 node.note_confirmed(order);
             }
-            Err(error) => telemetry::revocation_not_told(error),
+            Err(error) => telemetry::revocation_not_confirmed(error),
         }
         added
     }

@@ -31,10 +31,10 @@ pub(super) async fn tell(node: Arc<Node>) {
         let mut pass = Pass { node: &node, told: 0, lost: 0, failure: None };
         pass.run().await;
         if pass.told > 0 {
-            telemetry::revocations_told_again(pass.told, pass.lost);
+            telemetry::revocations_restored(pass.told, pass.lost);
         }
         if let Some(error) = &pass.failure {
-            telemetry::revocation_not_told(error);
+            telemetry::revocation_not_confirmed(error);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         } else if !node.has_untold() {

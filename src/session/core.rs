@@ -255,7 +255,7 @@ impl SessionCore {
             && let Some(sessions) = &self.config.sessions
             && !sessions.0.warned_of_dropped.swap(true, Ordering::Relaxed)
         {
-            telemetry::dropped_session(self.id);
+            telemetry::session_dropped(self.id);
         }
     }
 
@@ -363,7 +363,7 @@ impl SessionCore {
         if let Some(registry) = news.retire_from {
             registry.retire(self);
             if news.is_unwatched && !registry.warned_of_unwatched.swap(true, Ordering::Relaxed) {
-                telemetry::unwatched_session(self.id);
+                telemetry::session_unwatched(self.id);
             }
         }
         if let Some(supervisor) = news.supervisor {

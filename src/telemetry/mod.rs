@@ -1,7 +1,8 @@
-//! Events, which the crate docs list. They are made of primitive values, so that every room can say its own. Without the
-//! feature `tracing` they are empty and cost nothing.
+//! Events. The crate docs list them.
+//!
+//! They take primitive values, so that every module can emit its own. Without the feature `tracing` they compile to nothing.
 
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "there is no event to put them into"))]
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "no event takes them"))]
 
 use std::{error::Error, fmt::Display};
 
@@ -16,7 +17,7 @@ macro_rules! event {
     };
 }
 
-pub(crate) fn admitted(session: impl Display, subject: Option<&str>) {
+pub(crate) fn handshake_admitted(session: impl Display, subject: Option<&str>) {
     event!(debug, %session, subject, "handshake admitted");
 }
 
@@ -24,8 +25,8 @@ pub(crate) fn request_admitted(session: impl Display, subject: Option<&str>) {
     event!(debug, %session, subject, "request admitted");
 }
 
-pub(crate) fn upgrade_dropped(missing: &'static str) {
-    event!(warn, missing, "handshake incomplete: a proxy in front has dropped its upgrade");
+pub(crate) fn handshake_incomplete(missing: &'static str) {
+    event!(warn, missing, "handshake incomplete: a proxy in front has dropped the upgrade");
 }
 
 pub(crate) fn session_ended(session: impl Display, subject: Option<&str>, reason: Option<&str>) {
@@ -43,18 +44,18 @@ pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option
     }
 }
 
-/// Of these there may be any number.
+/// At debug: a client can cause any number of them.
 pub(crate) fn refresh_throttled(session: impl Display, reason: &str) {
     event!(debug, %session, reason, "refresh refused");
 }
 
-pub(crate) fn refused(kind: &str, reason: &str, cause: Option<Cause<'_>>) {
+pub(crate) fn handshake_refused(kind: &str, reason: &str, cause: Option<Cause<'_>>) {
     event!(info, kind, reason, "handshake refused");
     if let Some(cause) = cause {
         event!(debug, %cause, "cause of the refusal");
-        // serde quotes claims here, which may be personal data.
-        if let Some(beneath) = cause.source() {
-            event!(trace, %beneath, "beneath the cause");
+        // At trace: serde quotes claims here, which may be personal data.
+        if let Some(underlying) = cause.source() {
+            event!(trace, %underlying, "underlying cause");
         }
     }
 }
@@ -64,13 +65,13 @@ pub(crate) fn keys_refreshed(issuer: &str, keys: usize, changed: bool) {
     if changed {
         event!(info, issuer, keys, "keys changed");
     } else {
-        event!(debug, issuer, keys, "keys confirmed");
+        event!(debug, issuer, keys, "keys unchanged");
     }
 }
 
 #[cfg(feature = "jwks")]
-pub(crate) fn keys_not_refreshed(issuer: &str, reason: &str, error: Cause<'_>) {
-    event!(warn, issuer, reason, %error, "keys not refreshed");
+pub(crate) fn key_refresh_failed(issuer: &str, reason: &str, error: Cause<'_>) {
+    event!(warn, issuer, reason, %error, "key refresh failed");
     if let Some(cause) = error.source() {
         event!(debug, issuer, %cause, "cause of the failure");
     }
@@ -78,63 +79,53 @@ pub(crate) fn keys_not_refreshed(issuer: &str, reason: &str, error: Cause<'_>) {
 
 #[cfg(feature = "jwks")]
 pub(crate) fn keys_withdrawn(issuer: &str) {
-    event!(error, issuer, "keys withdrawn: the issuer publishes none that can be used");
+    event!(error, issuer, "keys withdrawn: the issuer publishes no usable key");
 }
 
-pub(crate) fn no_ticket(error: Cause<'_>) {
-    event!(info, %error, "no ticket issued");
-    if let Some(cause) = error.source() {
-        event!(debug, %cause, "cause of that");
-    }
+pub(crate) fn ticket_not_issued(error: Cause<'_>) {
+    event!(info, %error, "ticket not issued");
+    cause_of_failure(error);
 }
 
 pub(crate) fn ticket_not_redeemed(error: Cause<'_>) {
     event!(warn, %error, "ticket not redeemed");
 }
 
-pub(crate) fn revocation_not_told(error: Cause<'_>) {
+pub(crate) fn revocation_not_confirmed(error: Cause<'_>) {
     event!(error, %error, "revocation not confirmed");
-    if let Some(cause) = error.source() {
-        event!(debug, %cause, "cause of that");
-    }
+    cause_of_failure(error);
 }
 
-pub(crate) fn revocations_not_read(error: Cause<'_>) {
-    event!(warn, %error, "revocations not read");
-    if let Some(cause) = error.source() {
-        event!(debug, %cause, "cause of that");
-    }
+pub(crate) fn revocation_store_unavailable(error: Cause<'_>) {
+    event!(warn, %error, "revocation store unavailable");
+    cause_of_failure(error);
 }
 
 pub(crate) fn revocations_lost(error: Cause<'_>) {
     event!(error, %error, "revocations lost by the store");
-    if let Some(cause) = error.source() {
-        event!(debug, %cause, "cause of that");
-    }
+    cause_of_failure(error);
 }
 
-/// So many of them were in the store before.
-pub(crate) fn revocations_told_again(count: usize, lost: usize) {
+/// `lost` of them had been in the store before.
+pub(crate) fn revocations_restored(count: usize, lost: usize) {
     if lost > 0 {
-        event!(error, count, lost, "revocations told again: the store has lost some");
+        event!(error, count, lost, "revocations restored: the store had lost some");
     } else {
-        event!(warn, count, "revocations told again: the store did not have them");
+        event!(warn, count, "revocations restored: the store had not confirmed them");
     }
 }
 
 pub(crate) fn revocations_incomplete() {
-    event!(warn, "revocations incomplete: other nodes are telling the store what it lost");
+    event!(warn, "revocations incomplete: other nodes are still restoring what the store lost");
 }
 
-pub(crate) fn limits_not_shared(error: Cause<'_>) {
-    event!(warn, %error, "limits not shared");
-    if let Some(cause) = error.source() {
-        event!(debug, %cause, "cause of that");
-    }
+pub(crate) fn limit_store_unavailable(error: Cause<'_>) {
+    event!(warn, %error, "limit store unavailable");
+    cause_of_failure(error);
 }
 
-pub(crate) fn evictions_not_heard(error: Cause<'_>) {
-    event!(warn, %error, "evictions not heard");
+pub(crate) fn evictions_not_received(error: Cause<'_>) {
+    event!(warn, %error, "evictions not received");
 }
 
 pub(crate) fn no_session(claims: &'static str) {
@@ -145,7 +136,7 @@ pub(crate) fn no_session(claims: &'static str) {
     );
 }
 
-pub(crate) fn nobody_to_limit() {
+pub(crate) fn sessions_without_subject() {
     event!(
         warn,
         "sessions without a subject are not limited: `Limits::per_subject` needs a verifier that names one, with \
@@ -153,7 +144,7 @@ pub(crate) fn nobody_to_limit() {
     );
 }
 
-pub(crate) fn unwatched_session(session: impl Display) {
+pub(crate) fn session_unwatched(session: impl Display) {
     event!(warn,
         %session,
         "session ended and nothing watches it: its connection stays open. Take `AuthenticatedUpgrade`, or close the \
@@ -161,7 +152,7 @@ pub(crate) fn unwatched_session(session: impl Display) {
     );
 }
 
-pub(crate) fn dropped_session(session: impl Display) {
+pub(crate) fn session_dropped(session: impl Display) {
     event!(warn,
         %session,
         "session dropped before its upgrade: nothing ends its connection, and no limit counts it. Take \
@@ -170,10 +161,16 @@ pub(crate) fn dropped_session(session: impl Display) {
     );
 }
 
-pub(crate) fn unoffered_subprotocol() {
-    event!(warn, "subprotocol not offered: the handler's selection is left out of the answer");
+pub(crate) fn subprotocol_not_offered() {
+    event!(warn, "subprotocol not offered: the response omits the handler's selection");
 }
 
-pub(crate) fn hook_answered_with_success() {
-    event!(error, "refusal hook answered with success: the standard refusal is sent instead");
+pub(crate) fn rejection_hook_succeeded() {
+    event!(error, "rejection hook answered with success: the standard refusal is sent instead");
+}
+
+fn cause_of_failure(error: Cause<'_>) {
+    if let Some(cause) = error.source() {
+        event!(debug, %cause, "cause of the failure");
+    }
 }

@@ -127,7 +127,7 @@ async fn what_keeps_redis_from_being_reached_is_named() {
         })
         .await;
         assert!(text.contains(expected), "{url}: {text}");
-        assert!(events.contains("limits not shared") && events.contains(expected), "{url}: {events}");
+        assert!(events.contains("limit store unavailable") && events.contains(expected), "{url}: {events}");
         assert!(!text.contains("secret") && !events.contains("secret"), "{url}: {text} {events}");
         let address = url.trim_end_matches("/99").rsplit(['@', '/']).next().unwrap();
         assert!(text.contains(address), "{url}: {text}");

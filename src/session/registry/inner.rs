@@ -132,7 +132,7 @@ impl Registry {
             && self.limits.per_subject.is_some()
             && !self.warned_of_limits.swap(true, Ordering::Relaxed)
         {
-            telemetry::nobody_to_limit();
+            telemetry::sessions_without_subject();
         }
         let evicted = self.shard(self.shard_of_life(core)).admit(core, &self.limits)?;
         if let Some(evicted) = evicted {

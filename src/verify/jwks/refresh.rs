@@ -98,7 +98,7 @@ impl Refresh {
         let outcome = outcome.and_then(|fetched| self.take(fetched, progress, now));
         // Not under the lock, for nobody knows what a subscriber does.
         if let Err(error) = &outcome {
-            telemetry::keys_not_refreshed(self.issuer.name(), error.kind().as_str(), error);
+            telemetry::key_refresh_failed(self.issuer.name(), error.kind().as_str(), error);
         }
         let cooled_down = wanted.then_some(now + self.timing.cool_down);
         let mut demand = lock(&self.remote.demand);
@@ -143,7 +143,7 @@ impl Refresh {
         let (keys, changed) = issuer.put(keys, now + self.timing.max_stale).ok_or(none)?;
         telemetry::keys_refreshed(issuer.name(), keys.usable().len(), changed);
         if let Some(flaw) = &fetched.flaw {
-            telemetry::keys_not_refreshed(issuer.name(), flaw.kind().as_str(), flaw);
+            telemetry::key_refresh_failed(issuer.name(), flaw.kind().as_str(), flaw);
         }
         progress.memory = fetched.memory;
         progress.withdrawals = 0;

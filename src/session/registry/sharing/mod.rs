@@ -156,7 +156,7 @@ impl Sharing {
                 Some(acquired)
             }
             Err(error) => {
-                telemetry::limits_not_shared(&error);
+                telemetry::limit_store_unavailable(&error);
                 self.health.has_failed(&lease.subject, asked, &self.store);
                 None
             }

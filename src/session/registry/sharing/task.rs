@@ -59,7 +59,7 @@ async fn tell(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
             release(sharing).await
         };
         if let Err(error) = told {
-            telemetry::limits_not_shared(&error.cause);
+            telemetry::limit_store_unavailable(&error.cause);
             lock(&sharing.released).forget_older_than(sharing.lifetime);
             if error.is_of_all {
                 sleep(pause).await;
@@ -237,7 +237,7 @@ async fn listen(sharing: &Sharing, registry: &Weak<Registry>) -> Infallible {
             // The renewals tell of it too.
             other => {
                 if let (Err(error), FIRST_PAUSE) = (other, pause) {
-                    telemetry::evictions_not_heard(&error);
+                    telemetry::evictions_not_received(&error);
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
