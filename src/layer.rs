@@ -19,30 +19,29 @@ use crate::{
 
 /// Authenticates WebSocket handshakes; see the [crate docs](crate).
 ///
-/// It can stand around a [`Router`](axum::Router), a single route, or in any tower stack. *Every* request through it is
-/// authenticated, so that there is no shape of request that gets past; see [`handshakes_only`](Self::handshakes_only).
+/// It can wrap a [`Router`](axum::Router), one route, or any tower service. It authenticates *every* request, so no form of
+/// request bypasses it; see [`handshakes_only`](Self::handshakes_only).
 ///
 /// # Handshakes and plain requests
 ///
-/// A **handshake** is an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket`, in any case, in any line and beside other
-/// protocols (RFC 6455 §4.2.1); or an extended `CONNECT` whose `:protocol` is `websocket` (RFC 8441). Its session is
-/// registered and counted. The inner service sees one line `Upgrade: websocket` and one line `Connection: Upgrade`,
-/// because axum's extractor and others read no more than that.
+/// A **handshake** is an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket`, in any case, in any header line and beside
+/// other protocols (RFC 6455 §4.2.1); or an extended `CONNECT` whose `:protocol` is `websocket` (RFC 8441). Its session is
+/// registered and counted. The inner service sees one line `Upgrade: websocket` and one line `Connection: Upgrade`, because
+/// axum's extractor and others read only the first line.
 ///
-/// Every other request is **plain**. It is authenticated too, but its session is not registered: it takes no place in the
-/// limits and evicts nobody. Another protocol in `Upgrade` is an offer that the layer ignores (RFC 9110 §7.8): `curl --http2`
-/// and Java's `HttpClient` offer `h2c` with every request. [`OnUpgrade`](hyper::upgrade::OnUpgrade) is taken out of the
-/// extensions of a plain request, so that nothing behind the layer can upgrade it. A route that upgrades to something else
-/// belongs outside of the layer.
+/// Every other request is **plain**. It is authenticated too, but limits do not count it and it evicts no session. The layer
+/// ignores another protocol in `Upgrade` (RFC 9110 §7.8): `curl --http2` and Java's `HttpClient` offer `h2c` with every request.
+/// It removes [`OnUpgrade`](hyper::upgrade::OnUpgrade) from the extensions of a plain request, so that no handler can upgrade
+/// it. Put routes that upgrade to another protocol outside the layer.
 ///
 /// # Order of layers
 ///
-/// As with every layer of axum, routes that are added to a router *after* it are outside. One layer stands around a
-/// route: it takes the token away, so that another one further in would find none and refuse. Where routes differ in
-/// their rules, each has a layer of its own, around verifiers that share what they can ([`Verifier::authorize`]).
+/// As with all axum layers, routes added to a router *after* the layer are outside it. Use one layer per route: the outer one
+/// removes the token, so an inner one would find none and refuse. If routes need different rules, give each its own layer, with
+/// verifiers that share what they can ([`Verifier::authorize`]).
 ///
-/// Tracing layers outside of this one see the token. Put them inside, or have them leave out headers and query. The same
-/// goes for copies of the URL that proxies add, such as `X-Original-URI`, `X-Forwarded-Uri`, `Forwarded` or `Referer`.
+/// Tracing layers outside this one see the token. Put them inside, or have them omit headers and query. The same applies to
+/// copies of the URL that proxies add, such as `X-Original-URI`, `X-Forwarded-Uri`, `Forwarded` or `Referer`.
 #[derive(Clone)]
 #[must_use]
 pub struct WsAuthLayer {
@@ -50,21 +49,21 @@ pub struct WsAuthLayer {
 }
 
 impl WsAuthLayer {
-    /// A layer that takes the subprotocol pair `bearer, <token>` or `Authorization: Bearer <token>` and answers
-    /// anything else with a refusal.
+    /// A layer that accepts a token in the subprotocol pair `bearer, <token>` or in `Authorization: Bearer <token>`, and
+    /// refuses every other request.
     pub fn new<V: Verifier>(verifier: V) -> Self {
         Self { pipeline: Arc::new(Pipeline::new(Arc::new(Authenticator::new(verifier)))) }
     }
 
-    /// Sets where a token may stand.
+    /// Sets where a client may send the token.
     ///
-    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`], because a browser can use
-    /// the one, every other client the other, and neither leaves the token in a URL.
+    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`]: browsers can use the first, all
+    /// other clients the second, and neither puts the token into a URL.
     ///
     /// # Errors
     ///
-    /// If the list is empty, names a source twice, or holds a name that could never match; or if a cookie is among them
-    /// and the origin policy is [`AllowOrigin::insecure_any`].
+    /// If the list is empty, names a source twice, or holds a name that can never match; or if it holds a cookie and the
+    /// origin policy is [`AllowOrigin::insecure_any`].
     pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
         let config = self.config();
         config.sources = Sources::new(sources)?;
@@ -74,13 +73,13 @@ impl WsAuthLayer {
 
     /// Sets which web pages may open a WebSocket.
     ///
-    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a page that
-    /// sends one has it. Once set, the policy goes for both.
+    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a foreign page has
+    /// no token to send. A policy that you set applies to both.
     ///
     /// # Errors
     ///
-    /// If the list is empty or holds an entry that could never match; or if it is [`AllowOrigin::insecure_any`] and a
-    /// cookie is among the sources.
+    /// If the list is empty or holds an entry that can never match; or if it is [`AllowOrigin::insecure_any`] and a cookie is
+    /// among the sources.
     pub fn allow_origin(mut self, policy: impl Into<AllowOrigin>) -> Result<Self, ConfigError> {
         let config = self.config();
         config.allow_origin = Some(policy.into().checked()?);
@@ -88,10 +87,9 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Sets how many bytes long a token may be, as it stands in the request. Longer ones are refused before they are
-    /// decoded.
+    /// Sets the maximum length of a token in bytes, as sent. Longer tokens are refused before they are decoded.
     ///
-    /// Defaults to 8192, because that is what proxies in front let through in a header line.
+    /// Defaults to 8192, the usual limit of proxies for a header line.
     ///
     /// # Errors
     ///
@@ -104,14 +102,14 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Sets how many bytes of a request's head a session may keep: its URI, and its headers without the token and without
-    /// those that are about the upgrade alone. A larger head is refused with 431, before the token is verified.
+    /// Sets the maximum size in bytes of the request head that a session keeps: its URI, and its headers without the token
+    /// and the upgrade headers. A larger head is refused with 431, before the token is verified.
     ///
-    /// A session keeps its head for as long as it lives, because a verifier is shown the head again when the session is
-    /// refreshed. The limit bounds what a client can pin, also one that has yet to authenticate by its
-    /// [first message](Self::first_message). Requests that begin no session are not limited.
+    /// A session keeps its head because a refresh passes it to the verifier again. The limit bounds the memory that a client
+    /// can hold, also before it authenticates by its [first message](Self::first_message). Requests that begin no session are
+    /// not limited.
     ///
-    /// Defaults to 16384, because a browser's head is a tenth of that, and hyper accepts no more over HTTP/2.
+    /// Defaults to 16384: a browser's head is a tenth of that, and hyper accepts no more over HTTP/2.
     ///
     /// # Errors
     ///
@@ -124,7 +122,7 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Admits requests *without* a token anonymously. A bad token is still refused.
+    /// Admits requests *without* a token as anonymous. A bad token is still refused.
     ///
     /// Handlers then take `Option<Authenticated<C>>`. Defaults to off.
     pub fn optional(mut self) -> Self {
@@ -132,63 +130,65 @@ impl WsAuthLayer {
         self
     }
 
-    /// Lets [plain requests](Self#handshakes-and-plain-requests) through without authenticating them. To handlers they are
-    /// anonymous. Their headers and URI stay as they are, but they cannot be upgraded.
+    /// Lets [plain requests](Self#handshakes-and-plain-requests) through as anonymous, without authenticating them. Their
+    /// headers and URI are unchanged, but they cannot be upgraded.
     ///
-    /// For a router where plain routes are authenticated by other means. Defaults to off, because a route that is
-    /// believed to be protected should be.
+    /// Use it if plain routes are authenticated by other means. Defaults to off, so that no route is unprotected by mistake.
     pub fn handshakes_only(mut self) -> Self {
         self.config().handshakes_only = true;
         self
     }
 
-    /// Sets the realm of the challenge (RFC 9110 §11.5). Defaults to `websocket`, because there must be one.
+    /// Sets the realm of the challenge (RFC 9110 §11.5). Defaults to `websocket`: RFC 6750 §3 requires a parameter.
     ///
     /// # Errors
     ///
-    /// If it is empty or holds anything but visible ASCII and spaces.
+    /// If it is empty, or holds a character other than visible ASCII and spaces.
     pub fn realm(mut self, realm: impl AsRef<str>) -> Result<Self, ConfigError> {
         self.config().challenges = Challenges::new(realm.as_ref())?;
         Ok(self)
     }
 
-    /// Answers refusals with a response of one's own. Start from
+    /// Sets the response to refusals. Start from
     /// [`into_response`](axum::response::IntoResponse::into_response), which has the standard headers.
     ///
-    /// On HTTP/1 the connection is closed all the same, and an answer that would mean success is replaced: a refused
-    /// handshake is never completed.
+    /// On HTTP/1 the connection is closed regardless. A response that means success is replaced by the standard one, because
+    /// a refused handshake must never complete.
     pub fn on_rejection(mut self, hook: impl Fn(Rejection) -> Response + Send + Sync + 'static) -> Self {
         self.config().on_rejection = Some(Arc::new(hook));
         self
     }
 
-    /// Refuses handshakes by accepting them and closing at once, with a code that a page can read.
+    /// Refuses handshakes by accepting them and closing at once, with a close code that a page can read.
     ///
-    /// To a page every refused handshake looks alike (close code 1006), so that it cannot tell "sign in again" from
-    /// "server down". With this it can, by the code and by the reason, which is
-    /// [`RejectionKind::as_str`](crate::RejectionKind::as_str). Requests that are no well-formed handshake or whose head is
-    /// too large, and pages whose origin is not allowed, still get the plain response; and so does an offer of
-    /// subprotocols in which there is neither a token nor one of [`subprotocols`](Self::subprotocols), because browsers
-    /// want one to be selected, and any of them might be a secret.
+    /// A page sees every refused handshake as close code 1006, so it cannot tell "sign in again" from "server down". With this
+    /// setting it can, by the code of [`CloseCodes`] and by the reason, [`RejectionKind::as_str`](crate::RejectionKind::as_str).
     ///
-    /// Defaults to off, because other clients, proxies and logs want the status, and because each refusal then holds a
-    /// connection until the client closes it, for two seconds at most.
+    /// These still get the plain response:
+    /// - a request that is no well-formed handshake;
+    /// - a head that is too large;
+    /// - a page whose origin is not allowed;
+    /// - an offer of subprotocols with neither a token nor one of [`subprotocols`](Self::subprotocols): a browser needs one
+    ///   selected, and any of them might be a secret.
+    ///
+    /// Defaults to off: other clients, proxies and logs need the status, and each refusal holds a connection until the client
+    /// closes it, for two seconds at most.
     pub fn accept_then_close(mut self) -> Self {
         self.config().accept_then_close = true;
         self
     }
 
-    /// Sets the codes with which sockets are closed, at the end of their sessions and by
-    /// [`accept_then_close`](Self::accept_then_close).
+    /// Sets the close codes for sockets whose session ends, and for [`accept_then_close`](Self::accept_then_close).
     ///
-    /// Defaults to [`CloseCodes::IANA`], because these are the ones that have a public meaning; or to those of the
-    /// protocol that [`first_message`](Self::first_message) speaks.
+    /// Defaults to the codes of the [`first_message`](Self::first_message) protocol, or else to [`CloseCodes::IANA`], the only
+    /// ones with a public registration.
     pub fn close_codes(mut self, codes: CloseCodes) -> Self {
         self.config().set_close_codes(codes);
         self
     }
 
-    /// Registers the sessions, so that they can be counted, limited, looked at, ended and drained.
+    /// Registers sessions, so that they can be counted, limited, listed, ended and drained. Several layers can share one
+    /// registry.
     ///
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
@@ -198,18 +198,17 @@ impl WsAuthLayer {
 
     /// Ends sessions, and refuses handshakes and refreshes, by these revocations.
     ///
-    /// Sessions are then registered, with those of [`sessions`](Self::sessions) or by themselves. Defaults to none: a token
-    /// is good until it expires.
+    /// Sessions are then registered, in [`sessions`](Self::sessions) or in a registry of the layer's own. Defaults to none: a
+    /// token is valid until it expires.
     pub fn revocations(mut self, revocations: &Revocations) -> Self {
         self.config().session_mut().set_revocations(revocations.clone());
         self
     }
 
-    /// Sets how old a session may become, however often it is refreshed: then it ends with
+    /// Sets the maximum lifetime of a session, refreshes included. It then ends with
     /// [`EndReason::MaxLifetime`](crate::EndReason::MaxLifetime).
     ///
-    /// Defaults to no limit, because a token says itself how long it is good for. Set it for verifiers whose tokens do
-    /// not.
+    /// Defaults to no limit, because a token has its own expiry. Set it if your verifier returns no expiry.
     ///
     /// # Errors
     ///
@@ -222,21 +221,20 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Sets how many attempts to [refresh](crate::Session::refresh) a session may make in how long a time, whether they
-    /// succeed or not. None at all is a number too.
+    /// Sets how many [refresh](crate::Session::refresh) attempts a session may make per period, successful or not. Zero
+    /// disables refreshes.
     ///
-    /// Defaults to five a minute, because each of them costs a verification, and a client needs one in the life of a
-    /// token.
+    /// Defaults to five per minute: each attempt costs a verification, and a client needs one per token.
     pub fn refresh_limit(mut self, attempts: u32, per: Duration) -> Self {
         self.config().session_mut().refresh_limit = (attempts, per);
         self
     }
 
-    /// Sets how long a [refresh](crate::Session::refresh) may take. After that it fails as
+    /// Sets the timeout of a [refresh](crate::Session::refresh). It then fails as
     /// [unavailable](crate::VerifyError::unavailable), and the verification is dropped.
     ///
-    /// Defaults to ten seconds: a verifier that asks a key server or a database needs less, and a client that refreshes
-    /// [by messages](Self::refresh_protocol) is not read from meanwhile.
+    /// Defaults to ten seconds. A verifier that asks a key server or a database needs less, and the socket of a client that
+    /// refreshes [by messages](Self::refresh_protocol) is not read during a refresh.
     ///
     /// # Errors
     ///
@@ -249,33 +247,32 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Lets clients refresh their sessions over the socket, without code in the handler.
+    /// Lets clients refresh their sessions by messages over the socket, without code in the handler.
     ///
-    /// Defaults to off: every message is the handler's.
+    /// Defaults to off: the handler receives every message.
     pub fn refresh_protocol(mut self, protocol: RefreshProtocol) -> Self {
         self.config().refresh_protocol = Some(protocol);
         self
     }
 
-    /// Lets clients authenticate by their first message, who have no token in the handshake.
+    /// Lets clients without a token in the handshake authenticate by their first message.
     ///
-    /// Put such a layer around WebSocket routes only: handlers begin to run before the client has authenticated, and wait
-    /// in [`on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade); see [`FirstMessage`].
+    /// Wrap only WebSocket routes in such a layer: a handler starts before the client has authenticated, and waits in
+    /// [`on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade); see [`FirstMessage`].
     ///
-    /// With [`optional`](Self::optional), that goes for requests that are no handshakes. Defaults to off: no token, no
-    /// handshake.
+    /// With [`optional`](Self::optional), plain requests without a token are anonymous, and handshakes without one still wait
+    /// for the first message. Defaults to off: a handshake without a token is refused.
     pub fn first_message(mut self, first_message: FirstMessage) -> Self {
         self.config().set_first_message(first_message);
         self
     }
 
-    /// Names the subprotocols that the application speaks, such as `graphql-transport-ws`, so that one of them can be
-    /// selected by [`accept_then_close`](Self::accept_then_close). Handlers still choose for themselves. Defaults to
-    /// none.
+    /// Names the application's subprotocols, such as `graphql-transport-ws`, so that
+    /// [`accept_then_close`](Self::accept_then_close) can select one. Handlers still choose for themselves. Defaults to none.
     ///
     /// # Errors
     ///
-    /// If a name is empty or holds a character that a subprotocol may not hold (RFC 6455 §4.1).
+    /// If a name is empty or holds a character that RFC 6455 §4.1 does not allow in a subprotocol.
     pub fn subprotocols<I>(mut self, names: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
