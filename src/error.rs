@@ -1,19 +1,18 @@
-//! What is wrong with a configuration.
+//! Configuration errors.
 
-/// A configuration that would not be safe, or could never work.
+/// A configuration that is unsafe or can never work.
 ///
-/// It is returned while the layer or a verifier is being built, never at run time, and names the offending input. Key
-/// material is never part of it.
+/// Builders return it, before anything runs. It names the offending input, but never key material.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The list of token sources is empty, so that no handshake could ever be authenticated.
+    /// The list of token sources is empty, so no handshake could be authenticated.
     #[error("no token source: no handshake could be authenticated")]
     NoTokenSource,
     /// The same token source is listed twice.
     #[error("the token source `{0}` is listed twice")]
     DuplicateTokenSource(String),
-    /// Not a header name (RFC 9110 §5.1), or a header that other sources or the protocol itself own.
+    /// Not a header name (RFC 9110 §5.1), or a header that another source or the protocol uses.
     #[error("`{0}` cannot be used as the name of a token header")]
     InvalidHeaderName(String),
     /// Not a cookie name (RFC 6265 §4.1.1).
@@ -22,23 +21,22 @@ pub enum ConfigError {
     /// Not usable as the name of a query parameter.
     #[error("`{0}` is not a usable name for a query parameter")]
     InvalidQueryName(String),
-    /// A subprotocol marker or prefix is empty or holds a character that a subprotocol name may not hold (RFC 6455
-    /// §4.1).
-    #[error("`{0}` cannot stand in a subprotocol name")]
+    /// A subprotocol marker or prefix is empty, or holds a character that RFC 6455 §4.1 does not allow.
+    #[error("`{0}` is not valid in a subprotocol name")]
     InvalidSubprotocol(String),
-    /// The longest token allowed is zero bytes long.
-    #[error("the token length cap is zero: every token would be refused")]
+    /// The maximum token length is zero.
+    #[error("the maximum token length is zero: every token would be refused")]
     ZeroTokenLength,
-    /// A limit of zero: no session could begin.
+    /// A limit is zero, so no session could begin.
     #[error("the limit on {0} is zero")]
     ZeroLimit(&'static str),
-    /// Not a code that a server may close with (RFC 6455 §7.4).
+    /// Not a close code that a server may send (RFC 6455 §7.4).
     #[error("{0} is not a close code that a server may send")]
     InvalidCloseCode(u16),
-    /// The realm holds a character that a quoted string may not hold (RFC 9110 §5.6.4).
-    #[error("the realm {0:?} holds a character that a quoted string may not hold")]
+    /// The realm holds a character that is not allowed in a quoted string (RFC 9110 §5.6.4).
+    #[error("the realm {0:?} holds a character that is not allowed in a quoted string")]
     InvalidRealm(String),
-    /// An entry of the list of allowed origins could never equal what a client sends.
+    /// An allowed origin that no `Origin` header can equal.
     #[error("`{origin}` can never match an `Origin` header: {problem}")]
     InvalidOrigin {
         /// The entry.
@@ -46,10 +44,10 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The list of allowed origins is empty: no browser could connect.
+    /// The list of allowed origins is empty, so no browser could connect.
     #[error("the list of allowed origins is empty")]
     NoOrigin,
-    /// A cookie is a token source, and the origin policy would let every web page use it.
+    /// A cookie is a token source and every origin is allowed, so every web page could use it.
     #[error("the cookie `{cookie}` is a token source, but any origin is allowed: every web page could use it")]
     CookieFromAnyOrigin {
         /// The name of the cookie.
@@ -61,7 +59,7 @@ pub enum ConfigError {
     /// Neither `aws-lc-rs` nor `rust-crypto` is compiled in.
     #[error("no crypto backend: enable the feature `aws-lc-rs` or `rust-crypto` of axum-ws-auth")]
     NoCryptoBackend,
-    /// The text or bytes are not a key that can verify signatures.
+    /// The input is not a key that can verify signatures.
     #[error("unusable key: {problem}")]
     InvalidKey {
         /// What is wrong with it.
@@ -72,76 +70,76 @@ pub enum ConfigError {
     WeakKey {
         /// The algorithm's name.
         algorithm: String,
-        /// How long the key is.
+        /// The length of the key in bits.
         bits: usize,
-        /// How long it must be.
+        /// The required length in bits.
         minimum: usize,
     },
-    /// The key is of another kind or curve than the algorithm.
+    /// The key's type or curve does not match the algorithm.
     #[error("the key cannot be used with {algorithm}")]
     AlgorithmMismatch {
         /// The algorithm's name.
         algorithm: String,
     },
-    /// The type of the claims can never be read from a JSON object, which the claims of every token are.
-    #[error("claims are a json object, and `{0}` can never be read from one")]
+    /// The claims type cannot be deserialized from a JSON object, which every token's claims are.
+    #[error("claims are a json object, and `{0}` cannot be deserialized from one")]
     ClaimsNotAnObject(&'static str),
-    /// An audience is configured, and so is that any will do.
+    /// An audience is configured, and any audience is allowed.
     #[error("an audience is configured, and any audience is allowed")]
     AudienceAndAny,
-    /// The leeway is longer than an hour, for which no clock is wrong.
+    /// The leeway is longer than an hour.
     #[error("the leeway of {0:?} is longer than an hour")]
     LongLeeway(std::time::Duration),
-    /// The clock skew allowed for is longer than an hour.
+    /// The clock skew is longer than an hour.
     #[error("the clock skew of {0:?} is longer than an hour")]
     LongClockSkew(std::time::Duration),
-    /// A URL of keys or of Redis that cannot be used, or should not be.
+    /// A URL of a key server or of Redis that is unusable or unsafe.
     #[error("unusable url `{url}`: {problem}")]
     InvalidUrl {
-        /// The URL, without what may be a password.
+        /// The URL, without credentials.
         url: String,
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Two sets of keys are of the same issuer.
+    /// Two key sets have the same issuer.
     #[error("the issuer `{0}` has two sets of keys")]
     DuplicateIssuer(String),
-    /// None of the keys in a set can verify signatures.
-    #[error("no key of `{issuer}` can be used: {problems}")]
+    /// No key of a set can verify signatures.
+    #[error("no key of `{issuer}` is usable: {problems}")]
     NoUsableKey {
-        /// Whose keys they are.
+        /// The issuer of the keys.
         issuer: String,
-        /// What is wrong with each.
+        /// What is wrong with each key.
         problems: String,
     },
-    /// A duration of zero, with which something would never or always be done.
+    /// A duration is zero.
     #[error("the {0} is zero")]
     ZeroDuration(&'static str),
-    /// A duration of more than a year.
+    /// A duration is longer than a year.
     #[error("the {0} is longer than a year")]
     LongDuration(&'static str),
-    /// The refresh interval ends before it begins, or after the keys are too old to be used.
-    #[error("the longest refresh interval is shorter than the shortest one, or longer than keys are used")]
+    /// The maximum refresh interval is shorter than the minimum, or longer than keys stay in use.
+    #[error("the maximum refresh interval is shorter than the minimum, or longer than keys stay in use")]
     InvalidRefreshInterval,
-    /// A ticket that would be good for longer than 30 seconds.
-    #[error("a ticket that is good for {0:?} is too long: 30 seconds at most")]
+    /// A ticket lifetime is longer than 30 seconds.
+    #[error("a ticket lifetime of {0:?} is too long: 30 seconds at most")]
     LongTicket(std::time::Duration),
-    /// A node would take its knowledge of revocations for too old before a store can confirm it.
+    /// The maximum staleness of revocations is shorter than a store needs to confirm them.
     #[error("revocations cannot be confirmed every {0:?}: 15 seconds at least")]
     ShortStaleness(std::time::Duration),
-    /// Leases would run out while they are being renewed.
+    /// A lease lifetime is too short to be renewed in time.
     #[error("leases of {0:?} cannot be renewed in time: three seconds at least")]
     ShortLease(std::time::Duration),
-    /// Not the path of a request.
-    #[error("`{0}` can never be the path of a request")]
+    /// Not a request path.
+    #[error("`{0}` is not a request path")]
     InvalidPath(String),
-    /// A prefix of keys in a store that is empty, or holds a brace.
-    #[error("`{0}` cannot be what keys begin with")]
+    /// A key prefix of a store is empty or holds a brace.
+    #[error("`{0}` is not a usable key prefix")]
     InvalidPrefix(String),
-    /// Keys are to be fetched, and there is no tokio runtime to do it.
-    #[error("keys are to be fetched, and there is no tokio runtime here")]
+    /// Fetching keys needs a tokio runtime, and none is running here.
+    #[error("keys are to be fetched, and no tokio runtime is running here")]
     NoRuntime,
-    /// The HTTP client that is built in cannot be built.
+    /// The built-in HTTP client cannot be created.
     #[error("no http client: {0}")]
     NoHttpClient(String),
     /// A realm, issuer, audience, token type, key id or list of algorithms is empty.

@@ -156,16 +156,21 @@
 //!
 //! # Stable names
 //!
-//! Programs may compare these strings and codes. They change only with a breaking release.
+//! Programs may compare these strings. They change only with a breaking release. [`CloseCodes`] lists the close codes.
 //!
-//! | name of | where it appears |
-//! | --- | --- |
-//! | the end of a session: [`EndReason::as_str`] | close reason, events |
-//! | the class of a refusal: [`RejectionKind::as_str`] | `error` in the response body, close reason of [`accept_then_close`](WsAuthLayer::accept_then_close), events |
-//! | the exact reason of a refusal: [`Rejection::reason`] | events |
-//! | a failed refresh: [`RefreshError::reason`] | answer of a [`RefreshProtocol`], events |
-//! | a ticket that was not issued: [`TicketErrorKind`] | the status of [`Tickets::route`] |
-//! | close codes: [`CloseCodes`] | close frames |
+//! | function | returns | seen in |
+//! | --- | --- | --- |
+//! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `too_many_sessions`, `shutdown`, `closed` | close reason, events |
+//! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
+//! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
+//! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
+//! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed` | |
+//! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
+//! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
+//! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
+//! | [`TicketErrorKind::as_str`] | `invalid_token`, `origin_not_allowed`, `internal`, `too_many_tickets`, `unavailable` | response body of [`Tickets::route`] |
+//! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
+//! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
 //!
 //! # Events
 //!

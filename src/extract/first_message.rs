@@ -1,4 +1,4 @@
-//! A client that authenticates by its first message.
+//! Opens the socket of a client that authenticates by its first message.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,15 +27,14 @@ use crate::{
     websocket::Limits,
 };
 
-/// What the handler has decided about the socket by the time it is opened.
+/// The handler's settings for the socket.
 pub(super) struct Plan<F> {
     pub(super) limits: Limits,
     pub(super) subprotocol: Option<HeaderValue>,
     pub(super) on_failed_upgrade: F,
 }
 
-/// Opens the socket, and begins its session as soon as the client has authenticated. `None` if it has not, and was told
-/// so.
+/// Opens the socket, and begins its session once the client has authenticated. `None` if the client was refused or is gone.
 pub(super) async fn open<C, F>(
     pending: PendingSession<C>,
     withheld: WithheldUpgrade,
@@ -71,7 +70,7 @@ where
         }
     };
     let guard = session.guard();
-    // The client may not be reading. Its session ends all the same.
+    // A client that does not read must not keep its session from ending.
     match unless(session.ended(), candidate.welcome()).await {
         Ok(welcomed) => {
             welcomed.ok()?;
@@ -108,7 +107,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.upgrade.version));
         let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
         let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, start.wall()));
-        // Nobody sees whether the client is still there, so this has an end of its own.
+        // Nothing shows whether the client is still there, so this needs a timeout.
         let verified = match unless(session.draining(), timeout(limit, verification)).await {
             Err(draining) => return Err(refused(Refusal::Admission(draining))),
             Ok(Err(_)) => return Err(refused(Refusal::Verify(VerifyError::unavailable(limit)))),
@@ -123,7 +122,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         Ok((session, replay))
     }
 
-    /// Waits for the token, for as long as there is time and the server is not going down.
+    /// Waits for the token, until the timeout or a shutdown.
     async fn token(&self, candidate: &mut Candidate, until: Instant) -> Result<FirstToken, Option<Rejection>> {
         let (challenges, version) = (&self.config.challenges, self.upgrade.version);
         match unless(self.config.session.draining(), timeout_at(until, candidate.token())).await {
@@ -143,7 +142,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
     }
 }
 
-/// What comes of the second future, unless the first one is done before.
+/// The output of the second future, unless the first one completes before it.
 async fn unless<T, U>(first: impl Future<Output = T>, second: impl Future<Output = U>) -> Result<U, T> {
     let mut first = pin!(first);
     let mut second = pin!(second);

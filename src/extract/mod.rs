@@ -20,12 +20,12 @@ use axum::extract::ws::WebSocketUpgrade;
 
 /// The session of an authenticated request, for handlers.
 ///
-/// [`AuthenticatedUpgrade`] is axum's [`WebSocketUpgrade`] with the session in it. [`Authenticated`] is the session alone,
-/// for handlers that keep axum's extractor or use another library's, and `Option<Authenticated<C>>` is for routes where
-/// the layer is [`optional`](crate::WsAuthLayer::optional).
+/// [`AuthenticatedUpgrade`] is axum's [`WebSocketUpgrade`] with the session. [`Authenticated`] is the session alone, for
+/// handlers that use axum's extractor or another library's. `Option<Authenticated<C>>` is for routes behind an
+/// [`optional`](crate::WsAuthLayer::optional) layer.
 ///
-/// Behind a layer that is missing, or whose verifier has other claims, they answer with a 500 and an error in the log
-/// that says so: a route that forgot its layer does not work unauthenticated, it does not work at all.
+/// If the layer is missing or its verifier has other claims, these extractors answer with 500 and log an error. So a route
+/// without its layer does not run unauthenticated.
 ///
 /// # Example
 ///
@@ -47,7 +47,7 @@ use axum::extract::ws::WebSocketUpgrade;
 /// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).optional();
 /// let app = Router::new().route("/", any(chat)).layer(layer);
 ///
-/// // Yes, with a token and without …
+/// // Yes, with a token and without.
 /// let token = TestToken::new("alice").sign();
 /// for (handshake, greeting) in
 ///     [(handshake().bearer_subprotocol(&token), "hello, alice"), (handshake(), "hello, stranger")]
@@ -57,11 +57,11 @@ use axum::extract::ws::WebSocketUpgrade;
 ///     assert_eq!(message.to_text()?, greeting);
 /// }
 ///
-/// // … and no with a bad one.
+/// // No, with a bad token.
 /// let response = app.oneshot(handshake().bearer_subprotocol("bad").build()).await?;
 /// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 ///
-/// // A route that forgot its layer.
+/// // A route without its layer.
 /// let app = Router::new().route("/", any(chat));
 /// assert_eq!(app.oneshot(handshake().build()).await?.status(), StatusCode::INTERNAL_SERVER_ERROR);
 /// # Ok(()) }
@@ -69,22 +69,21 @@ use axum::extract::ws::WebSocketUpgrade;
 #[derive(Clone, Debug)]
 pub struct Authenticated<C>(pub Session<C>);
 
-/// Why [`Authenticated`] or [`AuthenticatedUpgrade`] could not be had.
+/// Why [`Authenticated`] or [`AuthenticatedUpgrade`] could not be extracted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticatedRejection {
-    /// The layer let the request through without a token, being optional or for handshakes only. Answered with 401, in
-    /// the standard words.
+    /// The layer let the request through without a token, because it is optional or for handshakes only. Answered with the
+    /// standard 401.
     #[error(transparent)]
     Anonymous(Rejection),
-    /// There is no [`WsAuthLayer`](crate::WsAuthLayer) around the route, or its verifier has other claims. Answered
-    /// with 500.
+    /// The route has no [`WsAuthLayer`](crate::WsAuthLayer), or its verifier has other claims. Answered with 500.
     #[error("no session with claims of type `{claims}` in the request")]
     NoSession {
         /// The type that the handler asked for.
         claims: &'static str,
     },
-    /// The request is authenticated and is no WebSocket handshake. Answered as axum does.
+    /// The request is authenticated but is no WebSocket handshake. Answered as axum does.
     #[error(transparent)]
     Upgrade(WebSocketUpgradeRejection),
 }

@@ -28,8 +28,8 @@ use crate::{
 
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
-/// It answers the handshake as axum does. The socket is the crate's own: it holds no buffer between messages, takes memory
-/// for a message only as its bytes arrive, and frees all of it afterwards. So there is no read buffer to size.
+/// It answers the handshake as axum does. The socket is this crate's own: it holds no buffer between messages, allocates for a
+/// message only as its bytes arrive, and frees all of it afterwards. So there is no read buffer to size.
 ///
 /// # Example
 ///
@@ -60,7 +60,7 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
 enum Client<C> {
     /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
     Known(Session<C>, ConnectionGuard, OnUpgrade),
-    /// It is to authenticate by its first message.
+    /// The client is to authenticate by its first message.
     Pending(PendingSession<C>),
 }
 
@@ -74,24 +74,24 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
         }
     }
 
-    /// Sets how many bytes may wait to be written before a sender has to wait. Defaults to 128 KiB, as in axum, because that
-    /// keeps a connection busy. It is allocated only as it fills.
+    /// Sets how many bytes may be buffered before a sender has to wait. Defaults to 128 KiB, as in axum, which keeps a
+    /// connection busy. The buffer is allocated as it fills.
     pub const fn write_buffer_size(mut self, bytes: usize) -> Self {
         self.limits.write_buffer = bytes;
         self
     }
 
-    /// Sets how many bytes a message may have. A client that sends more is closed with code 1009.
+    /// Sets the maximum size of a message in bytes. A client that sends a larger one is closed with code 1009.
     ///
-    /// Defaults to 16 MiB, the same as for a frame: a limit that a client gets around by cutting its messages is none.
-    /// axum's own default is 64 MiB.
+    /// Defaults to 16 MiB, the same as for a frame, so that a client cannot exceed the frame limit by fragmenting. axum's
+    /// default is 64 MiB.
     pub const fn max_message_size(mut self, bytes: usize) -> Self {
         self.limits.max_message = bytes;
         self
     }
 
-    /// Sets how many bytes a frame may have. A client that announces more is closed with code 1009, before anything is
-    /// read or reserved. Defaults to 16 MiB, as in axum.
+    /// Sets the maximum payload of a frame in bytes. A client that announces more is closed with code 1009, before anything is
+    /// read or allocated. Defaults to 16 MiB, as in axum.
     pub const fn max_frame_size(mut self, bytes: usize) -> Self {
         self.limits.max_frame = bytes;
         self
@@ -105,8 +105,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 
     /// Selects the first of these subprotocols that the client offered; see [`WebSocketUpgrade::protocols`].
     ///
-    /// Where none is selected and the token came in the list, the layer selects the public marker, because browsers
-    /// insist on one.
+    /// If none is selected and the token came in the list, the layer selects the public marker, because browsers require a
+    /// selection.
     pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
@@ -121,7 +121,7 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
         self.upgrade.requested_protocols()
     }
 
-    /// Selects a subprotocol. One that was not offered is left out of the answer.
+    /// Selects a subprotocol. The response omits one that was not offered.
     pub fn set_selected_protocol(&mut self, protocol: HeaderValue) {
         self.upgrade.set_selected_protocol(protocol);
     }
@@ -131,7 +131,7 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
         self.upgrade.selected_protocol()
     }
 
-    /// Sets what is called if the upgrade fails after the handshake was answered. Defaults to nothing, as in axum.
+    /// Sets the callback for an upgrade that fails after the response was sent. Defaults to none, as in axum.
     pub fn on_failed_upgrade<G: OnFailedUpgrade>(self, callback: G) -> AuthenticatedUpgrade<C, G> {
         AuthenticatedUpgrade {
             upgrade: self.upgrade,
@@ -144,10 +144,10 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 }
 
 impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
-    /// Completes the handshake and runs the callback with the socket, in a task of its own.
+    /// Completes the handshake, and runs the callback with the socket in a new task.
     ///
-    /// The session is [supervised](AuthenticatedSocket) in that same task. It is free when the callback is done and the
-    /// socket dropped. If the session has ended by the time the socket is open, the callback does not run.
+    /// The same task [supervises](AuthenticatedSocket) the session, which ends when the callback has returned and the socket
+    /// is dropped. If the session ends before the socket is open, the callback does not run.
     #[must_use = "the handshake is completed by returning this response"]
     pub fn on_upgrade<H, Fut>(self, callback: H) -> Response
     where
@@ -155,7 +155,7 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol } = self;
-        // For the answer alone: what it would upgrade is not the connection.
+        // Only for its response: `upgrade` has no connection any more.
         let subprotocol = upgrade.selected_protocol().cloned();
         let response = upgrade.on_upgrade(|_| ready(()));
         match client {
@@ -165,7 +165,7 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                         Ok(upgraded) => {
                             let transport = Transport::new(upgraded, limits);
                             let opened = Opened { transport, subprotocol, replay: None };
-                            // In a task of its own size, which is what an idle socket costs.
+                            // A new task, as large as the supervisor only: idle sockets pay for its size.
                             tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
                         }
                         Err(error) => on_failed_upgrade.call(Error::new(error)),
@@ -177,8 +177,7 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                 if let Some(withheld) = pending.upgrade.take() {
                     tokio::spawn(async move {
                         if let Some((opened, session, guard)) = open(pending, withheld, plan).await {
-                            // In a task of its own size: that of this one, which can refuse and say why, is seven times
-                            // as large.
+                            // A new task: this one also holds what a refusal needs, and is seven times as large.
                             tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
                         }
                     });
@@ -198,7 +197,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let pending = parts.extensions.remove::<PendingSession<C>>();
-        // axum insists on a connection, and answers for one that it does not have.
+        // axum's extractor requires a connection. It only answers the handshake, so a placeholder will do.
         let connection = parts.extensions.remove::<OnUpgrade>();
         if pending.is_some() || connection.is_some() {
             parts.extensions.insert(no_connection());

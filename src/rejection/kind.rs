@@ -8,27 +8,27 @@ use crate::session::CloseCodes;
 pub enum RejectionKind {
     /// There is no token.
     MissingToken,
-    /// There are several tokens, or the place for one is empty, or the token is too long.
+    /// There are several tokens, or an empty one, or one that is too long.
     InvalidRequest,
-    /// The token cannot be decoded, is not valid, is no longer or not yet valid, or was revoked.
+    /// The token cannot be decoded, is not valid, has expired, is not valid yet, or was revoked.
     InvalidToken,
-    /// The token is valid, and not enough.
+    /// The token is valid but insufficient.
     InsufficientScope,
     /// The page may not open a WebSocket here.
     OriginNotAllowed,
-    /// The request's head is larger than what a session may [keep](crate::WsAuthLayer::max_head_len) of it.
+    /// The request's head is larger than [`max_head_len`](crate::WsAuthLayer::max_head_len).
     HeadTooLarge,
-    /// The token's subject has as many sessions as it may have.
+    /// The token's subject has reached its limit of sessions.
     TooManySessions,
-    /// It cannot be told now whether the token is valid, or there is no room.
+    /// The verifier or the revocations are unavailable, the server is full, or it is shutting down.
     Unavailable,
-    /// The client was to authenticate by its [first message](crate::FirstMessage), and sent none. The handshake was
-    /// complete by then, so this is only seen as a close code.
+    /// The client sent no [first message](crate::FirstMessage) in time. The handshake was complete by then, so clients see
+    /// this only as a close code.
     TimedOut,
 }
 
 impl RejectionKind {
-    /// A stable name, which clients see in the body as `error` and as the reason in a close frame.
+    /// A stable name. Clients see it as `error` in the response body and as the reason in a close frame.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,14 +56,13 @@ impl RejectionKind {
         }
     }
 
-    /// Whether the same client may succeed later with the same token: there were too many sessions, the server could not
-    /// tell or was going down, or the time was up.
+    /// Whether the same client may succeed later with the same token.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
         matches!(self, Self::TooManySessions | Self::Unavailable | Self::TimedOut)
     }
 
-    /// The code of a close frame that says so.
+    /// The code for a close frame.
     pub(super) const fn close_code(self, codes: &CloseCodes) -> u16 {
         match self {
             Self::InvalidRequest | Self::HeadTooLarge => codes.bad_request,
@@ -75,7 +74,7 @@ impl RejectionKind {
         }
     }
 
-    /// The problem document (RFC 9457): always the same for a class, so that it tells nothing else.
+    /// The problem document (RFC 9457). It is constant for a kind, so that it reveals nothing else.
     pub(super) const fn body(self) -> &'static str {
         match self {
             Self::MissingToken => {

@@ -1,4 +1,4 @@
-//! Why a handshake was refused, and the response that it becomes.
+//! Refusals, and the responses they become.
 
 mod challenge;
 mod kind;
@@ -28,24 +28,23 @@ use crate::{
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
-/// The client is told the class: a status, a challenge and a problem document. The cause stays on this side: it is the
-/// [`source`](Error::source), and the rejection stands in the response's extensions for outer layers
-/// and logs.
+/// The client learns only the class: a status, a challenge and a problem document. The cause stays on the server: it is the
+/// [`source`](Error::source), and the response's extensions hold the rejection for outer layers and logs.
 ///
-/// | [kind](RejectionKind) | status | `WWW-Authenticate: Bearer realm="…"` and |
-/// | --- | --- | --- |
-/// | `MissingToken` | 401 | no `error` (RFC 6750 §3.1) |
-/// | `InvalidRequest` | 400 | `error="invalid_request"` |
-/// | `InvalidToken` | 401 | `error="invalid_token"` |
-/// | `InsufficientScope` | 403 | `error="insufficient_scope"`, and `scope` where it is known |
-/// | `OriginNotAllowed` | 403 | (none) |
-/// | `HeadTooLarge` | 431 | (none) |
-/// | `TooManySessions` | 429 | (none), but `Retry-After` |
-/// | `Unavailable` | 503 | (none), but `Retry-After` |
-/// | `TimedOut` | 408 | (none) |
+/// | [kind](RejectionKind) | name | status | `WWW-Authenticate: Bearer realm="…"` and |
+/// | --- | --- | --- | --- |
+/// | `MissingToken` | `missing_token` | 401 | no `error` (RFC 6750 §3.1) |
+/// | `InvalidRequest` | `invalid_request` | 400 | `error="invalid_request"` |
+/// | `InvalidToken` | `invalid_token` | 401 | `error="invalid_token"` |
+/// | `InsufficientScope` | `insufficient_scope` | 403 | `error="insufficient_scope"`, and `scope` if known |
+/// | `OriginNotAllowed` | `origin_not_allowed` | 403 | no challenge |
+/// | `HeadTooLarge` | `head_too_large` | 431 | no challenge |
+/// | `TooManySessions` | `too_many_sessions` | 429 | no challenge; `Retry-After` |
+/// | `Unavailable` | `unavailable` | 503 | no challenge; `Retry-After` |
+/// | `TimedOut` | `timed_out` | 408 | no challenge |
 ///
-/// The body is `application/problem+json` (RFC 9457). On HTTP/1 the connection is closed, because bytes that a client
-/// sent behind a refused upgrade must not be read as the next request.
+/// The body is `application/problem+json` (RFC 9457) and holds the name as `error`. On HTTP/1 the connection closes, because
+/// bytes that follow a refused upgrade must not be read as the next request.
 ///
 /// # Example
 ///
@@ -54,7 +53,7 @@ use crate::{
 /// use axum::{Router, http::StatusCode, response::{IntoResponse, Response}, routing::any};
 /// use tower::ServiceExt;
 ///
-/// // A body of one's own, with the standard headers.
+/// // Another body, with the standard headers.
 /// fn refuse(rejection: Rejection) -> Response {
 ///     let (parts, _) = rejection.into_response().into_parts();
 ///     Response::from_parts(parts, "please sign in".into())
@@ -67,8 +66,8 @@ use crate::{
 ///
 /// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 /// assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="chat""#);
-/// let cause = response.extensions().get::<Rejection>().expect("the layer puts it there");
-/// assert_eq!(cause.kind(), RejectionKind::MissingToken);
+/// let rejection = response.extensions().get::<Rejection>().expect("the layer inserts it");
+/// assert_eq!(rejection.kind(), RejectionKind::MissingToken);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -164,7 +163,8 @@ impl Rejection {
         self.kind.status()
     }
 
-    /// The exact reason, as a stable name for logs and metrics: `token_expired`, `origin_missing`, `token_too_large`, …
+    /// The exact reason, as a stable name for logs and metrics: the name of the [`source`](Error::source)'s kind, or else of
+    /// the rejection's. The [crate docs](crate#stable-names) list all names.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match &self.cause {
@@ -176,7 +176,7 @@ impl Rejection {
         }
     }
 
-    /// When the client may try again, if that is the answer.
+    /// When the client may retry, if the response says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.cause {
@@ -186,12 +186,12 @@ impl Rejection {
         }
     }
 
-    /// Says so in an event.
+    /// Emits the event.
     pub(crate) fn log(&self) {
         telemetry::handshake_refused(self.kind.as_str(), self.reason(), self.source());
     }
 
-    /// The code of a close frame that says so.
+    /// The code for a close frame.
     pub(crate) fn close_code(&self, codes: &CloseCodes) -> u16 {
         if self.is_of_expired_token() { codes.expired } else { self.kind.close_code(codes) }
     }
@@ -209,7 +209,7 @@ impl Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        // Room for all of them, and for the length that axum adds.
+        // Room for these and the `Content-Length` that axum adds.
         let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.closes_connection() {
@@ -235,7 +235,7 @@ impl fmt::Display for Rejection {
             RejectionKind::MissingToken => "the handshake has no token",
             RejectionKind::InvalidRequest => "the handshake's credentials are malformed",
             RejectionKind::InvalidToken => "the handshake's token is not valid",
-            RejectionKind::InsufficientScope => "the handshake's token is not enough",
+            RejectionKind::InsufficientScope => "the handshake's token is insufficient",
             RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
             RejectionKind::HeadTooLarge => "the handshake's head is too large",
             RejectionKind::TooManySessions => "the subject has too many sessions",

@@ -1,0 +1,70 @@
+//! The crate docs list every string that a program may compare.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use syn::visit::{self, Visit};
+
+#[test]
+fn crate_docs_list_every_stable_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let docs = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let (_, section) = docs.split_once("//! # Stable names\n").unwrap();
+    let (section, _) = section.split_once("//! # ").unwrap();
+
+    let mut names = Names::default();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.visit_file(&syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap());
+            }
+        }
+    }
+    assert!(names.found.len() >= 9, "too few types: {:?}", names.found.keys());
+    for (owner, names) in names.found {
+        let row = section.lines().find(|line| line.contains(&format!("{owner}::"))).unwrap_or_default();
+        for name in names {
+            assert!(row.contains(&format!("`{name}`")), "{owner}: `{name}` is not in the row {row:?}");
+        }
+    }
+}
+
+/// The strings that public functions `as_str` and `reason` return, by type.
+#[derive(Default)]
+struct Names {
+    owner: String,
+    found: BTreeMap<String, Vec<String>>,
+}
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        if let (syn::Type::Path(owner), None) = (&*item.self_ty, &item.trait_) {
+            self.owner = owner.path.segments.last().unwrap().ident.to_string();
+            visit::visit_item_impl(self, item);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        let is_public = matches!(function.vis, syn::Visibility::Public(_));
+        if is_public && (function.sig.ident == "as_str" || function.sig.ident == "reason") {
+            let mut literals = Literals(Vec::new());
+            literals.visit_block(&function.block);
+            if !literals.0.is_empty() {
+                self.found.insert(self.owner.clone(), literals.0);
+            }
+        }
+    }
+}
+
+struct Literals(Vec<String>);
+
+impl<'ast> Visit<'ast> for Literals {
+    fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
+        self.0.push(literal.value());
+    }
+}
