@@ -284,7 +284,10 @@ pub use self::{
     ticket::{MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketOptions, TicketVerifier, Tickets},
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
-    verify::{Authorize, Or, Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},
+    verify::{
+        Authorize, AuthorizeAsync, Map, Or, OwnedVerifyInput, PathParams, Verified, Verifier, VerifierFn, VerifyError,
+        VerifyErrorKind, VerifyInput, verifier_fn,
+    },
     websocket::{WebSocketError, WebSocketErrorKind},
 };
 

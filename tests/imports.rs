@@ -46,6 +46,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         "axum",
         &[
             "websocket",
+            "verify::path",
             "session",
             "rejection",
             "socket",

@@ -30,7 +30,7 @@ pub(super) fn begin<V: Verifier>(
     verifier: &Arc<V>,
     outcome: Result<Verified<V::Claims>, VerifyError>,
     start: SessionStart,
-    (kind, parts): (RequestKind, &Parts),
+    (kind, parts): (RequestKind, &mut Parts),
     config: &Config,
 ) -> Result<Session<V::Claims>, Refusal> {
     let verified = outcome.map_err(Refusal::Verify)?;

@@ -77,7 +77,7 @@ impl<V: Verifier> Authenticate for Authenticator<V> {
                 revocations.catch_up().await;
             }
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, start.wall())).await;
-            let outcome = match admit::begin(&verifier, outcome, start, (kind, &parts), &config) {
+            let outcome = match admit::begin(&verifier, outcome, start, (kind, &mut parts), &config) {
                 Ok(session) => session.acquire_lease().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };

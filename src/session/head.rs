@@ -1,11 +1,13 @@
 //! The head of a handshake, kept small for as long as the session lives.
 
-use axum::extract::OriginalUri;
+use axum::extract::{OriginalUri, RawPathParams};
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri, Version, header,
     request::Parts,
     uri::{Authority, PathAndQuery},
 };
+
+use crate::verify::{PathParams, matched_params};
 
 /// What a verifier is shown again when the session is refreshed.
 ///
@@ -14,11 +16,14 @@ use http::{
 pub(crate) struct Head {
     method: Method,
     version: Version,
-    /// The URI, the one before nesting (or nothing), and then names and values of headers.
+    /// The URI, the one before nesting (or nothing), and then the names and values of path parameters and headers, each with
+    /// a flag.
     texts: Box<[u8]>,
 }
 
+const PLAIN: u8 = 0;
 const SENSITIVE: u8 = 1;
+const PATH_PARAM: u8 = 2;
 /// Headers that are about the upgrade alone, and tell a verifier nothing of its client.
 static MECHANICS: [HeaderName; 5] = [
     header::CONNECTION,
@@ -30,26 +35,35 @@ static MECHANICS: [HeaderName; 5] = [
 
 impl Head {
     /// How many bytes [`from_parts`](Self::from_parts) would keep.
-    pub(crate) fn encoded_len(parts: &Parts) -> usize {
-        let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
-        let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
-        uris + headers
+    pub(crate) fn encoded_len(parts: &mut Parts) -> usize {
+        let params = matched_params(parts);
+        Self::len_with(parts, params.as_ref())
     }
 
-    pub(crate) fn from_parts(parts: &Parts) -> Self {
-        let mut texts = Vec::with_capacity(Self::encoded_len(parts));
+    fn len_with(parts: &Parts, params: Option<&RawPathParams>) -> usize {
+        let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
+        let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
+        let params: usize = params.into_iter().flatten().map(|(name, value)| name.len() + value.len() + 9).sum();
+        uris + headers + params
+    }
+
+    pub(crate) fn from_parts(parts: &mut Parts) -> Self {
+        let params = matched_params(parts);
+        let mut texts = Vec::with_capacity(Self::len_with(parts, params.as_ref()));
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }
+        for (name, value) in params.iter().flatten() {
+            push_pair(&mut texts, name.as_bytes(), value.as_bytes(), PATH_PARAM);
+        }
         for (name, value) in headers(parts) {
-            push(&mut texts, name.as_str().as_bytes());
-            push(&mut texts, value.as_bytes());
-            texts.push(if value.is_sensitive() { SENSITIVE } else { 0 });
+            let flag = if value.is_sensitive() { SENSITIVE } else { PLAIN };
+            push_pair(&mut texts, name.as_str().as_bytes(), value.as_bytes(), flag);
         }
         Self { method: parts.method.clone(), version: parts.version, texts: texts.into_boxed_slice() }
     }
 
-    /// The head as it was; of its extensions there is only axum's `OriginalUri`. `None` cannot be: all of it was parsed
+    /// The head as it was. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`: all of it was parsed
     /// before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -63,13 +77,21 @@ impl Head {
                 parts.extensions.insert(OriginalUri(Uri::try_from(original).ok()?));
             }
         }
+        let mut params = Vec::new();
         while !rest.is_empty() {
-            let name = HeaderName::from_bytes(pull(&mut rest)?).ok()?;
-            let mut value = HeaderValue::from_bytes(pull(&mut rest)?).ok()?;
+            let (name, value) = (pull(&mut rest)?, pull(&mut rest)?);
             let (flag, after) = rest.split_first()?;
-            value.set_sensitive(*flag == SENSITIVE);
             rest = after;
-            parts.headers.append(name, value);
+            if *flag == PATH_PARAM {
+                params.push((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
+                continue;
+            }
+            let mut value = HeaderValue::from_bytes(value).ok()?;
+            value.set_sensitive(*flag == SENSITIVE);
+            parts.headers.append(HeaderName::from_bytes(name).ok()?, value);
+        }
+        if !params.is_empty() {
+            parts.extensions.insert(PathParams::from_iter(params));
         }
         Some(parts)
     }
@@ -99,6 +121,12 @@ fn uri_parts(uri: &Uri) -> impl Iterator<Item = &str> {
     let scheme = uri.scheme_str().map(|scheme| [scheme, "://"]).into_iter().flatten();
     let authority = uri.authority().map(Authority::as_str);
     scheme.chain(authority).chain(uri.path_and_query().map(PathAndQuery::as_str))
+}
+
+fn push_pair(texts: &mut Vec<u8>, name: &[u8], value: &[u8], flag: u8) {
+    push(texts, name);
+    push(texts, value);
+    texts.push(flag);
 }
 
 fn push(texts: &mut Vec<u8>, text: &[u8]) {

@@ -1,14 +1,30 @@
-use std::fmt;
+//! Verifiers made from other verifiers.
+
+use std::{fmt, future::Future};
 
 use http::request::Parts;
 
 use super::{Verified, Verifier, VerifyError, VerifyInput};
 
-/// A verifier with a rule of a route; see [`Verifier::authorize`].
+/// A verifier with a check for a route; see [`Verifier::authorize`].
 #[derive(Clone)]
 pub struct Authorize<V, F> {
     verifier: V,
     check: F,
+}
+
+/// A verifier with a check that waits; see [`Verifier::authorize_async`].
+#[derive(Clone)]
+pub struct AuthorizeAsync<V, F> {
+    verifier: V,
+    check: F,
+}
+
+/// A verifier with other claims; see [`Verifier::map`].
+#[derive(Clone)]
+pub struct Map<V, F> {
+    verifier: V,
+    convert: F,
 }
 
 /// One verifier or another; see [`Verifier::or`].
@@ -21,6 +37,18 @@ pub struct Or<A, B> {
 impl<V, F> Authorize<V, F> {
     pub(super) const fn new(verifier: V, check: F) -> Self {
         Self { verifier, check }
+    }
+}
+
+impl<V, F> AuthorizeAsync<V, F> {
+    pub(super) const fn new(verifier: V, check: F) -> Self {
+        Self { verifier, check }
+    }
+}
+
+impl<V, F> Map<V, F> {
+    pub(super) const fn new(verifier: V, convert: F) -> Self {
+        Self { verifier, convert }
     }
 }
 
@@ -57,7 +85,61 @@ impl<V, F> Authorize<V, F> {
     }
 }
 
-/// Always waits: it cannot be told whether the second one would before the first has been asked, and perhaps counted that.
+/// An asynchronous check of borrowed claims and a borrowed request.
+///
+/// `AsyncFnOnce(&C, &Parts)` is the same, but cannot say that the future is `Send`.
+#[expect(unnameable_types, reason = "it is a bound, and implemented for functions alone")]
+pub trait AuthorizeFn<'a, C> {
+    type Future: Future<Output = Result<(), VerifyError>> + Send;
+
+    fn call(self, claims: &'a C, parts: &'a Parts) -> Self::Future;
+}
+
+impl<'a, C: 'a, F, Fut> AuthorizeFn<'a, C> for F
+where
+    F: FnOnce(&'a C, &'a Parts) -> Fut,
+    Fut: Future<Output = Result<(), VerifyError>> + Send,
+{
+    type Future = Fut;
+
+    fn call(self, claims: &'a C, parts: &'a Parts) -> Fut {
+        self(claims, parts)
+    }
+}
+
+impl<V, F> Verifier for AuthorizeAsync<V, F>
+where
+    V: Verifier,
+    F: for<'a> AuthorizeFn<'a, V::Claims> + Clone + Send + Sync + 'static,
+{
+    type Claims = V::Claims;
+
+    async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<V::Claims>, VerifyError> {
+        let verified = self.verifier.verify(input).await?;
+        self.check.clone().call(&verified.claims, input.parts).await?;
+        Ok(verified)
+    }
+}
+
+impl<V, F, C> Verifier for Map<V, F>
+where
+    V: Verifier,
+    F: Fn(V::Claims) -> C + Send + Sync + 'static,
+    C: Send + Sync + 'static,
+{
+    type Claims = C;
+
+    async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
+        Ok(self.verifier.verify(input).await?.map(&self.convert))
+    }
+
+    fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
+        Some(self.verifier.verify_now(input)?.map(|verified| verified.map(&self.convert)))
+    }
+}
+
+/// Always waits. Whether the second verifier would wait is known only after the first one was called, and that call may
+/// have changed state: [`CachedVerifier`](crate::CachedVerifier) counts attempts.
 impl<A, B> Verifier for Or<A, B>
 where
     A: Verifier,
@@ -71,14 +153,14 @@ where
             Err(first) => first,
         };
         match self.second.verify(input).await {
-            Err(second) if weight(&second) <= weight(&first) => Err(first),
+            Err(second) if rank(&second) <= rank(&first) => Err(first),
             outcome => outcome,
         }
     }
 }
 
-/// How much more an error tells the client than another.
-const fn weight(error: &VerifyError) -> u8 {
+/// Orders errors by how much they tell the client.
+const fn rank(error: &VerifyError) -> u8 {
     if error.is_unavailable() {
         2
     } else if error.is_forbidden() {
@@ -88,9 +170,24 @@ const fn weight(error: &VerifyError) -> u8 {
     }
 }
 
-// By hand: a closure has no `Debug`.
+// By hand, like those below: a closure has no `Debug`.
 impl<V: fmt::Debug, F> fmt::Debug for Authorize<V, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authorize").field("verifier", &self.verifier).field("check", &format_args!("<fn>")).finish()
+    }
+}
+
+impl<V: fmt::Debug, F> fmt::Debug for AuthorizeAsync<V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizeAsync")
+            .field("verifier", &self.verifier)
+            .field("check", &format_args!("<fn>"))
+            .finish()
+    }
+}
+
+impl<V: fmt::Debug, F> fmt::Debug for Map<V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("verifier", &self.verifier).field("convert", &format_args!("<fn>")).finish()
     }
 }

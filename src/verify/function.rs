@@ -1,0 +1,140 @@
+//! Functions and closures as verifiers.
+
+use std::{fmt, future::Future, marker::PhantomData};
+
+use super::{Verified, Verifier, VerifyError, VerifyInput};
+
+/// A verifier from an `async` closure or function that owns its input.
+///
+/// The input is a [`Token`](crate::Token), an [`OwnedVerifyInput`](crate::OwnedVerifyInput) with the request and the time
+/// beside it, or a type of your own that is `From<VerifyInput<'_>>`. The closure must name that type.
+///
+/// The closure is cloned for each token, so what it captures must be `Clone`: a handle to a database, or an `Arc`.
+///
+/// A function over a borrowed [`VerifyInput`] is a verifier by itself and needs no adapter.
+///
+/// # Example
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use axum_ws_auth::{OwnedVerifyInput, Token, Verified, VerifyError, Verifier, WsAuthLayer, verifier_fn};
+/// # use axum_ws_auth::{VerifyInput, test_util::{self, TestToken}};
+/// # #[derive(Clone)] struct Database;
+/// # impl Database {
+/// #     async fn user_by_key(&self, token: Token) -> Result<String, VerifyError> {
+/// #         if token.expose() == "key" { Ok("alice".to_owned()) } else { Err(VerifyError::invalid()) }
+/// #     }
+/// #     async fn user_by_name(&self, name: &str) -> Result<String, VerifyError> { Ok(name.to_owned()) }
+/// # }
+///
+/// async fn verify(token: Token) -> Result<Verified<String>, VerifyError> {
+///     if token.expose() == "secret" { Ok(Verified::new("alice".to_owned())) } else { Err(VerifyError::invalid()) }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (database, jwt) = (Database, test_util::verifier::<serde_json::Value>());
+/// let layer = WsAuthLayer::new(verifier_fn(verify));
+///
+/// // A closure that captures a handle to a database.
+/// let db = database.clone();
+/// let by_key = verifier_fn(async move |token: Token| {
+///     let user = db.user_by_key(token).await?;
+///     Ok(Verified::new(user))
+/// });
+///
+/// // A closure that calls another verifier: the claims are the user that the token is about.
+/// let by_jwt = verifier_fn(async move |input: OwnedVerifyInput| {
+///     let verified = jwt.verify(input.as_input()).await?;
+///     let user = database.user_by_name(verified.subject.as_deref().ok_or(VerifyError::invalid())?).await?;
+///     Ok(verified.map(|_| user))
+/// });
+/// # for (verifier_is_jwt, text) in [(false, "key".to_owned()), (true, TestToken::new("alice").sign())] {
+/// #     let token = Token::new(text);
+/// #     let input = VerifyInput::without_request(&token, SystemTime::now());
+/// #     let user = if verifier_is_jwt { by_jwt.verify(input).await? } else { by_key.verify(input).await? };
+/// #     assert_eq!(user.claims, "alice");
+/// # }
+/// # Ok(()) }
+/// ```
+pub const fn verifier_fn<F, I, Fut, C>(function: F) -> VerifierFn<F, I>
+where
+    F: FnOnce(I) -> Fut + Clone + Send + Sync + 'static,
+    I: for<'a> From<VerifyInput<'a>> + 'static,
+    Fut: Future<Output = Result<Verified<C>, VerifyError>> + Send,
+    C: Send + Sync + 'static,
+{
+    VerifierFn { function, input: PhantomData }
+}
+
+/// The verifier that [`verifier_fn`] returns.
+pub struct VerifierFn<F, I> {
+    function: F,
+    input: PhantomData<fn(I)>,
+}
+
+impl<F, I, Fut, C> Verifier for VerifierFn<F, I>
+where
+    F: FnOnce(I) -> Fut + Clone + Send + Sync + 'static,
+    I: for<'a> From<VerifyInput<'a>> + 'static,
+    Fut: Future<Output = Result<Verified<C>, VerifyError>> + Send,
+    C: Send + Sync + 'static,
+{
+    type Claims = C;
+
+    fn verify(&self, input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<C>, VerifyError>> + Send {
+        (self.function.clone())(I::from(input))
+    }
+}
+
+/// A function from a borrowed input to a future that may borrow it too.
+///
+/// `AsyncFn(VerifyInput<'_>)` is the same, but cannot say that the future is `Send`.
+#[expect(unnameable_types, reason = "it is a bound, and implemented for functions alone")]
+pub trait VerifyFn<'a>: Send + Sync + 'static {
+    type Claims;
+    type Future: Future<Output = Result<Verified<Self::Claims>, VerifyError>> + Send;
+
+    fn call(&self, input: VerifyInput<'a>) -> Self::Future;
+}
+
+impl<'a, F, Fut, C> VerifyFn<'a> for F
+where
+    F: Fn(VerifyInput<'a>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Verified<C>, VerifyError>> + Send,
+{
+    type Claims = C;
+    type Future = Fut;
+
+    fn call(&self, input: VerifyInput<'a>) -> Fut {
+        self(input)
+    }
+}
+
+/// A function over a borrowed input: `async fn verify(input: VerifyInput<'_>)`, or a closure over `VerifyInput<'_>` that
+/// returns a future.
+impl<F, C> Verifier for F
+where
+    F: for<'a> VerifyFn<'a, Claims = C>,
+    C: Send + Sync + 'static,
+{
+    type Claims = C;
+
+    fn verify(&self, input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<C>, VerifyError>> + Send {
+        self.call(input)
+    }
+}
+
+// By hand: a derive would ask the same of `I`.
+impl<F: Clone, I> Clone for VerifierFn<F, I> {
+    fn clone(&self) -> Self {
+        Self { function: self.function.clone(), input: PhantomData }
+    }
+}
+
+// By hand: a closure has no `Debug`.
+impl<F, I> fmt::Debug for VerifierFn<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VerifierFn(<fn>)")
+    }
+}
