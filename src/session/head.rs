@@ -1,6 +1,6 @@
 //! The head of a handshake, kept small for as long as the session lives.
 
-use axum::extract::{OriginalUri, RawPathParams};
+use axum::extract::OriginalUri;
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri, Version, header,
     request::Parts,
@@ -34,22 +34,18 @@ static MECHANICS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// How many bytes [`from_parts`](Self::from_parts) would keep.
-    pub(crate) fn encoded_len(parts: &mut Parts) -> usize {
-        let params = matched_params(parts);
-        Self::len_with(parts, params.as_ref())
-    }
-
-    fn len_with(parts: &Parts, params: Option<&RawPathParams>) -> usize {
+    /// How many bytes [`from_parts`](Self::from_parts) would keep, without the path parameters. Those are parts of the path, and
+    /// no longer than it.
+    pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
         let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
-        let params: usize = params.into_iter().flatten().map(|(name, value)| name.len() + value.len() + 9).sum();
-        uris + headers + params
+        uris + headers
     }
 
     pub(crate) fn from_parts(parts: &mut Parts) -> Self {
         let params = matched_params(parts);
-        let mut texts = Vec::with_capacity(Self::len_with(parts, params.as_ref()));
+        let params_len: usize = params.iter().flatten().map(|(name, value)| name.len() + value.len() + 9).sum();
+        let mut texts = Vec::with_capacity(Self::encoded_len(parts) + params_len);
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }
