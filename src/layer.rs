@@ -107,7 +107,7 @@ impl WsAuthLayer {
     ///
     /// A session keeps its head because a refresh passes it to the verifier again. The limit bounds the memory that a client
     /// can hold, also before it authenticates by its [first message](Self::first_message). Requests that begin no session are
-    /// not limited.
+    /// not limited. The [path parameters](crate::PathParams) are kept too, and do not count: they are no longer than the path.
     ///
     /// Defaults to 16384: a browser's head is a tenth of that, and hyper accepts no more over HTTP/2.
     ///

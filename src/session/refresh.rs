@@ -137,9 +137,7 @@ impl Error for RefreshError {
 impl<C: Send + Sync + 'static> Session<C> {
     /// Has the session stand on a new token: the claims are replaced and the deadline moves.
     ///
-    /// The token is verified as the first one was, with the head of the handshake (without the headers that are about the
-    /// upgrade alone; of its extensions there is only axum's `OriginalUri`: a verifier that needs another must refuse
-    /// without it). It must speak of the same subject, and
+    /// The token is verified as the first one was, with the [head of the handshake](crate::VerifyInput::parts). It must speak of the same subject, and
     /// have the same issuer. A session never becomes older
     /// than [`max_lifetime`](crate::WsAuthLayer::max_lifetime) by it. Handles to the old claims stay what they are.
     ///

@@ -29,8 +29,8 @@ use places::Places;
 /// - The client has ten seconds and 16 KiB to send its token. What it sends behind its first message is read only when it
 ///   is authenticated; if it is refused, that is discarded, for two seconds and 8 MiB at most, so that the close code
 ///   reaches it.
-/// - The token is verified as it would have been in the handshake, with the head of the handshake (without the headers
-///   that are about the upgrade alone; of its extensions there is only axum's `OriginalUri`), and the session is admitted or not.
+/// - The token is verified as it would have been in the handshake, with the
+///   [head of the handshake](crate::VerifyInput::parts), and the session is admitted or not.
 /// - Only then the callback of [`AuthenticatedUpgrade::on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade) runs. A
 ///   client that is refused is told so by a close code; see [`CloseCodes`].
 ///
