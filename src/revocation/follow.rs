@@ -13,63 +13,61 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{node::Node, tell::tell};
+use super::{node::Node, restore::restore};
 use crate::{
     store::{Cursor, RevocationBatch, StoreError, StoreErrorKind},
     telemetry,
 };
 
-/// The pause after a failure; doubled after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often it is tried to follow from a position before all is loaded again.
-const TRIES: u32 = 5;
-/// For how long a store may say nothing: twice its heartbeat.
-pub(super) const SILENCE: Duration = Duration::from_secs(10);
-/// How long it may take to read or write very much. To load all, a store is given more time after each attempt that took too
-/// long, because one that hangs says no more than one that is slow.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
-/// How often the task is polled at least.
-const BEAT: Duration = Duration::from_secs(3);
-/// A task that was not polled for so long is on a runtime that nobody drives.
-pub(super) const UNDRIVEN: Duration = Duration::from_secs(12);
+/// The delay after a failure; doubled after each further one.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// After this many failures, the whole store is loaded again.
+const MAX_FAILURES: u32 = 5;
+/// How long a store may be silent: twice its heartbeat.
+pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest timeout, for large amounts of data. A load has [`HEARTBEAT_TIMEOUT`] first and twice as long after each failure,
+/// because a store that hangs looks the same as one that is slow.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// The task is polled at least this often.
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Loads what there is and applies what comes, until it is dropped.
+/// Loads the store and applies what it adds, until the future is dropped.
 pub(super) async fn follow(node: Arc<Node>) -> Infallible {
-    let mut beats = interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut following = pin!(follow_store(&node));
     poll_fn(|cx| {
-        node.beat();
-        while beats.poll_tick(cx).is_ready() {}
+        node.note_polled();
+        while ticks.poll_tick(cx).is_ready() {}
         following.as_mut().poll(cx)
     })
     .await
 }
 
 async fn follow_store(node: &Arc<Node>) -> Infallible {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = MIN_BACKOFF;
     let mut failures = 0;
-    let mut patience = SILENCE;
+    let mut load_timeout = HEARTBEAT_TIMEOUT;
     let mut cursor = None;
-    // Not in this task, which must not wait for it.
-    let mut telling = JoinSet::new();
+    // Runs in a task of its own, because this one must not wait for it.
+    let mut restoring = JoinSet::new();
     loop {
         let outcome = match cursor.clone() {
             None => {
-                let outcome = load(node, patience).await;
-                patience = if outcome.is_ok() { SILENCE } else { (patience * 2).min(LONGEST) };
+                let outcome = load(node, load_timeout).await;
+                load_timeout = if outcome.is_ok() { HEARTBEAT_TIMEOUT } else { (load_timeout * 2).min(MAX_TIMEOUT) };
                 outcome
             }
             Some(cursor) => next(node, cursor).await,
         };
         match outcome {
-            Ok(behind) => {
-                // A store that can be loaded and not followed would be loaded all the time.
+            Ok(next) => {
+                // Not after a load: a store that can be loaded but not followed would be loaded without pause.
                 if cursor.is_some() {
-                    (pause, failures) = (FIRST_PAUSE, 0);
+                    (backoff, failures) = (MIN_BACKOFF, 0);
                 }
-                cursor = Some(behind);
+                cursor = Some(next);
             }
             Err(error) => {
                 failures += 1;
@@ -78,51 +76,50 @@ async fn follow_store(node: &Arc<Node>) -> Infallible {
                     cursor = None;
                 } else {
                     telemetry::revocation_store_unavailable(&error);
-                    cursor = cursor.filter(|_| failures < TRIES);
+                    cursor = cursor.filter(|_| failures < MAX_FAILURES);
                 }
-                // Nothing that is known is forgotten.
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(backoff).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
             }
         }
-        while telling.try_join_next().is_some() {}
-        if cursor.is_some() && node.has_untold() && telling.is_empty() {
-            telling.spawn(tell(Arc::clone(node)));
+        while restoring.try_join_next().is_some() {}
+        if cursor.is_some() && node.sync.needs_restore() && restoring.is_empty() {
+            restoring.spawn(restore(Arc::clone(node)));
         }
     }
 }
 
-/// Reads all that there is, and applies it.
-async fn load(node: &Node, patience: Duration) -> Result<Cursor, StoreError> {
-    // What is known then is what there was when it was asked for, not when the answer came.
-    let asked = node.now();
-    let load = node.begin_load();
-    let RevocationBatch { cursor, revocations, is_incomplete } = in_time(patience, node.store.load_boxed()).await?;
+/// Loads the whole store, and applies it.
+async fn load(node: &Node, limit: Duration) -> Result<Cursor, StoreError> {
+    // The answer is as old as the request.
+    let requested = node.freshness.now();
+    let load = node.sync.begin_load();
+    let RevocationBatch { cursor, revocations, is_incomplete } = in_time(limit, node.store.load_boxed()).await?;
     node.apply(revocations, load).await;
-    node.finish_load(load);
-    if is_incomplete && node.age().is_none() {
+    node.sync.finish_load(load);
+    if is_incomplete && node.freshness.age().is_none() {
         telemetry::revocations_incomplete();
     } else {
-        node.confirm(asked);
+        node.freshness.set_synced(requested);
     }
     Ok(cursor)
 }
 
-/// Reads what there is after the position, and applies it.
+/// Waits for what comes after the cursor, and applies it.
 async fn next(node: &Node, cursor: Cursor) -> Result<Cursor, StoreError> {
-    let asked = node.now();
-    let confirmed = node.confirmed();
+    let requested = node.freshness.now();
+    let confirmed = node.sync.confirmed_count();
     let RevocationBatch { cursor, revocations, is_incomplete } =
-        in_time(SILENCE, node.store.next_boxed(cursor)).await?;
-    node.apply(revocations, node.load()).await;
-    // What was confirmed before the store was asked is in the answer, unless it was lost with nobody noticing.
+        in_time(HEARTBEAT_TIMEOUT, node.store.next_boxed(cursor)).await?;
+    node.apply(revocations, node.sync.last_load()).await;
+    // Whatever was confirmed before this request has been returned by now, unless the store has lost it without an error.
     if !node.check_confirmed(confirmed) {
         telemetry::revocations_lost(&StoreError::lost());
-        node.note_untold();
+        node.sync.request_restore();
     }
-    // Whoever has known all before is told of what is missing like everybody else.
-    if !(is_incomplete && node.age().is_none()) {
-        node.confirm(asked);
+    // A node that was up to date once receives what is missing like any other revocation.
+    if !(is_incomplete && node.freshness.age().is_none()) {
+        node.freshness.set_synced(requested);
     }
     Ok(cursor)
 }

@@ -19,53 +19,53 @@ use crate::{
     time::from_now,
 };
 
-/// Keeps revocations in the memory of one process, for servers that are one machine. They are gone with the process: until
-/// their tokens expire, these are good again after a restart.
+/// Keeps revocations in memory, for servers that run as one process. A restart forgets them: revoked tokens are then valid again
+/// until they expire.
 pub struct MemoryRevocations {
-    /// Tells the positions in this log from those in any other.
-    name: u64,
+    /// Part of each cursor, so that cursors of other logs are rejected.
+    id: u64,
     log: Mutex<Log>,
     added: Notify,
 }
 
 #[derive(Default)]
 struct Log {
-    /// Their numbers follow each other.
+    /// With consecutive numbers.
     entries: VecDeque<Entry>,
-    /// That of the newest entry.
-    number: u64,
+    /// The number of the newest entry.
+    last: u64,
 }
 
 struct Entry {
     number: u64,
     revocation: Revocation,
-    until: Instant,
+    expires_at: Instant,
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How many entries are looked at while the log is locked.
-const SLICE: usize = 1024;
+/// How many entries are read while the log is locked.
+const PAGE: usize = 1024;
 
 impl MemoryRevocations {
-    /// A store without revocations.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     fn cursor(&self, number: u64) -> Cursor {
-        Cursor(format!("{:016x}:{number}", self.name))
+        Cursor(format!("{:016x}:{number}", self.id))
     }
 
     fn number_of(&self, cursor: &Cursor) -> Result<u64, StoreError> {
-        let number = cursor.0.split_once(':').filter(|(name, _)| *name == format!("{:016x}", self.name));
+        let number = cursor.0.split_once(':').filter(|(id, _)| *id == format!("{:016x}", self.id));
         let number = number.and_then(|(_, number)| number.parse().ok());
-        number.filter(|number| *number <= lock(&self.log).number).ok_or_else(StoreError::lost)
+        number.filter(|number| *number <= lock(&self.log).last).ok_or_else(StoreError::lost)
     }
 
-    async fn after(&self, mut number: u64) -> RevocationBatch {
+    async fn read_after(&self, mut number: u64) -> RevocationBatch {
         let mut revocations = Vec::new();
-        while lock(&self.log).slice_after(&mut number, &mut revocations) {
+        while lock(&self.log).read_page(&mut number, &mut revocations) {
             yield_now().await;
         }
         RevocationBatch::new(self.cursor(number), revocations)
@@ -73,22 +73,22 @@ impl MemoryRevocations {
 }
 
 impl Log {
-    /// Reads some of what comes after this number, and moves it on. Returns whether there is more.
-    fn slice_after(&mut self, number: &mut u64, revocations: &mut Vec<(Revocation, Duration)>) -> bool {
+    /// Reads a page of entries after this number, and advances the number. Returns whether there are more.
+    fn read_page(&mut self, number: &mut u64, revocations: &mut Vec<(Revocation, Duration)>) -> bool {
         let now = Instant::now();
-        // They live for about as long, so those that are over are in front.
-        let over = self.entries.iter().take(SLICE).take_while(|entry| entry.until <= now).count();
-        self.entries.drain(..over);
+        // Entries have similar lifetimes, so expired ones are mostly in front.
+        let expired = self.entries.iter().take(PAGE).take_while(|entry| entry.expires_at <= now).count();
+        self.entries.drain(..expired);
         let Some(first) = self.entries.front() else {
-            *number = self.number;
+            *number = self.last;
             return false;
         };
         let known = usize::try_from((*number + 1).saturating_sub(first.number)).unwrap_or(usize::MAX);
-        let slice = self.entries.range(known.min(self.entries.len())..).take(SLICE);
-        let current = slice.filter(|entry| entry.until > now);
-        revocations.extend(current.map(|entry| (entry.revocation.clone(), entry.until - now)));
-        *number = self.number.min((*number).max(first.number - 1) + SLICE as u64);
-        *number < self.number
+        let page = self.entries.range(known.min(self.entries.len())..).take(PAGE);
+        let valid = page.filter(|entry| entry.expires_at > now);
+        revocations.extend(valid.map(|entry| (entry.revocation.clone(), entry.expires_at - now)));
+        *number = self.last.min((*number).max(first.number - 1) + PAGE as u64);
+        *number < self.last
     }
 }
 
@@ -96,16 +96,16 @@ impl RevocationStore for MemoryRevocations {
     async fn add(&self, revocation: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
         {
             let mut log = lock(&self.log);
-            log.number += 1;
-            let (number, until) = (log.number, from_now(keep_for));
-            log.entries.push_back(Entry { number, revocation: revocation.clone(), until });
+            log.last += 1;
+            let (number, expires_at) = (log.last, from_now(keep_for));
+            log.entries.push_back(Entry { number, revocation: revocation.clone(), expires_at });
         }
         self.added.notify_waiters();
         Ok(())
     }
 
     async fn load(&self) -> Result<RevocationBatch, StoreError> {
-        Ok(self.after(0).await)
+        Ok(self.read_after(0).await)
     }
 
     async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
@@ -113,11 +113,11 @@ impl RevocationStore for MemoryRevocations {
         let heartbeat = from_now(HEARTBEAT);
         loop {
             let mut added = pin!(self.added.notified());
-            // From here on nothing is missed.
+            // Notices what is added from here on.
             added.as_mut().enable();
-            let news = self.after(number).await;
-            if !news.revocations.is_empty() || timeout_at(heartbeat, added).await.is_err() {
-                return Ok(news);
+            let batch = self.read_after(number).await;
+            if !batch.revocations.is_empty() || timeout_at(heartbeat, added).await.is_err() {
+                return Ok(batch);
             }
         }
     }
@@ -125,7 +125,7 @@ impl RevocationStore for MemoryRevocations {
 
 impl Default for MemoryRevocations {
     fn default() -> Self {
-        Self { name: RandomState::new().hash_one(()), log: Mutex::default(), added: Notify::new() }
+        Self { id: RandomState::new().hash_one(()), log: Mutex::default(), added: Notify::new() }
     }
 }
 

@@ -1,92 +1,62 @@
-//! What one node knows of revocations, and the live sessions that it ends.
+//! The revocations that one node knows, and the live sessions that they end.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::{self, Duration, SystemTime},
+    time::{self, Duration},
 };
 
-use tokio::{sync::watch, task::yield_now, time::Instant};
+use tokio::{task::yield_now, time::Instant};
 
 use super::{
     RevocationOptions, RevocationStatus,
-    order::Target,
-    set::{Load, NEVER, Set},
+    freshness::Freshness,
+    set::RevocationSet,
+    sync::{LoadId, NEVER_LOADED, SyncState},
+    target::Target,
 };
 use crate::{
     lock::lock,
     store::{DynRevocationStore, Revocation, RevocationStore},
-    time::TimeSource,
 };
 
-/// What a node knows.
 pub(super) struct Node {
     pub(super) store: Box<dyn DynRevocationStore>,
     pub(super) options: RevocationOptions,
-    set: RwLock<Set>,
-    /// When the node last knew all that there was.
-    pub(super) known: watch::Sender<Option<Known>>,
-    live: Mutex<Vec<Weak<dyn LiveSessions>>>,
+    pub(super) freshness: Freshness,
+    pub(super) sync: SyncState,
+    set: RwLock<RevocationSet>,
+    registries: Mutex<Vec<Weak<dyn LiveSessions>>>,
     admitted_when_stale: AtomicU64,
-    /// The last load of the store that was applied, and the last one that was begun.
-    load: AtomicU64,
-    last_load: AtomicU64,
-    /// Orders that the store confirmed, and that must therefore be in its next answer.
-    confirmed: Mutex<Vec<Revocation>>,
-    /// The store may not have all that this node knows.
-    untold: AtomicBool,
     /// When the task that follows the store was last polled.
-    beat: Mutex<Instant>,
-    pub(super) time: TimeSource,
+    polled: Mutex<Instant>,
 }
 
-/// A moment on both clocks: the monotonic one may stand still while a machine sleeps.
-#[derive(Clone, Copy)]
-pub(super) struct Known {
-    monotonic: Instant,
-    wall: SystemTime,
-}
+/// Up to this many new revocations are matched one by one, each against the sessions that it names. More are matched together,
+/// against all sessions.
+const MAX_SINGLE_MATCHES: usize = 16;
+/// How long a task works on many revocations before it yields.
+const TIME_SLICE: Duration = Duration::from_millis(1);
+/// How many revocations are added before the clock is read again.
+const ADDED_PER_CLOCK_READING: usize = 64;
 
-impl Known {
-    fn age(&self, now: &Self) -> Duration {
-        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
-        wall.max(now.monotonic.saturating_duration_since(self.monotonic))
-    }
-}
-
-/// How many orders are looked for one by one.
-const FEW: usize = 16;
-/// For how long a task works on many orders before it lets others run.
-const STRETCH: Duration = Duration::from_millis(1);
-/// How many orders are noted before the clock is read again.
-const CLOCK_EVERY: usize = 64;
-
-/// The live sessions that a node ends.
+/// The live sessions of a registry.
 pub(crate) trait LiveSessions: Send + Sync {
-    /// Ends those that the order is about.
-    fn revoke(&self, order: &Revocation, clock_skew: Duration);
+    /// Ends the sessions that this revocation names.
+    fn end_revoked(&self, revocation: &Revocation, clock_skew: Duration);
 
-    /// Ends those that stand on one of these.
-    fn revoke_those(&self, is_revoked: &dyn Fn(Target<'_>) -> bool);
+    /// Ends the sessions for which the predicate is true.
+    fn end_matching(&self, is_revoked: &dyn Fn(Target<'_>) -> bool);
 }
 
-/// Why a session does not begin, or go on with another token.
+/// Why a session may not begin, or go on with a new token.
 #[derive(Clone, Copy)]
-pub(crate) enum Refused {
+pub(crate) enum CheckError {
     Revoked,
-    /// It cannot be told.
+    /// The node's copy of the store is too old.
     Stale,
-}
-
-/// An order that the store has yet to confirm. Dropped, it has not, and is to be told again.
-pub(super) struct Unconfirmed<'a>(pub(super) &'a Node);
-
-impl Drop for Unconfirmed<'_> {
-    fn drop(&mut self) {
-        self.0.note_untold();
-    }
 }
 
 impl Node {
@@ -94,214 +64,137 @@ impl Node {
         Self {
             store: Box::new(store),
             options,
+            freshness: Freshness::new(options.max_staleness),
+            sync: SyncState::default(),
             set: RwLock::default(),
-            known: watch::Sender::new(None),
-            live: Mutex::default(),
+            registries: Mutex::default(),
             admitted_when_stale: AtomicU64::new(0),
-            load: AtomicU64::new(NEVER),
-            last_load: AtomicU64::new(NEVER),
-            confirmed: Mutex::default(),
-            untold: AtomicBool::new(false),
-            beat: Mutex::new(Instant::now()),
-            time: TimeSource::default(),
+            polled: Mutex::new(Instant::now()),
         }
     }
 
-    /// Whether a session may begin, or go on, that stands on this. It must be registered by now.
-    pub(super) fn check(&self, target: Target<'_>) -> Result<(), Refused> {
-        if self.has(target) {
-            return Err(Refused::Revoked);
+    /// Whether a session may begin, or go on, with these properties. It must be registered already.
+    pub(super) fn check(&self, target: Target<'_>) -> Result<(), CheckError> {
+        if self.is_revoked(target) {
+            return Err(CheckError::Revoked);
         }
-        if self.is_current() {
+        if self.freshness.is_current() {
             return Ok(());
         }
         if !self.options.admit_when_stale {
-            return Err(Refused::Stale);
+            return Err(CheckError::Stale);
         }
         self.admitted_when_stale.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Has the sessions of this registry end when they are revoked.
-    pub(super) fn watch_over(&self, live: &Arc<dyn LiveSessions>) {
-        let mut all = lock(&self.live);
-        all.retain(|other| other.strong_count() > 0);
-        if !all.iter().any(|other| std::ptr::addr_eq(other.as_ptr(), Arc::as_ptr(live))) {
-            all.push(Arc::downgrade(live));
+    /// Ends the sessions of this registry when they are revoked.
+    pub(super) fn attach(&self, sessions: &Arc<dyn LiveSessions>) {
+        let mut registries = lock(&self.registries);
+        registries.retain(|other| other.strong_count() > 0);
+        if !registries.iter().any(|other| std::ptr::addr_eq(other.as_ptr(), Arc::as_ptr(sessions))) {
+            registries.push(Arc::downgrade(sessions));
         }
     }
 
-    /// How it stands.
     pub(super) fn status(&self) -> RevocationStatus {
         RevocationStatus {
             entries: self.read().len(),
-            age: self.age(),
+            age: self.freshness.age(),
             admitted_when_stale: self.admitted_when_stale.load(Ordering::Relaxed),
         }
     }
 
-    /// Notes an order of this node, and then ends the sessions that it is about: one that registers meanwhile finds it
-    /// noted.
-    pub(super) fn apply_own(&self, order: &Revocation) {
-        if self.write().add(order, self.options.keep_for, NEVER) {
-            self.live().iter().for_each(|live| live.revoke(order, self.options.clock_skew));
+    /// Records a revocation from this node, and then ends its sessions: one that is registered in between is refused by its
+    /// check.
+    pub(super) fn apply_own(&self, revocation: &Revocation) {
+        if self.write().add(revocation, self.options.keep_for, NEVER_LOADED) {
+            self.live_sessions().iter().for_each(|live| live.end_revoked(revocation, self.options.clock_skew));
         }
     }
 
-    /// Notes what the store reports, in short stretches, and then ends the sessions that it is about. What was known is only
-    /// marked as seen.
-    pub(super) async fn apply(&self, orders: Vec<(Revocation, Duration)>, seen: Load) {
-        let mut orders = orders.into_iter();
-        let mut count = 0_usize;
-        let mut few = Vec::new();
-        while !orders.as_slice().is_empty() {
-            let stretch = Stretch::begin();
+    /// Records what the store has returned, in short steps, and then ends the sessions. Known revocations are only marked as
+    /// seen in this load.
+    pub(super) async fn apply(&self, revocations: Vec<(Revocation, Duration)>, load: LoadId) {
+        let mut revocations = revocations.into_iter();
+        let mut new_count = 0_usize;
+        let mut first_new = Vec::new();
+        while !revocations.as_slice().is_empty() {
+            let slice = TimeSlice::begin();
             {
                 let mut set = self.write();
-                for (number, (order, keep_for)) in orders.by_ref().enumerate() {
-                    if set.add(&order, keep_for, seen) {
-                        count += 1;
-                        if count <= FEW {
-                            few.push(order);
+                for (number, (revocation, keep_for)) in revocations.by_ref().enumerate() {
+                    if set.add(&revocation, keep_for, load) {
+                        new_count += 1;
+                        if new_count <= MAX_SINGLE_MATCHES {
+                            first_new.push(revocation);
                         }
                     }
-                    if number % CLOCK_EVERY == CLOCK_EVERY - 1 && stretch.is_over() {
+                    if number % ADDED_PER_CLOCK_READING == ADDED_PER_CLOCK_READING - 1 && slice.is_over() {
                         break;
                     }
                 }
             }
-            if !orders.as_slice().is_empty() {
+            if !revocations.as_slice().is_empty() {
                 yield_now().await;
             }
         }
-        for live in self.live() {
-            // Each order may have to look at all sessions.
-            if count <= FEW {
-                few.iter().for_each(|order| live.revoke(order, self.options.clock_skew));
+        for live in self.live_sessions() {
+            if new_count <= MAX_SINGLE_MATCHES {
+                first_new.iter().for_each(|revocation| live.end_revoked(revocation, self.options.clock_skew));
             } else {
-                live.revoke_those(&|target| self.has(target));
+                live.end_matching(&|target| self.is_revoked(target));
             }
         }
     }
 
-    fn has(&self, target: Target<'_>) -> bool {
-        self.read().has(target, self.options.clock_skew)
-    }
-
-    fn live(&self) -> Vec<Arc<dyn LiveSessions>> {
-        lock(&self.live).iter().filter_map(Weak::upgrade).collect()
-    }
-
-    /// The number for a load that is about to begin.
-    pub(super) fn begin_load(&self) -> Load {
-        self.last_load.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// All of the load is applied: what it did not contain is to be told to the store.
-    pub(super) fn finish_load(&self, load: Load) {
-        // That load is looked through.
-        lock(&self.confirmed).clear();
-        self.load.store(load, Ordering::Release);
-        self.note_untold();
-    }
-
-    /// The last load that was applied.
-    pub(super) fn load(&self) -> Load {
-        self.load.load(Ordering::Acquire)
-    }
-
-    /// The store has confirmed an order of this node.
-    pub(super) fn note_confirmed(&self, order: Revocation) {
-        lock(&self.confirmed).push(order);
-    }
-
-    /// How many orders the store has confirmed and not reported yet.
-    pub(super) fn confirmed(&self) -> usize {
-        lock(&self.confirmed).len()
-    }
-
-    /// The store has answered, and the first so many must be in what it has reported by now. Returns whether they are.
+    /// Whether the store has by now returned the oldest confirmed revocations, this many. Forgets them.
     pub(super) fn check_confirmed(&self, count: usize) -> bool {
-        let confirmed: Vec<_> = {
-            let mut confirmed = lock(&self.confirmed);
-            let count = count.min(confirmed.len());
-            confirmed.drain(..count).collect()
-        };
-        let (set, load) = (self.read(), self.load());
-        confirmed.iter().all(|order| set.was_seen(order, load))
+        let confirmed = self.sync.take_confirmed(count);
+        let (set, load) = (self.read(), self.sync.last_load());
+        confirmed.iter().all(|revocation| set.was_seen_since(revocation, load))
     }
 
-    /// The store has what it was told.
-    pub(super) fn note_told(&self, order: &Revocation, keep_for: Duration, load: Load) {
-        self.write().add(order, keep_for, load);
+    /// Marks a revocation that the store has confirmed as seen in this load.
+    pub(super) fn mark_seen(&self, revocation: &Revocation, keep_for: Duration, load: LoadId) {
+        self.write().add(revocation, keep_for, load);
     }
 
-    /// There may be something that the store does not have.
-    pub(super) fn note_untold(&self) {
-        self.untold.store(true, Ordering::Release);
+    /// The task that follows the store was polled.
+    pub(super) fn note_polled(&self) {
+        *lock(&self.polled) = Instant::now();
     }
 
-    pub(super) fn has_untold(&self) -> bool {
-        self.untold.load(Ordering::Acquire)
+    pub(super) fn since_polled(&self) -> Duration {
+        lock(&self.polled).elapsed()
     }
 
-    /// What is not told yet is about to be.
-    pub(super) fn take_untold(&self) {
-        self.untold.store(false, Ordering::Release);
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, RevocationSet> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody follows the store.
-    pub(super) fn beat(&self) {
-        *lock(&self.beat) = Instant::now();
-    }
-
-    /// For how long nobody has followed the store.
-    pub(super) fn since_beat(&self) -> Duration {
-        lock(&self.beat).elapsed()
-    }
-
-    /// Whether what is known is new enough to admit somebody.
-    pub(super) fn is_current(&self) -> bool {
-        self.is_recent(*self.known.borrow())
-    }
-
-    /// Whether that was known a short enough time ago.
-    pub(super) fn is_recent(&self, known: Option<Known>) -> bool {
-        known.is_some_and(|known| known.age(&self.now()) < self.options.max_staleness)
-    }
-
-    /// The node knows all that there was at this moment.
-    pub(super) fn confirm(&self, known: Known) {
-        self.known.send_replace(Some(known));
-    }
-
-    pub(super) fn now(&self) -> Known {
-        Known { monotonic: Instant::now(), wall: self.time.now() }
-    }
-
-    pub(super) fn age(&self) -> Option<Duration> {
-        let now = self.now();
-        self.known.borrow().map(|known| known.age(&now))
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Set> {
+    fn write(&self) -> RwLockWriteGuard<'_, RevocationSet> {
         self.set.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Set> {
-        self.set.read().unwrap_or_else(PoisonError::into_inner)
+    fn is_revoked(&self, target: Target<'_>) -> bool {
+        self.read().is_revoked(target, self.options.clock_skew)
+    }
+
+    fn live_sessions(&self) -> Vec<Arc<dyn LiveSessions>> {
+        lock(&self.registries).iter().filter_map(Weak::upgrade).collect()
     }
 }
 
-/// A stretch of work on a thread that others need too.
-pub(super) struct Stretch(time::Instant);
+/// Limits how long a task keeps a thread that other tasks need too.
+pub(super) struct TimeSlice(time::Instant);
 
-impl Stretch {
+impl TimeSlice {
     pub(super) fn begin() -> Self {
         Self(time::Instant::now())
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.0.elapsed() >= STRETCH
+        self.0.elapsed() >= TIME_SLICE
     }
 }

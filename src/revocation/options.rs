@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 
-/// For how long revocations are kept, and what happens when a node has lost touch with the store.
+/// How long revocations are kept, and what a node does when it is out of touch with the store.
 ///
 /// ```
 /// use axum_ws_auth::RevocationOptions;
@@ -20,11 +20,11 @@ pub struct RevocationOptions {
     pub(super) clock_skew: Duration,
 }
 
-const LEAST_STALENESS: Duration = Duration::from_secs(15);
-const MOST_SKEW: Duration = Duration::from_secs(3600);
+const MIN_STALENESS: Duration = Duration::from_secs(15);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 impl RevocationOptions {
-    /// Kept for a day; without touch for a minute, no new sessions; clocks that differ by five seconds at most.
+    /// Keeps revocations for a day, admits nobody after a minute out of touch, and allows for clocks that differ by five seconds.
     pub const fn new() -> Self {
         Self {
             keep_for: Duration::from_secs(24 * 3600),
@@ -34,10 +34,10 @@ impl RevocationOptions {
         }
     }
 
-    /// Sets for how long a revocation is kept: as long as the longest life of a token that it may be about, leeway
-    /// included. A token that is good for longer is good again then.
+    /// Sets how long a revocation is kept: at least the longest lifetime of a token, including leeway. A token that outlives its
+    /// revocation is valid again.
     ///
-    /// Defaults to 24 hours, because access tokens are good for minutes to hours.
+    /// Defaults to 24 hours, because access tokens live for minutes to hours.
     ///
     /// # Errors
     ///
@@ -49,14 +49,14 @@ impl RevocationOptions {
         Ok(Self { keep_for: time, ..self })
     }
 
-    /// Sets how old a node's knowledge may be. Beyond that it answers handshakes and refreshes with 503; live sessions go
-    /// on. Defaults to 60 seconds: a few heartbeats of a store.
+    /// Sets how long a node may be out of touch with the store. Beyond that it answers handshakes and refreshes with 503; live
+    /// sessions go on. Defaults to 60 seconds, which is several heartbeats of a store.
     ///
     /// # Errors
     ///
-    /// If it is shorter than 15 seconds: a store that has nothing to say says so every five.
+    /// If it is shorter than 15 seconds, because heartbeats are five seconds apart.
     pub fn max_staleness(self, age: Duration) -> Result<Self, ConfigError> {
-        if age < LEAST_STALENESS {
+        if age < MIN_STALENESS {
             return Err(ConfigError::ShortStaleness(age));
         }
         Ok(Self { max_staleness: age, ..self })
@@ -64,31 +64,29 @@ impl RevocationOptions {
 
     /// Sets how far the clocks of issuers may be ahead of those of the nodes. Defaults to five seconds.
     ///
-    /// It concerns revocations by time: [of a subject](super::Revocations::revoke_subject), and of [all that was issued until a
-    /// moment](super::Revocations::revoke_issued_until). By them, a token is revoked if its issue time (`iat`) is earlier than
-    /// the moment, or later by no more than this. Without the allowance, a token that was issued just before a log-out by a
-    /// clock that is ahead would stay good after it. A session that was accepted before the moment ends whatever its `iat` says.
+    /// This matters for revocations by time: [of a subject](super::Revocations::revoke_subject), and of
+    /// [everything issued until a time](super::Revocations::revoke_issued_until). They revoke a token if its issue time (`iat`) is
+    /// earlier, or later by no more than this. Otherwise a token that was issued just before a log-out, by a clock that is ahead,
+    /// would stay valid. A session that was accepted before ends whatever its `iat` is.
     ///
-    /// The price: a user who logs out and signs in again within this time gets a token that is refused (`revoked`) and stays
-    /// refused, until the client fetches a newer one. A client that fetches a new token after a refusal notices nothing but the
-    /// wait. If that must not happen, set a shorter time where the clocks agree, or revoke
-    /// [by token](super::Revocations::revoke_token), which no clock has a part in.
+    /// The cost: a user who logs out and signs in again within this time gets a token that is refused (`revoked`) and stays
+    /// refused, until the client fetches a newer one. A client that does so after a refusal notices only a delay. To avoid that, set
+    /// a shorter time if the clocks agree, or revoke [by token](super::Revocations::revoke_token), which uses no clock.
     ///
     /// # Errors
     ///
     /// If it is longer than an hour.
     pub fn clock_skew(self, skew: Duration) -> Result<Self, ConfigError> {
-        if skew > MOST_SKEW {
+        if skew > MAX_CLOCK_SKEW {
             return Err(ConfigError::LongClockSkew(skew));
         }
         Ok(Self { clock_skew: skew, ..self })
     }
 
-    /// Admits handshakes also when the node's knowledge is too old, and counts them:
+    /// Admits handshakes and refreshes even if the node is out of touch with the store for too long, and counts them:
     /// [`RevocationStatus::admitted_when_stale`](super::RevocationStatus::admitted_when_stale).
     ///
-    /// Insecure because a token that was revoked in the meantime is good here. When touch is regained, what it opened
-    /// is ended.
+    /// Insecure because the node accepts tokens that were revoked in the meantime. Their sessions end when it is in touch again.
     pub const fn insecure_admit_when_stale(mut self) -> Self {
         self.admit_when_stale = true;
         self

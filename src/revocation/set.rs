@@ -1,12 +1,14 @@
-//! All revocations that one node knows of.
+//! All revocations that one node knows.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+pub(super) use super::sharded::SHARDS;
 use super::{
-    order::Target,
-    sharded::{SHARDS, Sharded},
+    sharded::Sharded,
+    sync::{LoadId, NEVER_LOADED},
+    target::Target,
 };
 use crate::{
     id::{Scoped, ScopedId, SessionId},
@@ -15,112 +17,106 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(super) struct Set {
-    tokens: Sharded<ScopedId, Kept>,
-    sessions: Sharded<SessionId, Kept>,
-    subjects: Sharded<ScopedId, (SystemTime, Kept)>,
-    issued_until: Option<(SystemTime, Kept)>,
+pub(super) struct RevocationSet {
+    tokens: Sharded<ScopedId, Entry>,
+    sessions: Sharded<SessionId, Entry>,
+    subjects: Sharded<ScopedId, (SystemTime, Entry)>,
+    issued_until: Option<(SystemTime, Entry)>,
 }
-
-/// The number of a load of the store; later ones are greater.
-pub(super) type Load = u64;
-/// Of an order that the store has not shown to this node.
-pub(super) const NEVER: Load = 0;
-/// In how many steps the whole set is looked at.
-pub(super) const SLICES: usize = SHARDS;
 
 #[derive(Clone, Copy)]
-struct Kept {
-    /// When nothing can depend on it any more.
-    until: Instant,
-    /// The last load that contained it, itself or in the news that followed.
-    seen: Load,
+struct Entry {
+    /// When every token that the revocation can be about has expired.
+    expires_at: Instant,
+    /// The last load in which the store returned the revocation, or after which it returned or confirmed it.
+    seen_in: LoadId,
 }
 
-/// An order that the store does not have, or has not shown yet.
-pub(super) struct Unseen {
-    pub(super) order: Revocation,
+/// A revocation that the store has lost, or has not returned yet.
+pub(super) struct Missing {
+    pub(super) revocation: Revocation,
     pub(super) keep_for: Duration,
     /// Whether the store had it before.
-    pub(super) was_there: bool,
+    pub(super) was_seen: bool,
 }
 
-impl Set {
-    /// Returns whether it may revoke something that was not revoked before.
-    pub(super) fn add(&mut self, order: &Revocation, keep_for: Duration, seen: Load) -> bool {
-        let new = Kept { until: from_now(keep_for), seen };
-        match order {
+impl RevocationSet {
+    /// Returns whether the revocation may revoke something that was not revoked before.
+    pub(super) fn add(&mut self, revocation: &Revocation, keep_for: Duration, seen_in: LoadId) -> bool {
+        let new = Entry { expires_at: from_now(keep_for), seen_in };
+        match revocation {
             Revocation::Token(id) => match self.tokens.get_mut(id as &dyn Scoped) {
-                Some(kept) => kept.extend(new),
+                Some(entry) => entry.extend(new),
                 None => {
-                    self.tokens.insert(id.clone(), new, Kept::is_over);
+                    self.tokens.insert(id.clone(), new, Entry::is_expired);
                     true
                 }
             },
             Revocation::Session(id) => match self.sessions.get_mut(id) {
-                Some(kept) => kept.extend(new),
+                Some(entry) => entry.extend(new),
                 None => {
-                    self.sessions.insert(*id, new, Kept::is_over);
+                    self.sessions.insert(*id, new, Entry::is_expired);
                     true
                 }
             },
             Revocation::Subject { subject, until } => match self.subjects.get_mut(subject as &dyn Scoped) {
-                Some(entry) => later(entry, *until, new),
+                Some(entry) => extend_until(entry, *until, new),
                 None => {
-                    self.subjects.insert(subject.clone(), (*until, new), |(_, kept)| kept.is_over());
+                    self.subjects.insert(subject.clone(), (*until, new), |(_, entry)| entry.is_expired());
                     true
                 }
             },
-            Revocation::IssuedUntil(moment) => match &mut self.issued_until {
-                Some(entry) => later(entry, *moment, new),
+            Revocation::IssuedUntil(until) => match &mut self.issued_until {
+                Some(entry) => extend_until(entry, *until, new),
                 None => {
-                    self.issued_until = Some((*moment, new));
+                    self.issued_until = Some((*until, new));
                     true
                 }
             },
         }
     }
 
-    pub(super) fn has(&self, target: Target<'_>, clock_skew: Duration) -> bool {
+    pub(super) fn is_revoked(&self, target: Target<'_>, clock_skew: Duration) -> bool {
         let now = Instant::now();
-        let named = |kept: Option<&Kept>| kept.is_some_and(|kept| now < kept.until);
-        let by_time = |order: Option<&(SystemTime, Kept)>| {
-            order.is_some_and(|&(moment, kept)| now < kept.until && target.was_issued_by(moment, clock_skew))
+        let by_id = |entry: Option<&Entry>| entry.is_some_and(|entry| now < entry.expires_at);
+        let by_time = |entry: Option<&(SystemTime, Entry)>| {
+            entry.is_some_and(|&(until, entry)| now < entry.expires_at && target.was_issued_by(until, clock_skew))
         };
-        let is_token = |id| target.named(id).iter().any(|id| named(self.tokens.get(id as &dyn Scoped)));
-        let is_subject = |id| target.named(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
-        target.token_id.is_some_and(is_token)
-            || named(self.sessions.get(&target.session))
-            || target.subject.is_some_and(is_subject)
+        let by_token = |id| target.scoped(id).iter().any(|id| by_id(self.tokens.get(id as &dyn Scoped)));
+        let by_subject = |id| target.scoped(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
+        target.token_id.is_some_and(by_token)
+            || by_id(self.sessions.get(&target.session))
+            || target.subject.is_some_and(by_subject)
             || by_time(self.issued_until.as_ref())
     }
 
-    /// Whether the store has shown this order, or a later one that includes it, since this load; or it is over.
-    pub(super) fn was_seen(&self, order: &Revocation, since: Load) -> bool {
-        let is_later = |entry: Option<&(SystemTime, Kept)>, moment: &SystemTime| {
-            entry.is_none_or(|(other, kept)| other > moment || kept.was_seen(since))
+    /// Whether the store has returned this revocation, or a later one that includes it, in this load or since. True if it has
+    /// expired.
+    pub(super) fn was_seen_since(&self, revocation: &Revocation, load: LoadId) -> bool {
+        let by_time = |entry: Option<&(SystemTime, Entry)>, until: &SystemTime| {
+            entry.is_none_or(|(other, entry)| other > until || entry.was_seen_since(load))
         };
-        match order {
-            Revocation::Token(id) => self.tokens.get(id as &dyn Scoped).is_none_or(|kept| kept.was_seen(since)),
-            Revocation::Session(id) => self.sessions.get(id).is_none_or(|kept| kept.was_seen(since)),
-            Revocation::Subject { subject, until } => is_later(self.subjects.get(subject as &dyn Scoped), until),
-            Revocation::IssuedUntil(moment) => is_later(self.issued_until.as_ref(), moment),
+        match revocation {
+            Revocation::Token(id) => self.tokens.get(id as &dyn Scoped).is_none_or(|entry| entry.was_seen_since(load)),
+            Revocation::Session(id) => self.sessions.get(id).is_none_or(|entry| entry.was_seen_since(load)),
+            Revocation::Subject { subject, until } => by_time(self.subjects.get(subject as &dyn Scoped), until),
+            Revocation::IssuedUntil(until) => by_time(self.issued_until.as_ref(), until),
         }
     }
 
-    /// The orders of one slice that the store has not shown since this load.
-    pub(super) fn unseen(&self, slice: usize, since: Load) -> Vec<Unseen> {
-        let is_unseen = |kept: &Kept| !kept.was_seen(since);
-        let tokens = self.tokens.shard(slice).filter(|(_, kept)| is_unseen(kept));
-        let sessions = self.sessions.shard(slice).filter(|(_, kept)| is_unseen(kept));
-        let subjects = self.subjects.shard(slice).filter(|(_, (_, kept))| is_unseen(kept));
-        let issued = self.issued_until.iter().filter(|(_, kept)| slice == 0 && is_unseen(kept));
-        let tokens = tokens.map(|(id, kept)| kept.unseen(Revocation::Token(id.clone())));
-        let sessions = sessions.map(|(id, kept)| kept.unseen(Revocation::Session(*id)));
-        let subjects = subjects.map(|(subject, (until, kept))| {
-            kept.unseen(Revocation::Subject { subject: subject.clone(), until: *until })
+    /// The revocations of one shard that the store has not returned in this load or since.
+    pub(super) fn missing_since(&self, shard: usize, load: LoadId) -> Vec<Missing> {
+        let is_missing = |entry: &Entry| !entry.was_seen_since(load);
+        let tokens = self.tokens.shard(shard).filter(|(_, entry)| is_missing(entry));
+        let sessions = self.sessions.shard(shard).filter(|(_, entry)| is_missing(entry));
+        let subjects = self.subjects.shard(shard).filter(|(_, (_, entry))| is_missing(entry));
+        let issued = self.issued_until.iter().filter(|(_, entry)| shard == 0 && is_missing(entry));
+        let tokens = tokens.map(|(id, entry)| entry.missing(Revocation::Token(id.clone())));
+        let sessions = sessions.map(|(id, entry)| entry.missing(Revocation::Session(*id)));
+        let subjects = subjects.map(|(subject, (until, entry))| {
+            entry.missing(Revocation::Subject { subject: subject.clone(), until: *until })
         });
-        let issued = issued.map(|(moment, kept)| kept.unseen(Revocation::IssuedUntil(*moment)));
+        let issued = issued.map(|(until, entry)| entry.missing(Revocation::IssuedUntil(*until)));
         tokens.chain(sessions).chain(subjects).chain(issued).collect()
     }
 
@@ -129,39 +125,40 @@ impl Set {
     }
 }
 
-impl Kept {
+impl Entry {
+    /// Returns whether the entry had expired.
     fn extend(&mut self, new: Self) -> bool {
-        let was_over = self.is_over();
-        self.until = self.until.max(new.until);
-        self.seen = self.seen.max(new.seen);
-        was_over
+        let was_expired = self.is_expired();
+        self.expires_at = self.expires_at.max(new.expires_at);
+        self.seen_in = self.seen_in.max(new.seen_in);
+        was_expired
     }
 
-    fn is_over(&self) -> bool {
-        self.until <= Instant::now()
+    fn is_expired(&self) -> bool {
+        self.expires_at <= Instant::now()
     }
 
-    /// One that is over need not be seen.
-    fn was_seen(&self, since: Load) -> bool {
-        self.seen >= since || self.is_over()
+    /// True if it has expired: the store need not return it.
+    fn was_seen_since(&self, load: LoadId) -> bool {
+        self.seen_in >= load || self.is_expired()
     }
 
-    fn unseen(&self, order: Revocation) -> Unseen {
-        let keep_for = self.until.saturating_duration_since(Instant::now());
-        Unseen { order, keep_for, was_there: self.seen != NEVER }
+    fn missing(&self, revocation: Revocation) -> Missing {
+        let keep_for = self.expires_at.saturating_duration_since(Instant::now());
+        Missing { revocation, keep_for, was_seen: self.seen_in != NEVER_LOADED }
     }
 }
 
-/// An order that came late does not take back what a later one said. A store that has shown the earlier one need not have the
-/// later one.
-fn later((moment, kept): &mut (SystemTime, Kept), new_moment: SystemTime, new: Kept) -> bool {
-    let is_news = new_moment > *moment || kept.is_over();
-    kept.until = kept.until.max(new.until);
-    if new_moment > *moment {
-        kept.seen = new.seen;
-    } else if new_moment == *moment {
-        kept.seen = kept.seen.max(new.seen);
+/// The later time wins, whichever revocation arrives first. A store that has returned the earlier one need not have the later.
+/// Returns whether the revocation may revoke something that was not revoked before.
+fn extend_until((until, entry): &mut (SystemTime, Entry), new_until: SystemTime, new: Entry) -> bool {
+    let revokes_more = new_until > *until || entry.is_expired();
+    entry.expires_at = entry.expires_at.max(new.expires_at);
+    if new_until > *until {
+        entry.seen_in = new.seen_in;
+    } else if new_until == *until {
+        entry.seen_in = entry.seen_in.max(new.seen_in);
     }
-    *moment = new_moment.max(*moment);
-    is_news
+    *until = new_until.max(*until);
+    revokes_more
 }

@@ -1,4 +1,4 @@
-//! A map in many small parts, so that no single step takes long: neither growing, nor clearing, nor looking at all of it.
+//! A map in many small shards, so that no single step takes long: neither growth, nor the removal of expired entries, nor a scan.
 
 use std::{
     borrow::Borrow,
@@ -6,10 +6,10 @@ use std::{
     hash::{BuildHasher, Hash},
 };
 
-/// How many parts there are. With a million entries, one has four thousand.
+/// With a million entries, a shard has four thousand.
 pub(super) const SHARDS: usize = 256;
-/// The number of entries in a part at which it is cleared for the first time.
-const CLEAR_AT_LEAST: usize = 16;
+/// The number of entries in a shard at which expired ones are first removed.
+const MIN_PURGE_AT: usize = 16;
 
 pub(super) struct Sharded<K, V> {
     shards: Box<[Shard<K, V>]>,
@@ -19,8 +19,8 @@ pub(super) struct Sharded<K, V> {
 
 struct Shard<K, V> {
     map: HashMap<K, V>,
-    /// The number of entries at which the old ones are removed.
-    clear_at: usize,
+    /// The number of entries at which expired ones are removed next.
+    purge_at: usize,
 }
 
 impl<K: Hash + Eq, V> Sharded<K, V> {
@@ -32,7 +32,7 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
     where
         K: Borrow<Q>,
     {
-        // Most servers have no revocation at most times, and every handshake looks here.
+        // Every handshake gets here, and usually there are no revocations.
         if self.len == 0 {
             return None;
         }
@@ -47,20 +47,20 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
         self.shards.get_mut(index)?.map.get_mut(key)
     }
 
-    /// Adds an entry. A part that has doubled since it was last cleared is cleared of what `is_over`.
-    pub(super) fn insert(&mut self, key: K, value: V, is_over: impl Fn(&V) -> bool) {
+    /// Adds an entry. Removes expired entries if the shard has doubled since the last removal.
+    pub(super) fn insert(&mut self, key: K, value: V, is_expired: impl Fn(&V) -> bool) {
         let index = self.index(&key);
         let Some(shard) = self.shards.get_mut(index) else { return };
-        if shard.map.len() >= shard.clear_at {
+        if shard.map.len() >= shard.purge_at {
             let before = shard.map.len();
-            shard.map.retain(|_, value| !is_over(value));
+            shard.map.retain(|_, value| !is_expired(value));
             self.len -= before - shard.map.len();
-            shard.clear_at = shard.map.len().saturating_mul(2).max(CLEAR_AT_LEAST);
+            shard.purge_at = shard.map.len().saturating_mul(2).max(MIN_PURGE_AT);
         }
         self.len += usize::from(shard.map.insert(key, value).is_none());
     }
 
-    /// What is in one part.
+    /// The entries of one shard.
     pub(super) fn shard(&self, index: usize) -> impl Iterator<Item = (&K, &V)> {
         self.shards.get(index).into_iter().flat_map(|shard| &shard.map)
     }
@@ -72,7 +72,7 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
-        let shard = || Shard { map: HashMap::new(), clear_at: CLEAR_AT_LEAST };
+        let shard = || Shard { map: HashMap::new(), purge_at: MIN_PURGE_AT };
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new(), len: 0 }
     }
 }

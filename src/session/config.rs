@@ -36,7 +36,7 @@ impl SessionConfig {
     fn have_revoked_sessions_end(&self) {
         if let (Some(revocations), Some(sessions)) = (&self.revocations, &self.sessions) {
             let live: Arc<dyn LiveSessions> = Arc::<Registry>::clone(&sessions.0);
-            revocations.watch_over(&live);
+            revocations.attach(&live);
         }
     }
 

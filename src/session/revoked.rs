@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{AdmissionError, Registry, SessionCore};
-use crate::revocation::{Refused, Target};
+use crate::revocation::{CheckError, Target};
 
 /// When a client may try again that was refused because a node has lost touch with the others.
 const STALE_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -31,9 +31,9 @@ impl SessionCore {
         since: SystemTime,
     ) -> Result<(), AdmissionError> {
         let Some(revocations) = &self.config.revocations else { return Ok(()) };
-        revocations.check(self.target(token_id, issued_at, since)).map_err(|refused| match refused {
-            Refused::Revoked => AdmissionError::Revoked,
-            Refused::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
+        revocations.check(self.target(token_id, issued_at, since)).map_err(|error| match error {
+            CheckError::Revoked => AdmissionError::Revoked,
+            CheckError::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
         })
     }
 

@@ -240,9 +240,9 @@ impl Registry {
 }
 
 impl LiveSessions for Registry {
-    fn revoke(&self, order: &Revocation, clock_skew: Duration) {
+    fn end_revoked(&self, revocation: &Revocation, clock_skew: Duration) {
         let those = |which| self.those(which);
-        match order {
+        match revocation {
             Revocation::Token(id) => End::REVOKED.apply(those(Which::OfToken(id.clone()))),
             Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
             Revocation::Subject { subject, until } => {
@@ -257,7 +257,7 @@ impl LiveSessions for Registry {
         };
     }
 
-    fn revoke_those(&self, is_revoked: &dyn Fn(Target<'_>) -> bool) {
+    fn end_matching(&self, is_revoked: &dyn Fn(Target<'_>) -> bool) {
         End::REVOKED.apply(self.those(Which::All).filter(|core| core.matches(is_revoked)));
     }
 }
