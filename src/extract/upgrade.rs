@@ -58,7 +58,7 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
 }
 
 enum Client<C> {
-    /// From here on the session lasts as long as its lease: in this, and then in what supervises the socket.
+    /// From here on the session lasts as long as its guard, here and then in the socket's supervisor.
     Known(Session<C>, ConnectionGuard, OnUpgrade),
     /// The client is to authenticate by its first message.
     Pending(PendingSession<C>),

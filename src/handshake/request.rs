@@ -1,4 +1,4 @@
-//! What counts as a WebSocket handshake, and what is left of an upgrade for everything else.
+//! Tells handshakes from plain requests.
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use http::{
@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use super::upgrade::extract;
 use crate::telemetry;
 
-/// What a request asks for.
+/// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// A WebSocket: an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket` (RFC 6455 §4.2.1), or an extended `CONNECT`
@@ -22,10 +22,10 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
-    /// Classifies a request, and prepares it for whoever handles it next.
+    /// Classifies a request, and prepares it for the inner service.
     ///
-    /// A plain request loses its means to upgrade: any other protocol in `Upgrade` is an offer, and is ignored
-    /// (RFC 9110 §7.8). In a handshake, `Connection` and `Upgrade` are brought into the one form that extractors read.
+    /// A plain request loses its upgrade, because another protocol in `Upgrade` is an offer that a server may ignore
+    /// (RFC 9110 §7.8). In a handshake, `Connection` and `Upgrade` get the one form that extractors read.
     pub(crate) fn of(parts: &mut Parts) -> Self {
         if asks_for_websocket(parts) {
             if parts.version == Version::HTTP_11 {
@@ -33,9 +33,9 @@ impl RequestKind {
             }
             return Self::Handshake;
         }
-        // hyper provides it for every `Upgrade` and every `CONNECT`.
+        // hyper inserts it for every `Upgrade` and every `CONNECT`.
         parts.extensions.remove::<OnUpgrade>();
-        // Only a WebSocket client sends this header, and no client sends it without the rest.
+        // Only WebSocket clients send this header, always together with the others.
         if parts.method == Method::GET && parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
             telemetry::handshake_incomplete(match parts.version {
                 Version::HTTP_11 => "Upgrade",
@@ -49,7 +49,7 @@ impl RequestKind {
 
 fn asks_for_websocket(parts: &mut Parts) -> bool {
     match parts.version {
-        // RFC 9110 §7.8: an `Upgrade` in an HTTP/1.0 request is to be ignored.
+        // RFC 9110 §7.8: a server must ignore `Upgrade` in an HTTP/1.0 request.
         Version::HTTP_11 => parts.method == Method::GET && Listed::of(&parts.headers, &UPGRADE, b"websocket").is_some(),
         Version::HTTP_09 | Version::HTTP_10 => false,
         // Only an extended `CONNECT` has a path (RFC 8441 §4).
@@ -59,10 +59,10 @@ fn asks_for_websocket(parts: &mut Parts) -> bool {
 
 /// Whether the pseudo-header `:protocol` says `websocket`.
 ///
-/// Its type exists only where hyper has HTTP/2 compiled in. axum's extractor knows, and looks at it first.
+/// Its type exists only if hyper is built with HTTP/2. axum's extractor handles that, and checks it first.
 fn names_websocket(parts: &mut Parts) -> bool {
     let connection = parts.extensions.remove::<OnUpgrade>();
-    // Without a connection it takes nothing out of the request.
+    // Without a connection, the extractor takes nothing out of the request.
     let outcome = extract(parts);
     if let Some(connection) = connection {
         parts.extensions.insert(connection);
@@ -70,14 +70,14 @@ fn names_websocket(parts: &mut Parts) -> bool {
     !matches!(outcome, Some(Err(WebSocketUpgradeRejection::InvalidProtocolPseudoheader(_))))
 }
 
-/// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read the first
-/// line alone, and want it to hold nothing but `websocket`.
+/// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read only the first
+/// line, and expect `websocket` alone in it.
 fn normalize(headers: &mut HeaderMap) {
     if Listed::of(headers, &UPGRADE, b"websocket") != Some(Listed::Alone) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     match Listed::of(headers, &CONNECTION, b"upgrade") {
-        // Without it the handshake is malformed, and stays so: whoever completes it refuses.
+        // The handshake stays malformed: the extractor refuses it.
         None => telemetry::handshake_incomplete("Connection"),
         Some(Listed::Alone | Listed::InOneLine) => {}
         Some(Listed::InSeveralLines) => {
@@ -89,9 +89,9 @@ fn normalize(headers: &mut HeaderMap) {
 /// How a list header holds a member, in any case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
-    /// It is the value of the only line.
+    /// The only line holds it alone.
     Alone,
-    /// The only line holds others too, and can be read as text.
+    /// The only line holds others too, and is valid text.
     InOneLine,
     InSeveralLines,
 }

@@ -1,0 +1,33 @@
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use super::Rejection;
+use crate::time::wait_seconds;
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        // Room for these and the `Content-Length` that axum adds.
+        let mut headers = HeaderMap::with_capacity(5);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.closes_connection() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(retry_after)));
+        }
+        if let Some(challenge) = &self.challenge {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        let mut response = Response::new(Body::from(self.kind.body()));
+        *response.status_mut() = self.status();
+        *response.headers_mut() = headers;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
