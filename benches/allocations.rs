@@ -1,8 +1,8 @@
-//! What is allocated for a request, and what stays allocated for a session.
+//! Allocations of a request, and the bytes that an idle session keeps.
 //!
-//! Counted, so that it says the same on a busy machine. See `benches/README.md`.
+//! Counts are the same on a busy machine. See `benches/README.md`.
 
-#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+#![allow(clippy::print_stdout, reason = "prints figures")]
 
 mod support;
 
@@ -40,7 +40,7 @@ fn requests() {
         "| refused without a token, beyond a layer that only gives this answer | 0 | {} |",
         judged(refused - by_layer)
     );
-    // axum boxes a service and a future for each layer, whatever it does.
+    // axum boxes a service and a future for each layer, whatever the layer does.
     println!("| the same, beyond a handler that only gives this answer, with no layer | | {} |", refused - by_handler);
     let bare = allocations(&cases::bare());
     let by_hand = Check::ByHand(Answer::Challenge);
@@ -63,7 +63,7 @@ fn hs256(check: Check, sent: Sent) -> Case {
     cases::case(check, Algorithm::HS256, sent)
 }
 
-/// The same answer to the same request: from a layer that does nothing else, and from a handler in a bare router.
+/// The same response to the same request, from a layer that does nothing else and from a handler in a bare router.
 fn same_answer(refused: &Case) -> [Case; 2] {
     let (app, request) = refused.prepare();
     let rejection = respond(app, request).extensions().get::<Rejection>().cloned().expect("the layer puts it there");
@@ -78,7 +78,7 @@ fn same_answer(refused: &Case) -> [Case; 2] {
     let layer = layer_fn(move |inner: Route| {
         let answer = answer.clone();
         service_fn(move |_: Request| {
-            // The service is cloned for each request, and what it has around with it.
+            // The service is cloned for each request, and the inner service with it.
             let _ = &inner;
             ready(Ok::<_, Infallible>(answer()))
         })
@@ -88,7 +88,7 @@ fn same_answer(refused: &Case) -> [Case; 2] {
 }
 
 fn allocations(case: &Case) -> i64 {
-    // What is allocated once is there after this.
+    // Warms up: allocates what is allocated only once.
     case.assert_answered();
     let (app, request) = case.prepare();
     let mut response = None;
@@ -108,28 +108,28 @@ fn sessions(count: usize) {
     println!("| `AuthenticatedSocket`, registered | ≤ half of that | {} |", goal.judge(ours, &format!("{ours:.0}")));
 }
 
-/// Selects the subprotocol that the layer selects, or the client would refuse the answer.
+/// Selects the subprotocol that the layer selects, because the client refuses the response otherwise.
 async fn unauthenticated(upgrade: WebSocketUpgrade) -> Response {
     support::drain(upgrade.read_buffer_size(8 * 1024).protocols(["bearer"]))
 }
 
-/// What is still allocated for each connection when all are idle.
+/// The bytes that each connection holds when all are idle.
 fn bytes(app: &Router, count: usize) -> f64 {
-    // One thread, because allocations are counted by thread.
+    // One thread, because allocations are counted per thread.
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let requests: Vec<_> = (0..=count).map(|number| support::chromium(&format!("user-{number}")).build()).collect();
     let mut requests = requests.into_iter();
     let mut open = async || {
         let request = requests.next().expect("one for each");
         let (socket, _) = test_util::connect(app.clone(), request).await.expect("a good token");
-        // The server's tasks come to rest.
+        // Let the server's tasks become idle.
         for _ in 0..10 {
             yield_now().await;
         }
         socket
     };
     let mut sockets = Vec::with_capacity(count + 1);
-    // What is allocated once is there after this.
+    // Warms up: allocates what is allocated only once.
     sockets.push(runtime.block_on(open()));
     let counted = measure(|| {
         runtime.block_on(async {

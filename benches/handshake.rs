@@ -1,4 +1,4 @@
-//! What the layer costs in process: the same router bare, behind the layer, and checked by hand.
+//! The layer's cost in process: the same router bare, behind the layer, and with a check by hand.
 //!
 //! See `benches/README.md`.
 
@@ -20,7 +20,7 @@ use support::{
 
 const BY_HAND: Check = Check::ByHand(Answer::Challenge);
 
-/// So few that they stay in the cache, where a request that was just parsed would be.
+/// Few enough to stay in the CPU cache, as a request that was just parsed does.
 const BATCH: BatchSize = BatchSize::NumIterations(32);
 
 fn main() {
@@ -34,7 +34,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Good tokens before a handler that does nothing, so that the layer's own cost shows.
+/// Good tokens, and a handler that does nothing, so the layer's own cost shows.
 fn accept(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = Group::new(criterion, runtime, "accept");
     group.measure("bare", &cases::bare());
@@ -43,7 +43,7 @@ fn accept(criterion: &mut Criterion, runtime: &Runtime) {
     group.measure("pair", &hs256(Check::Ours, Sent::Pair));
 }
 
-/// Good tokens by the algorithm that they are signed with: verified each time, and remembered by a `CachedVerifier`.
+/// Good tokens of each algorithm, verified each time and remembered by a `CachedVerifier`.
 fn algorithms(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = Group::new(criterion, runtime, "algorithms");
     group.measure("bare", &cases::bare());
@@ -55,7 +55,7 @@ fn algorithms(criterion: &mut Criterion, runtime: &Runtime) {
     }
 }
 
-/// Good tokens before a handler that upgrades, up to the `101`.
+/// Good tokens, and a handler that upgrades, up to the `101`.
 fn upgrade(criterion: &mut Criterion, runtime: &Runtime) {
     let pair = handshake().bearer_subprotocol(&support::token());
     let authorization = handshake().authorization(&support::token());
@@ -79,8 +79,8 @@ fn refuse(criterion: &mut Criterion, runtime: &Runtime) {
     }
 }
 
-/// Finding the token in each source and taking it out of there, with a verifier that accepts everything. The cookie's
-/// share includes the check of the origin, which only a cookie needs.
+/// Finding the token in each source and removing it, with a verifier that accepts everything. The cookie includes the origin
+/// check, which only a cookie needs.
 fn find(criterion: &mut Criterion, runtime: &Runtime) {
     let token = &support::token();
     let cookies: Vec<String> = (0..9).map(|n| format!("preference-{n}=value-of-the-preference-{n}")).collect();
@@ -102,7 +102,7 @@ fn find(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = Group::new(criterion, runtime, "find");
     for (name, source, request) in sources {
         let layer = WsAuthLayer::new(|_: VerifyInput<'_>| ready(Ok(Verified::new(()))));
-        let layer = layer.sources([source]).expect("one source, well spelled");
+        let layer = layer.sources([source]).expect("one valid source");
         for (with, app) in [("bare", idle()), ("layer", idle().layer(layer))] {
             let name = format!("{name}, {with}");
             group.measure(&name, &Case::new(name.clone(), app, request.clone(), StatusCode::OK));
@@ -129,8 +129,7 @@ impl<'a> Group<'a> {
         let _guard = self.runtime.enter();
         case.assert_answered();
         let prepare = || {
-            // The tasks of the batch before: on a connection in memory there is no socket for them, so that they just
-            // end.
+            // Lets the tasks of the previous batch end. They have no connection.
             self.runtime.block_on(yield_now());
             case.prepare()
         };

@@ -1,11 +1,11 @@
-//! Instructions for one request in process, counted by callgrind, beside those that are on record.
+//! Instructions for one request in process, counted by callgrind and compared with the record.
 //!
-//! Unlike a time, a count says the same on a busy machine, so that a check can stand on it. It is no measure of time, and
-//! the less so for signatures: valgrind's processor has no SHA instructions, so that aws-lc hashes without them.
+//! Unlike a time, a count is the same on a busy machine, so CI can check it. It is no measure of time, least of all for
+//! signatures: valgrind's processor has no SHA instructions, so aws-lc hashes without them.
 //!
-//! `-- --check` fails where a count is not what is on record, `-- --record` writes the record. See `benches/README.md`.
+//! `-- --check` fails if a count differs from the record, `-- --record` writes the record. See `benches/README.md`.
 
-#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+#![allow(clippy::print_stdout, reason = "prints figures")]
 
 mod support;
 
@@ -26,12 +26,12 @@ use support::{
     record::{Record, rustc},
 };
 
-/// The argument by which this program is the one that is counted.
+/// The argument that makes this process the one that is counted.
 const COUNT: &str = "count";
-/// Two runs differ by no more than one instruction in a thousand, which the random seeds of hash tables decide; a build of
-/// other code by one in a hundred. The size of the environment makes no difference.
+/// Two runs differ by at most 0.1 %, because of the random seeds of hash tables, and builds of other code by 1 %. The size of
+/// the environment makes no difference.
 const REQUESTS: u64 = 100;
-/// By how many percent a count may differ from that on record.
+/// How much a count may differ from the record, in percent.
 const TOLERANCE: f64 = 5.0;
 
 fn main() -> io::Result<ExitCode> {
@@ -40,11 +40,11 @@ fn main() -> io::Result<ExitCode> {
     let mut cases = cases();
     if has(COUNT) {
         let counted = cases.iter().find(|case| has(&case.name)).expect("a case by its name");
-        count_in_here(counted);
+        run_counted(counted);
         return Ok(ExitCode::SUCCESS);
     }
     if support::is_test() {
-        // Each start under callgrind takes a second, so that one must do.
+        // Each start under callgrind takes a second, so one case must do.
         cases.iter().for_each(Case::assert_answered);
         cases.truncate(1);
     }
@@ -68,7 +68,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those of the algorithms whose signatures are the same in every run.
+/// Only algorithms whose signatures are the same in every run.
 fn cases() -> Vec<Case> {
     let by_hand = Check::ByHand(Answer::Challenge);
     let mut cases = vec![
@@ -85,8 +85,8 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Is counted, by callgrind around this process.
-fn count_in_here(case: &Case) {
+/// Runs a case in this process, which callgrind observes.
+fn run_counted(case: &Case) {
     for _ in 0..10 {
         case.assert_answered();
     }
@@ -96,48 +96,48 @@ fn count_in_here(case: &Case) {
     }
 }
 
-/// Callgrind counts in here and nowhere else: a function of this name must be there.
+/// Callgrind counts only in this function, which it finds by its name.
 #[inline(never)]
 fn counted(app: Router, request: Request<Body>) -> Response {
     cases::respond(app, request)
 }
 
-/// Starts this program once more, under callgrind. Returns the instructions for each request.
+/// Starts this program again under callgrind. Returns the instructions for each request.
 fn count(name: &str) -> io::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--toggle-collect=instructions::counted*", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe()?)
         .args([COUNT, name])
         .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split_once("Collected : "));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let collected = log.lines().find_map(|line| line.split_once("Collected : "));
     match collected.and_then(|(_, number)| number.trim().parse::<u64>().ok()) {
         Some(number) if number > 0 && output.status.success() => Ok(number / REQUESTS),
-        _ => Err(io::Error::other(format!("{name}: callgrind counted nothing:\n{said}"))),
+        _ => Err(io::Error::other(format!("{name}: callgrind counted nothing:\n{log}"))),
     }
 }
 
-/// Prints the counts, and returns a line for each of ours that is not what is on record.
+/// Prints the counts, and returns a line for each count of ours that differs from the record.
 fn report(counts: &[(&str, u64)], record: &Record) -> Vec<String> {
     println!("| instructions for one request | counted | on record | change |\n| --- | --- | --- | --- |");
     let mut misses = Vec::new();
     for (name, count) in counts {
         let Some(recorded) = record.count(name) else {
             println!("| {name} | {count} | | |");
-            misses.push(format!("{name}: nothing is on record; `--record` it"));
+            misses.push(format!("{name}: not on record; run `--record`"));
             continue;
         };
         let change = (*count as f64 / recorded as f64 - 1.0) * 100.0;
         println!("| {name} | {count} | {recorded} | {change:+.1} % |");
-        // The others change with their crates, which is nothing to refuse.
+        // The others change with their crates, so they are not checked.
         if !name.starts_with(Check::Ours.name()) || change.abs() <= TOLERANCE {
             continue;
         }
-        let what = if change > 0.0 { "has grown" } else { "has shrunk: `--record` it" };
-        misses.push(format!("{name}: {count} instructions, {change:+.1} % to the {recorded} on record: it {what}"));
+        let verdict = if change > 0.0 { "it has grown" } else { "it has shrunk: run `--record`" };
+        misses.push(format!("{name}: {count} instructions, {change:+.1} % to the {recorded} on record: {verdict}"));
     }
     if !record.is_of_this_compiler() {
-        println!("\nOn record are counts of {}; here is {}.", record.made_by, rustc());
+        println!("\nThe record was made with {}, this run with {}.", record.made_by, rustc());
     }
     misses
 }

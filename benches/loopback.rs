@@ -1,8 +1,8 @@
-//! Handshakes and refusals over loopback: rate, and processor time of the server.
+//! Handshakes and refusals over loopback: their rate, and the server's processor time.
 //!
 //! See `benches/README.md`.
 
-#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+#![allow(clippy::print_stdout, reason = "prints figures")]
 
 mod support;
 
@@ -28,9 +28,9 @@ use support::{
     tcp::{be_refused, connect, runtime, to_bytes},
 };
 
-/// Enough that neither the server's thread nor the client's runs dry.
+/// Enough to keep the server's thread and the client's busy.
 const CONNECTIONS: usize = 8;
-/// How well a server does depends on how its heap happens to lie, so that one is not enough.
+/// A server's speed depends on the layout of its heap, so one server is not enough.
 const ROUNDS_OF_A_SERVER: usize = 6;
 
 fn main() -> io::Result<()> {
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         return be_server((side.app)());
     }
     if !Server::can_be_measured() {
-        println!("not run: processor time is read as Linux shows it");
+        println!("not run: reading processor time needs Linux");
         return Ok(());
     }
     let (rounds, turn) =
@@ -52,29 +52,29 @@ fn main() -> io::Result<()> {
         if round % ROUNDS_OF_A_SERVER == 0 {
             servers = sides.iter().map(|side| Server::start(side.name)).collect::<io::Result<_>>()?;
         }
-        // In turn, so that whatever else the machine does meets all of them.
+        // Alternate, so other load on the machine affects all sides.
         for (side, server) in sides.iter_mut().zip(&servers) {
             let sample = runtime.block_on(sample(server, side, turn))?;
-            side.seen.push(sample);
+            side.samples.push(sample);
         }
     }
     report(&sides);
     Ok(())
 }
 
-/// One kind of server, and what its client sends: no more than the server looks at.
+/// One kind of server, and what its client sends: no more than the server reads.
 struct Side {
     name: &'static str,
     app: fn() -> Router,
     request: Vec<u8>,
     is_refused: bool,
     /// The side that it is compared with.
-    divisor: &'static str,
+    baseline: &'static str,
     goal: Goal,
-    seen: Vec<Sample>,
+    samples: Vec<Sample>,
 }
 
-/// What was seen in one turn.
+/// The result of one turn.
 struct Sample {
     /// Handshakes per second.
     rate: f64,
@@ -89,11 +89,11 @@ fn sides() -> Vec<Side> {
     let pair = |algorithm| handshake().bearer_subprotocol(&Key::of(algorithm).token(Fault::None));
     let authorization = handshake().authorization(&support::token());
     let bad = handshake().bearer_subprotocol(&Key::of(Algorithm::HS256).token(Fault::Signature));
-    // As the layer's refusals end the connection.
+    // The layer's refusals close the connection, too.
     let closing = handshake().header("connection", "close");
-    let side = |name, app, request: HandshakeBuilder, divisor, goal| {
+    let side = |name, app, request: HandshakeBuilder, baseline, goal| {
         let request = to_bytes(&request.build());
-        Side { name, app, request, is_refused: divisor == BARE_REFUSAL, divisor, goal, seen: Vec::new() }
+        Side { name, app, request, is_refused: baseline == BARE_REFUSAL, baseline, goal, samples: Vec::new() }
     };
     let accepted = |name, app, request, goal| side(name, app, request, UNAUTHENTICATED, goal);
     let refused = |name, app, request, goal| side(name, app, request, BARE_REFUSAL, goal);
@@ -115,7 +115,7 @@ fn remembering(algorithm: Algorithm) -> Router {
     support::authenticated_with(WsAuthLayer::new(CachedVerifier::new(Key::of(algorithm).ours)))
 }
 
-/// Shows how much of a difference is the buffer's and not that of the authentication.
+/// Shows how much of a difference comes from the buffer and not from authentication.
 fn with_small_buffer() -> Router {
     async fn handler(upgrade: WebSocketUpgrade) -> Response {
         support::drain(upgrade.read_buffer_size(8 * 1024))
@@ -149,19 +149,19 @@ fn report(sides: &[Side]) {
     println!("| over loopback | per second | processor time of the server for each, µs |\n| --- | --- | --- |");
     for side in sides {
         let [rate, time] = [|sample: &Sample| sample.rate, |sample: &Sample| sample.time]
-            .map(|of| Spread::of(side.seen.iter().map(of)).median);
+            .map(|of| Spread::of(side.samples.iter().map(of)).median);
         println!("| {} | {rate:.0} | {time:.1} |", side.name);
     }
     println!("\n| ratio | goal | of rates | of processor time |\n| --- | --- | --- | --- |");
     for side in sides {
-        let Some(divisor) = sides.iter().find(|other| other.name == side.divisor && other.name != side.name) else {
+        let Some(baseline) = sides.iter().find(|other| other.name == side.baseline && other.name != side.name) else {
             continue;
         };
         let ratios = |of: fn(&Sample) -> f64| {
-            Spread::of(side.seen.iter().zip(&divisor.seen).map(|(own, other)| of(own) / of(other)))
+            Spread::of(side.samples.iter().zip(&baseline.samples).map(|(own, other)| of(own) / of(other)))
         };
         let rates = ratios(|sample| sample.rate);
         let judged = side.goal.judge(rates.median, &rates.to_string());
-        println!("| {} ÷ {} | {} | {judged} | {} |", side.name, side.divisor, side.goal, ratios(|sample| sample.time));
+        println!("| {} ÷ {} | {} | {judged} | {} |", side.name, side.baseline, side.goal, ratios(|sample| sample.time));
     }
 }

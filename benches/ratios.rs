@@ -1,9 +1,9 @@
-//! What the layer costs to what the check by hand costs, each less the bare router that both have around them; and what
-//! a handshake costs where many sessions live.
+//! The cost of the layer to that of the check by hand, each minus the bare router that both use; and the cost of a handshake
+//! with many live sessions.
 //!
-//! Ratios, in turns: what else the machine does meets all of them. See `benches/README.md`.
+//! The sides of each ratio alternate, so other load on the machine affects both. See `benches/README.md`.
 
-#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+#![allow(clippy::print_stdout, reason = "prints figures")]
 
 mod support;
 
@@ -14,13 +14,13 @@ use jsonwebtoken::Algorithm;
 use support::{
     by_hand::Answer,
     cases::{self, Case, Check, Sent, case},
-    crowd::{self, Crowd},
     goal::Goal,
     keys::ALGORITHMS,
+    live_sessions::{self, LiveSessions},
     spread::Spread,
 };
 
-/// So few that they stay in the cache, where a request that was just parsed would be.
+/// Few enough to stay in the CPU cache, as a request that was just parsed does.
 const BATCH: u32 = 32;
 
 const BY_HAND: Check = Check::ByHand(Answer::Challenge);
@@ -30,13 +30,17 @@ fn main() {
     let is_test = support::is_test();
     let rows = rows();
     let ratios = measure(&rows, if is_test { 1 } else { 500 });
-    println!("| in process, less the bare router | goal | measured |\n| --- | --- | --- |");
+    println!("| in process, minus the bare router | goal | measured |\n| --- | --- | --- |");
     for (row, ratios) in rows.iter().zip(ratios) {
         row.goal.row(&format!("{} ÷ {}", row.ours.name, row.theirs.name), &Spread::of(ratios));
     }
 
     let [few, many] = if is_test { [10, 500] } else { [1000, 50_000] };
-    let ratios = crowd::compare(&mut Crowd::of(few), &mut Crowd::of(many), if is_test { 1 } else { 100 });
+    let ratios = live_sessions::compare(
+        &mut LiveSessions::open(few),
+        &mut LiveSessions::open(many),
+        if is_test { 1 } else { 100 },
+    );
     println!("\n| handshake over a pipe in memory | goal | measured |\n| --- | --- | --- |");
     Goal::AtMost(1.1).row(&format!("with {many} live sessions ÷ with {few}"), &Spread::of(ratios));
 }
@@ -70,7 +74,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Of each row the ratios, one of each round.
+/// Returns the ratios of each row, one for each round.
 fn measure(rows: &[Row], rounds: usize) -> Vec<Vec<f64>> {
     let bare = cases::bare();
     for case in rows.iter().flat_map(|row| [&row.ours, &row.theirs]).chain([&bare]) {
@@ -79,8 +83,7 @@ fn measure(rows: &[Row], rounds: usize) -> Vec<Vec<f64>> {
     let mut ratios = vec![Vec::new(); rows.len()];
     for round in 0..rounds {
         for (row, ratios) in rows.iter().zip(&mut ratios) {
-            // Next to each other, so that they find the machine in the same state; and each after each other one, should
-            // that make a difference.
+            // One right after the other, so the machine is in the same state. The order alternates.
             let [bare, ours, theirs] = if round % 2 == 0 {
                 [&bare, &row.ours, &row.theirs].map(time)
             } else {
@@ -93,7 +96,7 @@ fn measure(rows: &[Row], rounds: usize) -> Vec<Vec<f64>> {
     ratios
 }
 
-/// How long a batch takes, in nanoseconds. The requests are made before, and the responses dropped after.
+/// The time of a batch, in nanoseconds. Building the requests and dropping the responses is not counted.
 fn time(case: &Case) -> f64 {
     let prepared: Vec<_> = (0..BATCH).map(|_| case.prepare()).collect();
     let mut responses = Vec::with_capacity(prepared.len());

@@ -1,9 +1,9 @@
-//! Two nodes with one Redis: who logs out on the one is disconnected from the other, a ticket from the one is good on the
-//! other, once, and who opens too many sockets loses the oldest one, wherever it is.
+//! Two nodes that share one Redis. A logout on one node closes the sockets on the other. A ticket from one node works on the
+//! other, once. A user who opens too many sockets loses the oldest one, on whichever node it is.
 //!
 //! ```sh
-//! cargo run --example cluster --features redis                             # starts a redis-server of its own
-//! cargo run --example cluster --features redis -- redis://127.0.0.1:6379   # with one that is there
+//! cargo run --example cluster --features redis                             # starts a redis-server
+//! cargo run --example cluster --features redis -- redis://127.0.0.1:6379   # uses a running one
 //! ```
 
 #![allow(clippy::print_stdout, reason = "it talks to a person")]
@@ -35,7 +35,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What there is of it on each machine.
+/// What runs on each machine.
 async fn node(redis: &Redis) -> Result<SocketAddr> {
     let tickets = Tickets::<Value>::new(redis.clone());
     let revocations = Revocations::new(redis.clone());
@@ -59,7 +59,7 @@ async fn node(redis: &Redis) -> Result<SocketAddr> {
 }
 
 async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
-    upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    upgrade.on_upgrade(async move |mut socket| while let Some(Ok(_)) = socket.recv().await {})
 }
 
 async fn log_out(State(revocations): State<Revocations>, Authenticated(session): Authenticated<Value>) -> StatusCode {
@@ -71,7 +71,7 @@ async fn log_out(State(revocations): State<Revocations>, Authenticated(session):
 }
 
 #[derive(serde::Deserialize)]
-struct Bought {
+struct TicketResponse {
     ticket: String,
     expires_in: u64,
 }
@@ -82,38 +82,44 @@ async fn main() -> Result<()> {
         Some(url) => (url, None),
         None => start_redis().await.map(|(url, server)| (url, Some(server)))?,
     };
-    // One for each node, as there would be on two machines.
+    // One client for each node, as on two machines.
     let (one, other) = (node(&Redis::new(&url)?).await?, node(&Redis::new(&url)?).await?);
     println!("nodes at {one} and {other}, Redis at {url}");
 
     let token = TestToken::new("alice").sign();
-    let Bought { ticket, expires_in } = serde_json::from_str(&ask(one, "/ticket", &token).await?.1)?;
-    println!("alice buys a ticket from {one}: good for {expires_in} seconds");
+    let TicketResponse { ticket, expires_in } =
+        serde_json::from_str(&post_with_token(one, "/ticket", &token).await?.1)?;
+    println!("alice gets a ticket from {one}, valid for {expires_in} seconds");
     let url = format!("ws://{other}/chat?ticket={ticket}");
     let (mut old, _) = tokio_tungstenite::connect_async(&url).await?;
-    println!("and opens a socket to {other} with it");
+    println!("she opens a socket to {other} with it");
     let again = tokio_tungstenite::connect_async(&url).await;
-    println!("a second time it is good for nothing: {}", again.err().ok_or("a refusal")?);
+    println!("the ticket does not work again: {}", again.err().ok_or("a refusal")?);
 
-    // She may have one.
-    let Bought { ticket, .. } = serde_json::from_str(&ask(one, "/ticket", &token).await?.1)?;
+    // The limit is one session per user.
+    let TicketResponse { ticket, .. } = serde_json::from_str(&post_with_token(one, "/ticket", &token).await?.1)?;
     let begin = Instant::now();
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{one}/chat?ticket={ticket}")).await?;
-    println!("she opens another one to {one}: {}", close_frame(&mut old, begin).await?);
+    println!("she opens another socket to {one}: {}", close_frame(&mut old, begin).await?);
 
     let begin = Instant::now();
-    let (status, _) = ask(other, "/logout", &token).await?;
+    let (status, _) = post_with_token(other, "/logout", &token).await?;
     println!("she logs out at {other} ({status}): {}", close_frame(&mut socket, begin).await?);
     Ok(())
 }
 
 async fn close_frame(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, begin: Instant) -> Result<String> {
     let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { return Err("no close frame".into()) };
-    Ok(format!("the socket to the other is closed after {:?}: {} \"{}\"", begin.elapsed(), frame.code, frame.reason))
+    Ok(format!(
+        "the socket to the other node is closed after {:?}: {} \"{}\"",
+        begin.elapsed(),
+        frame.code,
+        frame.reason
+    ))
 }
 
-/// A `POST` with a token.
-async fn ask(node: SocketAddr, path: &str, token: &str) -> Result<(StatusCode, String)> {
+/// Sends a `POST` with a token.
+async fn post_with_token(node: SocketAddr, path: &str, token: &str) -> Result<(StatusCode, String)> {
     let stream = TokioIo::new(TcpStream::connect(node).await?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     tokio::spawn(connection);
@@ -126,7 +132,7 @@ async fn ask(node: SocketAddr, path: &str, token: &str) -> Result<(StatusCode, S
     Ok((parts.status, String::from_utf8(bytes.to_vec())?))
 }
 
-/// Ended with this program.
+/// Is killed when this program ends.
 struct Server(Child);
 
 impl Drop for Server {

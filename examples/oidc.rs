@@ -1,11 +1,11 @@
-//! A server whose keys come from an issuer that changes them every few seconds, and clients that keep connecting all the
-//! while. The issuer signs with a new key as soon as it has one, so that the server learns of it from the first token.
+//! A server that fetches its keys from an issuer, while the issuer rotates them every two seconds and clients keep
+//! connecting. The issuer signs with a new key at once, so the server learns of the key from the first token.
 //!
 //! ```sh
 //! cargo run --example oidc --features jwks
 //! ```
 //!
-//! It runs for 15 seconds, or for as many as are given, and fails if a single client was refused.
+//! It runs for 15 seconds, or for the given number, and fails if a client is refused.
 
 #![allow(clippy::print_stdout, reason = "it talks to a person")]
 
@@ -37,12 +37,12 @@ async fn main() -> Result<()> {
     let seconds = std::env::args().nth(1).map_or(Ok(15), |seconds| seconds.parse())?;
     let issuer = Issuer::start().await?;
 
-    // All that a server of one's own needs; for a real issuer the defaults of `JwtVerifier::discover(url)` will do.
-    // Clients here come with unknown keys more often than one should believe clients elsewhere.
+    // For a real issuer, `JwtVerifier::discover(url)` and its defaults are enough. Here the issuer rotates its keys more often
+    // than the default cool-down of 10 seconds allows for.
     let keys = IssuerKeys::discover(&issuer.url).cool_down(Duration::from_secs(1));
     let verifier = JwtVerifier::<Claims>::builder().issuer_keys(keys).audience("chat").await?;
     let app = Router::new().route("/chat", any(chat)).layer(WsAuthLayer::new(verifier.clone()));
-    // For whoever looks after the server.
+    // For monitoring.
     let app = app.route("/health", get(async move || Json(verifier.status())));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?.tap_io(|stream| {
@@ -66,7 +66,7 @@ async fn main() -> Result<()> {
                     connected.fetch_add(1, Relaxed);
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                #[expect(unreachable_code, reason = "it says of which type the errors are")]
+                #[expect(unreachable_code, reason = "names the error type")]
                 Result::<()>::Ok(())
             })
         })
@@ -81,7 +81,7 @@ async fn main() -> Result<()> {
     };
     let _ = timeout(Duration::from_secs(seconds), rotations).await;
     for client in clients {
-        // One that has ended was refused.
+        // A client that has finished was refused.
         if client.is_finished() {
             client.await??;
         }
@@ -91,16 +91,16 @@ async fn main() -> Result<()> {
 }
 
 async fn chat(upgrade: AuthenticatedUpgrade<Claims>) -> Response {
-    upgrade.on_upgrade(async |mut socket| {
+    upgrade.on_upgrade(async move |mut socket| {
         let _name = &socket.claims().sub;
         while let Some(Ok(_)) = socket.recv().await {}
     })
 }
 
-/// As small as an issuer can be: it gives everybody a token.
+/// A minimal issuer: everybody gets a token.
 struct Issuer {
     url: String,
-    /// The newest one is last. The one before still counts, for tokens that are under way.
+    /// The newest is last. The one before it stays published, for tokens that were signed with it.
     keys: Mutex<VecDeque<(String, Ed25519KeyPair)>>,
     fetches: AtomicUsize,
 }
@@ -131,7 +131,7 @@ impl Issuer {
 
     fn token(&self, subject: &str) -> String {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key_id, key) = keys.back().expect("there always is one");
+        let (key_id, key) = keys.back().expect("there is always one");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let header = json!({"alg": "EdDSA", "kid": key_id});
         let claims = json!({"iss": self.url, "aud": "chat", "sub": subject, "exp": now + 60});

@@ -1,8 +1,8 @@
-//! A server that goes down in good order: nobody is admitted any more, and live sockets are closed a few at a time, so
-//! that their clients do not all come back to the other servers at the same moment.
+//! Graceful shutdown: the server admits no new sessions and closes live sockets in batches, so that their clients do not all
+//! reconnect to the other servers at once.
 //!
-//! axum's graceful shutdown waits for requests, and not for WebSockets. It begins when its future is done, so the sessions
-//! are drained in there: until then handshakes are answered with 503.
+//! axum's graceful shutdown waits for requests but not for WebSockets. It starts when its future completes, so that future
+//! drains the sessions. Meanwhile handshakes are refused with 503.
 //!
 //! ```sh
 //! cargo run --example shutdown
@@ -24,9 +24,9 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, http::H
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
-    upgrade.on_upgrade(async |mut socket| {
+    upgrade.on_upgrade(async move |mut socket| {
         while let Some(Ok(_)) = socket.recv().await {}
-        // Time to clean up: the session has ended, and the close frame is on its way.
+        // The session has ended, and the close frame is being sent: clean up here.
         let _reason = socket.session().end_reason();
     })
 }
@@ -42,13 +42,13 @@ async fn main() -> Result<()> {
     let url = format!("ws://{}/chat", axum::serve::Listener::local_addr(&listener)?);
 
     let drain = Drain::service_restart().batch(10)?.every(Duration::from_millis(200)).within(Duration::from_secs(20));
-    let asked = sessions.clone();
+    let draining = sessions.clone();
     let serving = tokio::spawn(async move {
         axum::serve(listener, app)
             .with_graceful_shutdown(async move {
-                asked_to_stop(&asked).await;
-                println!("going down with {} sessions", asked.count());
-                let drained = asked.drain(drain).await;
+                shutdown_requested(&draining).await;
+                println!("shutting down with {} sessions", draining.count());
+                let drained = draining.drain(drain).await;
                 println!("{} closed, {} remaining", drained.closed, drained.remaining);
             })
             .await
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
             if let Some(Ok(Message::Close(Some(frame)))) = socket.next().await {
                 println!("client {number}: {} \"{}\" after {:?}", frame.code, frame.reason, start.elapsed());
             }
-            // Reads on until the server has closed the connection.
+            // Read until the server closes the connection.
             while socket.next().await.is_some() {}
         });
     }
@@ -76,8 +76,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A server would wait for a signal: `tokio::signal::ctrl_c().await`. This one waits until all its clients are there.
-async fn asked_to_stop(sessions: &Sessions) {
+/// A real server waits for a signal: `tokio::signal::ctrl_c().await`. This one waits until all clients are connected.
+async fn shutdown_requested(sessions: &Sessions) {
     while sessions.count() < 50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -1,4 +1,4 @@
-//! The usual way without this crate: a middleware that looks at `Authorization` and calls jsonwebtoken.
+//! The usual way without this crate: a middleware that reads `Authorization` and calls jsonwebtoken.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, crypto::aws_lc::DEFAULT_P
 
 use super::{AUDIENCE, Claims, ISSUER, keys::Key};
 
-/// How a refusal is answered.
+/// The response to a refusal.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Answer {
-    /// With a challenge, as most would write it.
+    /// A challenge, as most applications write it.
     Challenge,
-    /// With all that the layer says: then what differs is the way to the answer.
+    /// Everything that the layer's response has, so only the check differs.
     Full,
 }
 
@@ -29,10 +29,10 @@ pub(crate) fn check_by_hand(app: Router) -> Router {
     check_by_hand_with(Key::of(Algorithm::HS256), Answer::Challenge, app)
 }
 
-/// The same with another key and answer.
+/// The same with another key and response.
 pub(crate) fn check_by_hand_with(key: Key, answer: Answer, app: Router) -> Router {
-    // jsonwebtoken's own choice panics where features are unified so that both backends are compiled in. That one is
-    // installed already is no matter.
+    // jsonwebtoken's own choice panics if feature unification compiles both backends. Fails if one is installed already, which
+    // is fine.
     let _ = DEFAULT_PROVIDER.install_default();
     let mut validation = Validation::new(key.algorithm);
     validation.set_issuer(&[ISSUER]);

@@ -1,4 +1,4 @@
-//! Requests in process, each with the application that answers it and the status that it is answered with.
+//! Requests in process, each with its application and the expected status.
 
 use axum::{
     Router,
@@ -49,15 +49,15 @@ pub(crate) enum Sent {
     Expired,
 }
 
-/// All that is refused.
+/// Everything that is refused.
 pub(crate) const REFUSED: [Sent; 4] = [Sent::NoToken, Sent::Malformed, Sent::BadSignature, Sent::Expired];
 
-/// A handler that does nothing, so that the cost of the check shows.
+/// A handler that does nothing, so the cost of the check shows.
 pub(crate) fn idle() -> Router {
     Router::new().route("/", any(async || {}))
 }
 
-/// The router that all have in common, without any check.
+/// The router that all cases share, without a check.
 pub(crate) fn bare() -> Case {
     let request = Sent::Authorization.request(&Key::of(Algorithm::HS256));
     Case::new("bare router".to_owned(), idle(), request, StatusCode::OK)
@@ -73,7 +73,7 @@ pub(crate) fn case(check: Check, algorithm: Algorithm, sent: Sent) -> Case {
         Check::Remembered => idle().layer(WsAuthLayer::new(CachedVerifier::new(key.ours))),
         Check::ByHand(answer) => check_by_hand_with(key, answer, idle()),
     };
-    // As a server in use: what the verifier keeps of good tokens is there.
+    // Warms up: the verifier remembers the token.
     Case::new(name.clone(), app.clone(), good, StatusCode::OK).assert_answered();
     Case::new(name, app, request, sent.expected())
 }
@@ -87,23 +87,23 @@ impl Case {
         (self.app.clone(), self.request.clone().build())
     }
 
-    /// Answers it once: one that is answered otherwise would measure something else.
+    /// Panics if the response is not the expected one, because then something else would be measured.
     pub(crate) fn assert_answered(&self) {
         let (app, request) = self.prepare();
         assert_eq!(respond(app, request).status(), self.expected, "{}", self.name);
     }
 }
 
-/// What is measured. Nothing here waits, so that no runtime has a part in it.
+/// The measured function. Nothing waits, so no runtime is involved.
 pub(crate) fn respond(app: Router, request: Request<Body>) -> Response {
-    app.oneshot(request).now_or_never().expect("nothing here waits").unwrap_or_else(|never| match never {})
+    app.oneshot(request).now_or_never().expect("nothing waits").unwrap_or_else(|never| match never {})
 }
 
-/// The whole answer.
+/// The whole response.
 pub(crate) fn answer(case: &Case) -> (StatusCode, HeaderMap, Bytes) {
     let (app, request) = case.prepare();
     let (parts, body) = respond(app, request).into_parts();
-    let body = body.collect().now_or_never().expect("nothing here waits").expect("a body in memory");
+    let body = body.collect().now_or_never().expect("nothing waits").expect("a body in memory");
     (parts.status, parts.headers, body.to_bytes())
 }
 
@@ -130,7 +130,7 @@ impl Sent {
         }
     }
 
-    /// Bad tokens are sent in `Authorization`, which is where the code by hand looks.
+    /// Bad tokens are sent in `Authorization`, because the code by hand reads only that.
     fn request(self, key: &Key) -> HandshakeBuilder {
         match self {
             Self::Authorization => handshake().authorization(&key.token(Fault::None)),

@@ -1,15 +1,15 @@
-//! Measured figures beside what they are to be, as rows of a markdown table.
+//! Measured figures and their goals, as rows of a markdown table.
 
 use std::fmt;
 
 use super::spread::Spread;
 
-/// What a figure is to be.
+/// The goal for a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// Told for information.
+    /// Printed without a verdict.
     None,
 }
 
@@ -22,12 +22,12 @@ impl Goal {
         }
     }
 
-    /// A figure, and whether it misses the goal.
+    /// The figure as text, marked if it misses the goal.
     pub(crate) fn judge(self, value: f64, text: &str) -> String {
         if self.is_met(value) { text.to_owned() } else { format!("{text}, **missed**") }
     }
 
-    /// Prints a row with the median, and the quartiles.
+    /// Prints a row with median and quartiles.
     pub(crate) fn row(self, name: &str, spread: &Spread) {
         println!("| {name} | {self} | {} |", self.judge(spread.median, &spread.to_string()));
     }

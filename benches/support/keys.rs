@@ -1,4 +1,4 @@
-//! A key for each algorithm, and tokens that are signed with it.
+//! A key for each algorithm, and tokens signed with it.
 
 use axum_ws_auth::{
     jwt::{JwtKey, JwtVerifier},
@@ -11,7 +11,7 @@ use super::{AUDIENCE, Claims, EXPIRES_AT, ISSUED_AT, ISSUER};
 
 pub(crate) const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 
-/// One key, as each side wants to have it.
+/// One key, in each side's type.
 pub(crate) struct Key {
     pub(crate) algorithm: Algorithm,
     signing: EncodingKey,
@@ -62,7 +62,7 @@ impl Key {
 
     pub(crate) fn token(&self, fault: Fault) -> String {
         let message = self.message("alice", if fault == Fault::Expired { ISSUED_AT + 3600 } else { EXPIRES_AT });
-        // Of another token: as long and as well formed as the right one.
+        // The signature of another token: well formed, and as long as the right one.
         let signed = if fault == Fault::Signature { self.message("carol", EXPIRES_AT) } else { message.clone() };
         let signer = (DEFAULT_PROVIDER.signer_factory)(&self.algorithm, &self.signing).expect("a key of its kind");
         format!("{message}.{}", base64url(signer.try_sign(signed.as_bytes()).expect("a signature")))

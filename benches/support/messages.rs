@@ -1,4 +1,4 @@
-//! A client that costs next to nothing: its frames are made beforehand, and those that come back are only counted.
+//! A client that costs almost nothing: its frames are built in advance, and those that come back are only counted.
 
 use std::{
     cell::Cell,
@@ -16,13 +16,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Data, OpCode},
 };
 
-/// Messages of one size, as they go over the wire.
+/// Messages of one size, as bytes on the wire.
 pub(crate) struct Messages {
     pub(crate) name: &'static str,
-    /// As many as are under way at a time.
+    /// As many as are in flight at a time.
     pub(crate) sent: Vec<u8>,
     pub(crate) window: usize,
-    /// The length of each as it comes back, without a mask.
+    /// The length of each when it comes back, unmasked.
     pub(crate) received: usize,
 }
 
@@ -38,7 +38,7 @@ impl Messages {
         Self { name, sent: frame(Some([1, 2, 3, 4])).repeat(window), window, received: frame(None).len() }
     }
 
-    /// Has them sent back for so long, and returns how many were.
+    /// Exchanges messages with an echo server, and returns how many came back.
     pub(crate) async fn exchange(&self, stream: &mut TcpStream, turn: Duration) -> io::Result<f64> {
         let (mut reader, mut writer) = stream.split();
         let due = Cell::new(self.window);

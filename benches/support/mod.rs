@@ -1,12 +1,13 @@
-//! What the benches share; here the applications that are measured: authenticated by the layer, by hand, and not at all.
+//! Shared by the benchmarks. This module has the applications that are measured: authenticated by the layer, by hand, and not
+//! at all.
 
 #![allow(clippy::print_stdout, dead_code, reason = "each bench uses its part, and prints figures")]
 
 pub(crate) mod by_hand;
 pub(crate) mod cases;
-pub(crate) mod crowd;
 pub(crate) mod goal;
 pub(crate) mod keys;
+pub(crate) mod live_sessions;
 pub(crate) mod messages;
 pub(crate) mod record;
 pub(crate) mod server;
@@ -25,7 +26,7 @@ use serde::Deserialize;
 
 use by_hand::check_by_hand;
 
-/// No handler here needs them, but every token is parsed for its claims.
+/// No handler needs them, but every token's claims are parsed.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Claims {
     sub: String,
@@ -43,7 +44,7 @@ const ISSUED_AT: u64 = 1_700_000_000;
 /// In the year 2286.
 const EXPIRES_AT: u64 = 9_999_999_999;
 
-/// What an issuer signs for a user. The same in every run, so that what is counted can be compared.
+/// The claims that an issuer signs for a user. The same in every run, so counts can be compared.
 pub(crate) fn claims(subject: &str) -> TestToken {
     let claims = TestToken::new(subject).claim("iss", ISSUER).claim("aud", AUDIENCE);
     claims.claim("iat", ISSUED_AT).claim("exp", EXPIRES_AT)
@@ -53,7 +54,7 @@ pub(crate) fn token() -> String {
     claims("alice").sign()
 }
 
-/// With an end that a session can wait for.
+/// Expires at a time that a session can wait for.
 pub(crate) fn session_token(subject: &str) -> String {
     claims(subject).expires_in(Duration::from_secs(3600)).sign()
 }
@@ -75,7 +76,7 @@ pub(crate) fn chromium(subject: &str) -> HandshakeBuilder {
         .bearer_subprotocol(&session_token(subject))
 }
 
-/// Claims and token are the same as for [`check_by_hand`]; so is what is verified of them.
+/// Verifies the same claims of the same token as [`check_by_hand`].
 pub(crate) fn layer() -> WsAuthLayer {
     WsAuthLayer::new(verifier(JwtKey::secret(TEST_SECRET)))
 }

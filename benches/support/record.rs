@@ -1,17 +1,17 @@
-//! Counts of instructions as they were when they were last looked at.
+//! The record of instruction counts.
 
 use std::{collections::HashMap, env, fs, io, process::Command};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 
 pub(crate) struct Record {
-    /// By which compiler, and on which processor.
+    /// The compiler and the processor.
     pub(crate) made_by: String,
     counts: HashMap<String, u64>,
 }
 
 impl Record {
-    /// Nothing is on record where there is no file.
+    /// Empty if the file does not exist.
     pub(crate) fn read() -> io::Result<Self> {
         let text = match fs::read_to_string(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -42,7 +42,7 @@ pub(crate) fn rustc() -> String {
     output.map_or_else(|_| "rustc".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Its name. Valgrind shows programs one of its own, but nothing there that this one has not.
+/// The processor's name. Valgrind emulates another one, with a subset of its instructions.
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what Linux shows of it.
+//! A server in its own process, with its processor time and memory as Linux reports them.
 
 use std::{
     env, fs,
@@ -14,34 +14,34 @@ use tokio::time::sleep;
 
 use super::tcp::serve;
 
-/// The argument by which a program is the server; its name follows.
+/// The argument that makes this program the server; the server's name follows.
 const SERVE: &str = "serve";
 
-/// A server whose processor time and memory are nobody else's. It ends when this is dropped.
+/// A server in its own process. It ends when this is dropped.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
 }
 
-/// Which server this process is to be, if any.
+/// The server that this process must run, if any.
 pub(crate) fn wanted() -> Option<String> {
     let mut arguments = env::args();
     arguments.find(|argument| argument == SERVE).and_then(|_| arguments.next())
 }
 
-/// Is the server, until the process that started this one is done with it or is no more.
+/// Runs the server until the parent process closes its end of the pipe or ends.
 pub(crate) fn be_server(app: Router) -> io::Result<()> {
     println!("{}", serve(app)?);
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
 impl Server {
-    /// Whether this system shows what is measured here.
+    /// Whether this system reports processor time and memory.
     pub(crate) fn can_be_measured() -> bool {
         Path::new("/proc/self/schedstat").exists()
     }
 
-    /// Starts this program once more, as the server of this name.
+    /// Starts this program again, as the named server.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         let mut process = command.args([SERVE, name]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -60,7 +60,7 @@ impl Server {
         Ok(nanoseconds / 1000.0)
     }
 
-    /// The resident memory in KiB, once there is nothing more to do.
+    /// The resident memory in KiB, once the server is idle.
     pub(crate) async fn settled_memory(&self) -> io::Result<f64> {
         loop {
             let before = self.time()?;
@@ -70,7 +70,7 @@ impl Server {
             }
         }
         let pages = number(format!("/proc/{}/statm", self.process.id()).as_ref(), 1)?;
-        // Of 4 KiB, as on nearly all machines.
+        // Pages of 4 KiB, as on nearly all machines.
         Ok(pages * 4.0)
     }
 }
@@ -81,7 +81,7 @@ fn number(file: &Path, position: usize) -> io::Result<f64> {
     number.ok_or_else(|| io::Error::other(format!("no number in {}", file.display())))
 }
 
-/// How many files a process may have open.
+/// The limit of open files.
 pub(crate) fn most_files() -> io::Result<usize> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

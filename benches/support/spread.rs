@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// How the values of several rounds lie.
+/// Median and quartiles of the values of several rounds.
 pub(crate) struct Spread {
     pub(crate) lower: f64,
     pub(crate) median: f64,
@@ -17,7 +17,7 @@ impl Spread {
     }
 }
 
-/// The median, and the quartiles.
+/// The median, with the quartiles in parentheses.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3} ({:.3} to {:.3})", self.median, self.lower, self.upper)

@@ -45,7 +45,7 @@ pub(crate) async fn connect(server: SocketAddr, request: &[u8]) -> io::Result<Tc
     expect(b"HTTP/1.1 101 ", &response).map(|()| stream)
 }
 
-/// Is refused: reads all that the server has to say until it closes.
+/// Sends a request that is refused, and reads the response until the server closes.
 pub(crate) async fn be_refused(server: SocketAddr, request: &[u8]) -> io::Result<()> {
     let mut response = Vec::with_capacity(512);
     send(server, request).await?.read_to_end(&mut response).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn be_refused(server: SocketAddr, request: &[u8]) -> io::Result
 async fn send(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
-    // Closing by a reset leaves no port behind in TIME_WAIT, of which there would soon be none left.
+    // Closing with a reset leaves no port in TIME_WAIT. Otherwise the ports run out.
     stream.set_zero_linger()?;
     stream.write_all(request).await?;
     Ok(stream)
@@ -65,5 +65,5 @@ fn expect(status: &[u8], response: &[u8]) -> io::Result<()> {
     if response.starts_with(status) {
         return Ok(());
     }
-    Err(io::Error::other(format!("not what was expected: {}", String::from_utf8_lossy(response))))
+    Err(io::Error::other(format!("unexpected response: {}", String::from_utf8_lossy(response))))
 }

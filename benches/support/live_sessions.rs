@@ -1,4 +1,4 @@
-//! Sessions that live over pipes in memory, and what one more costs.
+//! Live sessions over in-memory pipes, and the cost of one more.
 
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,22 @@ use tokio::{
 };
 use tokio_tungstenite::WebSocketStream;
 
-/// Handshakes of a turn.
+/// Handshakes per turn.
 const TURN: usize = 100;
 
-/// An application, its runtime and its clients: nothing is shared with another one, timers neither.
-pub(crate) struct Crowd {
+/// An application with its own runtime and clients. Nothing is shared with another one, not even timers.
+pub(crate) struct LiveSessions {
     runtime: Runtime,
     app: Router,
     sessions: Sessions,
     live: Vec<WebSocketStream<DuplexStream>>,
-    /// Of those that come and go; each is somebody else.
-    newcomers: usize,
+    /// How many short-lived sessions were opened; each has another subject.
+    opened: usize,
 }
 
-impl Crowd {
-    /// With so many sessions, each of another subject.
-    pub(crate) fn of(count: usize) -> Self {
+impl LiveSessions {
+    /// Opens sessions, each with another subject.
+    pub(crate) fn open(count: usize) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let sessions = Sessions::new();
         let app = super::authenticated_with(super::layer().sessions(&sessions));
@@ -41,20 +41,20 @@ impl Crowd {
             }
             live
         });
-        assert_eq!(sessions.count(), count, "all of them live");
-        Self { runtime, app, sessions, live, newcomers: 0 }
+        assert_eq!(sessions.count(), count, "all are live");
+        Self { runtime, app, sessions, live, opened: 0 }
     }
 
-    /// Has some come and go, and returns how long it took.
+    /// Opens and closes sessions, and returns the time it took.
     fn turn(&mut self) -> Duration {
         let requests: Vec<_> =
-            (self.newcomers..self.newcomers + TURN).map(|number| request(&format!("newcomer-{number}"))).collect();
-        self.newcomers += TURN;
+            (self.opened..self.opened + TURN).map(|number| request(&format!("newcomer-{number}"))).collect();
+        self.opened += TURN;
         self.runtime.block_on(async {
             let start = Instant::now();
             for request in requests {
                 drop(connect(&self.app, request).await);
-                // The server sees that the client is gone, and the session is taken out of the registry.
+                // Wait until the server notices, and the session leaves the registry.
                 while self.sessions.count() > self.live.len() {
                     yield_now().await;
                 }
@@ -64,9 +64,9 @@ impl Crowd {
     }
 }
 
-/// In turns; returns the ratios of the second to the first.
-pub(crate) fn compare(first: &mut Crowd, second: &mut Crowd, rounds: usize) -> Vec<f64> {
-    // What is made once is made here.
+/// Alternates between both. Returns the ratios of the second to the first.
+pub(crate) fn compare(first: &mut LiveSessions, second: &mut LiveSessions, rounds: usize) -> Vec<f64> {
+    // Warms up.
     first.turn();
     second.turn();
     (0..rounds)
