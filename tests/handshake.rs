@@ -1,4 +1,4 @@
-//! The layer, whole: what gets through, what does not, and what the handler then has.
+//! The whole layer: which requests pass, and what the handler gets.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::{Message as ClientMessage, protocol::CloseFr
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::test]
-async fn a_good_token_reaches_the_handler_and_frames_flow() {
+async fn valid_token_opens_a_socket() {
     async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
         assert_eq!(upgrade.session().and_then(Session::subject), Some("alice"));
         upgrade.on_upgrade(async |mut socket| {
@@ -51,7 +51,7 @@ async fn a_good_token_reaches_the_handler_and_frames_flow() {
 }
 
 #[tokio::test]
-async fn a_refused_handshake_is_no_connection() {
+async fn refused_handshake_opens_no_connection() {
     for request in [handshake(), handshake().bearer_subprotocol("bad"), handshake().authorization("bad")] {
         match test_util::connect(echo_behind(jwt_layer()), request.build()).await {
             Err(ConnectError::Refused(response)) => assert_eq!(response.status(), StatusCode::UNAUTHORIZED),
@@ -61,7 +61,7 @@ async fn a_refused_handshake_is_no_connection() {
 }
 
 #[tokio::test]
-async fn the_layer_stands_on_a_router_a_route_and_any_stack() {
+async fn layer_works_on_a_router_a_route_and_in_a_stack() {
     async fn handler(Authenticated(session): Authenticated<Value>, upgrade: WebSocketUpgrade) -> Response {
         assert_eq!(session.claims()["sub"], "alice");
         upgrade.on_upgrade(async |_| {})
@@ -75,7 +75,7 @@ async fn the_layer_stands_on_a_router_a_route_and_any_stack() {
         assert_eq!(answer(&app, handshake().build()).await.status(), StatusCode::UNAUTHORIZED, "{name}");
     }
 
-    // Not axum's: another body, and another error.
+    // A service that is not axum's, with another body type and another error type.
     let inner = service_fn(|request: Request<Full<Bytes>>| async move {
         let session = request.extensions().get::<Session<Value>>().expect("the session is in the extensions");
         assert_eq!(session.subject(), Some("alice"));
@@ -91,7 +91,7 @@ async fn the_layer_stands_on_a_router_a_route_and_any_stack() {
 }
 
 #[tokio::test]
-async fn the_inner_services_error_stays_its_own() {
+async fn error_of_the_inner_service_is_passed_on() {
     #[derive(Debug, PartialEq)]
     struct Broken;
     let inner = service_fn(|_: Request<()>| async { Err::<http::Response<String>, _>(Broken) });
@@ -101,7 +101,7 @@ async fn the_inner_services_error_stays_its_own() {
 }
 
 #[tokio::test]
-async fn every_shape_of_request_is_authenticated() {
+async fn every_kind_of_request_is_authenticated() {
     let app = mirror_behind(jwt_layer());
     for method in [Method::GET, Method::POST, Method::OPTIONS, Method::HEAD, Method::CONNECT, Method::TRACE] {
         let request = Request::builder().method(&method).uri("/").body(axum::body::Body::empty()).unwrap();
@@ -112,7 +112,7 @@ async fn every_shape_of_request_is_authenticated() {
 }
 
 #[tokio::test]
-async fn handshakes_only_lets_plain_requests_through_untouched() {
+async fn handshakes_only_passes_plain_requests_unchanged() {
     let app = mirror_behind(opaque_layer().handshakes_only());
     let plain = |header: (&'static str, &'static str)| {
         Request::builder().uri("/").header(header.0, header.1).body(axum::body::Body::empty()).unwrap()
@@ -134,7 +134,7 @@ async fn handshakes_only_lets_plain_requests_through_untouched() {
 }
 
 #[tokio::test]
-async fn to_handlers_a_plain_request_is_anonymous() {
+async fn plain_request_is_anonymous_with_handshakes_only() {
     async fn required(_: Authenticated<String>) {}
     async fn optional(who: Option<Authenticated<String>>) -> String {
         who.is_none().to_string()
@@ -150,10 +150,9 @@ async fn to_handlers_a_plain_request_is_anonymous() {
     assert_eq!(answer(&app, plain("/u")).await.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// The outer one takes the token away, and what it found out does not count for the inner one, whose rules may be
-/// others.
+/// The outer layer removes the token. Its result does not count for the inner one, whose rules may differ.
 #[tokio::test]
-async fn of_two_layers_the_inner_one_decides() {
+async fn inner_layer_ignores_the_result_of_an_outer_one() {
     async fn required(_: Authenticated<String>) {}
     async fn optional(who: Option<Authenticated<Value>>) -> String {
         who.is_some().to_string()
@@ -164,14 +163,14 @@ async fn of_two_layers_the_inner_one_decides() {
         let app = Router::new().route("/", any(required)).layer(inner).layer(opaque_layer());
         assert_eq!(answer(&app, good()).await.status(), StatusCode::UNAUTHORIZED);
     }
-    // An anonymous visitor of the outer one is none to the inner one, whose claims are others.
+    // Anonymous access through the outer layer does not count for the inner one, which has other claims.
     let outer = opaque_layer().sources([TokenSource::header("x-other")]).unwrap().optional();
     let app = Router::new().route("/", any(optional)).layer(opaque_layer()).layer(outer);
     assert_eq!(answer(&app, good()).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]
-async fn optional_admits_no_token_and_refuses_a_bad_one() {
+async fn optional_admits_requests_without_a_token_but_not_with_a_bad_one() {
     async fn handler(who: Option<Authenticated<String>>) -> String {
         who.map_or_else(|| "nobody".to_owned(), |Authenticated(session)| session.claims().to_string())
     }
@@ -194,7 +193,7 @@ async fn optional_admits_no_token_and_refuses_a_bad_one() {
 }
 
 #[tokio::test]
-async fn a_handler_that_insists_refuses_the_anonymous() {
+async fn handler_that_requires_claims_refuses_anonymous_requests() {
     async fn handler(_: Authenticated<String>) {}
     let layer = opaque_layer().realm("chat").unwrap().optional();
     let app = Router::new().route("/", any(handler)).layer(layer);
@@ -205,7 +204,7 @@ async fn a_handler_that_insists_refuses_the_anonymous() {
 }
 
 #[tokio::test]
-async fn without_the_layer_or_with_other_claims_a_handler_answers_500() {
+async fn handler_without_the_layer_or_with_other_claims_answers_500() {
     async fn required(_: Authenticated<Value>) {}
     async fn optional(_: Option<Authenticated<Value>>) {}
     async fn upgrade(upgrade: AuthenticatedUpgrade<Value>) -> Response {
@@ -222,7 +221,7 @@ async fn without_the_layer_or_with_other_claims_a_handler_answers_500() {
 }
 
 #[tokio::test]
-async fn an_authenticated_request_that_is_no_handshake_gets_axums_answer() {
+async fn authenticated_plain_request_gets_the_response_of_axum() {
     async fn upgrade(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |_| {})
     }
@@ -236,7 +235,7 @@ async fn an_authenticated_request_that_is_no_handshake_gets_axums_answer() {
 }
 
 #[tokio::test]
-async fn the_handler_negotiates_over_a_list_without_the_token() {
+async fn handler_negotiates_over_subprotocols_without_the_token() {
     async fn upgrade(upgrade: AuthenticatedUpgrade<String>) -> Response {
         let offered: Vec<_> = upgrade.requested_protocols().map(|name| name.to_str().unwrap().to_owned()).collect();
         let upgrade = upgrade.protocols(["v2", "v1"]);
@@ -261,18 +260,16 @@ async fn the_handler_negotiates_over_a_list_without_the_token() {
 }
 
 #[tokio::test]
-async fn a_selection_that_was_not_offered_never_leaves() {
-    async fn reckless(mut upgrade: WebSocketUpgrade) -> Response {
+async fn response_never_selects_a_subprotocol_that_was_not_offered() {
+    async fn select_imagined(mut upgrade: WebSocketUpgrade) -> Response {
         upgrade.set_selected_protocol(HeaderValue::from_static("imagined"));
         upgrade.on_upgrade(async |_| {})
     }
-    let app = Router::new().route("/", any(reckless)).layer(opaque_layer());
+    let app = Router::new().route("/", any(select_imagined)).layer(opaque_layer());
     let response = answer(&app, handshake().bearer_subprotocol(TOKEN).build()).await;
     assert_eq!(selected(&response), Some("bearer"));
-    for nothing_to_fall_back_on in
-        [handshake().authorization(TOKEN), handshake().authorization(TOKEN).subprotocols(["chat"])]
-    {
-        let response = answer(&app, nothing_to_fall_back_on.build()).await;
+    for without_marker in [handshake().authorization(TOKEN), handshake().authorization(TOKEN).subprotocols(["chat"])] {
+        let response = answer(&app, without_marker.build()).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(selected(&response), None);
     }
@@ -288,7 +285,7 @@ async fn a_selection_that_was_not_offered_never_leaves() {
 }
 
 #[tokio::test]
-async fn only_a_completed_handshake_gets_a_selection() {
+async fn only_a_completed_handshake_selects_a_subprotocol() {
     let app = Router::new().route("/", any(|| async { StatusCode::NOT_FOUND })).layer(opaque_layer());
     let response = answer(&app, handshake().bearer_subprotocol(TOKEN).build()).await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
@@ -296,7 +293,7 @@ async fn only_a_completed_handshake_gets_a_selection() {
 }
 
 #[tokio::test]
-async fn the_time_comes_from_the_layers_clock() {
+async fn time_source_replaces_the_clock() {
     let at = |seconds: u64| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         echo_behind(jwt_layer().time_source(TimeSource::new(move || now)))
@@ -313,7 +310,7 @@ async fn the_time_comes_from_the_layers_clock() {
 }
 
 #[tokio::test]
-async fn setters_that_loosen_nothing_still_change_something() {
+async fn max_token_len_and_sources_are_checked() {
     let long = "a".repeat(100);
     let app = echo_behind(opaque_layer().max_token_len(99).unwrap());
     let response = answer(&app, handshake().authorization(&long).build()).await;
@@ -365,7 +362,7 @@ async fn verifiers_combine() {
 }
 
 #[tokio::test]
-async fn of_two_errors_the_one_that_tells_the_client_more_wins() {
+async fn or_returns_the_more_informative_error() {
     let (parts, _) = handshake().build().into_parts();
     let token = Token::new("any");
     type Outcome = fn() -> Result<Verified<()>, VerifyError>;
@@ -402,7 +399,7 @@ async fn one_verifier_serves_several_layers() {
 }
 
 #[tokio::test]
-async fn a_verifier_that_waits_is_waited_for_and_a_client_that_leaves_cancels_it() {
+async fn layer_waits_for_the_verifier_and_a_client_that_leaves_cancels_it() {
     let (sender, receiver) = tokio::sync::watch::channel(false);
     let slow = move |_: VerifyInput<'_>| {
         let mut receiver = receiver.clone();
@@ -426,7 +423,7 @@ async fn a_verifier_that_waits_is_waited_for_and_a_client_that_leaves_cancels_it
 }
 
 #[tokio::test]
-async fn the_upgrades_knobs_reach_the_socket() {
+async fn settings_of_the_upgrade_reach_the_socket() {
     async fn small(upgrade: AuthenticatedUpgrade<String>) -> Response {
         let upgrade = upgrade.write_buffer_size(0).on_failed_upgrade(|_| {});
         let upgrade = upgrade.protocols(["frame", "message", "other"]);
@@ -463,7 +460,7 @@ async fn the_upgrades_knobs_reach_the_socket() {
 }
 
 #[tokio::test]
-async fn the_socket_is_a_stream_and_a_sink_and_splits() {
+async fn socket_is_a_stream_and_a_sink_and_splits() {
     async fn chat(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.protocols(["v1"]).on_upgrade(async |socket: AuthenticatedSocket<String>| {
             assert_eq!(socket.protocol().unwrap(), "v1");
@@ -481,9 +478,9 @@ async fn the_socket_is_a_stream_and_a_sink_and_splits() {
     }
 }
 
-/// A handler that stops at the close frame drops the socket before axum has written the answer.
+/// A handler that returns at the close frame drops the socket before the response is written.
 #[tokio::test]
-async fn a_close_is_answered_however_the_handler_ends() {
+async fn close_frame_is_answered_however_the_handler_ends() {
     async fn until_close(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(Message::Text(_))) = socket.recv().await {})
     }
@@ -519,7 +516,7 @@ async fn a_close_is_answered_however_the_handler_ends() {
 async fn dropping_recv_loses_no_message() {
     async fn chat(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| {
-            // Polled once and dropped, again and again, while messages trickle in.
+            // Poll once and drop, repeatedly, while messages arrive.
             loop {
                 let polled = futures_util::poll!(Box::pin(socket.recv()));
                 match polled {

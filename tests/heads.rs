@@ -1,4 +1,4 @@
-//! Large heads: what a session keeps of them, and what it costs to search them.
+//! Large request heads: how much of them a session keeps, and the cost of searching them.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -22,7 +22,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 const KIB: usize = 1024;
 
-/// A head in which these take so many bytes.
+/// Adds this many bytes of padding to the head, in this place.
 fn padded(request: HandshakeBuilder, place: &str, bytes: usize) -> HandshakeBuilder {
     let padding = "p".repeat(bytes);
     match place {
@@ -38,7 +38,7 @@ fn padded(request: HandshakeBuilder, place: &str, bytes: usize) -> HandshakeBuil
 const PLACES: [&str; 6] = ["x-padding", "cookie", "path", "query", "many headers", "sec-websocket-protocol"];
 
 #[tokio::test]
-async fn a_head_that_a_session_would_keep_is_bounded() {
+async fn head_that_a_session_keeps_is_limited() {
     let verified = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&verified);
     let sessions = Sessions::new();
@@ -55,7 +55,7 @@ async fn a_head_that_a_session_would_keep_is_bounded() {
             (layer.clone().max_head_len(KIB).unwrap(), 2 * KIB, Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
             (layer.clone().max_head_len(1024 * KIB).unwrap(), 390 * KIB, None),
         ] {
-            // axum keeps a second copy of the URI, which counts.
+            // axum's second copy of the URI counts, too.
             let bytes = if matches!(place, "path" | "query") { (bytes / 2).min(60 * KIB) } else { bytes };
             for request in [handshake(), handshake().http2()] {
                 let what = format!("{place}, {bytes}");
@@ -67,7 +67,7 @@ async fn a_head_that_a_session_would_keep_is_bounded() {
                     Some(status) => {
                         assert_eq!(refusal(&response), Some((RejectionKind::HeadTooLarge, "head_too_large")), "{what}");
                         assert_eq!(response.status(), status, "{what}");
-                        assert_eq!(verified.load(Ordering::Relaxed), before, "{what}: not even verified");
+                        assert_eq!(verified.load(Ordering::Relaxed), before, "{what}: not verified");
                         assert_eq!(sessions.count(), 0, "{what}");
                         let body: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
                         assert_eq!(
@@ -83,9 +83,8 @@ async fn a_head_that_a_session_would_keep_is_bounded() {
     assert_eq!(opaque_layer().max_head_len(0).map(|_| ()), Err(ConfigError::ZeroLimit("the head of a request")));
 }
 
-/// Strangers are not known by then, so it matters all the more.
 #[tokio::test]
-async fn a_head_that_waits_for_a_first_message_is_bounded() {
+async fn head_of_a_client_that_has_not_authenticated_is_limited() {
     async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     }
@@ -104,9 +103,9 @@ async fn a_head_that_waits_for_a_first_message_is_bounded() {
     }
 }
 
-/// What is not kept does not count: the token, what is about the upgrade alone, and all of it where no session begins.
+/// The token and the headers of the upgrade are not kept. Without a session, nothing is.
 #[tokio::test]
-async fn what_is_not_kept_does_not_count() {
+async fn parts_of_the_head_that_are_not_kept_do_not_count() {
     let sources = [TokenSource::authorization(), TokenSource::query("t"), TokenSource::cookie("s")];
     let long = "t".repeat(8 * KIB);
     let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(String::new())));
@@ -127,21 +126,21 @@ async fn what_is_not_kept_does_not_count() {
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
 }
 
-/// How often memory is asked for while a layer answers a request.
+/// Counts the allocations while a layer answers a request.
 fn allocations(layer: &WsAuthLayer, request: Request<Body>) -> (u64, StatusCode) {
     let inner = service_fn(async |_: Request<Body>| Ok::<_, std::convert::Infallible>(Response::new(Body::empty())));
     let service = layer.layer(inner);
     let mut status = None;
     let counted = allocation_counter::measure(|| {
-        let response = service.oneshot(request).now_or_never().expect("an answer at once").unwrap();
+        let response = service.oneshot(request).now_or_never().expect("no waiting").unwrap();
         status = Some(response.status());
     });
     (counted.count_total, status.unwrap())
 }
 
-/// As many as a head can hold, and more, take as few allocations as one: nothing is done for each of them.
+/// 100,000 entries take no more allocations than ten.
 #[test]
-fn a_search_allocates_nothing_for_what_it_does_not_look_for() {
+fn search_allocates_nothing_for_other_names() {
     type Make = Box<dyn Fn(usize) -> HandshakeBuilder>;
     let list = |name: &'static str, one: &'static str, separator: &'static str, last: String| -> Make {
         Box::new(move |n| {
@@ -161,7 +160,7 @@ fn a_search_allocates_nothing_for_what_it_does_not_look_for() {
     let layer = opaque_layer().sources(sources).unwrap().max_head_len(8 * KIB * KIB).unwrap();
     for (name, make) in [
         ("cookies", cookie("a=b", String::new())),
-        ("cookies of nearly that name", cookie("session2=b", String::new())),
+        ("cookies of a similar name", cookie("session2=b", String::new())),
         ("cookies without a value", cookie("session", String::new())),
         ("cookies that are not ASCII", cookie("é=b", String::new())),
         ("cookies and a token", cookie("a=b", format!("session={TOKEN}"))),

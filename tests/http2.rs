@@ -15,7 +15,7 @@ use support::{
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
-async fn a_good_token_opens_a_socket_on_a_shared_connection() {
+async fn valid_token_opens_a_socket_on_a_shared_connection() {
     let mut client = Client::of(opaque_layer()).await;
     let pair = format!("bearer, {TOKEN}");
     let with_chat = format!("chat, bearer, {TOKEN}");
@@ -35,7 +35,7 @@ async fn a_good_token_opens_a_socket_on_a_shared_connection() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_an_ordinary_status_and_leaves_the_connection_alone() {
+async fn refusal_is_a_status_and_keeps_the_connection_open() {
     let mut client = Client::of(opaque_layer()).await;
     for round in 0..3 {
         let response = client.connect("/", &[("authorization", "Bearer other")]).await;
@@ -44,12 +44,12 @@ async fn a_refusal_is_an_ordinary_status_and_leaves_the_connection_alone() {
         assert!(!response.headers().contains_key("connection"));
     }
     let response = client.connect("/", &[("authorization", &format!("Bearer {TOKEN}"))]).await;
-    assert_eq!(response.status(), StatusCode::OK, "the same connection goes on");
+    assert_eq!(response.status(), StatusCode::OK, "the connection is still open");
 }
 
-/// axum empties the body of a successful answer to `CONNECT` only; a refusal's reaches the client.
+/// axum empties the body of a successful response to `CONNECT` only.
 #[tokio::test]
-async fn a_refusals_body_arrives() {
+async fn body_of_a_refusal_arrives() {
     let mut client = Client::of(opaque_layer()).await;
     let response = client.connect("/", &[]).await;
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -58,7 +58,7 @@ async fn a_refusals_body_arrives() {
 }
 
 #[tokio::test]
-async fn cookies_come_in_several_lines() {
+async fn cookies_may_come_in_several_header_lines() {
     let layer = opaque_layer().sources([TokenSource::cookie("session")]).unwrap();
     let mut client = Client::of(layer).await;
     let origin = format!("http://{}", client.authority);
@@ -74,7 +74,7 @@ async fn cookies_come_in_several_lines() {
 }
 
 #[tokio::test]
-async fn the_query_is_stripped_from_the_target() {
+async fn token_in_the_query_is_accepted() {
     let layer = opaque_layer().sources([TokenSource::query("ticket")]).unwrap();
     let mut client = Client::of(layer).await;
     assert_eq!(client.connect(&format!("/?ticket={TOKEN}"), &[]).await.status(), StatusCode::OK);
@@ -82,7 +82,7 @@ async fn the_query_is_stripped_from_the_target() {
 }
 
 #[tokio::test]
-async fn accept_then_close_sends_its_frame() {
+async fn accept_then_close_sends_a_close_frame() {
     let mut client = Client::of(opaque_layer().accept_then_close()).await;
     let response = client.connect("/", &[("sec-websocket-protocol", "bearer, other")]).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -92,7 +92,7 @@ async fn accept_then_close_sends_its_frame() {
 }
 
 #[tokio::test]
-async fn a_plain_connect_is_authenticated_too() {
+async fn plain_connect_is_authenticated() {
     for (layer, status) in
         [(opaque_layer(), StatusCode::UNAUTHORIZED), (opaque_layer().handshakes_only(), StatusCode::NOT_FOUND)]
     {

@@ -1,4 +1,4 @@
-//! The token is never seen: not in a response, not in a `Debug`, not in a log.
+//! The token never leaks: not in a response, a `Debug` or a log.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing::Level;
 
-/// The token, its parts, and every base64 form of it: in both alphabets, and wherever it begins in a longer text.
+/// The token, its parts, and every base64 form of it: in both alphabets, at every offset in a longer text.
 fn forms(token: &str) -> Vec<String> {
     let mut forms = vec![token.to_owned()];
     forms.extend(token.split('.').filter(|part| part.len() > 8).map(str::to_owned));
@@ -48,7 +48,7 @@ fn all_sources() -> Vec<TokenSource> {
     sources
 }
 
-/// A token in each place where it may stand.
+/// A token in each place that may hold one.
 fn carriers(token: &str) -> Vec<HandshakeBuilder> {
     let encoded = base64url(token);
     let escaped: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
@@ -62,7 +62,7 @@ fn carriers(token: &str) -> Vec<HandshakeBuilder> {
         format!("v1.token.websocket.jupyter.org, v1.token.websocket.jupyter.org.{token}"),
         format!("realtime, openai-insecure-api-key.{token}"),
         format!("aws-appsync-event-ws, header-{appsync}"),
-        // Doubly, and where a careless handler would look.
+        // Several times.
         format!("{token}, bearer, {token}, bearer.{token}, chat"),
     ];
     let mut carriers: Vec<_> = offers.iter().map(|offer| handshake().subprotocols([offer.as_str()])).collect();
@@ -76,7 +76,7 @@ fn carriers(token: &str) -> Vec<HandshakeBuilder> {
     carriers.into_iter().map(|request| request.origin("https://localhost")).collect()
 }
 
-/// A handler that prints all it has.
+/// A handler that prints everything it has.
 async fn talkative(session: Authenticated<Value>, upgrade: AuthenticatedUpgrade<Value>) -> Response {
     tracing::info!(?session, ?upgrade, claims = ?session.0.claims(), offered = ?upgrade.requested_protocols().collect::<Vec<_>>());
     upgrade.on_upgrade(async |mut socket| {
@@ -87,12 +87,13 @@ async fn talkative(session: Authenticated<Value>, upgrade: AuthenticatedUpgrade<
     })
 }
 
-/// Runs each handshake under a subscriber that takes everything, with a tracing layer inside and a handler that prints.
+/// Runs each handshake under a subscriber that records everything, with an inner tracing layer and a handler that prints.
+/// Returns the log.
 async fn run(layer: WsAuthLayer, token: &str) -> String {
     let log = Log::default();
     let trace =
         TraceLayer::new_for_http().make_span_with(DefaultMakeSpan::new().include_headers(true).level(Level::TRACE));
-    // For all that runs on this thread, the tasks of sockets too.
+    // For everything on this thread, including the tasks of sockets.
     let _logging = log.everything();
     let app = Router::new().route("/", any(talkative)).layer(trace).layer(layer);
     for request in carriers(token) {
@@ -117,7 +118,7 @@ async fn run(layer: WsAuthLayer, token: &str) -> String {
             }
             let _ = socket.close(None).await;
             while let Some(Ok(message)) = socket.next().await {
-                assert_clean("an answer", &message.to_string(), token);
+                assert_clean("a message", &message.to_string(), token);
             }
         }
     }
@@ -125,14 +126,14 @@ async fn run(layer: WsAuthLayer, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_accepted_token_leaves_no_trace() {
+async fn accepted_token_does_not_leak() {
     let token = TestToken::new("alice").sign();
     let layer = jwt_layer().sources(all_sources()).unwrap().refresh_protocol(RefreshProtocol::json());
     let log = run(layer, &token).await;
     assert_clean("the log", &log, &token);
     if cfg!(feature = "tracing") {
         for event in ["handshake admitted", "session refreshed", "refresh refused", "session ended"] {
-            assert!(log.contains(event), "the log is the right one: {event} in {log}");
+            assert!(log.contains(event), "the log holds {event}: {log}");
         }
     }
     for printed in ["alice", "AuthenticatedSocket", "hello"] {
@@ -141,7 +142,7 @@ async fn an_accepted_token_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_refused_token_leaves_no_trace() {
+async fn refused_token_does_not_leak() {
     let good = TestToken::new("alice").sign();
     let tokens = [
         TestToken::new("alice").sign_with(b"somebody else's thirty-two bytes!"),
@@ -165,12 +166,12 @@ async fn a_refused_token_leaves_no_trace() {
     }
 }
 
-/// Claims that do not fit are named in the log, and the token that they came in is not.
+/// The log names claims that cannot be deserialized.
 #[tokio::test]
-async fn an_error_about_claims_holds_no_token() {
+async fn error_about_claims_holds_no_token() {
     #[derive(serde::Deserialize)]
     struct Never {
-        #[expect(dead_code, reason = "only its absence is looked at")]
+        #[expect(dead_code, reason = "the claim is missing")]
         missing: u8,
     }
     let token = TestToken::new("alice").sign();
@@ -181,15 +182,15 @@ async fn an_error_about_claims_holds_no_token() {
     }
 }
 
-/// Everything that can be done to a byte in a URL.
+/// Percent-encodes the bytes that `escape` selects, with a prefix for repeated encoding.
 fn escaped(text: &str, escape: impl Fn(u8) -> bool, prefix: &str) -> String {
     let spell = |b: u8| if escape(b) { format!("%{prefix}{b:02x}") } else { char::from(b).to_string() };
     text.bytes().map(spell).collect()
 }
 
-/// Proxies repeat the URL in headers of their own, browsers in `Referer`, and clients send a token twice.
+/// Proxies repeat the URL in other headers, browsers in `Referer`, and clients send a token twice.
 #[tokio::test]
-async fn copies_of_the_token_are_cut_out_of_all_headers() {
+async fn copies_of_the_token_are_removed_from_all_headers() {
     let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
     let jwt = TestToken::new("alice").sign();
     for token in [jwt.as_str(), "an/opaque+token==", "~with~%41~escapes~", "0123456789abcdef"] {
@@ -247,7 +248,7 @@ async fn copies_of_the_token_are_cut_out_of_all_headers() {
                 for left in [spelling.as_str(), token] {
                     assert!(!seen.contains(left), "{token} as {spelling}: {seen}");
                 }
-                // What is around it stays.
+                // The rest of the header stays.
                 for kept in ["x-forwarded-for: , 192.0.2.3\n", "for=192.0.2.2\n", "first=1; other=", "; last=2\n"] {
                     assert!(seen.contains(kept), "{token} as {spelling}: {kept} in {seen}");
                 }
@@ -258,7 +259,7 @@ async fn copies_of_the_token_are_cut_out_of_all_headers() {
 }
 
 #[tokio::test]
-async fn a_copy_in_the_query_goes_with_its_parameter() {
+async fn query_parameter_with_a_copy_is_removed() {
     let app = mirror_behind(opaque_layer());
     for (query, kept) in [
         (format!("?a=b&token={TOKEN}&c"), "?a=b&c"),
@@ -274,9 +275,9 @@ async fn a_copy_in_the_query_goes_with_its_parameter() {
     }
 }
 
-/// A short token is in other texts by chance, and an origin has to be checked as it is.
+/// A short token may occur in other text by chance, and the origin must be checked unchanged.
 #[tokio::test]
-async fn only_copies_are_cut() {
+async fn only_copies_are_removed() {
     let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
     let app = mirror_behind(WsAuthLayer::new(any).sources([TokenSource::query("t")]).unwrap());
     let request = handshake().path("/?t=light").header("x-theme", "lighter").header("x-copy", "light");
@@ -290,7 +291,7 @@ async fn only_copies_are_cut() {
 }
 
 #[tokio::test]
-async fn everything_that_held_a_token_prints_without_it() {
+async fn debug_output_holds_no_token() {
     let secret = "the-secret-token";
     let token = Token::new(secret);
     assert_eq!(format!("{token:?}"), "Token(..)");
@@ -322,9 +323,9 @@ async fn everything_that_held_a_token_prints_without_it() {
     assert_eq!(future.await.unwrap().status(), 200);
 }
 
-/// The search itself: it must find what it looks for.
+/// Tests [`assert_clean`] itself.
 #[test]
-fn the_search_finds_each_form() {
+fn assert_clean_finds_each_form() {
     let token = TestToken::new("alice").sign();
     for text in [
         format!("x{token}y"),

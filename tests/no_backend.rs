@@ -1,4 +1,4 @@
-//! Without a crypto backend nothing panics: the builder says what is missing.
+//! Without a crypto backend, the builder returns an error and does not panic.
 
 #![cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 
@@ -8,7 +8,7 @@ use axum_ws_auth::{
 };
 
 #[test]
-fn the_builder_says_that_there_is_no_backend() {
+fn builder_reports_the_missing_backend() {
     const PUBLIC_KEY: &str = include_str!("test_keys/ed25519.pub.pem");
     assert_eq!(JwtKey::secret(&[1; 32]).map(|_| ()), Err(ConfigError::NoCryptoBackend));
     assert_eq!(JwtKey::pem(PUBLIC_KEY).map(|_| ()), Err(ConfigError::NoCryptoBackend));

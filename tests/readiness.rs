@@ -1,4 +1,4 @@
-//! The service that was polled ready is the one that is called, and a refusal leaves it as it was.
+//! The layer calls the service that was polled ready, and a refusal leaves it unchanged.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -26,34 +26,33 @@ async fn ok(_: Request<Body>) -> Result<Response<Body>, Infallible> {
 
 /// `ConcurrencyLimit` panics if it is called without having been polled ready.
 #[tokio::test]
-async fn it_works_over_a_concurrency_limit() {
+async fn layer_works_over_a_concurrency_limit() {
     let mut service = ServiceBuilder::new().layer(opaque_layer()).layer(ConcurrencyLimitLayer::new(1)).service_fn(ok);
     for round in 0..3 {
         let response = service.ready().await.unwrap().call(handshake().authorization(TOKEN).build()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{round}");
         let response = service.ready().await.unwrap().call(handshake().build()).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{round}");
-        // A refused one is held, and a waiting one dropped: neither keeps the permit.
-        let refused = service.ready().await.unwrap().call(handshake().authorization("x").build());
-        drop(refused);
+        // A pending future that is dropped does not keep the permit.
+        drop(service.ready().await.unwrap().call(handshake().authorization("x").build()));
         let response = service.ready().await.unwrap().call(handshake().authorization(TOKEN).build()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{round}");
     }
 }
 
 #[tokio::test]
-async fn the_permit_is_held_while_the_token_is_verified() {
+async fn permit_is_held_during_verification() {
     let inner = ConcurrencyLimitLayer::new(1).layer(service_fn(ok));
     let mut first = opaque_layer().layer(inner);
     let mut second = first.clone();
     let call = first.ready().await.unwrap().call(handshake().authorization(TOKEN).build());
     let is_ready = poll_fn(|cx| Poll::Ready(second.poll_ready(cx).is_ready())).await;
-    assert!(!is_ready, "the one permit is taken");
+    assert!(!is_ready, "the only permit is taken");
     assert_eq!(call.await.unwrap().status(), StatusCode::OK);
     assert!(second.ready().await.is_ok());
 }
 
-/// Insists on being polled ready before each call, and counts.
+/// Panics if it is called without having been polled ready, and counts its calls.
 #[derive(Default)]
 struct Strict {
     is_ready: bool,
@@ -84,7 +83,7 @@ impl Service<Request<Body>> for Strict {
 }
 
 #[tokio::test]
-async fn every_path_calls_the_service_that_was_polled() {
+async fn every_path_calls_the_service_that_was_polled_ready() {
     let calls = Arc::new(AtomicUsize::new(0));
     let inner = Strict { is_ready: false, calls: Arc::clone(&calls) };
     let mut service: WsAuth<Strict> = opaque_layer().optional().handshakes_only().layer(inner);
@@ -94,7 +93,7 @@ async fn every_path_calls_the_service_that_was_polled() {
         assert_eq!(service.ready().await.unwrap().call(request).await.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(calls.load(Ordering::Relaxed), 5);
-    // A refusal calls nothing, and what is ready stays ready.
+    // A refusal does not call the service, which stays ready.
     service.ready().await.unwrap();
     assert_eq!(service.call(handshake().authorization("").build()).await.unwrap().status(), StatusCode::BAD_REQUEST);
     assert_eq!(service.call(plain()).await.unwrap().status(), StatusCode::OK);

@@ -1,4 +1,4 @@
-//! What a refused client is told: status, challenge, body, close codes; and what stays on this side.
+//! Refusals: status, challenge, body and close codes; and what the client must not see.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use support::*;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
-/// A verifier that says what the token says.
-fn obedient() -> WsAuthLayer {
+/// A verifier that returns the error that the token names.
+fn scripted() -> WsAuthLayer {
     WsAuthLayer::new(|input: VerifyInput<'_>| {
         let error = match input.token.expose() {
             "scope" => VerifyError::insufficient_scope("chat:write chat:read"),
@@ -128,11 +128,11 @@ fn cases() -> Vec<Case> {
 }
 
 fn layer() -> WsAuthLayer {
-    obedient().realm(r#"a "b" \c"#).unwrap().allow_origin(["https://app.example"]).unwrap()
+    scripted().realm(r#"a "b" \c"#).unwrap().allow_origin(["https://app.example"]).unwrap()
 }
 
 #[tokio::test]
-async fn each_class_of_refusal_is_told_as_the_rfcs_say() {
+async fn each_kind_of_refusal_follows_the_rfcs() {
     for Case { name, request, status, challenge, retry_after, error } in cases() {
         for http2 in [false, true] {
             let request = if http2 { request.clone().http2() } else { request.clone() };
@@ -157,13 +157,13 @@ async fn each_class_of_refusal_is_told_as_the_rfcs_say() {
             assert_eq!(body["status"], status, "{name}");
             assert_eq!(body["title"], StatusCode::from_u16(status).unwrap().canonical_reason().unwrap(), "{name}");
             assert_eq!(body["error"], error, "{name}");
-            assert_eq!(body.as_object().unwrap().len(), 4, "{name}: the client is told the class only");
+            assert_eq!(body.as_object().unwrap().len(), 4, "{name}: the body holds nothing but the class");
         }
     }
 }
 
 #[tokio::test]
-async fn the_cause_stays_on_this_side() {
+async fn response_does_not_reveal_the_cause() {
     let response = answer(&echo_behind(layer()), handshake().authorization("x").build()).await;
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason(), "token_invalid");
@@ -176,14 +176,14 @@ async fn the_cause_stays_on_this_side() {
 }
 
 #[tokio::test]
-async fn http_1_0_closes_too() {
+async fn refusal_closes_the_connection_on_http_1_0() {
     let mut request = handshake().build();
     *request.version_mut() = Version::HTTP_10;
     assert_eq!(answer(&echo_behind(layer()), request).await.headers()["connection"], "close");
 }
 
 #[tokio::test]
-async fn a_hook_answers_in_its_own_words() {
+async fn on_rejection_replaces_the_response() {
     let layer = layer().on_rejection(|rejection| {
         (StatusCode::IM_A_TEAPOT, format!("{}/{}", rejection.kind().as_str(), rejection.reason())).into_response()
     });
@@ -197,7 +197,7 @@ async fn a_hook_answers_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_hook_cannot_let_anybody_in() {
+async fn on_rejection_cannot_complete_a_handshake() {
     for status in [100, 101, 200, 204, 299] {
         let hook = move |_| StatusCode::from_u16(status).unwrap().into_response();
         for request in [handshake(), handshake().http2(), handshake().authorization("x")] {
@@ -212,14 +212,14 @@ async fn a_hook_cannot_let_anybody_in() {
 }
 
 #[test]
-fn a_realm_that_cannot_be_written_does_not_build() {
-    assert_eq!(obedient().realm("").map(|_| ()).unwrap_err(), ConfigError::Empty("realm"));
+fn invalid_realm_does_not_build() {
+    assert_eq!(scripted().realm("").map(|_| ()).unwrap_err(), ConfigError::Empty("realm"));
     for realm in ["a\nb", "a\r\nb", "ä", "\u{7f}", "\0"] {
-        assert_eq!(obedient().realm(realm).map(|_| ()).unwrap_err(), ConfigError::InvalidRealm(realm.to_owned()));
+        assert_eq!(scripted().realm(realm).map(|_| ()).unwrap_err(), ConfigError::InvalidRealm(realm.to_owned()));
     }
 }
 
-/// What a page sees of a refusal: the subprotocol and the close frame.
+/// Returns what a page sees of a refusal: the subprotocol and the close frame.
 async fn closed_with(app: &Router, request: HandshakeBuilder) -> (Option<String>, CloseFrame) {
     let (mut socket, response) = test_util::connect(app.clone(), request.build()).await.expect("a handshake");
     let protocol = response.headers().get("sec-websocket-protocol").map(|name| name.to_str().unwrap().to_owned());
@@ -229,14 +229,14 @@ async fn closed_with(app: &Router, request: HandshakeBuilder) -> (Option<String>
 }
 
 #[tokio::test]
-async fn accept_then_close_tells_a_page_why() {
+async fn accept_then_close_gives_pages_a_close_code() {
     for (name, codes, expected) in [
         ("IANA", CloseCodes::IANA, [1008, 3000, 3000, 3003, 1013]),
         ("HTTP-like", CloseCodes::HTTP_LIKE, [4400, 4401, 4401, 4403, 4503]),
         ("graphql-ws", CloseCodes::GRAPHQL_WS, [4400, 4403, 4403, 4403, 1013]),
         ("Centrifugo", CloseCodes::CENTRIFUGO, [3501, 3500, 3500, 3507, 3004]),
     ] {
-        let app = echo_behind(obedient().accept_then_close().close_codes(codes));
+        let app = echo_behind(scripted().accept_then_close().close_codes(codes));
         for ((token, reason), code) in [
             (Some(""), "invalid_request"),
             (None, "missing_token"),
@@ -251,15 +251,15 @@ async fn accept_then_close_tells_a_page_why() {
             let (protocol, frame) = closed_with(&app, request).await;
             assert_eq!(u16::from(frame.code), code, "{name} {reason}");
             assert_eq!(frame.reason, reason, "{name}");
-            // A browser fails the connection, and shows no code, unless something is selected.
+            // Unless a subprotocol is selected, a browser fails the connection and shows no code.
             assert_eq!(protocol.as_deref(), token.map(|_| "bearer"), "{name} {reason}");
         }
     }
-    // Without a token in it, an offer may be one that nobody here understands: nothing of it is sent back.
-    let layer = || obedient().accept_then_close();
-    let spoken = || layer().subprotocols(["v2", "v1"]).unwrap();
+    // An offer without a recognized token may still hold one, so nothing of it is sent back.
+    let layer = || scripted().accept_then_close();
+    let with_names = || layer().subprotocols(["v2", "v1"]).unwrap();
     for secret in ["chat", TOKEN, "bearer.secret", "base64url.bearer.authorization.k8s.io.c2VjcmV0"] {
-        for layer in [layer(), spoken()] {
+        for layer in [layer(), with_names()] {
             let response = answer(&echo_behind(layer), handshake().subprotocols([secret, "other"]).build()).await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{secret}");
             assert!(!format!("{response:?}").contains(secret));
@@ -270,24 +270,24 @@ async fn accept_then_close_tells_a_page_why() {
     let conflicting = handshake().subprotocols(["bearer.secret-1", "secret-2"]).authorization("secret-2");
     let response = answer(&app, conflicting.build()).await;
     assert_eq!((response.status(), selected(&response)), (StatusCode::BAD_REQUEST, None));
-    // Nor is what stands behind a token that cannot be read: it was not looked at.
-    let prefix = spoken().sources([TokenSource::subprotocol_prefix("bearer.")]).unwrap();
+    // Nor is anything after a token that cannot be decoded, because it was not parsed.
+    let prefix = with_names().sources([TokenSource::subprotocol_prefix("bearer.")]).unwrap();
     let offer = ["bearer.a=", "bearer.secret", "secret"];
     let response = answer(&echo_behind(prefix.clone()), handshake().subprotocols(offer).build()).await;
     assert_eq!((response.status(), selected(&response)), (StatusCode::UNAUTHORIZED, None));
     let (protocol, _) = closed_with(&echo_behind(prefix), handshake().subprotocols(["bearer.a=", "v1"])).await;
     assert_eq!(protocol.as_deref(), Some("v1"));
-    let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["x", "v1", "v2"])).await;
+    let (protocol, _) = closed_with(&echo_behind(with_names()), handshake().subprotocols(["x", "v1", "v2"])).await;
     assert_eq!(protocol.as_deref(), Some("v1"));
-    let (protocol, _) = closed_with(&echo_behind(spoken()), handshake().subprotocols(["v1", "bearer", "x"])).await;
+    let (protocol, _) = closed_with(&echo_behind(with_names()), handshake().subprotocols(["v1", "bearer", "x"])).await;
     assert_eq!(protocol.as_deref(), Some("bearer"));
     assert!(matches!(layer().subprotocols(["a b"]), Err(ConfigError::InvalidSubprotocol(name)) if name == "a b"));
 }
 
-/// tungstenite reserves what a frame's header says before the frame is there.
+/// tungstenite allocates what a frame header claims before the frame arrives.
 #[tokio::test(start_paused = true)]
-async fn a_refused_client_cannot_announce_a_large_frame() {
-    let app = echo_behind(obedient().accept_then_close());
+async fn refused_client_that_claims_a_large_frame_is_dropped() {
+    let app = echo_behind(scripted().accept_then_close());
     let (socket, _) = test_util::connect(app, handshake().build()).await.expect("a handshake");
     let mut pipe = socket.into_inner();
     let started = tokio::time::Instant::now();
@@ -295,16 +295,16 @@ async fn a_refused_client_cannot_announce_a_large_frame() {
     let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0xf0, 0, 0, 1, 2, 3, 4];
     tokio::io::AsyncWriteExt::write_all(&mut pipe, &header).await.unwrap();
     tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut Vec::new()).await.unwrap();
-    assert_eq!(started.elapsed(), Duration::ZERO, "it is dropped at once, and not after the time to close");
+    assert_eq!(started.elapsed(), Duration::ZERO, "dropped at once, not after the close timeout");
 }
 
-/// The policy is asked once more whether the page may know why, also where the token could not be read.
+/// The policy also decides whether the page may see the reason, even if the token cannot be decoded.
 #[tokio::test]
-async fn an_origin_predicate_never_sees_the_token() {
+async fn origin_predicate_never_sees_the_token() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     let log = seen.clone();
     let policy = axum_ws_auth::AllowOrigin::predicate(move |_, parts| {
-        // Not by `Debug`, which hides what is marked sensitive.
+        // Not `Debug`, which hides sensitive headers.
         let values: Vec<_> = parts.headers.values().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         let original = parts.extensions.get::<axum::extract::OriginalUri>();
         log.lock().unwrap().push_str(&format!("{} {values:?} {original:?}", parts.uri));
@@ -318,7 +318,7 @@ async fn an_origin_predicate_never_sees_the_token() {
             TokenSource::bearer_subprotocol(),
         ]
     };
-    let layer = obedient().sources(sources()).unwrap().allow_origin(policy).unwrap();
+    let layer = scripted().sources(sources()).unwrap().allow_origin(policy).unwrap();
     let app = echo_behind(layer.accept_then_close());
     let page = || handshake().origin("https://localhost");
     for request in [
@@ -330,7 +330,7 @@ async fn an_origin_predicate_never_sees_the_token() {
         page().header("authorization", "Bearer secret 1"),
         page().subprotocols(["bearer", "secret/1"]),
         page().subprotocols(["bearer", "secret-1", "bearer", "secret-2"]),
-        // Reading ends at the first error, so the second token is not known to be one.
+        // Parsing stops at the first error, so the second token is not recognized.
         page().subprotocols(["bearer", "secret/1", "bearer", "secret-2"]),
         page().bearer_subprotocol("secret-1").path("/?t=secret-2"),
         page().bearer_subprotocol("secret-1"),
@@ -338,16 +338,16 @@ async fn an_origin_predicate_never_sees_the_token() {
         seen.lock().unwrap().clear();
         answer(&app, request.clone().build()).await;
         let seen = seen.lock().unwrap();
-        assert!(!seen.is_empty(), "{request:?}: it is asked");
+        assert!(!seen.is_empty(), "{request:?}: the predicate is called");
         assert!(!seen.contains("secret"), "{request:?}: {seen}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_client_that_never_closes_is_dropped() {
-    let app = echo_behind(obedient().accept_then_close());
+async fn refused_client_that_never_closes_is_dropped() {
+    let app = echo_behind(scripted().accept_then_close());
     let (socket, _) = test_util::connect(app, handshake().build()).await.expect("a handshake");
-    // The raw pipe: nobody answers the close frame.
+    // The raw pipe does not answer the close frame.
     let mut pipe = socket.into_inner();
     let started = tokio::time::Instant::now();
     tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut Vec::new()).await.unwrap();
@@ -355,9 +355,9 @@ async fn a_refused_client_that_never_closes_is_dropped() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_or_no_friend_gets_the_plain_refusal() {
+async fn plain_requests_and_foreign_pages_get_the_plain_refusal() {
     let layer = || {
-        obedient()
+        scripted()
             .sources([TokenSource::cookie("session"), TokenSource::bearer_subprotocol()])
             .unwrap()
             .accept_then_close()
@@ -384,7 +384,7 @@ async fn what_is_no_handshake_or_no_friend_gets_the_plain_refusal() {
 
 #[tokio::test]
 async fn accept_then_close_works_over_http2() {
-    let app = echo_behind(obedient().accept_then_close());
+    let app = echo_behind(scripted().accept_then_close());
     let response = answer(&app, handshake().http2().bearer_subprotocol("x").build()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(selected(&response), Some("bearer"));
@@ -392,7 +392,7 @@ async fn accept_then_close_works_over_http2() {
 }
 
 #[tokio::test]
-async fn errors_of_the_inner_service_are_not_touched() {
+async fn error_responses_of_the_inner_service_are_unchanged() {
     let teapot = || async { (StatusCode::UNAUTHORIZED, axum::Json(json!({"own": true}))).into_response() as Response };
     let app = Router::new().route("/", any(teapot)).layer(opaque_layer());
     let response = answer(&app, handshake().authorization(TOKEN).build()).await;

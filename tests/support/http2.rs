@@ -19,7 +19,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Serves a router behind the layer, and opens one HTTP/2 connection to it.
+    /// Serves an echo behind the layer, and opens an HTTP/2 connection to it.
     pub(crate) async fn of(layer: WsAuthLayer) -> Self {
         async fn echo(upgrade: AuthenticatedUpgrade<String>) -> Response {
             upgrade.protocols(["chat"]).on_upgrade(async |socket| {

@@ -1,6 +1,6 @@
-//! What the tests share.
+//! Shared by the tests.
 
-#![allow(clippy::panic, dead_code, reason = "each test file uses its part, and a test may panic")]
+#![allow(clippy::panic, dead_code, reason = "each test file uses a part, and a test may panic")]
 
 pub(crate) mod http2;
 #[cfg(all(feature = "jwks", any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -25,7 +25,7 @@ use tokio::io::DuplexStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use tower::ServiceExt;
 
-/// A text in the shape of a JWT that [`opaque`] accepts, and nothing else does.
+/// A string in the form of a JWT, which only [`opaque`] accepts.
 pub(crate) const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2VjcmV0LXNpZ25hdHVyZQ";
 
 /// Accepts [`TOKEN`] and nothing else.
@@ -46,12 +46,12 @@ pub(crate) fn token() -> String {
     TestToken::new("alice").sign()
 }
 
-/// Echoes on `/` and on every other path.
+/// Echoes on every path.
 pub(crate) fn echo_behind(layer: WsAuthLayer) -> Router {
     Router::new().route("/", any(test_util::echo)).route("/{*rest}", any(test_util::echo)).layer(layer)
 }
 
-/// Answers with everything that a handler can see of the request.
+/// Responds with everything that a handler can see of the request.
 pub(crate) fn mirror_behind(layer: WsAuthLayer) -> Router {
     async fn mirror(OriginalUri(original): OriginalUri, request: Request<Body>) -> String {
         let headers: Vec<String> = request
@@ -89,7 +89,7 @@ pub(crate) fn is_refused_with(response: &Response, status: StatusCode, reason: &
     response.status() == status && refusal(response).is_some_and(|(_, actual)| actual == reason)
 }
 
-/// All presets but the raw one, side by side.
+/// All presets except the raw one.
 pub(crate) fn all_presets() -> Vec<TokenSource> {
     vec![
         TokenSource::bearer_subprotocol(),
@@ -104,8 +104,8 @@ pub(crate) fn all_presets() -> Vec<TokenSource> {
     ]
 }
 
-/// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of that subject, good for so many seconds from
-/// now, with that id. A subject of `nobody` is none, and `bad` is no token.
+/// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of this subject, valid for this many seconds, with
+/// this id. `nobody` is a token without a subject, `bad` an invalid token.
 pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut parts = text.split('.');
@@ -127,19 +127,19 @@ pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, Ve
 
 pub(crate) type ClientSocket = WebSocketStream<DuplexStream>;
 
-/// A client that is connected with a token for [`timed`].
+/// Connects a client with a token for [`timed`].
 pub(crate) async fn connected(app: &Router, token: &str) -> ClientSocket {
     test_util::connect(app.clone(), test_util::handshake().bearer_subprotocol(token).build()).await.expect("a 101").0
 }
 
-/// The code and the reason of the close frame that comes next, and that the connection is dropped then.
+/// Expects a close frame and then the end of the connection. Returns the code and the reason.
 pub(crate) async fn closed(socket: &mut ClientSocket) -> (u16, String) {
     let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("no close frame") };
     assert!(socket.next().await.is_none(), "the connection is dropped");
     (frame.code.into(), frame.reason.to_string())
 }
 
-/// How many of the handshakes were completed; the others are refused with a 401.
+/// Counts the completed handshakes. All others must be refused with 401.
 pub(crate) async fn completed(racing: Vec<tokio::task::JoinHandle<u16>>) -> usize {
     let mut completed = 0;
     for one in racing {
@@ -151,7 +151,7 @@ pub(crate) async fn completed(racing: Vec<tokio::task::JoinHandle<u16>>) -> usiz
     completed
 }
 
-/// Lets everything run that can, without time passing.
+/// Runs every task that is ready, without advancing time.
 pub(crate) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
