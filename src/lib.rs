@@ -285,8 +285,8 @@ pub use self::{
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{
-        Authorize, AuthorizeAsync, Map, Or, OwnedVerifyInput, PathParams, Verified, Verifier, VerifierFn, VerifyError,
-        VerifyErrorKind, VerifyInput, verifier_fn,
+        Authorize, AuthorizeAsync, FromVerifyInput, Map, Or, OwnedVerifyInput, PathParams, Verified, Verifier,
+        VerifierFn, VerifyError, VerifyErrorKind, VerifyInput, verifier_fn,
     },
     websocket::{WebSocketError, WebSocketErrorKind},
 };

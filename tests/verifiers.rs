@@ -12,8 +12,8 @@ use std::{
 
 use axum::{Router, response::Response, routing::any};
 use axum_ws_auth::{
-    Authenticated, AuthenticatedUpgrade, FirstMessage, FirstToken, MemoryTickets, OwnedVerifyInput, PathParams,
-    RefreshErrorKind, Session, TicketOptions, Tickets, TimeSource, Token, Verified, Verifier, VerifyError,
+    Authenticated, AuthenticatedUpgrade, FirstMessage, FirstToken, FromVerifyInput, MemoryTickets, OwnedVerifyInput,
+    PathParams, RefreshErrorKind, Session, TicketOptions, Tickets, TimeSource, Token, Verified, Verifier, VerifyError,
     VerifyErrorKind, VerifyInput, WsAuthLayer,
     test_util::{self, TestToken, handshake},
     verifier_fn,
@@ -61,8 +61,8 @@ async fn over_a_borrowed_input(input: VerifyInput<'_>) -> Result<Verified<String
 /// What a closure needs, and no more.
 struct TokenAndPath(Token, String);
 
-impl From<VerifyInput<'_>> for TokenAndPath {
-    fn from(input: VerifyInput<'_>) -> Self {
+impl FromVerifyInput for TokenAndPath {
+    fn from_verify_input(input: VerifyInput<'_>) -> Self {
         Self(input.token.clone(), input.parts.uri.path().to_owned())
     }
 }
@@ -126,7 +126,7 @@ fn a_function_is_cloned_and_printed_without_its_captures() {
     let checked = verifier.authorize_async(async |_, _| Ok(()));
     assert_eq!(format!("{checked:?}"), "AuthorizeAsync { verifier: VerifierFn(<fn>), check: <fn> }");
     let token = Token::new("secret");
-    let input = OwnedVerifyInput::from(VerifyInput::without_request(&token, SystemTime::UNIX_EPOCH));
+    let input = OwnedVerifyInput::from_verify_input(VerifyInput::without_request(&token, SystemTime::UNIX_EPOCH));
     assert_eq!(format!("{input:?}"), format!("{:?}", input.as_input()).replacen("Verify", "OwnedVerify", 1));
     assert!(!format!("{input:?}").contains("secret"));
 }
@@ -191,6 +191,19 @@ async fn a_token_is_verified_without_a_request() {
     let ticket = told.recv().await.unwrap();
     let outcome = tickets.verifier().verify(VerifyInput::without_request(ticket.token(), now)).await;
     assert_eq!(outcome.unwrap_err().kind(), VerifyErrorKind::TicketForElsewhere);
+}
+
+/// Programs switch on these names, so the docs list them.
+#[test]
+fn the_docs_of_each_kind_begin_with_its_name() {
+    let source = include_str!("../src/verify/error.rs");
+    let documented: Vec<_> = source.lines().filter_map(|line| line.split_once("/// `")?.1.split_once("`: ")).collect();
+    let returned: Vec<_> =
+        source.lines().filter_map(|line| line.split_once("Self::")?.1.split_once(" => \"")).collect();
+    assert_eq!(documented.len(), 20);
+    for ((name, _), (kind, returned)) in documented.iter().zip(&returned) {
+        assert_eq!(returned.trim_end_matches("\","), *name, "{kind}");
+    }
 }
 
 /// What a check sees of the path, in the form `name=value …`.

@@ -1,4 +1,4 @@
-//! The one place where the type of a verifier is forgotten, so that sessions need only the type of its claims.
+//! Erases the type of a verifier, so that a session depends only on the type of its claims.
 
 use std::{future::Future, pin::Pin};
 

@@ -2,8 +2,8 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why a token was not accepted.
 ///
-/// The client is told the class only ([`is_unavailable`](Self::is_unavailable), [`is_forbidden`](Self::is_forbidden),
-/// or else invalid); the rest is for logs. It never holds the token.
+/// The client learns the class only: [unavailable](Self::is_unavailable), [forbidden](Self::is_forbidden), or invalid. The
+/// rest is for logs. It never contains the token.
 #[derive(Clone, Debug)]
 pub struct VerifyError {
     kind: VerifyErrorKind,
@@ -13,94 +13,94 @@ pub struct VerifyError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What was wrong with a token; see [`VerifyError::kind`].
+/// What is wrong with a token, with the name that [`as_str`](Self::as_str) returns; see [`VerifyError::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {
-    /// Not valid, for a reason of the verifier's own.
+    /// `token_invalid`: not valid, for a reason that the verifier does not name.
     Invalid,
-    /// Not a JWT in compact form with a well-formed header (RFC 7515 §7.1).
+    /// `token_malformed`: not a JWT in compact form with a well-formed header (RFC 7515 §7.1).
     Malformed,
-    /// The header names a critical extension (RFC 7515 §4.1.11); none is known here.
+    /// `critical_header`: the header names a critical extension (RFC 7515 §4.1.11). None is supported.
     CriticalHeader,
-    /// The header's `typ` is none that is accepted (RFC 8725 §3.11): the token is of another kind.
+    /// `wrong_type`: the header's `typ` is not an accepted one (RFC 8725 §3.11), so the token is of another kind.
     WrongType,
-    /// The header's `alg` is none that a configured key is for.
+    /// `wrong_algorithm`: no configured key is for the header's `alg`.
     WrongAlgorithm,
-    /// The header's `kid` names no configured key.
+    /// `unknown_key`: the header's `kid` names no configured key.
     UnknownKey,
-    /// The signature does not verify.
+    /// `bad_signature`: the signature does not verify.
     BadSignature,
-    /// A claim that is required is not there.
+    /// `missing_claim`: a required claim is missing.
     MissingClaim,
-    /// A registered claim is of the wrong JSON type or out of range.
+    /// `malformed_claim`: a registered claim has the wrong JSON type or is out of range.
     MalformedClaim,
-    /// The claims are well-formed, but not what the claims type expects.
+    /// `unexpected_claims`: the claims are well-formed, but do not deserialize into the claims type.
     UnexpectedClaims,
-    /// The token has expired.
+    /// `token_expired`: the token has expired.
     Expired,
-    /// The token is not valid yet (`nbf`).
+    /// `token_not_yet_valid`: the token is not valid yet (`nbf`).
     NotYetValid,
-    /// The token was issued by somebody else.
+    /// `wrong_issuer`: another issuer issued the token.
     WrongIssuer,
-    /// The token was issued for somebody else.
+    /// `wrong_audience`: the token is for another audience.
     WrongAudience,
-    /// The token is bound to a key (`cnf`, RFC 7800), as DPoP and mutual TLS do it, and nothing here checks that the client
-    /// holds that key.
+    /// `sender_constrained`: the token is bound to a key (`cnf`, RFC 7800), as with DPoP and mutual TLS, and nothing here
+    /// checks that the client holds the key.
     SenderConstrained,
-    /// There is no such ticket: it was used, its time is over, or there never was one.
+    /// `unknown_ticket`: there is no such ticket. It was used, it expired, or it never existed.
     UnknownTicket,
-    /// The ticket is for another path, or for the pages of another origin.
+    /// `ticket_for_elsewhere`: the ticket is for another path or another origin.
     TicketForElsewhere,
-    /// The token is valid, and its scope does not reach as far as the request.
+    /// `insufficient_scope`: the token is valid, but its scope does not allow the request.
     InsufficientScope,
-    /// The token is valid, and its holder may not do this.
+    /// `forbidden`: the token is valid, but its holder may not do this.
     Forbidden,
-    /// Whether the token is valid cannot be told now.
+    /// `verifier_unavailable`: the verifier cannot decide now whether the token is valid.
     Unavailable,
 }
 
 impl VerifyError {
-    /// A token that is not valid, for a reason of the verifier's own. Answered with 401.
+    /// The token is not valid, for a reason that is not named. Answered with 401.
     #[must_use]
     pub const fn invalid() -> Self {
         Self::new(VerifyErrorKind::Invalid)
     }
 
-    /// A token that has expired. Answered with 401.
+    /// The token has expired. Answered with 401.
     #[must_use]
     pub const fn expired() -> Self {
         Self::new(VerifyErrorKind::Expired)
     }
 
-    /// A valid token whose scope is too narrow. Answered with 403 and `scope="…"`, which tells the client what to ask
-    /// for (RFC 6750 §3).
+    /// The token is valid, but its scope does not allow the request. Answered with 403 and `scope="…"`, which tells the
+    /// client which scope to request (RFC 6750 §3).
     ///
-    /// `scope` is a list of scope names with spaces between them. One that holds other characters than RFC 6749 §3.3
-    /// allows is left out of the answer.
+    /// `scope` is a list of scope names, separated by spaces. If it contains characters that RFC 6749 §3.3 does not allow,
+    /// the answer omits it.
     pub fn insufficient_scope(scope: impl Into<Cow<'static, str>>) -> Self {
         Self { scope: Some(scope.into()), ..Self::new(VerifyErrorKind::InsufficientScope) }
     }
 
-    /// A valid token whose holder may not do this. Answered with 403.
+    /// The token is valid, but its holder may not do this. Answered with 403.
     #[must_use]
     pub const fn forbidden() -> Self {
         Self::new(VerifyErrorKind::Forbidden)
     }
 
-    /// The token cannot be verified now. Answered with 503, and `Retry-After` in whole seconds, rounded up.
+    /// The token cannot be verified now. Answered with 503 and `Retry-After`, in whole seconds, rounded up.
     #[must_use]
     pub fn unavailable(retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(VerifyErrorKind::Unavailable) }
     }
 
-    /// Adds what lies beneath, for logs. It must not hold the token.
+    /// Adds the cause, for logs. It must not contain the token.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(Arc::from(source.into())), ..self }
     }
 
-    /// Tells the client when to try again: by a `Retry-After` in whole seconds, rounded up.
+    /// Sets when the client may retry. The answer has it as `Retry-After`, in whole seconds, rounded up.
     #[must_use]
     pub const fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
@@ -116,37 +116,37 @@ impl VerifyError {
         Self { claim: Some(claim), ..Self::new(kind) }
     }
 
-    /// What was wrong.
+    /// What is wrong with the token.
     #[must_use]
     pub const fn kind(&self) -> VerifyErrorKind {
         self.kind
     }
 
-    /// Which claim it is about, if it is about one.
+    /// The claim that is wrong, if one is.
     #[must_use]
     pub const fn claim(&self) -> Option<&'static str> {
         self.claim
     }
 
-    /// The scope that would have been enough, if it is about that.
+    /// The scope that the request needs, if the token's scope is insufficient.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
 
-    /// When to try again, if it is about that.
+    /// When the client may retry, if that is known.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the token is valid and its holder may not do this.
+    /// Whether the token is valid, but its scope or its holder may not do this.
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
         matches!(self.kind, VerifyErrorKind::InsufficientScope | VerifyErrorKind::Forbidden)
     }
 
-    /// Whether it cannot be told now if the token is valid.
+    /// Whether the verifier cannot decide now.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         matches!(self.kind, VerifyErrorKind::Unavailable)
@@ -199,8 +199,10 @@ impl fmt::Display for VerifyError {
             VerifyErrorKind::NotYetValid => "the token is not valid yet",
             VerifyErrorKind::WrongIssuer => "the token was issued by another issuer",
             VerifyErrorKind::WrongAudience => "the token was issued for another audience",
-            VerifyErrorKind::SenderConstrained => "the token is bound to a key, and nothing checks that",
-            VerifyErrorKind::UnknownTicket => "there is no such ticket, or no longer",
+            VerifyErrorKind::SenderConstrained => {
+                "the token is bound to a key, and nothing checks that the client holds it"
+            }
+            VerifyErrorKind::UnknownTicket => "there is no such ticket: it may have been used, or may have expired",
             VerifyErrorKind::TicketForElsewhere => "the ticket is for another path or origin",
             VerifyErrorKind::InsufficientScope => "the token's scope is insufficient",
             VerifyErrorKind::Forbidden => "the token's holder may not do this",

@@ -2,12 +2,12 @@
 
 use std::{fmt, future::Future, marker::PhantomData};
 
-use super::{Verified, Verifier, VerifyError, VerifyInput};
+use super::{FromVerifyInput, Verified, Verifier, VerifyError, VerifyInput};
 
 /// A verifier from an `async` closure or function that owns its input.
 ///
 /// The input is a [`Token`](crate::Token), an [`OwnedVerifyInput`](crate::OwnedVerifyInput) with the request and the time
-/// beside it, or a type of your own that is `From<VerifyInput<'_>>`. The closure must name that type.
+/// beside it, or a type of your own that is [`FromVerifyInput`]. The closure must name that type.
 ///
 /// The closure is cloned for each token, so what it captures must be `Clone`: a handle to a database, or an `Arc`.
 ///
@@ -60,7 +60,7 @@ use super::{Verified, Verifier, VerifyError, VerifyInput};
 pub const fn verifier_fn<F, I, Fut, C>(function: F) -> VerifierFn<F, I>
 where
     F: FnOnce(I) -> Fut + Clone + Send + Sync + 'static,
-    I: for<'a> From<VerifyInput<'a>> + 'static,
+    I: FromVerifyInput + 'static,
     Fut: Future<Output = Result<Verified<C>, VerifyError>> + Send,
     C: Send + Sync + 'static,
 {
@@ -76,14 +76,14 @@ pub struct VerifierFn<F, I> {
 impl<F, I, Fut, C> Verifier for VerifierFn<F, I>
 where
     F: FnOnce(I) -> Fut + Clone + Send + Sync + 'static,
-    I: for<'a> From<VerifyInput<'a>> + 'static,
+    I: FromVerifyInput + 'static,
     Fut: Future<Output = Result<Verified<C>, VerifyError>> + Send,
     C: Send + Sync + 'static,
 {
     type Claims = C;
 
     fn verify(&self, input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<C>, VerifyError>> + Send {
-        (self.function.clone())(I::from(input))
+        (self.function.clone())(I::from_verify_input(input))
     }
 }
 

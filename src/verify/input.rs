@@ -35,6 +35,39 @@ pub struct OwnedVerifyInput {
     pub now: SystemTime,
 }
 
+/// What a function in [`verifier_fn`](crate::verifier_fn) can take: a [`Token`], an [`OwnedVerifyInput`], or a type of your
+/// own.
+///
+/// ```
+/// use axum_ws_auth::{FromVerifyInput, Token, Verified, VerifyError, VerifyInput, verifier_fn};
+///
+/// struct ApiKey { token: Token, tenant: Option<String> }
+///
+/// impl FromVerifyInput for ApiKey {
+///     fn from_verify_input(input: VerifyInput<'_>) -> Self {
+///         let tenant = input.parts.headers.get("x-tenant").and_then(|tenant| tenant.to_str().ok());
+///         Self { token: input.token.clone(), tenant: tenant.map(str::to_owned) }
+///     }
+/// }
+///
+/// async fn verify(key: ApiKey) -> Result<Verified<String>, VerifyError> {
+///     let tenant = key.tenant.ok_or(VerifyError::forbidden())?;
+///     if key.token.expose() == "secret" { Ok(Verified::new(tenant)) } else { Err(VerifyError::invalid()) }
+/// }
+///
+/// let verifier = verifier_fn(verify);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a function in `verifier_fn` cannot take `{Self}`",
+    label = "takes `{Self}`",
+    note = "take a `Token`, or an `OwnedVerifyInput` for the request and the time too",
+    note = "a function over a borrowed `VerifyInput<'_>` is a verifier without `verifier_fn`"
+)]
+pub trait FromVerifyInput {
+    /// Copies what the function needs out of the input.
+    fn from_verify_input(input: VerifyInput<'_>) -> Self;
+}
+
 impl<'a> VerifyInput<'a> {
     /// An input for calling a verifier in code.
     #[must_use]
@@ -86,14 +119,14 @@ impl OwnedVerifyInput {
     }
 }
 
-impl From<VerifyInput<'_>> for OwnedVerifyInput {
-    fn from(input: VerifyInput<'_>) -> Self {
+impl FromVerifyInput for OwnedVerifyInput {
+    fn from_verify_input(input: VerifyInput<'_>) -> Self {
         Self { token: input.token.clone(), parts: input.parts.clone(), now: input.now }
     }
 }
 
-impl From<VerifyInput<'_>> for Token {
-    fn from(input: VerifyInput<'_>) -> Self {
+impl FromVerifyInput for Token {
+    fn from_verify_input(input: VerifyInput<'_>) -> Self {
         input.token.clone()
     }
 }

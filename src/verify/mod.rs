@@ -20,7 +20,7 @@ pub use cached::CachedVerifier;
 pub use combine::{Authorize, AuthorizeAsync, Map, Or};
 pub use error::{VerifyError, VerifyErrorKind};
 pub use function::{VerifierFn, verifier_fn};
-pub use input::{OwnedVerifyInput, VerifyInput};
+pub use input::{FromVerifyInput, OwnedVerifyInput, VerifyInput};
 pub use path::PathParams;
 pub use verified::Verified;
 pub use verifier::Verifier;

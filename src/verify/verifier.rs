@@ -12,8 +12,12 @@ use super::{Authorize, AuthorizeAsync, Map, Or, Verified, VerifyError, VerifyInp
 /// | what you have | what you write |
 /// | --- | --- |
 /// | an `async` closure or function that owns its input, with a database handle for example | [`verifier_fn`](crate::verifier_fn)`(async move \|token: Token\| …)` |
-/// | an `async` function that borrows its input | `async fn verify(input: VerifyInput<'_>) -> …`; the function is the verifier |
+/// | an `async` function that borrows its input | `async fn verify(input: VerifyInput<'_>) -> …`: the function is the verifier |
 /// | a type | `impl Verifier for MyVerifier` |
+///
+/// A closure that borrows its input must name the type: `async |input: VerifyInput<'_>| …`. Otherwise the compiler says
+/// that an implementation is not general enough. If it captures anything, the compiler says that it does not implement
+/// `Fn`: take an [`OwnedVerifyInput`](crate::OwnedVerifyInput) and `verifier_fn`.
 ///
 /// Verifiers combine: [`authorize`](Self::authorize) and [`authorize_async`](Self::authorize_async) add a rule for a
 /// route, [`or`](Self::or) accepts a second kind of token, [`map`](Self::map) converts the claims. To verify a token
@@ -58,10 +62,10 @@ use super::{Authorize, AuthorizeAsync, Map, Or, Verified, VerifyError, VerifyInp
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a verifier",
     label = "this does not implement `Verifier`",
-    note = "a closure or function over an owned `Token` or `OwnedVerifyInput` becomes a verifier by `verifier_fn(..)`",
-    note = "a function over `VerifyInput<'_>` is a verifier if it is `async` and returns `Result<Verified<_>, VerifyError>`",
-    note = "claims must be `Send + Sync + 'static`; for `JwtVerifier` and `TicketVerifier` also `serde::de::DeserializeOwned`, and for `CachedVerifier` also `Clone`",
-    note = "a `Result` or a builder is not a verifier yet: `JwtVerifier::builder()…build()?`"
+    note = "claims must be `Send + Sync + 'static`, in `JwtVerifier` and `TicketVerifier` also `serde::de::DeserializeOwned`, in `CachedVerifier` also `Clone`",
+    note = "a builder or a `Result` is not a verifier yet: `JwtVerifier::builder()…build()?`",
+    note = "an `async` function over a `Token` or an `OwnedVerifyInput` becomes a verifier with `verifier_fn(..)`",
+    note = "an `async` function over `VerifyInput<'_>` is a verifier if it returns `Result<Verified<_>, VerifyError>`"
 )]
 pub trait Verifier: Send + Sync + 'static {
     /// What is known about the holder of the token. Handlers get it from

@@ -79,7 +79,7 @@ struct Memory<C> {
 const GOOD_TOKENS: usize = 10_000;
 const DEAD_TOKENS: usize = 4096;
 
-impl<C> CachedVerifier<C> {
+impl<C: Clone> CachedVerifier<C> {
     /// Remembers 10 000 good tokens of this verifier, because that many come back within a few seconds.
     pub fn new(verifier: JwtVerifier<C>) -> Self {
         Self { verifier, memory: Arc::new(Memory::new(GOOD_TOKENS)) }

@@ -1,4 +1,4 @@
-//! Verifiers that need not wait, alone and joined: what they say at once is what they would say later.
+//! `Verifier::verify_now`, alone and in combinations: it returns what `verify` returns.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -22,14 +22,15 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use support::{answer, echo_behind};
 
-/// Says of each token what it spells: at once, or later.
+/// Decides by the text of the token: without waiting, or with.
 #[derive(Clone, Default)]
-struct Spelled {
+struct ByText {
     waits: bool,
-    asked: Arc<[AtomicUsize; 2]>,
+    /// Calls of `verify_now` and of `verify`.
+    calls: Arc<[AtomicUsize; 2]>,
 }
 
-impl Spelled {
+impl ByText {
     fn outcome(token: &Token) -> Result<Verified<String>, VerifyError> {
         match token.expose() {
             "forbidden" => Err(VerifyError::forbidden()),
@@ -39,26 +40,26 @@ impl Spelled {
         }
     }
 
-    fn asked(&self) -> [usize; 2] {
-        [0, 1].map(|at| self.asked[at].load(Ordering::Relaxed))
+    fn calls(&self) -> [usize; 2] {
+        [0, 1].map(|at| self.calls[at].load(Ordering::Relaxed))
     }
 }
 
-impl Verifier for Spelled {
+impl Verifier for ByText {
     type Claims = String;
 
     fn verify(&self, input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<String>, VerifyError>> + Send {
-        self.asked[1].fetch_add(1, Ordering::Relaxed);
+        self.calls[1].fetch_add(1, Ordering::Relaxed);
         ready(Self::outcome(input.token))
     }
 
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<String>, VerifyError>> {
-        self.asked[0].fetch_add(1, Ordering::Relaxed);
+        self.calls[0].fetch_add(1, Ordering::Relaxed);
         (!self.waits).then(|| Self::outcome(input.token))
     }
 }
 
-/// A closure always waits.
+/// A function always waits.
 fn other(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     ready(match input.token.expose() {
         "other" => Ok(Verified::new("other".to_owned())),
@@ -67,7 +68,7 @@ fn other(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>>
     })
 }
 
-/// What it says at once, and later.
+/// What `verify_now` and `verify` return: the kind of the error, if there is one.
 fn both<V: Verifier>(verifier: &V, token: &str) -> (Option<Option<VerifyErrorKind>>, Option<VerifyErrorKind>) {
     let (token, (parts, _)) = (Token::new(token), handshake().build().into_parts());
     let input = VerifyInput::new(&token, &parts, SystemTime::now());
@@ -76,9 +77,9 @@ fn both<V: Verifier>(verifier: &V, token: &str) -> (Option<Option<VerifyErrorKin
 }
 
 #[test]
-fn joined_verifiers_answer_at_once_what_they_would_later() {
+fn combined_verifiers_return_the_same_from_verify_now_and_verify() {
     use VerifyErrorKind::{Forbidden, Invalid, Unavailable};
-    let (now, waits) = (Spelled::default(), Spelled { waits: true, ..Spelled::default() });
+    let (now, waits) = (ByText::default(), ByText { waits: true, ..ByText::default() });
     let short = |claims: &String, _: &http::request::Parts| {
         if claims.len() > 5 { Err(VerifyError::forbidden()) } else { Ok(()) }
     };
@@ -105,27 +106,31 @@ fn joined_verifiers_answer_at_once_what_they_would_later() {
             "{token}, short"
         );
         assert_eq!(both(&waits.clone().authorize(short), token), (None, expected_short), "{token}, short and waiting");
-        // What the first one says may have been counted, so that it is not asked before both can be.
+        assert_eq!(both(&now.clone().map(|name| name.len()), token), (Some(alone), alone), "{token}, mapped");
+        assert_eq!(both(&waits.clone().map(|name| name.len()), token), (None, alone), "{token}, mapped and waiting");
+        let short_later = now.clone().authorize_async(async move |claims, parts| short(claims, parts));
+        assert_eq!(both(&short_later, token), (None, expected_short), "{token}, short, and waiting for the check");
+        // `or` calls no `verify_now`: the first verifier may count its calls.
         assert_eq!(both(&now.clone().or(other), token), (None, or), "{token}, or another");
     }
 }
 
 #[tokio::test]
-async fn the_layer_asks_later_only_what_was_not_answered_at_once() {
-    for (waits, asked) in [(false, [2, 0]), (true, [2, 2])] {
-        let verifier = Spelled { waits, ..Spelled::default() };
+async fn the_layer_calls_verify_only_if_verify_now_returns_none() {
+    for (waits, calls) in [(false, [2, 0]), (true, [2, 2])] {
+        let verifier = ByText { waits, ..ByText::default() };
         let app = echo_behind(WsAuthLayer::new(verifier.clone()));
         for (token, status) in [("good", 101), ("bad", 401)] {
             let response = answer(&app, handshake().bearer_subprotocol(token).build()).await;
             assert_eq!(response.status(), status, "{token}, waits: {waits}");
         }
-        assert_eq!(verifier.asked(), asked, "waits: {waits}");
+        assert_eq!(verifier.calls(), calls, "waits: {waits}");
     }
 }
 
-/// A dead token is counted once each time that it comes.
+/// Each attempt with an invalid token counts once.
 #[tokio::test]
-async fn a_verifier_before_another_is_asked_once() {
+async fn or_calls_its_first_verifier_once() {
     let (first, token) =
         (CachedVerifier::new(test_util::verifier::<Value>()), TestToken::new("alice").sign_with(&[7; 32]));
     let app = echo_behind(WsAuthLayer::new(first.or(|_: VerifyInput<'_>| ready(Err(VerifyError::invalid())))));
@@ -137,15 +142,15 @@ async fn a_verifier_before_another_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_has_to_look_waits_and_then_does_not() {
+async fn a_node_waits_for_revocations_once_and_then_verifies_without_waiting() {
     let revocations = Revocations::new(MemoryRevocations::new());
-    let verifier = Spelled::default();
+    let verifier = ByText::default();
     let app = echo_behind(WsAuthLayer::new(verifier.clone()).revocations(&revocations));
-    for asked in [[0, 1], [1, 1]] {
+    for calls in [[0, 1], [1, 1]] {
         let response = answer(&app, handshake().bearer_subprotocol("good").build()).await;
-        assert_eq!((response.status().as_u16(), verifier.asked()), (101, asked));
+        assert_eq!((response.status().as_u16(), verifier.calls()), (101, calls));
     }
     revocations.revoke_subject("good").await.unwrap();
     let response = answer(&app, handshake().bearer_subprotocol("good").build()).await;
-    assert_eq!((response.status().as_u16(), verifier.asked()), (401, [2, 1]));
+    assert_eq!((response.status().as_u16(), verifier.calls()), (401, [2, 1]));
 }
