@@ -58,7 +58,10 @@
 //! | verify JSON Web Tokens | [`jwt::JwtVerifier`] |
 //! | fetch keys from an OpenID Connect provider | [`jwks`] |
 //! | skip the signature check for a token that was verified before | [`CachedVerifier`] |
-//! | verify tokens another way | [`Verifier`] |
+//! | verify other tokens, in a database for example | [`verifier_fn`], [`Verifier`] |
+//! | check a scope or the room in the path | [`Verifier::authorize`], [`Verifier::authorize_async`], [`PathParams`] |
+//! | accept two kinds of tokens | [`Verifier::or`], [`Verifier::map`] |
+//! | verify a token outside a request | [`VerifyInput::without_request`] |
 //! | restrict which pages may connect | [`AllowOrigin`] |
 //! | write the handler | [`AuthenticatedUpgrade`], [`AuthenticatedSocket`] |
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |

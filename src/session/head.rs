@@ -16,8 +16,8 @@ use crate::verify::{PathParams, matched_params};
 pub(crate) struct Head {
     method: Method,
     version: Version,
-    /// The URI, the one before nesting (or nothing), and then the names and values of path parameters and headers, each with
-    /// a flag.
+    /// The URI, the one before nesting (or nothing), and then the names and values of path parameters and headers, each
+    /// with a flag.
     texts: Box<[u8]>,
 }
 
@@ -34,8 +34,8 @@ static MECHANICS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// How many bytes [`from_parts`](Self::from_parts) would keep, without the path parameters. Those are parts of the path, and
-    /// no longer than it.
+    /// How many bytes [`from_parts`](Self::from_parts) would keep, without the path parameters. Those are parts of the
+    /// path, and no longer than it.
     pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
         let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
@@ -59,8 +59,8 @@ impl Head {
         Self { method: parts.method.clone(), version: parts.version, texts: texts.into_boxed_slice() }
     }
 
-    /// The head as it was. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`: all of it was parsed
-    /// before.
+    /// The head as it was. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`: all of it was
+    /// parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();

@@ -16,45 +16,48 @@ use super::{FromVerifyInput, Verified, Verifier, VerifyError, VerifyInput};
 /// # Example
 ///
 /// ```
-/// use std::time::SystemTime;
+/// use std::{sync::Arc, time::SystemTime};
 ///
-/// use axum_ws_auth::{OwnedVerifyInput, Token, Verified, VerifyError, Verifier, WsAuthLayer, verifier_fn};
-/// # use axum_ws_auth::{VerifyInput, test_util::{self, TestToken}};
-/// # #[derive(Clone)] struct Database;
-/// # impl Database {
-/// #     async fn user_by_key(&self, token: Token) -> Result<String, VerifyError> {
-/// #         if token.expose() == "key" { Ok("alice".to_owned()) } else { Err(VerifyError::invalid()) }
-/// #     }
-/// #     async fn user_by_name(&self, name: &str) -> Result<String, VerifyError> { Ok(name.to_owned()) }
-/// # }
-///
-/// async fn verify(token: Token) -> Result<Verified<String>, VerifyError> {
-///     if token.expose() == "secret" { Ok(Verified::new("alice".to_owned())) } else { Err(VerifyError::invalid()) }
-/// }
+/// use axum_ws_auth::{OwnedVerifyInput, Token, Verified, VerifyError, Verifier, VerifyInput, WsAuthLayer, verifier_fn};
+/// use axum_ws_auth::test_util::{self, TestToken};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (database, jwt) = (Database, test_util::verifier::<serde_json::Value>());
+/// // A function.
+/// async fn verify(token: Token) -> Result<Verified<&'static str>, VerifyError> {
+///     if token.expose() == "secret" { Ok(Verified::new("alice")) } else { Err(VerifyError::invalid()) }
+/// }
 /// let layer = WsAuthLayer::new(verifier_fn(verify));
 ///
-/// // A closure that captures a handle to a database.
-/// let db = database.clone();
-/// let by_key = verifier_fn(async move |token: Token| {
-///     let user = db.user_by_key(token).await?;
-///     Ok(Verified::new(user))
+/// // A closure that captures a handle, here an HTTP client or a pool of connections.
+/// #[derive(Clone)]
+/// struct Users;
+///
+/// impl Users {
+///     async fn find(&self, token: &Token) -> Result<Option<String>, std::io::Error> {
+///         Ok((token.expose() == "secret").then(|| "alice".to_owned()))
+///     }
+/// }
+/// let users = Users;
+/// let by_key = verifier_fn(async move |token: Token| match users.find(&token).await {
+///     Ok(Some(user)) => Ok(Verified::new(user)),
+///     Ok(None) => Err(VerifyError::invalid()),
+///     Err(error) => Err(VerifyError::unavailable(std::time::Duration::from_secs(5)).with_source(error)),
 /// });
 ///
-/// // A closure that calls another verifier: the claims are the user that the token is about.
+/// // A closure that calls another verifier.
+/// let jwt = test_util::verifier::<serde_json::Value>();
 /// let by_jwt = verifier_fn(async move |input: OwnedVerifyInput| {
 ///     let verified = jwt.verify(input.as_input()).await?;
-///     let user = database.user_by_name(verified.subject.as_deref().ok_or(VerifyError::invalid())?).await?;
-///     Ok(verified.map(|_| user))
+///     let subject: Arc<str> = verified.subject.clone().ok_or(VerifyError::invalid())?;
+///     Ok(verified.map(|_| subject.to_string()))
 /// });
-/// # for (verifier_is_jwt, text) in [(false, "key".to_owned()), (true, TestToken::new("alice").sign())] {
-/// #     let token = Token::new(text);
-/// #     let input = VerifyInput::without_request(&token, SystemTime::now());
-/// #     let user = if verifier_is_jwt { by_jwt.verify(input).await? } else { by_key.verify(input).await? };
-/// #     assert_eq!(user.claims, "alice");
-/// # }
+///
+/// let either = by_key.or(by_jwt);
+/// for text in ["secret", &TestToken::new("alice").sign()] {
+///     let token = Token::new(text);
+///     let verified = either.verify(VerifyInput::without_request(&token, SystemTime::now())).await?;
+///     assert_eq!(verified.claims, "alice");
+/// }
 /// # Ok(()) }
 /// ```
 pub const fn verifier_fn<F, I, Fut, C>(function: F) -> VerifierFn<F, I>
