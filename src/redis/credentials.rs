@@ -1,8 +1,9 @@
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
-use super::Failed;
+use super::failure::Failure;
 
-/// The user and password with which a connection to Redis is opened. Its `Debug` shows no password.
+/// The user and password for a connection to Redis; see [`Redis::credentials`](super::Redis::credentials). `Debug` does not show
+/// the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisCredentials {
     username: Option<String>,
@@ -16,7 +17,7 @@ impl RedisCredentials {
         Self { username: Some(username.into()), password: password.into() }
     }
 
-    /// A password of the user `default` (`requirepass`).
+    /// The password of the user `default` (`requirepass`).
     #[must_use]
     pub fn password(password: impl Into<String>) -> Self {
         Self { username: None, password: password.into() }
@@ -34,9 +35,9 @@ impl fmt::Debug for RedisCredentials {
     }
 }
 
-type Provided = Pin<Box<dyn Future<Output = Result<RedisCredentials, Failed>> + Send>>;
+type Provided = Pin<Box<dyn Future<Output = Result<RedisCredentials, Failure>> + Send>>;
 
-/// Asked for credentials each time a connection is opened.
+/// Provides the credentials for each new connection.
 #[derive(Clone)]
 pub(super) struct Provider(Arc<dyn Fn() -> Provided + Send + Sync>);
 
@@ -52,13 +53,13 @@ impl Provider {
             Box::pin(async move {
                 provided.await.map_err(|error| {
                     let error: Box<dyn Error + Send + Sync> = error.into();
-                    Failed::unreachable(format!("there are no credentials for redis: {error}"))
+                    Failure::unreachable(format!("no credentials for redis: {error}"))
                 })
             })
         }))
     }
 
-    pub(super) async fn provide(&self) -> Result<RedisCredentials, Failed> {
+    pub(super) async fn provide(&self) -> Result<RedisCredentials, Failure> {
         (self.0)().await
     }
 }

@@ -1,4 +1,4 @@
-//! Which server is the primary of a service, by the word of most sentinels.
+//! Asks sentinels for the primary of a service.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use redis::{ConnectionAddr, ConnectionInfo, cmd};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Failed,
-    connect::{Setup, address_of, connect},
+    connect::{ConnectOptions, address_of, connect},
+    failure::Failure,
 };
 
 pub(super) struct Sentinels {
     pub(super) sentinels: Vec<ConnectionInfo>,
     pub(super) service: String,
-    /// How to log in at the primary, and whether by TLS.
+    /// The settings of the primary, except its address.
     pub(super) server: ConnectionInfo,
 }
 
@@ -23,15 +23,15 @@ impl Sentinels {
         format!("the primary of `{}`", self.service)
     }
 
-    /// The address that more than half of the sentinels name; or, where some do not answer in half of the time, the one
-    /// that most of the others name.
-    pub(super) async fn primary(&self, limit: Duration) -> Result<ConnectionInfo, Failed> {
-        let until = Instant::now() + limit / 2;
-        let setup = Setup { limit: limit / 2, credentials: None };
-        let mut asked: FuturesUnordered<_> = self.sentinels.iter().map(|info| self.ask(info, &setup)).collect();
+    /// The address that more than half of the sentinels name. If too few answer in half of the time, the one that most of those
+    /// name.
+    pub(super) async fn primary(&self, timeout: Duration) -> Result<ConnectionInfo, Failure> {
+        let until = Instant::now() + timeout / 2;
+        let options = ConnectOptions { timeout: timeout / 2, credentials: None };
+        let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|info| self.ask(info, &options)).collect();
         let mut votes: Vec<((String, u16), usize)> = Vec::new();
-        let mut failed = None;
-        while let Ok(Some(answer)) = timeout_at(until, asked.next()).await {
+        let mut failure = None;
+        while let Ok(Some(answer)) = timeout_at(until, answers.next()).await {
             match answer {
                 Ok(address) => {
                     let count = match votes.iter_mut().find(|(other, _)| *other == address) {
@@ -48,32 +48,34 @@ impl Sentinels {
                         break;
                     }
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
         let Some(((host, port), _)) = votes.into_iter().max_by_key(|(_, count)| *count) else {
-            let reason = failed.map_or_else(|| "none has answered in time".to_owned(), |failed| failed.to_string());
-            return Err(Failed::unreachable(format!("no sentinel names {}: {reason}", self.name())));
+            let reason = failure.map_or_else(|| "none answered in time".to_owned(), |failure| failure.to_string());
+            return Err(Failure::unreachable(format!("no sentinel names {}: {reason}", self.name())));
         };
-        Ok(at(&self.server, host, port))
+        Ok(with_address(&self.server, host, port))
     }
 
-    async fn ask(&self, info: &ConnectionInfo, setup: &Setup) -> Result<(String, u16), Failed> {
+    async fn ask(&self, info: &ConnectionInfo, options: &ConnectOptions) -> Result<(String, u16), Failure> {
         let address = address_of(info);
-        let mut connection = connect(info, setup).await?;
-        let mut question = cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
-        let answer = question.query_async::<Option<(String, u16)>>(&mut connection).await;
+        let mut connection = connect(info, options).await?;
+        let mut command = cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
+        let answer = command.query_async::<Option<(String, u16)>>(&mut connection).await;
         match answer {
             Ok(Some(named)) => Ok(named),
-            Ok(None) => Err(Failed::unreachable(format!("the sentinel at {address} knows no `{}`", self.service))),
-            Err(error) => Err(Failed::Redis { address, error }),
+            Ok(None) => {
+                Err(Failure::unreachable(format!("the sentinel at {address} does not know `{}`", self.service)))
+            }
+            Err(error) => Err(Failure::Redis { address, error }),
         }
     }
 }
 
-/// The same settings, for another address.
-pub(super) fn at(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
+/// The same settings with another address.
+pub(super) fn with_address(info: &ConnectionInfo, host: String, port: u16) -> ConnectionInfo {
     let address = match info.addr() {
         ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
             ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }

@@ -1,7 +1,7 @@
-//! One server, and the one connection to it on which all commands are sent.
+//! One server, and the connection that all commands to it share.
 //!
-//! A connection is opened when it is first needed and again when it broke, by one task at a time, however many wait for it
-//! and whether or not they go on waiting. What is known to be down is not waited for.
+//! The connection is opened when it is first needed, and again when it broke. One task at a time does so, however many callers
+//! wait for it, and even if all of them stop waiting. A server that is known to be down is not waited for long.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,227 +15,198 @@ use tokio::{
 };
 
 use super::{
-    Failed,
-    connect::{Setup, address_of, connect},
-    failed::Cure,
-    sentinel::Sentinels,
+    connect::{ConnectOptions, address_of, connect},
+    endpoint::Endpoint,
+    failure::{Failure, Recovery},
 };
 use crate::lock::lock;
 
-/// Attempts to connect begin so far apart.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection is waited for where the last attempt has failed.
-const PATIENCE: Duration = Duration::from_millis(300);
-/// How old a connection is before it is given up because the server says that it is no primary. It may still be the one to
-/// which the name leads.
-const SETTLED: Duration = Duration::from_millis(500);
-
-/// Where a server is.
-#[derive(Clone)]
-pub(super) enum Target {
-    At(Box<ConnectionInfo>),
-    /// Wherever sentinels say.
-    Primary(Arc<Sentinels>),
-}
+/// The least time between two attempts to connect.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for a connection if the last attempt has failed.
+const TIMEOUT_WHEN_DOWN: Duration = Duration::from_millis(300);
+/// A connection to a server that is not a primary is replaced once it is this old. The name of a younger one may still lead to
+/// the same server.
+const MIN_AGE: Duration = Duration::from_millis(500);
 
 pub(super) struct Server {
-    target: Target,
-    setup: Setup,
+    endpoint: Endpoint,
+    options: ConnectOptions,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     attempt: Option<Attempt>,
-    /// How often it was begun to connect, and when last.
+    /// The number of the last attempt, and when it began.
     generation: u64,
     begun: Option<Instant>,
     /// Why the last attempt failed, if it did.
-    failed: Option<Failed>,
+    failure: Option<Failure>,
 }
 
-/// Nothing as long as it is under way.
-type Attempt = watch::Receiver<Option<Result<Open, Failed>>>;
+/// An attempt to connect. `None` while it is pending.
+type Attempt = watch::Receiver<Option<Result<Connection, Failure>>>;
 
 #[derive(Clone)]
-struct Open {
-    connection: MultiplexedConnection,
+struct Connection {
+    inner: MultiplexedConnection,
     address: Arc<str>,
     generation: u64,
-    since: Instant,
-    /// When something was last answered on it.
-    answered: Arc<Mutex<Instant>>,
+    opened: Instant,
+    last_answer: Arc<Mutex<Instant>>,
 }
 
-/// A command that was not carried out, as far as is known.
-pub(super) struct Undone {
-    pub(super) failed: Failed,
-    /// Whether another attempt would be on another connection.
-    pub(super) may_be_repeated: bool,
-}
-
-impl Target {
-    pub(super) async fn resolve(&self, setup: &Setup) -> Result<ConnectionInfo, Failed> {
-        match self {
-            Self::At(info) => Ok(ConnectionInfo::clone(info)),
-            Self::Primary(sentinels) => sentinels.primary(setup.limit).await,
-        }
-    }
+/// Why a command was not answered. It may have run.
+pub(super) struct CommandError {
+    pub(super) failure: Failure,
+    /// Whether the next command gets another connection.
+    pub(super) can_retry: bool,
 }
 
 impl Server {
-    pub(super) fn new(target: Target, setup: Setup) -> Self {
-        Self { target, setup, state: Mutex::default() }
+    pub(super) fn new(endpoint: Endpoint, options: ConnectOptions) -> Self {
+        Self { endpoint, options, state: Mutex::default() }
     }
 
-    /// A connection of its own.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Failed> {
-        let info = self.target.resolve(&self.setup).await?;
-        connect(&info, &self.setup).await
+    /// A new connection, which is not shared.
+    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
+        let info = self.resolve().await?;
+        connect(&info, &self.options).await
     }
 
-    pub(super) async fn resolve(&self) -> Result<ConnectionInfo, Failed> {
-        self.target.resolve(&self.setup).await
+    pub(super) async fn resolve(&self) -> Result<ConnectionInfo, Failure> {
+        self.endpoint.resolve(&self.options).await
     }
 
-    /// Changes whenever a connection is opened anew.
+    /// Changes with each attempt to connect.
     pub(super) fn generation(&self) -> u64 {
         lock(&self.state).generation
     }
 
-    /// Whether there is a connection.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         let state = lock(&self.state);
         state.attempt.as_ref().is_some_and(|attempt| matches!(*attempt.borrow(), Some(Ok(_))))
     }
 
-    /// Sends a command and waits for the answer, until then. With `asking`, to one that is about to have the key.
-    pub(super) async fn ask(
+    /// Sends a command and waits for the answer. With `asking`, the server is about to receive the slot of the key.
+    pub(super) async fn send(
         &self,
         command: &Cmd,
         asking: bool,
         until: Instant,
         limit: Duration,
-    ) -> Result<Value, Undone> {
-        let open = self.open(until).await.map_err(|failed| Undone { failed, may_be_repeated: false })?;
+    ) -> Result<Value, CommandError> {
+        let connection = self.connection(until).await.map_err(|failure| CommandError { failure, can_retry: false })?;
         let sent = Instant::now();
-        match timeout_at(until, open.send(command, asking)).await {
+        match timeout_at(until, connection.send(command, asking)).await {
             Ok(Ok(value)) => {
-                *lock(&open.answered) = Instant::now();
+                *lock(&connection.last_answer) = Instant::now();
                 Ok(value)
             }
             Ok(Err(error)) => {
-                let failed = Failed::Redis { address: Arc::clone(&open.address), error };
-                let may_be_repeated = match failed.cure() {
-                    Cure::None | Cure::Moved(_) | Cure::Ask(_) => {
-                        *lock(&open.answered) = Instant::now();
+                let failure = Failure::Redis { address: Arc::clone(&connection.address), error };
+                let can_retry = match failure.recovery() {
+                    Recovery::None | Recovery::Moved(_) | Recovery::Ask(_) => {
+                        *lock(&connection.last_answer) = Instant::now();
                         false
                     }
-                    Cure::Reconnect => self.give_up(&open),
-                    Cure::Elsewhere => open.since.elapsed() >= SETTLED && self.give_up(&open),
+                    Recovery::Reconnect => self.discard(&connection),
+                    Recovery::FindPrimary => connection.opened.elapsed() >= MIN_AGE && self.discard(&connection),
                 };
-                Err(Undone { failed, may_be_repeated })
+                Err(CommandError { failure, can_retry })
             }
             Err(_) => {
-                // It may be broken without anybody having said so; but not if others were answered meanwhile.
-                if *lock(&open.answered) <= sent {
-                    self.give_up(&open);
+                // The connection may be broken without an error, unless other commands were answered meanwhile.
+                if *lock(&connection.last_answer) <= sent {
+                    self.discard(&connection);
                 }
-                let failed = Failed::TimedOut { address: open.address, limit };
-                Err(Undone { failed, may_be_repeated: false })
+                let failure = Failure::TimedOut { address: connection.address, limit };
+                Err(CommandError { failure, can_retry: false })
             }
         }
     }
 
-    /// Has the next command sent on a new connection, if this one is still in use.
-    fn give_up(&self, open: &Open) -> bool {
+    /// Stops using this connection. Returns true, because the next command gets another one.
+    fn discard(&self, connection: &Connection) -> bool {
         let mut state = lock(&self.state);
-        let is_this = |attempt: &Attempt| matches!(&*attempt.borrow(), Some(Ok(current)) if current.generation == open.generation);
+        let is_this = |attempt: &Attempt| matches!(&*attempt.borrow(), Some(Ok(current)) if current.generation == connection.generation);
         if state.attempt.as_ref().is_some_and(is_this) {
             state.attempt = None;
         }
         true
     }
 
-    async fn open(&self, until: Instant) -> Result<Open, Failed> {
-        let (mut attempt, known) = self.attempt();
-        let until = if known.is_some() { until.min(Instant::now() + PATIENCE) } else { until };
+    async fn connection(&self, until: Instant) -> Result<Connection, Failure> {
+        let (mut attempt, last_failure) = self.attempt();
+        let until = if last_failure.is_some() { until.min(Instant::now() + TIMEOUT_WHEN_DOWN) } else { until };
         match timeout_at(until, attempt.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(interrupted())),
             Ok(Err(_)) => Err(interrupted()),
-            Err(_) => Err(known.unwrap_or_else(|| {
-                Failed::unreachable(format!("{} was not connected to in time", self.target.name()))
+            Err(_) => Err(last_failure.unwrap_or_else(|| {
+                Failure::unreachable(format!("connecting to {} took too long", self.endpoint.name()))
             })),
         }
     }
 
-    /// The one that is under way or has succeeded, or a new one; and why the last one failed, if it did.
-    fn attempt(&self) -> (Attempt, Option<Failed>) {
+    /// The attempt that is pending or has succeeded, or a new one; and why the last one failed, if it did.
+    fn attempt(&self) -> (Attempt, Option<Failure>) {
         let mut state = lock(&self.state);
         if let Some(attempt) = &state.attempt {
             let outcome = match &*attempt.borrow() {
                 Some(Ok(_)) => Some(None),
-                Some(Err(failed)) => Some(Some(failed.clone())),
-                // Its task is gone: with its runtime, or by a panic.
+                Some(Err(failure)) => Some(Some(failure.clone())),
+                // Its task has panicked, or its runtime has ended.
                 None if attempt.has_changed().is_err() => Some(Some(interrupted())),
                 None => None,
             };
             match outcome {
-                None => return (attempt.clone(), state.failed.clone()),
+                None => return (attempt.clone(), state.failure.clone()),
                 Some(None) => {
                     let attempt = attempt.clone();
-                    state.failed = None;
+                    state.failure = None;
                     return (attempt, None);
                 }
-                Some(failed) => state.failed = failed,
+                Some(failure) => state.failure = failure,
             }
         }
-        let begin = Instant::now().max(state.begun.map_or_else(Instant::now, |begun| begun + PAUSE));
+        let begin = Instant::now().max(state.begun.map_or_else(Instant::now, |begun| begun + CONNECT_INTERVAL));
         state.generation += 1;
         state.begun = Some(begin);
         let (outcome, attempt) = watch::channel(None);
-        let (target, setup, generation) = (self.target.clone(), self.setup.clone(), state.generation);
-        // Not ended with who asks: or one who has little time would keep all others from ever being connected.
+        let (endpoint, options, generation) = (self.endpoint.clone(), self.options.clone(), state.generation);
+        // A task of its own, because a caller with a short timeout would abort the attempt that others wait for.
         tokio::spawn(async move {
             sleep_until(begin).await;
-            let opened = Open::new(&target, &setup, generation).await;
+            let opened = Connection::open(&endpoint, &options, generation).await;
             let _ = outcome.send(Some(opened));
         });
         state.attempt = Some(attempt.clone());
-        (attempt, state.failed.clone())
+        (attempt, state.failure.clone())
     }
 }
 
-impl Target {
-    fn name(&self) -> String {
-        match self {
-            Self::At(info) => format!("redis at {}", address_of(info)),
-            Self::Primary(sentinels) => sentinels.name(),
-        }
-    }
-}
-
-impl Open {
-    async fn new(target: &Target, setup: &Setup, generation: u64) -> Result<Self, Failed> {
-        let info = target.resolve(setup).await?;
-        let connection = connect(&info, setup).await?;
-        let now = Instant::now();
-        let answered = Arc::new(Mutex::new(now));
-        Ok(Self { connection, address: address_of(&info), generation, since: now, answered })
+impl Connection {
+    async fn open(endpoint: &Endpoint, options: &ConnectOptions, generation: u64) -> Result<Self, Failure> {
+        let info = endpoint.resolve(options).await?;
+        let inner = connect(&info, options).await?;
+        let opened = Instant::now();
+        let last_answer = Arc::new(Mutex::new(opened));
+        Ok(Self { inner, address: address_of(&info), generation, opened, last_answer })
     }
 
     async fn send(&self, command: &Cmd, asking: bool) -> Result<Value, RedisError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.inner.clone();
         if asking {
-            let mut both = pipe();
-            both.cmd("ASKING").ignore().add_command(command.clone());
-            let [value]: [Value; 1] = both.query_async(&mut connection).await?;
+            let mut commands = pipe();
+            commands.cmd("ASKING").ignore().add_command(command.clone());
+            let [value]: [Value; 1] = commands.query_async(&mut connection).await?;
             return Ok(value);
         }
         command.query_async(&mut connection).await
     }
 }
 
-fn interrupted() -> Failed {
-    Failed::unreachable("connecting to redis was interrupted: its task panicked, or its runtime has ended")
+fn interrupted() -> Failure {
+    Failure::unreachable("connecting to redis was interrupted: its task panicked, or its runtime has ended")
 }

@@ -1,5 +1,5 @@
-//! What a URL of Redis may be, and what is wrong with any other text. Nothing of the text is repeated: where a password is
-//! not percent-encoded, any part of it may be the password.
+//! Parses URLs of Redis, and names the problem of those that are unusable. Errors repeat nothing of the text: if a password is
+//! not percent-encoded, any part of the text may be the password.
 
 use ::url::{ParseError, Url};
 use redis::{
@@ -22,49 +22,48 @@ const FRAGMENT: &str = "it has a fragment, which has no meaning; or a `#` of a u
 const INSECURE: &str = "`#insecure` would accept the certificate of any server";
 const NO_PASSWORD: &str = "it names a user and no password; a password alone is written `redis://:password@host`";
 const NOT_UTF8: &str = "its user or password is not percent-encoded UTF-8";
-const LISTENING: &str = "0.0.0.0 and :: are addresses to listen at, and none to connect to";
+const UNSPECIFIED_ADDRESS: &str = "0.0.0.0 and :: are addresses to listen on, not to connect to";
 const NO_TLS: &str = "TLS needs the feature `redis-tls` of axum-ws-auth";
 
-/// The error that names the problem.
 pub(super) fn invalid(problem: &'static str) -> ConfigError {
     ConfigError::InvalidUrl { url: "redis://…".to_owned(), problem }
 }
 
-/// A server by its URL.
+/// The settings of a server, from its URL.
 pub(super) fn server(text: &str) -> Result<ConnectionInfo, ConfigError> {
-    read(text).map_err(invalid)
+    parse(text).map_err(invalid)
 }
 
-/// A server by the settings of a client.
+/// The settings of a server, from a client.
 pub(super) fn server_of(client: &Client) -> Result<ConnectionInfo, ConfigError> {
     let info = client.get_connection_info().clone();
     check(&info).map_err(invalid)?;
-    Ok(of_our_kind(info))
+    Ok(with_protocol(info))
 }
 
-/// The nodes of a cluster, which differ in their hosts and ports alone.
+/// Checks that the nodes of a cluster differ in host and port only.
 pub(super) fn same_but_for_address(nodes: Vec<ConnectionInfo>) -> Result<Vec<ConnectionInfo>, ConfigError> {
     let Some(first) = nodes.first() else { return Err(invalid("there is none")) };
-    let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let uses_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     for node in &nodes {
-        let (settings, wanted) = (node.redis_settings(), first.redis_settings());
+        let (settings, expected) = (node.redis_settings(), first.redis_settings());
         if matches!(node.addr(), ConnectionAddr::Unix(_)) {
             return Err(invalid("a cluster is not reached by a unix socket"));
         }
         if settings.db() != 0 {
             return Err(invalid("a cluster has the database 0 only"));
         }
-        if (settings.username(), settings.password()) != (wanted.username(), wanted.password()) {
+        if (settings.username(), settings.password()) != (expected.username(), expected.password()) {
             return Err(invalid("the nodes of one cluster have different users or passwords"));
         }
-        if is_tls(node) != is_tls(first) {
+        if uses_tls(node) != uses_tls(first) {
             return Err(invalid("some nodes of one cluster have TLS and others do not"));
         }
     }
     Ok(nodes)
 }
 
-/// The name of a service that sentinels watch: it stands where other URLs have a host.
+/// The name of a service that sentinels monitor, which is the host of its URL.
 pub(super) fn service(info: &ConnectionInfo, has_port: bool) -> Result<String, ConfigError> {
     match info.addr() {
         _ if has_port => Err(invalid("a service has no port: the sentinels know it")),
@@ -77,7 +76,7 @@ pub(super) fn has_port(text: &str) -> bool {
     Url::parse(text.trim()).is_ok_and(|url| url.port().is_some())
 }
 
-fn read(text: &str) -> Result<ConnectionInfo, &'static str> {
+fn parse(text: &str) -> Result<ConnectionInfo, &'static str> {
     let text = text.trim();
     if text.is_empty() {
         return Err("it is empty");
@@ -103,17 +102,17 @@ fn read(text: &str) -> Result<ConnectionInfo, &'static str> {
         scheme if scheme.contains("cluster") => return Err("a cluster is given to `Redis::cluster`, by `redis://`"),
         _ => return Err("its scheme is none of redis, rediss, valkey, valkeys and unix"),
     }
-    // Ours are the better words, for the same and more.
+    // Should not fail: the checks above cover more, with better messages.
     let info = url.into_connection_info().map_err(|_| "it is not the URL of a Redis server")?;
     check(&info)?;
-    Ok(of_our_kind(with_tcp_settings(info)))
+    Ok(with_protocol(with_tcp_settings(info)))
 }
 
 fn tcp(url: &Url) -> Result<(), &'static str> {
     let is_tls = matches!(url.scheme(), "rediss" | "valkeys");
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(NO_HOST)?;
     if matches!(host, "0.0.0.0" | "[::]") {
-        return Err(LISTENING);
+        return Err(UNSPECIFIED_ADDRESS);
     }
     if host.contains(',') {
         return Err("it names several hosts: `Redis::cluster` and `Redis::sentinel` take a URL for each");
@@ -186,7 +185,7 @@ fn query(url: &Url, known: &[&str]) -> Result<(), &'static str> {
 fn check(info: &ConnectionInfo) -> Result<(), &'static str> {
     match info.addr() {
         ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } if matches!(&**host, "0.0.0.0" | "::") => {
-            Err(LISTENING)
+            Err(UNSPECIFIED_ADDRESS)
         }
         ConnectionAddr::TcpTls { .. } if !cfg!(feature = "redis-tls") => Err(NO_TLS),
         ConnectionAddr::TcpTls { insecure: true, .. } => Err(INSECURE),
@@ -194,19 +193,19 @@ fn check(info: &ConnectionInfo) -> Result<(), &'static str> {
     }
 }
 
-/// RESP2, and no words about the library: what the ACL of a user with the fewest rights allows.
-fn of_our_kind(info: ConnectionInfo) -> ConnectionInfo {
+/// RESP2, and no `CLIENT SETINFO`, so that a user needs few rights.
+fn with_protocol(info: ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     info.set_redis_settings(settings)
 }
 
-/// An idle connection is kept in the tables of what is on the way, or is known to be broken.
+/// TCP keep-alive, so that firewalls do not forget an idle connection, and a broken one is noticed.
 fn with_tcp_settings(info: ConnectionInfo) -> ConnectionInfo {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     info.set_tcp_settings(TcpSettings::default().set_nodelay(true).set_keepalive(keepalive))
 }
 
-/// The settings without what is sent by our own commands.
+/// The settings without user, password and database, for which this crate sends its own commands.
 pub(super) fn without_login(info: &ConnectionInfo) -> ConnectionInfo {
     let settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     info.clone().set_redis_settings(settings)

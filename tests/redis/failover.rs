@@ -294,7 +294,7 @@ async fn the_primary_that_sentinels_name_is_followed() {
     each_command(&store, 1).await;
     let unknown = Redis::sentinel(sentinels.iter().map(SentinelServer::url), "redis://other").unwrap();
     let error = unknown.put(key(1), vec![], MINUTE).await.unwrap_err().to_string();
-    assert!(error.contains("knows no `other`"), "{error}");
+    assert!(error.contains("does not know `other`"), "{error}");
 
     primary.kill();
     assert!(store.put(key(2), vec![], MINUTE).await.is_err());

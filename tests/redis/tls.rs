@@ -101,7 +101,7 @@ async fn tls_with_a_private_authority_and_a_client_certificate_works_and_nothing
     assert!(error.contains("invalid peer certificate: UnknownIssuer"), "{error}");
     let plain = Redis::new(&format!("redis://localhost:{}", server.port())).unwrap();
     let error = problem(&plain).await;
-    assert!(error.contains("does it want TLS"), "{error}");
+    assert!(error.contains("does it require TLS"), "{error}");
 
     let store = Redis::with_client(&client(&server, true, false)).unwrap();
     works(&store).await;
