@@ -3,37 +3,37 @@ use std::time::Duration;
 use super::EndReason;
 use crate::error::ConfigError;
 
-/// The close codes by which a WebSocket tells why it ends.
+/// The close codes that tell a client why its WebSocket was refused or its session ended.
 ///
-/// A page cannot see the status of a refused handshake, but it can see these. They are a choice and not constants,
-/// because clients disagree on what they mean: a graphql-ws client never comes back after 4401, and a Centrifugo client
-/// takes 3000 for something else. Set them with [`WsAuthLayer::close_codes`](crate::WsAuthLayer::close_codes), and
-/// change single ones with the methods named in the first column.
+/// A page sees these codes, and not the status of a refused handshake. Clients disagree on what a code means: a graphql-ws
+/// client does not reconnect after 4401, and a Centrifugo client reads 3000 as something else. So there are several
+/// profiles. Set one with [`WsAuthLayer::close_codes`](crate::WsAuthLayer::close_codes), and change single codes with the
+/// methods in the first column.
 ///
-/// | | when | [`IANA`] | [`HTTP_LIKE`] | [`GRAPHQL_WS`] | [`CENTRIFUGO`] |
-/// | --- | --- | --- | --- | --- | --- |
-/// | [`bad_request`](Self::bad_request) | what should hold the token is malformed | 1008 | 4400 | 4400 | 3501 |
-/// | [`unauthorized`](Self::unauthorized) | there is no token, or it is not valid; see below | 3000 | 4401 | 4403 | 3500 |
-/// | [`forbidden`](Self::forbidden) | the token does not allow this | 3003 | 4403 | 4403 | 3507 |
-/// | [`timeout`](Self::timeout) | no token came in time | 3008 | 4408 | 4408 | 3502 |
-/// | [`too_many`](Self::too_many) | the subject has too many sessions: none is added | 1013 | 4429 | 1013 | 3504 |
-/// | [`unavailable`](Self::unavailable) | come back later | 1013 | 4503 | 1013 | 3004 |
-/// | [`expired`](Self::expired) | the token expired, or the session was too old: come back with a new token | 3000 | 4401 | 4403 | 3005 |
-/// | [`revoked`](Self::revoked) | the session was revoked | 3000 | 4401 | 4401 | 3500 |
-/// | [`replaced`](Self::replaced) | a newer session took its place: do not come back, or it ends that one | 1008 | 4409 | 1008 | 3504 |
-/// | [`policy`](Self::policy) | the application ended the session | 1008 | 4403 | 1008 | 3503 |
+/// | method | ended sessions | rejections | [`IANA`] | [`HTTP_LIKE`] | [`GRAPHQL_WS`] | [`CENTRIFUGO`] |
+/// | --- | --- | --- | --- | --- | --- | --- |
+/// | [`bad_request`](Self::bad_request) | | `invalid_request`, `head_too_large` | 1008 | 4400 | 4400 | 3501 |
+/// | [`unauthorized`](Self::unauthorized) | | `missing_token`, `invalid_token` | 3000 | 4401 | 4403 | 3500 |
+/// | [`forbidden`](Self::forbidden) | | `insufficient_scope`, `origin_not_allowed` | 3003 | 4403 | 4403 | 3507 |
+/// | [`timeout`](Self::timeout) | | `timed_out` | 3008 | 4408 | 4408 | 3502 |
+/// | [`too_many`](Self::too_many) | | `too_many_sessions` | 1013 | 4429 | 1013 | 3504 |
+/// | [`unavailable`](Self::unavailable) | | `unavailable` | 1013 | 4503 | 1013 | 3004 |
+/// | [`expired`](Self::expired) | `token_expired`, `max_lifetime` | `invalid_token` of an expired token | 3000 | 4401 | 4403 | 3005 |
+/// | [`revoked`](Self::revoked) | `revoked` | | 3000 | 4401 | 4401 | 3500 |
+/// | [`replaced`](Self::replaced) | `too_many_sessions` | | 1008 | 4409 | 1008 | 3504 |
+/// | [`policy`](Self::policy) | `policy` | | 1008 | 4403 | 1008 | 3503 |
 ///
-/// A token that has expired before the session begins is refused with `expired` and not with `unauthorized`: its client
-/// needs a new token, as after a session that ran out.
-///
-/// The code for a server that goes down is chosen where it does: [`Drain`](crate::Drain).
+/// The second column has the names of [`EndReason`](crate::EndReason), the third those of
+/// [`RejectionKind`](crate::RejectionKind). An expired token is refused with `expired` rather than `unauthorized`, because
+/// its client only needs a new token. Sessions that end with `shutdown` are closed with the code of the
+/// [`Drain`](crate::Drain).
 ///
 /// ```
 /// use axum_ws_auth::CloseCodes;
 ///
 /// let codes = CloseCodes::HTTP_LIKE.expired(4001)?;
 /// assert_ne!(codes, CloseCodes::HTTP_LIKE);
-/// // A server may not send this one (RFC 6455 §7.4.1).
+/// // A server must not send this one (RFC 6455 §7.4.1).
 /// assert!(codes.revoked(1006).is_err());
 /// # Ok::<(), axum_ws_auth::ConfigError>(())
 /// ```
@@ -57,7 +57,7 @@ pub struct CloseCodes {
 }
 
 impl CloseCodes {
-    /// The codes registered at IANA: 3000 "unauthorized", 3003 "forbidden", 3008 "timeout", 1013 "try again later".
+    /// Codes of the IANA registry: 3000 "unauthorized", 3003 "forbidden", 3008 "timeout", 1013 "try again later".
     pub const IANA: Self = Self {
         bad_request: 1008,
         unauthorized: 3000,
@@ -71,7 +71,7 @@ impl CloseCodes {
         policy: 1008,
     };
 
-    /// 4000 and the HTTP status.
+    /// 4000 plus the HTTP status.
     pub const HTTP_LIKE: Self = Self {
         bad_request: 4400,
         unauthorized: 4401,
@@ -85,8 +85,8 @@ impl CloseCodes {
         policy: 4403,
     };
 
-    /// For clients of the `graphql-transport-ws` protocol. They give up on 4400, 4401 and 1008, and come back after
-    /// 4403, 4408 and 1013. A refused `connection_init` is 4403 there, for 4401 says that there was none.
+    /// For clients of the `graphql-transport-ws` protocol. They give up after 4400, 4401 and 1008, and reconnect after
+    /// 4403, 4408 and 1013. The protocol refuses a `connection_init` with 4403; 4401 means that there was none.
     pub const GRAPHQL_WS: Self = Self {
         bad_request: 4400,
         unauthorized: 4403,
@@ -100,8 +100,8 @@ impl CloseCodes {
         policy: 1008,
     };
 
-    /// For Centrifugo's clients, which come back after 3000 to 3499 and give up on 3500 to 3999. After 3005 they come back
-    /// with the token that they have. They ask for a new one when that is refused with the error 109, as
+    /// For Centrifugo clients. They reconnect after 3000 to 3499 and give up after 3500 to 3999. After 3005 they reconnect
+    /// with the token that they have, and fetch a new one if that is refused with error 109, as
     /// [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo) does.
     pub const CENTRIFUGO: Self = Self {
         bad_request: 3501,
@@ -135,7 +135,7 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 
-/// The default is [`CloseCodes::IANA`], because these are the ones that have a public meaning.
+/// [`CloseCodes::IANA`], because these codes have a public meaning.
 impl Default for CloseCodes {
     fn default() -> Self {
         Self::IANA
@@ -150,7 +150,7 @@ macro_rules! setters {
                 ///
                 /// # Errors
                 ///
-                /// If it is not a code that a server may send: 1000 to 1003, 1007 to 1014, and 3000 to 4999
+                /// If a server may not send this code: it must be 1000 to 1003, 1007 to 1014, or 3000 to 4999
                 /// (RFC 6455 §7.4).
                 pub const fn $name(mut self, code: u16) -> Result<Self, ConfigError> {
                     if !may_be_sent(code) {
@@ -165,19 +165,67 @@ macro_rules! setters {
 }
 
 setters! {
-    bad_request: "what should hold the token is malformed",
+    bad_request: "the credentials are malformed, or the request's head is too large",
     unauthorized: "there is no token, or it is not valid",
-    forbidden: "the token does not allow this",
-    timeout: "no token came in time",
-    too_many: "the subject has too many sessions, and none is added",
-    unavailable: "come back later",
-    expired: "the token expired, or the session was too old",
+    forbidden: "the token or the origin does not allow this",
+    timeout: "the client sent no token in time",
+    too_many: "the subject has too many sessions, and no other is admitted",
+    unavailable: "the server cannot verify or admit the client now",
+    expired: "the token expired, or the session reached its max lifetime",
     revoked: "the session was revoked",
-    replaced: "a newer session took the place of this one",
+    replaced: "a newer session replaced this one",
     policy: "the application ended the session",
 }
 
-/// The others are reserved, or never stand in a frame.
+/// The other codes are reserved, or are never sent in a frame.
 const fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CloseCodes;
+    use crate::session::doc_table;
+
+    fn fields(codes: &CloseCodes) -> [(&'static str, u16); 10] {
+        let &CloseCodes {
+            bad_request,
+            unauthorized,
+            forbidden,
+            timeout,
+            too_many,
+            unavailable,
+            expired,
+            revoked,
+            replaced,
+            policy,
+        } = codes;
+        [
+            ("bad_request", bad_request),
+            ("unauthorized", unauthorized),
+            ("forbidden", forbidden),
+            ("timeout", timeout),
+            ("too_many", too_many),
+            ("unavailable", unavailable),
+            ("expired", expired),
+            ("revoked", revoked),
+            ("replaced", replaced),
+            ("policy", policy),
+        ]
+    }
+
+    #[test]
+    fn every_code_of_every_profile_is_in_the_table() {
+        let table = doc_table::rows(include_str!("close.rs"), "| method |");
+        let profiles = [CloseCodes::IANA, CloseCodes::HTTP_LIKE, CloseCodes::GRAPHQL_WS, CloseCodes::CENTRIFUGO];
+        for (column, profile) in profiles.iter().enumerate() {
+            let expected = fields(profile).map(|(name, code)| (format!("[`{name}`](Self::{name})"), code.to_string()));
+            let actual: Vec<_> = table
+                .iter()
+                .map(|row| (row.first().copied(), row.get(3 + column).copied()))
+                .map(|(name, code)| (name.unwrap_or_default().to_owned(), code.unwrap_or_default().to_owned()))
+                .collect();
+            assert_eq!(actual, expected);
+        }
+    }
 }

@@ -1,19 +1,19 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use super::{CloseCodes, Registry, Sessions, deadline::Moment};
+use super::{AdmissionError, CloseCodes, Permit, Registry, Sessions, deadline::Timestamp};
 use crate::{
     revocation::{LiveSessions, Revocations},
     time::TimeSource,
 };
 
-/// What a layer lays down for its sessions.
+/// The session settings of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) time: TimeSource,
     pub(crate) close_codes: CloseCodes,
     pub(crate) max_token_len: usize,
     pub(crate) max_lifetime: Option<Duration>,
-    /// How many refreshes may be tried in how long a time.
+    /// How many refreshes may be tried within what window of time.
     pub(crate) refresh_limit: (u32, Duration),
     /// How long the verifier may take for one.
     pub(crate) refresh_timeout: Duration,
@@ -24,24 +24,53 @@ pub(crate) struct SessionConfig {
 impl SessionConfig {
     pub(crate) fn set_sessions(&mut self, sessions: Sessions) {
         self.sessions = Some(sessions);
-        self.have_revoked_sessions_end();
+        self.link_revocations();
     }
 
     pub(crate) fn set_revocations(&mut self, revocations: Revocations) {
         self.revocations = Some(revocations);
         self.sessions.get_or_insert_default();
-        self.have_revoked_sessions_end();
+        self.link_revocations();
     }
 
-    fn have_revoked_sessions_end(&self) {
+    /// Has revocations end the registered sessions.
+    fn link_revocations(&self) {
         if let (Some(revocations), Some(sessions)) = (&self.revocations, &self.sessions) {
             let live: Arc<dyn LiveSessions> = Arc::<Registry>::clone(&sessions.0);
             revocations.attach(&live);
         }
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment::now(&self.time)
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::now(&self.time)
+    }
+
+    /// Whether another connection would be admitted now.
+    pub(crate) fn check_capacity(&self) -> Result<(), AdmissionError> {
+        self.sessions.as_ref().map_or(Ok(()), |sessions| sessions.0.check_capacity())
+    }
+
+    /// Resolves when a drain begins.
+    pub(crate) async fn draining(&self) -> AdmissionError {
+        match &self.sessions {
+            Some(sessions) => sessions.0.draining().await,
+            None => pending().await,
+        }
+    }
+
+    /// Whether sessions are counted across nodes.
+    pub(crate) fn shares_limits(&self) -> bool {
+        self.sessions.as_ref().is_some_and(|sessions| sessions.0.shares_limits())
+    }
+
+    /// A permit for a connection. `None` without a registry.
+    pub(crate) fn counted_permit(&self) -> Result<Option<Permit>, AdmissionError> {
+        self.sessions.as_ref().map(|sessions| sessions.0.slot().map(Permit::Counted)).transpose()
+    }
+
+    /// A permit for a request that is not a handshake. `None` without a registry.
+    pub(crate) fn uncounted_permit(&self) -> Option<Permit> {
+        self.sessions.as_ref().map(|sessions| Permit::Uncounted(Arc::clone(&sessions.0)))
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use super::{End, EndReason, SessionCore, Sessions, close::CLOSE_TIMEOUT};
 use crate::{error::ConfigError, time::from_now};
 
-/// How [`Sessions::drain`] closes the sessions of a server that goes down.
+/// How [`Sessions::drain`] closes the sessions of a server that shuts down.
 ///
-/// In batches that are drawn by lot, with pauses between them that are longer or shorter by up to a half: so the clients
-/// do not all come back at the same moment.
+/// It closes them in random batches, with pauses in between that vary by up to half in both directions. So the clients do not
+/// all reconnect at the same moment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,29 +36,29 @@ pub struct Drain {
     within: Duration,
 }
 
-/// What came of a [`Drain`].
+/// The result of [`Sessions::drain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// How many connections are gone.
+    /// How many connections were closed.
     pub closed: usize,
-    /// How many were still held when the time was up.
+    /// How many were still open when the time was up.
     pub remaining: usize,
 }
 
 /// RFC 6455 §7.4.1, and the IANA registry.
 const GOING_AWAY: u16 = 1001;
 const SERVICE_RESTART: u16 = 1012;
-/// How long is waited for other nodes to know, of which there is no need.
-const TELLING: Duration = Duration::from_secs(2);
+/// How long to wait for the release of leases. Leases that are not released expire.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Drain {
-    /// Closes with 1012 "service restart": come back, here or elsewhere.
+    /// Closes with 1012 "service restart": the client may reconnect, to this server or to another.
     pub const fn service_restart() -> Self {
         Self::with_code(SERVICE_RESTART)
     }
 
-    /// Closes with 1001 "going away": the server is not coming back.
+    /// Closes with 1001 "going away": the server does not return.
     pub const fn going_away() -> Self {
         Self::with_code(GOING_AWAY)
     }
@@ -68,7 +68,8 @@ impl Drain {
         Self { code, batch, every: Duration::from_millis(100), within: Duration::from_secs(25) }
     }
 
-    /// Sets how many sessions are closed at a time. Defaults to 100.
+    /// Sets how many sessions are closed at a time. Defaults to 100, which with the default [pause](Self::every) closes a
+    /// thousand a second.
     ///
     /// # Errors
     ///
@@ -78,20 +79,20 @@ impl Drain {
         Ok(Self { batch, ..self })
     }
 
-    /// Sets the pause between two batches. Defaults to 100 milliseconds: a thousand sessions a second.
+    /// Sets the average pause between two batches. Defaults to 100 milliseconds.
     pub const fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// Sets how long all of it may take. Defaults to 25 seconds, because most supervisors of processes kill after 30.
-    /// If that is too short for all the batches, the pauses become shorter.
+    /// Sets how long the drain may take. Defaults to 25 seconds, because most process supervisors kill after 30. If that is
+    /// too short for all batches, the pauses become shorter.
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// The pause between this many batches, such that there is one for each.
+    /// The pause after each of this many batches, so that all of them fit into the time.
     fn pause(&self, batches: usize) -> Duration {
         let batches = u32::try_from(batches).unwrap_or(u32::MAX).max(1);
         self.every.min(self.within.saturating_sub(CLOSE_TIMEOUT) / batches)
@@ -99,78 +100,76 @@ impl Drain {
 }
 
 impl Sessions {
-    /// Admits nobody any more, closes all sessions in batches with [`EndReason::Shutdown`], and waits until they are
-    /// gone or the time is up.
+    /// Stops admitting sessions, closes all of them in batches with [`EndReason::Shutdown`], and waits until they are gone
+    /// or the time is up.
     ///
-    /// Handshakes are answered with 503 from here on, also if the future is dropped. A client has two seconds to answer
-    /// the close frame before its connection is dropped.
+    /// From the first poll on, handshakes are answered with 503, even if the future is dropped. A client has two seconds to
+    /// answer the close frame before its connection is dropped.
     ///
-    /// Where sessions are counted [on all nodes](crate::Limits::across_nodes), it waits for up to two seconds of that time until
-    /// the others know that these are over.
+    /// If limits are shared [across nodes](crate::Limits::across_nodes), the drain also waits until the leases of its
+    /// sessions are released: for up to two seconds, within the same time.
     ///
-    /// axum's graceful shutdown waits for requests, but not for WebSockets; `examples/shutdown.rs` shows how the two go
-    /// together.
+    /// axum's graceful shutdown waits for requests, but not for WebSockets. `examples/shutdown.rs` combines the two.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the sessions that no batch came to live on. Another call goes on with them.
+    /// If the future is dropped, the sessions that are not closed yet stay. Another call continues with them.
     pub async fn drain(&self, drain: Drain) -> Drained {
         let registry = &self.0;
         let until = from_now(drain.within);
-        // The rest is told then, so that it has the time to answer.
-        let last_call = until.checked_sub(CLOSE_TIMEOUT).unwrap_or(until);
-        registry.close();
-        let before = registry.held();
+        // The remaining sessions are closed at this moment, so that their clients have time to answer.
+        let last_close = until.checked_sub(CLOSE_TIMEOUT).unwrap_or(until);
+        registry.start_drain();
+        let before = registry.connection_count();
         let end = End { reason: EndReason::Shutdown, code: Some(drain.code) };
 
-        let lottery = RandomState::new();
-        let mut lives = registry.collect(|core| !core.has_ended() && core.is_counted()).await;
-        let pause = drain.pause(lives.len().div_ceil(drain.batch.get()));
-        for number in 0_u64.. {
-            if lives.is_empty() {
+        let random = RandomState::new();
+        let mut sessions = registry.collect(|session| !session.has_ended() && session.is_counted()).await;
+        let pause = drain.pause(sessions.len().div_ceil(drain.batch.get()));
+        for round in 0_u64.. {
+            if sessions.is_empty() {
                 break;
             }
-            let most = drain.batch.get().min(lives.len());
-            let batch: Vec<_> = (0..most).map(|lot| draw(&mut lives, lottery.hash_one((number, lot)))).collect();
-            end.apply_slowly(batch.into_iter().flatten()).await;
-            let next = from_now(jittered(pause, lottery.hash_one(number)));
-            if self.vacated_by(next.min(last_call)).await || Instant::now() >= last_call {
+            let len = drain.batch.get().min(sessions.len());
+            let batch: Vec<_> = (0..len).map(|at| remove_any(&mut sessions, random.hash_one((round, at)))).collect();
+            end.apply_yielding(batch.into_iter().flatten()).await;
+            let next = from_now(jittered(pause, random.hash_one(round)));
+            if self.no_connections_by(next.min(last_close)).await || Instant::now() >= last_close {
                 break;
             }
         }
-        // Those that came meanwhile, and those that are no connections.
-        end.apply_slowly(registry.collect(|core| !core.has_ended()).await).await;
-        self.vacated_by(until).await;
-        // Who was closed here is not to be kept out elsewhere for it.
-        let _ = timeout_at(until.min(from_now(TELLING)), registry.told()).await;
-        let remaining = registry.held();
+        // The remaining sessions: the ones registered since then, and the ones that are not connections.
+        end.apply_yielding(registry.collect(|session| !session.has_ended()).await).await;
+        self.no_connections_by(until).await;
+        // A lease that is not released may keep the client out on other nodes.
+        let _ = timeout_at(until.min(from_now(RELEASE_TIMEOUT)), registry.leases_released()).await;
+        let remaining = registry.connection_count();
         Drained { closed: before.saturating_sub(remaining), remaining }
     }
 
-    /// Waits until no connection is held, or the time has come. Whether none is held.
-    async fn vacated_by(&self, until: Instant) -> bool {
+    /// Waits until there are no connections, or until this time. Returns whether there are none.
+    async fn no_connections_by(&self, until: Instant) -> bool {
         loop {
-            let mut vacated = pin!(self.0.vacated.notified());
-            // From here on it is not missed.
-            vacated.as_mut().enable();
-            if self.0.held() == 0 {
+            let mut idle = pin!(self.0.idle.notified());
+            // From here on no notification is missed.
+            idle.as_mut().enable();
+            if self.0.connection_count() == 0 {
                 return true;
             }
-            if timeout_at(until, vacated).await.is_err() {
-                return self.0.held() == 0;
+            if timeout_at(until, idle).await.is_err() {
+                return self.0.connection_count() == 0;
             }
         }
     }
 }
 
-/// Draws one of them by lot.
-fn draw(lives: &mut Vec<Arc<SessionCore>>, lot: u64) -> Option<Arc<SessionCore>> {
-    let at = usize::try_from(lot.checked_rem(lives.len() as u64)?).ok()?;
-    Some(lives.swap_remove(at))
+fn remove_any(sessions: &mut Vec<Arc<SessionCore>>, random: u64) -> Option<Arc<SessionCore>> {
+    let at = usize::try_from(random.checked_rem(sessions.len() as u64)?).ok()?;
+    Some(sessions.swap_remove(at))
 }
 
-/// Longer or shorter by up to a half.
-fn jittered(pause: Duration, lot: u64) -> Duration {
-    let share = u32::try_from(lot % 1024).unwrap_or_default();
+/// Varies the pause by up to half in both directions.
+fn jittered(pause: Duration, random: u64) -> Duration {
+    let share = u32::try_from(random % 1024).unwrap_or_default();
     (pause / 2).saturating_add((pause / 1024).saturating_mul(share))
 }

@@ -2,28 +2,46 @@ use std::{fmt, sync::Arc};
 
 use super::SessionCore;
 
-/// Why a session ended. It ends once, with one reason.
+/// Why a session ended. A session ends once, with one reason.
+///
+/// | [name](Self::as_str) | the session ended because | [`IANA`] | [`HTTP_LIKE`] | [`GRAPHQL_WS`] | [`CENTRIFUGO`] |
+/// | --- | --- | --- | --- | --- | --- |
+/// | `token_expired` | its token expired | 3000 | 4401 | 4403 | 3005 |
+/// | `max_lifetime` | it reached its max lifetime | 3000 | 4401 | 4403 | 3005 |
+/// | `revoked` | the application or a revocation ended it | 3000 | 4401 | 4401 | 3500 |
+/// | `policy` | [`Session::end`](crate::Session::end) was called | 1008 | 4403 | 1008 | 3503 |
+/// | `too_many_sessions` | a newer session replaced it | 1008 | 4409 | 1008 | 3504 |
+/// | `shutdown` | the server shut down; the [`Drain`](crate::Drain) chooses the code | 1001 | 1001 | 1001 | 1001 |
+/// | `closed` | its connection was closed: no close frame is sent | 1000 | 1000 | 1000 | 1000 |
+///
+/// The numbers are the close codes of each profile; see [`CloseCodes`](crate::CloseCodes).
+///
+/// [`IANA`]: crate::CloseCodes::IANA
+/// [`HTTP_LIKE`]: crate::CloseCodes::HTTP_LIKE
+/// [`GRAPHQL_WS`]: crate::CloseCodes::GRAPHQL_WS
+/// [`CENTRIFUGO`]: crate::CloseCodes::CENTRIFUGO
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The token has expired and was not refreshed.
+    /// The token expired and was not refreshed.
     TokenExpired,
-    /// The session is as old as [`WsAuthLayer::max_lifetime`](crate::WsAuthLayer::max_lifetime) lets it become.
+    /// The session reached its [`WsAuthLayer::max_lifetime`](crate::WsAuthLayer::max_lifetime).
     MaxLifetime,
-    /// The right to it was taken back: [`Sessions::end_subject`](crate::Sessions::end_subject) and its like.
+    /// A [revocation](crate::Revocations) ended it, or a method of [`Sessions`](crate::Sessions) such as
+    /// [`end_subject`](crate::Sessions::end_subject).
     Revoked,
-    /// The application ended it for a reason of its own: [`Session::end`](crate::Session::end).
+    /// The application called [`Session::end`](crate::Session::end), for a reason of its own.
     Policy,
-    /// A newer session of the same subject took its place; see [`Limits::per_subject`](crate::Limits::per_subject).
+    /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,
-    /// The server is going down: [`Sessions::drain`](crate::Sessions::drain).
+    /// The server shut down; see [`Sessions::drain`](crate::Sessions::drain).
     Shutdown,
-    /// The connection is over: closed by the client or by the handler, or broken.
+    /// The connection was closed by the client or by the handler, or broke.
     Closed,
 }
 
 impl EndReason {
-    /// A stable name, which clients see as the reason in the close frame.
+    /// A stable name, listed in the table [above](Self). The client sees it as the reason in the close frame.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,11 +60,11 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TokenExpired => "the token has expired",
-            Self::MaxLifetime => "the session has reached its greatest age",
+            Self::MaxLifetime => "the session has reached its max lifetime",
             Self::Revoked => "the session was revoked",
-            Self::Policy => "the session was ended by the application",
-            Self::TooManySessions => "a newer session took its place",
-            Self::Shutdown => "the server is going down",
+            Self::Policy => "the application ended the session",
+            Self::TooManySessions => "a newer session replaced this one",
+            Self::Shutdown => "the server is shutting down",
             Self::Closed => "the connection is closed",
         })
     }
@@ -56,7 +74,7 @@ impl fmt::Display for EndReason {
 #[derive(Clone, Copy)]
 pub(crate) struct End {
     pub(crate) reason: EndReason,
-    /// Instead of the code of the profile.
+    /// Overrides the close code of the profile.
     pub(crate) code: Option<u16>,
 }
 
@@ -64,8 +82,37 @@ impl End {
     pub(super) const REVOKED: Self = Self { reason: EndReason::Revoked, code: None };
     pub(super) const TOO_MANY: Self = Self { reason: EndReason::TooManySessions, code: None };
 
-    /// Ends the sessions like this. Returns how many had not ended before.
-    pub(super) fn apply(self, lives: impl IntoIterator<Item = Arc<SessionCore>>) -> usize {
-        lives.into_iter().filter(|core| core.end(self)).count()
+    /// Ends these sessions. Returns how many had not ended before.
+    pub(super) fn apply(self, sessions: impl IntoIterator<Item = Arc<SessionCore>>) -> usize {
+        sessions.into_iter().filter(|session| session.end(self)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndReason;
+    use crate::session::{CloseCodes, doc_table};
+
+    const ALL: [EndReason; 7] = [
+        EndReason::TokenExpired,
+        EndReason::MaxLifetime,
+        EndReason::Revoked,
+        EndReason::Policy,
+        EndReason::TooManySessions,
+        EndReason::Shutdown,
+        EndReason::Closed,
+    ];
+
+    #[test]
+    fn every_reason_is_in_the_table_with_its_codes() {
+        let source = include_str!("end.rs");
+        let table = doc_table::rows(source, "| [name](Self::as_str) |");
+        assert_eq!([table.len(), ALL.len()], [doc_table::names(source, "fn as_str(").len(); 2]);
+        for (row, reason) in table.into_iter().zip(ALL) {
+            let codes = [CloseCodes::IANA, CloseCodes::HTTP_LIKE, CloseCodes::GRAPHQL_WS, CloseCodes::CENTRIFUGO];
+            let codes = codes.map(|profile| profile.of_end(reason).to_string());
+            assert_eq!(row.first().copied(), Some(reason.as_str()));
+            assert_eq!(row.get(2..), Some(codes.each_ref().map(String::as_str).as_slice()), "{reason:?}");
+        }
     }
 }

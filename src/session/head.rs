@@ -1,4 +1,4 @@
-//! The head of a handshake, kept small for as long as the session lives.
+//! The head of a handshake in compact form, kept for the whole session.
 
 use axum::extract::OriginalUri;
 use http::{
@@ -9,23 +9,23 @@ use http::{
 
 use crate::verify::{PathParams, matched_params};
 
-/// What a verifier is shown again when the session is refreshed.
+/// The request head that the verifier sees again when the session is refreshed.
 ///
-/// A copy: what hyper parsed shares its read buffer, and would keep all of that. And one piece of memory: a `HeaderMap`
-/// takes five times as much as the text in it.
+/// It is a copy, because hyper's headers share its read buffer and would keep all of that alive. It is a single allocation,
+/// because a `HeaderMap` takes five times the memory of its text.
 pub(crate) struct Head {
     method: Method,
     version: Version,
-    /// The URI, the one before nesting (or nothing), and then the names and values of path parameters and headers, each
-    /// with a flag.
+    /// The URI, the original URI (or an empty text), and then the path parameters and the headers: name, value and flag
+    /// of each. A length precedes every text.
     texts: Box<[u8]>,
 }
 
 const PLAIN: u8 = 0;
 const SENSITIVE: u8 = 1;
 const PATH_PARAM: u8 = 2;
-/// Headers that are about the upgrade alone, and tell a verifier nothing of its client.
-static MECHANICS: [HeaderName; 5] = [
+/// Headers that only concern the upgrade, and tell the verifier nothing about the client.
+static UPGRADE_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,
     header::UPGRADE,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -34,8 +34,8 @@ static MECHANICS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// How many bytes [`from_parts`](Self::from_parts) would keep, without the path parameters. Those are parts of the
-    /// path, and no longer than it.
+    /// The length of the text that [`from_parts`](Self::from_parts) would allocate, without the path parameters. Those are
+    /// parts of the path, and no longer than it.
     pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
         let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
@@ -59,7 +59,7 @@ impl Head {
         Self { method: parts.method.clone(), version: parts.version, texts: texts.into_boxed_slice() }
     }
 
-    /// The head as it was. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`: all of it was
+    /// The head again. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`, because all parts were
     /// parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -98,10 +98,10 @@ fn uris(parts: &Parts) -> [Option<&Uri>; 2] {
 }
 
 fn headers(parts: &Parts) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    parts.headers.iter().filter(|(name, _)| !MECHANICS.contains(name))
+    parts.headers.iter().filter(|(name, _)| !UPGRADE_HEADERS.contains(name))
 }
 
-/// In the form that is parsed again, without the detour of [`Display`](std::fmt::Display).
+/// In the form that [`Uri`] parses, and faster than by [`Display`](std::fmt::Display).
 fn push_uri(texts: &mut Vec<u8>, uri: Option<&Uri>) {
     push_len(texts, uri.map_or(0, uri_len));
     for part in uri.into_iter().flat_map(uri_parts) {
@@ -131,7 +131,7 @@ fn push(texts: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn push_len(texts: &mut Vec<u8>, len: usize) {
-    // Nothing comes near: heads that are too large are refused.
+    // Never saturates: heads that are too large are refused.
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     texts.extend_from_slice(&len.to_be_bytes());
 }

@@ -10,12 +10,12 @@ use super::{EndReason, SessionCore};
 use super::Session;
 use crate::id::SessionId;
 
-/// Waits for the end of a session, and holds nothing of it: [`Session::watch`].
+/// Waits for the end of a session without keeping it alive; see [`Session::watch`].
 ///
-/// A [`Session`] without an [`AuthenticatedSocket`](crate::AuthenticatedSocket) lasts, and takes its place in the
-/// [limits](crate::Limits), for as long as there is a clone of it. A task that waits for its end must not own such a clone:
-/// the session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone
-/// is dropped the session has ended, with [`EndReason::Closed`].
+/// A [`Session`] without an [`AuthenticatedSocket`](crate::AuthenticatedSocket) lasts, and counts in the
+/// [limits](crate::Limits), as long as there is a clone of it. A task that waits for its end must not own a clone: the
+/// session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone is
+/// dropped, the session ends with [`EndReason::Closed`].
 #[derive(Clone)]
 pub struct SessionWatcher(Arc<SessionCore>);
 
@@ -30,7 +30,7 @@ impl SessionWatcher {
         self.0.id()
     }
 
-    /// The subject of its token (`sub`), if it names one.
+    /// The subject of its token (`sub`), if the verifier names one.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.0.subject()
@@ -39,14 +39,14 @@ impl SessionWatcher {
     /// When the session ends unless it is refreshed; see [`Session::expires_at`].
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.0.deadline()
+        self.0.expires_at()
     }
 
     /// Waits until the session has ended, and returns why.
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped, and the method called again.
+    /// This method is cancel safe.
     pub async fn ended(&self) -> EndReason {
         self.0.ended().await
     }
@@ -55,21 +55,21 @@ impl SessionWatcher {
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped, and the method called again.
+    /// This method is cancel safe.
     pub async fn expiring_in(&self, before: Duration) -> Duration {
         self.0.expiring_in(before).await
     }
 
-    /// Why the session ended; `None` while it lives.
+    /// Why the session ended; `None` while it is active.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
         self.0.end_reason()
     }
 
-    /// The close code for a session that has ended; see [`Session::close_code`].
+    /// The close code of the session's end; see [`Session::close_code`].
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
-        self.0.close_code_of_end()
+        self.0.end_code()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     session::SessionCore,
 };
 
-/// One session, as the registry knew it a moment ago; see [`Sessions::iter`](crate::Sessions::iter).
+/// A snapshot of one session; see [`Sessions::iter`](crate::Sessions::iter).
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     id: SessionId,
@@ -22,23 +22,23 @@ impl SessionInfo {
             subject: core.subject.clone(),
             issuer: core.issuer.clone(),
             connected_at: core.connected_at(),
-            expires_at: core.deadline(),
+            expires_at: core.expires_at(),
         }
     }
 
-    /// Its id.
+    /// The id of the session.
     #[must_use]
     pub const fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Whom its token speaks of (`sub`), if it says so.
+    /// The subject of its token (`sub`), if the verifier names one.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
 
-    /// Who issued its token (`iss`), if it says so.
+    /// The issuer of its token (`iss`), if the verifier names one.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
@@ -56,7 +56,7 @@ impl SessionInfo {
         self.connected_at
     }
 
-    /// When it ends, as things stand; see [`Session::expires_at`](crate::Session::expires_at).
+    /// When the session ends unless it is refreshed; see [`Session::expires_at`](crate::Session::expires_at).
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at

@@ -4,16 +4,16 @@ use tokio::time::Instant;
 
 use crate::{id::ScopedId, store::SessionLease};
 
-/// The leases that are over and that the store may still have, each with the moment from which on it cannot.
+/// The leases of ended sessions that the store may still have, each with the time since when it is over.
 #[derive(Default)]
-pub(super) struct Released {
+pub(super) struct ReleaseQueue {
     leases: HashMap<ScopedId, Vec<(SessionLease, Instant)>>,
-    /// The subjects for which the store has failed, and until when others come first.
+    /// The subjects that the store has failed for, and until when the others come first.
     deferred: HashMap<ScopedId, Instant>,
 }
 
-impl Released {
-    pub(super) fn add(&mut self, lease: SessionLease) {
+impl ReleaseQueue {
+    pub(super) fn push(&mut self, lease: SessionLease) {
         self.leases.entry(lease.subject.clone()).or_default().push((lease, Instant::now()));
     }
 
@@ -21,12 +21,13 @@ impl Released {
         self.leases.get(subject).into_iter().flatten().map(|(lease, _)| lease.clone()).collect()
     }
 
-    /// Some of them; those of one subject stand together.
-    pub(super) fn some(&self, most: usize) -> Vec<SessionLease> {
+    /// At most `max` leases that are due; those of one subject are adjacent.
+    pub(super) fn batch(&self, max: usize) -> Vec<SessionLease> {
         let due = self.due().flat_map(|(_, leases)| leases);
-        due.map(|(lease, _)| lease.clone()).take(most).collect()
+        due.map(|(lease, _)| lease.clone()).take(max).collect()
     }
 
+    /// The leases of the subjects that are not deferred.
     fn due(&self) -> impl Iterator<Item = (&ScopedId, &Vec<(SessionLease, Instant)>)> {
         let now = Instant::now();
         self.leases.iter().filter(move |(subject, _)| self.deferred.get(*subject).is_none_or(|until| *until <= now))
@@ -36,15 +37,15 @@ impl Released {
         self.due().next().is_some()
     }
 
-    /// The store has failed for these: others come first.
+    /// Defers the subjects of these leases, because the store has failed for them.
     pub(super) fn defer(&mut self, leases: &[SessionLease], until: Instant) {
         let now = Instant::now();
         self.deferred.retain(|_, until| now < *until);
         self.deferred.extend(leases.iter().map(|lease| (lease.subject.clone(), until)));
     }
 
-    /// The store knows.
-    pub(super) fn settle(&mut self, leases: &[SessionLease]) {
+    /// Removes leases that the store has released.
+    pub(super) fn remove(&mut self, leases: &[SessionLease]) {
         for lease in leases {
             if let Some(of_subject) = self.leases.get_mut(&lease.subject) {
                 of_subject.retain(|(other, _)| other.session != lease.session);
@@ -55,8 +56,8 @@ impl Released {
         }
     }
 
-    /// Forgets those that have run out by themselves.
-    pub(super) fn forget_older_than(&mut self, age: Duration) {
+    /// Removes leases that have expired in the store.
+    pub(super) fn remove_older_than(&mut self, age: Duration) {
         self.leases.retain(|_, leases| {
             leases.retain(|(_, since)| since.elapsed() < age);
             !leases.is_empty()

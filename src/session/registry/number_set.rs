@@ -1,23 +1,23 @@
 use std::collections::BTreeSet;
 
-/// The numbers of some sessions, in order.
+/// An ordered set of session numbers.
 ///
-/// Nearly always there are few, which take little memory. However many there are, none of the operations gets slow.
-pub(super) enum Numbers {
+/// Usually there are few, in a vector that takes little memory. With many, it is a tree, and no operation gets slow.
+pub(super) enum NumberSet {
     Few(Vec<u64>),
     Many(BTreeSet<u64>),
 }
 
-const FEW: usize = 64;
+const MAX_FEW: usize = 64;
 
-impl Numbers {
-    /// Returns whether it was not there.
+impl NumberSet {
+    /// Returns whether the number is new.
     pub(super) fn insert(&mut self, number: u64) -> bool {
         match self {
-            Self::Few(numbers) if numbers.len() < FEW => match numbers.binary_search(&number) {
+            Self::Few(numbers) if numbers.len() < MAX_FEW => match numbers.binary_search(&number) {
                 Ok(_) => false,
                 Err(at) => {
-                    // No more memory than it takes for one.
+                    // Most subjects have one session.
                     if numbers.is_empty() {
                         numbers.reserve_exact(1);
                     }
@@ -35,7 +35,7 @@ impl Numbers {
         }
     }
 
-    /// Returns whether it was there.
+    /// Returns whether the number was in the set.
     pub(super) fn remove(&mut self, number: u64) -> bool {
         match self {
             Self::Few(numbers) => numbers.binary_search(&number).map(|at| numbers.remove(at)).is_ok(),
@@ -43,7 +43,7 @@ impl Numbers {
         }
     }
 
-    pub(super) fn has(&self, number: u64) -> bool {
+    pub(super) fn contains(&self, number: u64) -> bool {
         match self {
             Self::Few(numbers) => numbers.binary_search(&number).is_ok(),
             Self::Many(numbers) => numbers.contains(&number),
@@ -64,15 +64,15 @@ impl Numbers {
         }
     }
 
-    /// At most so many of those that are not less than `from`.
-    pub(super) fn some(&self, from: u64, most: usize) -> Vec<u64> {
+    /// The first `max` numbers that are at least `from`.
+    pub(super) fn batch(&self, from: u64, max: usize) -> Vec<u64> {
         match self {
-            Self::Few(numbers) => numbers.iter().copied().skip_while(|&number| number < from).take(most).collect(),
-            Self::Many(numbers) => numbers.range(from..).copied().take(most).collect(),
+            Self::Few(numbers) => numbers.iter().copied().skip_while(|&number| number < from).take(max).collect(),
+            Self::Many(numbers) => numbers.range(from..).copied().take(max).collect(),
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = u64> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         let (few, many) = match self {
             Self::Few(numbers) => (Some(numbers), None),
             Self::Many(numbers) => (None, Some(numbers)),
@@ -81,7 +81,7 @@ impl Numbers {
     }
 }
 
-impl Default for Numbers {
+impl Default for NumberSet {
     fn default() -> Self {
         Self::Few(Vec::new())
     }
@@ -91,13 +91,13 @@ impl Default for Numbers {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::Numbers;
+    use super::NumberSet;
 
     #[test]
-    fn few_and_many_are_alike() {
-        let mut numbers = Numbers::default();
+    fn few_and_many_behave_alike() {
+        let mut numbers = NumberSet::default();
         let mut expected = BTreeSet::new();
-        // Up and down again, in an order that is neither.
+        // Inserts and removes in a scrambled order.
         for step in 0..1000_u64 {
             let number = step * 7919 % 500;
             let (actual, right) = if step % 500 < 250 {
@@ -108,9 +108,9 @@ mod tests {
             assert_eq!(actual, right, "{step}");
             assert_eq!(numbers.len(), expected.len());
             assert_eq!(numbers.first(), expected.first().copied());
-            assert_eq!(numbers.has(number), expected.contains(&number));
-            assert!(numbers.all().eq(expected.iter().copied()));
-            assert!(numbers.some(number, 3).into_iter().eq(expected.range(number..).take(3).copied()));
+            assert_eq!(numbers.contains(number), expected.contains(&number));
+            assert!(numbers.iter().eq(expected.iter().copied()));
+            assert!(numbers.batch(number, 3).into_iter().eq(expected.range(number..).take(3).copied()));
         }
     }
 }

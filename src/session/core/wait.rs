@@ -1,22 +1,20 @@
-//! What can be waited for in the life of a session.
+//! Waits for the end of a session, or for the time before it.
 
 use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
 use tokio::{task::coop::consume_budget, time::timeout};
 
-use super::{
-    EndReason,
-    core::{SessionCore, Status, WALL_CLOCK_READ},
-};
+use super::{SessionCore, Status, WALL_CLOCK_INTERVAL};
+use crate::session::EndReason;
 
-/// How much of the task's budget a wait takes. What is waited for may be there already, and stay there: a handler that
-/// waits for it in a loop must still yield, and it does more between two of these than between two messages.
+/// How many units of tokio's coop budget one wait consumes. A handler that waits in a loop for something that has already
+/// happened must still yield, and it does more work between two waits than between two messages.
 const COST: usize = 8;
 
 impl SessionCore {
-    pub(super) async fn ended(&self) -> EndReason {
+    pub(in crate::session) async fn ended(&self) -> EndReason {
         self.watched.store(true, Ordering::Release);
-        pay().await;
+        yield_if_out_of_budget().await;
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on no change is missed.
@@ -31,9 +29,9 @@ impl SessionCore {
         }
     }
 
-    pub(super) async fn expiring_in(&self, before: Duration) -> Duration {
+    pub(in crate::session) async fn expiring_in(&self, before: Duration) -> Duration {
         self.watched.store(true, Ordering::Release);
-        pay().await;
+        yield_if_out_of_budget().await;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -44,14 +42,14 @@ impl SessionCore {
                 None => changed.await,
                 Some(left) if left <= before => return left,
                 Some(left) => {
-                    let _ = timeout((left - before).min(WALL_CLOCK_READ), changed).await;
+                    let _ = timeout((left - before).min(WALL_CLOCK_INTERVAL), changed).await;
                 }
             }
         }
     }
 }
 
-async fn pay() {
+async fn yield_if_out_of_budget() {
     for _ in 0..COST {
         consume_budget().await;
     }

@@ -1,0 +1,173 @@
+//! How a session ends, and how its state is observed.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::Waker,
+    time::Duration,
+};
+
+use super::{
+    WALL_CLOCK_INTERVAL,
+    state::{SessionCore, State},
+};
+use crate::{
+    lock::lock,
+    session::{
+        End, EndReason,
+        deadline::Timestamp,
+        registry::{Registration, Registry},
+    },
+    telemetry,
+};
+
+/// The state of a session.
+pub(crate) enum Status {
+    /// Check again at the next change, and after this time at the latest if there is one.
+    Active(Option<Duration>),
+    Ended(End),
+}
+
+/// What to do about a change of the state once the lock is released.
+#[must_use]
+pub(super) struct Change {
+    supervisor: Option<Waker>,
+    /// The registry of a session that has ended.
+    ended_in: Option<Arc<Registry>>,
+    /// The session of a connection has ended, and nothing will close that.
+    is_unwatched: bool,
+}
+
+impl SessionCore {
+    /// Ends the session, unless it has ended. Returns whether it did.
+    pub(crate) fn end(&self, end: End) -> bool {
+        let mut state = lock(&self.state);
+        if state.end.is_some() {
+            return false;
+        }
+        let earlier = self.bulk_end(&state);
+        let change = self.set_end(&mut state, earlier.unwrap_or(end));
+        drop(state);
+        self.notify(change);
+        earlier.is_none()
+    }
+
+    /// Ends the session, unless it has ended, for a bulk end that has counted it already.
+    pub(in crate::session) fn end_in_bulk(&self, end: End) {
+        let mut state = lock(&self.state);
+        if state.end.is_none() {
+            let change = self.set_end(&mut state, end);
+            drop(state);
+            self.notify(change);
+        }
+    }
+
+    /// The end that a running bulk end has for this session.
+    fn bulk_end(&self, state: &State) -> Option<End> {
+        state.registration.as_ref()?.bulk_end(self, state.token.id.as_deref())
+    }
+
+    fn set_end(&self, state: &mut State, end: End) -> Change {
+        state.end = Some(end);
+        self.ended.store(true, Ordering::Release);
+        let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
+        let is_observed = self.guarded.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
+        Change {
+            ended_in: state.registration.as_ref().map(Registration::registry),
+            is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
+            ..self.count_change(state)
+        }
+    }
+
+    /// Whether the session has ended. A deadline that has passed counts only once something has called
+    /// [`status`](Self::status).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Why the session ended, if it has. Ends it if its deadline has passed.
+    pub(crate) fn end_reason(&self) -> Option<EndReason> {
+        match self.status(None).0 {
+            Status::Ended(end) => Some(end.reason),
+            Status::Active(_) => None,
+        }
+    }
+
+    /// The close code of the session's end, if it has ended.
+    pub(in crate::session) fn end_code(&self) -> Option<u16> {
+        match self.status(None).0 {
+            Status::Ended(end) => Some(self.close_code(end)),
+            Status::Active(_) => None,
+        }
+    }
+
+    pub(crate) fn close_code(&self, end: End) -> u16 {
+        end.code.unwrap_or_else(|| self.config.close_codes.of_end(end.reason))
+    }
+
+    /// The number of the latest change that concerns the supervisor.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The status, and the version it was read at. Ends the session if its deadline has passed. The supervisor is woken
+    /// at the next change.
+    pub(crate) fn status(&self, supervisor: Option<&Waker>) -> (Status, u64) {
+        let now = self.config.now();
+        let mut state = lock(&self.state);
+        if let Some(waker) = supervisor {
+            state.supervisor = Some(waker.clone());
+        }
+        let change = self.end_if_due(&mut state, now);
+        let status = match (state.end, self.deadline(&state).time_left(now)) {
+            (Some(end), _) => Status::Ended(end),
+            (None, left) => Status::Active(left.map(|(left, _)| left.min(WALL_CLOCK_INTERVAL))),
+        };
+        let version = self.version();
+        drop(state);
+        change.into_iter().for_each(|change| self.notify(change));
+        (status, version)
+    }
+
+    /// Ends the session if its deadline has passed, or if a running bulk end matches it.
+    pub(super) fn end_if_due(&self, state: &mut State, now: Timestamp) -> Option<Change> {
+        if state.end.is_none()
+            && let Some(end) = self.bulk_end(state)
+        {
+            return Some(self.set_end(state, end));
+        }
+        match self.deadline(state).time_left(now) {
+            Some((Duration::ZERO, reason)) if state.end.is_none() => {
+                Some(self.set_end(state, End { reason, code: None }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Wakes the supervisor, which then looks at its socket.
+    pub(crate) fn wake_supervisor(&self) {
+        let supervisor = lock(&self.state).supervisor.clone();
+        if let Some(supervisor) = supervisor {
+            supervisor.wake();
+        }
+    }
+
+    /// Counts a change that was made under the lock.
+    pub(super) fn count_change(&self, state: &State) -> Change {
+        self.version.fetch_add(1, Ordering::Release);
+        Change { supervisor: state.supervisor.clone(), ended_in: None, is_unwatched: false }
+    }
+
+    /// Tells everyone who is concerned by a change. Called without the lock, because they may take it.
+    pub(super) fn notify(&self, change: Change) {
+        if let Some(registry) = change.ended_in {
+            registry.session_ended(self);
+            if change.is_unwatched && !registry.warned_of_unwatched.swap(true, Ordering::Relaxed) {
+                telemetry::session_unwatched(self.id());
+            }
+        }
+        if let Some(supervisor) = change.supervisor {
+            supervisor.wake();
+        }
+        self.changed.notify_waiters();
+    }
+}

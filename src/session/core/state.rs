@@ -1,0 +1,170 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    task::Waker,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::Notify;
+
+use super::refresh::Attempts;
+use crate::{
+    id::{Scope, ScopedId, SessionId},
+    lock::lock,
+    session::{
+        End,
+        config::SessionConfig,
+        deadline::{Deadline, Timestamp},
+        registry::{Registration, Registry},
+    },
+};
+
+/// One session, shared by its handles, its watchers, the registry and the supervisor of its socket.
+pub(crate) struct SessionCore {
+    id: SessionId,
+    pub(in crate::session) subject: Option<Arc<str>>,
+    pub(in crate::session) issuer: Option<Arc<str>>,
+    pub(in crate::session) config: Arc<SessionConfig>,
+    connected: Timestamp,
+    /// Counts the changes of `state` that concern the supervisor, which can then skip the lock if there is none.
+    pub(super) version: AtomicU64,
+    pub(super) ended: AtomicBool,
+    /// A [`ConnectionGuard`](super::ConnectionGuard) was taken: the session lasts as long as that.
+    pub(super) guarded: AtomicBool,
+    /// The application has waited for the end, or has asked for it.
+    pub(in crate::session) watched: AtomicBool,
+    pub(super) state: Mutex<State>,
+    /// Wakes the tasks that wait for such a change.
+    pub(super) changed: Notify,
+}
+
+/// What changes during a session.
+pub(super) struct State {
+    pub(super) token_expiry: Option<Timestamp>,
+    pub(super) token: TokenInfo,
+    pub(super) end: Option<End>,
+    pub(super) supervisor: Option<Waker>,
+    pub(super) registration: Option<Registration>,
+    pub(super) attempts: Attempts,
+}
+
+/// What the verifier said about a new session.
+pub(in crate::session) struct NewSession {
+    pub(in crate::session) subject: Option<Arc<str>>,
+    pub(in crate::session) issuer: Option<Arc<str>>,
+    pub(in crate::session) expires_at: Option<SystemTime>,
+    pub(in crate::session) token: TokenInfo,
+}
+
+/// What revocations need to know of a session's current token.
+#[derive(Clone)]
+pub(in crate::session) struct TokenInfo {
+    pub(in crate::session) id: Option<Arc<str>>,
+    pub(in crate::session) issued_at: Option<SystemTime>,
+    /// When the session began to use it. It was issued before that, whatever its `iat` says.
+    pub(in crate::session) since: SystemTime,
+}
+
+impl SessionCore {
+    pub(in crate::session) fn new(new: NewSession, verified: Timestamp, config: Arc<SessionConfig>) -> Arc<Self> {
+        let state = State {
+            token_expiry: new.expires_at.and_then(|at| verified.at_wall_time(at)),
+            token: new.token,
+            end: None,
+            supervisor: None,
+            registration: None,
+            attempts: Attempts::new(),
+        };
+        Arc::new(Self {
+            id: SessionId::next(),
+            subject: new.subject,
+            issuer: new.issuer,
+            config,
+            connected: verified,
+            version: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            guarded: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(crate) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    pub(in crate::session) fn scoped_subject(&self) -> Option<ScopedId> {
+        Some(ScopedId::stated(self.issuer.clone(), self.subject.clone()?))
+    }
+
+    /// The same, borrowed: a key for look-ups.
+    pub(in crate::session) fn subject_key(&self) -> Option<(Scope<'_>, &str)> {
+        Some((self.scope(), self.subject()?))
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope::stated(self.issuer.as_deref())
+    }
+
+    /// Whether this scope includes the session's issuer.
+    pub(in crate::session) fn is_in(&self, scope: Scope<'_>) -> bool {
+        scope == Scope::Any || scope == self.scope()
+    }
+
+    pub(in crate::session) const fn connected_at(&self) -> SystemTime {
+        self.connected.wall
+    }
+
+    pub(in crate::session) fn expires_at(&self) -> Option<SystemTime> {
+        self.deadline(&lock(&self.state)).wall_time()
+    }
+
+    /// How long the session has left, if it has a deadline.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let now = self.config.now();
+        self.deadline(&lock(&self.state)).time_left(now).map(|(left, _)| left)
+    }
+
+    /// Computed rather than stored, because there are many sessions.
+    pub(super) fn deadline(&self, state: &State) -> Deadline {
+        Deadline::new(state.token_expiry, self.config.max_lifetime, self.connected)
+    }
+
+    pub(in crate::session) fn token(&self) -> TokenInfo {
+        lock(&self.state).token.clone()
+    }
+
+    /// The deadline, the token, and the result of `read`, all from one moment.
+    pub(in crate::session) fn snapshot<T>(&self, read: impl FnOnce() -> T) -> (Option<SystemTime>, TokenInfo, T) {
+        let state = lock(&self.state);
+        (self.deadline(&state).wall_time(), state.token.clone(), read())
+    }
+
+    /// Sets what keeps the session registered. It is dropped with the connection.
+    pub(in crate::session) fn set_registration(&self, registration: Registration) {
+        lock(&self.state).registration = Some(registration);
+    }
+
+    pub(in crate::session) fn registry(&self) -> Option<Arc<Registry>> {
+        lock(&self.state).registration.as_ref().map(Registration::registry)
+    }
+
+    /// Whether the session counts as a connection.
+    pub(in crate::session) fn is_counted(&self) -> bool {
+        lock(&self.state).registration.as_ref().is_some_and(Registration::is_counted)
+    }
+}
+
+impl fmt::Debug for SessionCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCore").field("id", &self.id).field("subject", &self.subject).finish_non_exhaustive()
+    }
+}

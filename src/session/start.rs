@@ -1,0 +1,48 @@
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore,
+    core::{NewSession, TokenInfo},
+    deadline::Timestamp,
+};
+use crate::verify::{Verified, VerifierOf};
+
+/// When a token was given to the verifier, for the session that begins with it.
+pub(crate) struct SessionStart {
+    config: Arc<SessionConfig>,
+    now: Timestamp,
+}
+
+impl SessionStart {
+    pub(crate) fn now(config: &Arc<SessionConfig>) -> Self {
+        Self { now: config.now(), config: Arc::clone(config) }
+    }
+
+    pub(crate) const fn wall(&self) -> SystemTime {
+        self.now.wall
+    }
+
+    /// Begins the session, and registers it if there is a permit. Checks revocations, and for a connection the limits.
+    pub(crate) fn begin<C>(
+        self,
+        verified: Verified<C>,
+        verifier: Arc<dyn VerifierOf<C>>,
+        head: Head,
+        permit: Option<Permit>,
+    ) -> Result<Session<C>, AdmissionError> {
+        let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
+        let since = self.now.wall;
+        let token = TokenInfo { id: token_id.clone(), issued_at, since };
+        let new = NewSession { subject, issuer, expires_at, token };
+        let core = SessionCore::new(new, self.now, self.config);
+        let session = Session::new(core, claims, verifier, head);
+        let core = session.core();
+        // Register before the checks: from here on, whatever ends sessions finds this one.
+        let registry = permit.and_then(|permit| Registry::register(core, token_id.as_deref(), permit));
+        core.check_revoked(token_id.as_deref(), issued_at, since)?;
+        if let Some(registry) = registry {
+            registry.admit(core)?;
+        }
+        Ok(session)
+    }
+}
