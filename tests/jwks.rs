@@ -321,7 +321,7 @@ async fn a_published_secret_is_no_secret() {
     assert_eq!(issuer.fetches(), 2, "one for each verifier");
     let unusable: Vec<_> = status(&fetched).unusable().to_vec();
     assert_eq!((unusable.len(), unusable[0].key_id()), (1, Some("secret")));
-    assert_eq!(unusable[0].problem(), "it is symmetric, and published");
+    assert_eq!(unusable[0].problem(), "it is a symmetric key that is published");
 
     issuer.answer(KEYS, Answer::json(&json!({"keys": [oct("secret")]})));
     let alone = verifier([issuer.keys()]).await;
@@ -351,8 +351,9 @@ async fn a_private_key_that_is_published_verifies_nothing() {
         .iter()
         .map(|key| (key.key_id().unwrap().to_owned(), key.problem().to_owned()))
         .collect();
-    let beside = "its private half is published beside it";
-    let expected = [("private", "it is private, and published"), ("twin", beside), ("twin by another name", beside)];
+    let beside = "its private half is published in the same set";
+    let expected =
+        [("private", "it is a private key that is published"), ("twin", beside), ("twin by another name", beside)];
     assert_eq!(problems, expected.map(|(id, problem)| (id.to_owned(), problem.to_owned())));
     assert_eq!(at_once(&fetched, &other.token(A)), Some(Ok(())));
     for id in ["private", "twin", "twin by another name"] {
@@ -933,7 +934,7 @@ async fn the_status_says_how_it_stands() {
     assert_eq!(failed.age(), Some(seconds(70)), "nothing has been confirmed");
     assert_eq!(failed.next_refresh(), Some(seconds(120)));
     let json = serde_json::to_value(&failed).unwrap();
-    assert_eq!(json["last_error"], "the answer has the status 500");
+    assert_eq!(json["last_error"], "the issuer responded with status 500");
 }
 
 #[tokio::test]

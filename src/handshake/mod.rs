@@ -75,10 +75,10 @@ impl Pipeline {
 
     /// Takes a request through steps one to five, as far as that is possible without waiting.
     pub(crate) fn begin(&self, kind: RequestKind, parts: &mut Parts) -> Next {
-        let Found { token, carrier, selection } = find(&self.config, parts);
+        let Found { token, token_kind, selection } = find(&self.config, parts);
         let completion = Completion::new(parts, kind, selection);
         let outcome = strip(&self.config, parts, token)
-            .and_then(|token| check_origin(&self.config, parts, carrier).map(|()| token));
+            .and_then(|token| check_origin(&self.config, parts, token_kind).map(|()| token));
         match outcome {
             Ok(Some(token)) => self.verify_now(token, kind, parts, completion),
             Ok(None) => self.without_token(kind, parts, completion),

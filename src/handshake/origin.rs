@@ -6,21 +6,21 @@ use super::config::Config;
 use crate::{
     origin::{AllowOrigin, OriginError},
     rejection::Rejection,
-    token::{Carrier, CookieKind},
+    token::{CookieKind, TokenKind},
 };
 
 /// A request with an ambient token needs an allowed origin. One with an explicit token needs it only once a policy is set,
 /// and may then have none.
-pub(super) fn check_origin(config: &Config, parts: &Parts, carrier: Carrier) -> Result<(), Rejection> {
-    check(config, parts, carrier).map_err(|error| Rejection::origin(error, &config.challenges, parts.version))
+pub(super) fn check_origin(config: &Config, parts: &Parts, kind: TokenKind) -> Result<(), Rejection> {
+    check(config, parts, kind).map_err(|error| Rejection::origin(error, &config.challenges, parts.version))
 }
 
-fn check(config: &Config, parts: &Parts, carrier: Carrier) -> Result<(), OriginError> {
-    match (&config.allow_origin, carrier) {
-        (Some(policy), Carrier::Ambient(cookie)) => policy.check_ambient(parts, cookie),
-        (None, Carrier::Ambient(cookie)) => AllowOrigin::same_origin().check_ambient(parts, cookie),
-        (Some(policy), Carrier::Explicit) => policy.check_explicit(parts, CookieKind::Plain),
-        (None, Carrier::Explicit) => Ok(()),
+fn check(config: &Config, parts: &Parts, kind: TokenKind) -> Result<(), OriginError> {
+    match (&config.allow_origin, kind) {
+        (Some(policy), TokenKind::Ambient(cookie)) => policy.check_ambient(parts, cookie),
+        (None, TokenKind::Ambient(cookie)) => AllowOrigin::same_origin().check_ambient(parts, cookie),
+        (Some(policy), TokenKind::Explicit) => policy.check_explicit(parts, CookieKind::Plain),
+        (None, TokenKind::Explicit) => Ok(()),
     }
 }
 

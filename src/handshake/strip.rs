@@ -7,7 +7,7 @@ use super::config::Config;
 use crate::{
     rejection::Rejection,
     session::Head,
-    token::{Token, TokenError, cut_copies},
+    token::{Token, TokenError, remove_copies},
 };
 
 /// Strips axum's copy of the URI, and copies of the token in all other headers.
@@ -24,7 +24,7 @@ pub(super) fn strip(
     if let Some(token) = &token {
         check_head(config, parts)?;
         let original = parts.extensions.get_mut::<OriginalUri>().map(|OriginalUri(uri)| uri);
-        cut_copies(&mut parts.headers, [Some(&mut parts.uri), original], token).map_err(refuse)?;
+        remove_copies(&mut parts.headers, [Some(&mut parts.uri), original], token).map_err(refuse)?;
     }
     Ok(token)
 }
@@ -39,7 +39,7 @@ pub(super) fn check_head(config: &Config, parts: &Parts) -> Result<(), Rejection
 
 /// axum's router keeps a second copy of the URI.
 fn strip_original_uri(config: &Config, parts: &mut Parts) -> Result<(), TokenError> {
-    if !config.sources.are_in_uri() {
+    if !config.sources.include_query() {
         return Ok(());
     }
     match parts.extensions.get_mut::<OriginalUri>() {

@@ -1,4 +1,4 @@
-//! How origins are brought into one form and compared.
+//! Normalizes and compares origins.
 
 use std::{borrow::Cow, net::Ipv4Addr};
 
@@ -8,8 +8,8 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-/// Lower-cased and without the scheme's default port. Compared as text, because URL parsers call the origin of
-/// `tauri://localhost` `null`.
+/// Lower-cases an origin and removes the default port. Origins are compared as text, because URL parsers turn the origin of
+/// `tauri://localhost` into `null`.
 pub(super) fn normalize(origin: &str) -> Cow<'_, str> {
     let origin = if origin.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(origin.to_ascii_lowercase())
@@ -30,8 +30,8 @@ pub(super) fn normalize(origin: &str) -> Cow<'_, str> {
     }
 }
 
-/// Why a configured origin could never equal one that a client sends.
-pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
+/// Why a configured origin could never match one that a client sends.
+pub(super) fn find_problem(origin: &str) -> Option<&'static str> {
     if origin == "null" {
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
         return Some("it is not of the form scheme://host");
     };
     if scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss") {
-        return Some("an origin is that of the page: http or https");
+        return Some("it must be the origin of the page: http or https");
     }
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
@@ -47,19 +47,19 @@ pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
         return Some("its scheme is malformed");
     }
     if !authority.is_ascii() {
-        return Some("browsers send the ASCII form of the host (xn--…)");
+        return Some("browsers send the host in ASCII form (xn--…)");
     }
     if authority.is_empty() {
-        // Pages from within an application may have none: `file://`, `qrc://`, `content://`.
+        // The schemes of embedded pages may have no host: `file://`, `qrc://`, `content://`.
         let has_host = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
             || scheme.to_ascii_lowercase().ends_with("-extension");
         return has_host.then_some("it has no host");
     }
     if authority.contains('*') {
-        return Some("there are no wildcards: use a predicate");
+        return Some("wildcards are not supported: use a predicate");
     }
     if authority.contains(['/', '?', '#']) {
-        return Some("an origin ends with the host or port, without a path or trailing slash");
+        return Some("it has a path or trailing slash");
     }
     if host_and_port(authority).is_none() {
         return Some("its host or port is malformed");
@@ -67,15 +67,14 @@ pub(super) fn problem_of(origin: &str) -> Option<&'static str> {
     None
 }
 
-/// Host and port of the page and of the request, which must agree. A missing port is the default of the page's scheme
-/// everywhere.
+/// Whether page and request have the same host and port. A missing port is the default port of the page's scheme.
 pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
     let (authority, default_port) = match origin.split_once("://") {
         Some(("https", authority)) => (authority, 443),
         Some(("http", authority)) => (authority, 80),
         _ => return false,
     };
-    // Over HTTP/2 the scheme is told. `http` may stand there for a proxy that ends TLS; `https` is true.
+    // HTTP/2 requests have a scheme. `https` is reliable; `http` may come from a proxy that terminates TLS.
     if default_port == 80 && parts.uri.scheme() == Some(&Scheme::HTTPS) {
         return false;
     }
@@ -86,8 +85,7 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
                 && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
         })
     };
-    // `:authority`, or the absolute form of the target (RFC 9112 §3.2.2), and a `Host` beside it name the same server
-    // (RFC 9113 §8.3.1).
+    // `Host` must agree with `:authority` (RFC 9113 §8.3.1) or the absolute-form target (RFC 9112 §3.2.2).
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host_agrees = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().is_ok_and(is_page),
@@ -97,9 +95,9 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
     host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str()))
 }
 
-/// Whether browsers would send this page's host a cookie that is for TLS only: over `https`, and to names of the loopback
-/// interface in any case.
-pub(super) fn gets_secure_cookies(origin: &str) -> bool {
+/// Whether a page of this origin can have TLS-only cookies of its host. Browsers send these over `https`, and to loopback hosts
+/// without TLS too.
+pub(super) fn can_send_secure_cookies(origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("http://") else { return true };
     host_and_port(authority).is_some_and(|authority| {
         let host = authority.host();
@@ -110,13 +108,13 @@ pub(super) fn gets_secure_cookies(origin: &str) -> bool {
     })
 }
 
-/// `http` takes user names, and ports that no browser would write so; those that are no numbers would pass for missing
-/// ones.
+/// Parses a host and port as browsers write them. `Authority` also accepts user names and unusual ports, and treats a port that
+/// is not a number as missing.
 fn host_and_port(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
-    let is_plain = match authority.port() {
+    let is_canonical = match authority.port() {
         Some(port) => port.as_str() == port.as_u16().to_string(),
         None => authority.as_str() == authority.host(),
     };
-    (is_plain && !text.contains('@')).then_some(authority)
+    (is_canonical && !text.contains('@')).then_some(authority)
 }

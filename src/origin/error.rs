@@ -1,25 +1,25 @@
 use std::fmt;
 
-/// Why an `Origin` was not allowed.
+/// Why a request was refused for its `Origin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError {
     kind: OriginErrorKind,
 }
 
-/// What was wrong with the `Origin`; see [`OriginError::kind`].
+/// The kind of an [`OriginError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OriginErrorKind {
-    /// A cookie came without an `Origin`, so no browser sent it.
+    /// The token is in a cookie, but there is no `Origin`. Browsers always send one.
     Missing,
-    /// There is more than one `Origin`, or it is not ASCII.
+    /// There are several `Origin` headers, or one that is not ASCII.
     Malformed,
-    /// The policy does not allow it.
+    /// The policy does not allow the origin.
     NotAllowed,
 }
 
 impl OriginError {
-    /// What was wrong.
+    /// What was wrong, for programs to match on.
     #[must_use]
     pub const fn kind(&self) -> OriginErrorKind {
         self.kind
@@ -47,7 +47,7 @@ impl From<OriginErrorKind> for OriginError {
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            OriginErrorKind::Missing => "a cookie without an origin",
+            OriginErrorKind::Missing => "the request has a cookie but no origin",
             OriginErrorKind::Malformed => "the origin is malformed",
             OriginErrorKind::NotAllowed => "the origin is not allowed",
         })

@@ -1,4 +1,4 @@
-//! The check of a handshake's `Origin`. It knows `http` and nothing of axum.
+//! Checks the `Origin` of a handshake. Depends on `http`, not on axum.
 
 mod compare;
 mod error;
@@ -7,22 +7,22 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{HeaderMap, header::ORIGIN, request::Parts};
 
-use self::compare::{gets_secure_cookies, is_same_origin, normalize, problem_of};
+use self::compare::{can_send_secure_cookies, find_problem, is_same_origin, normalize};
 pub use self::error::{OriginError, OriginErrorKind};
 
 use crate::{error::ConfigError, token::CookieKind};
 
 /// Which web pages may open a WebSocket.
 ///
-/// A browser lets any page open a WebSocket to any server, attaches the server's cookies, and tells the server only one
-/// thing: the page's `Origin` (RFC 6455 §10.2). So a cookie proves who the user is, and not that the user meant it;
-/// the origin must be checked too. `SameSite` does not replace this check: a sibling subdomain is the same site.
+/// A browser lets any page open a WebSocket to any server, with the server's cookies. It tells the server which page by the
+/// `Origin` header (RFC 6455 §10.2). So a cookie proves who the user is, but not that the user intended the request, and the
+/// origin must be checked too. `SameSite` does not replace this check, because sibling subdomains are the same site.
 ///
-/// - A token from a **cookie** counts only where an `Origin` is present and allowed. The default is
+/// - A token in a **cookie** is accepted only if an `Origin` is present and allowed. The default policy is
 ///   [`AllowOrigin::same_origin`].
-/// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to
-///   send. Once a policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that
-///   is present must be allowed for these too.
+/// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to send. Once a
+///   policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that is present must be
+///   allowed for these tokens too.
 ///
 /// # Example
 ///
@@ -45,7 +45,7 @@ use crate::{error::ConfigError, token::CookieKind};
 /// let request = handshake().bearer_subprotocol(&token).origin("https://app.example.com.evil.com").build();
 /// assert_eq!(app.oneshot(request).await?.status(), StatusCode::FORBIDDEN);
 ///
-/// // An entry that no browser would ever send does not build.
+/// // An origin that no browser sends is an error.
 /// let slash = WsAuthLayer::new(test_util::verifier::<serde_json::Value>()).allow_origin(["https://app.example.com/"]);
 /// assert!(matches!(slash, Err(ConfigError::InvalidOrigin { .. })));
 /// # Ok(()) }
@@ -64,28 +64,25 @@ enum Policy {
 }
 
 impl AllowOrigin {
-    /// Pages that were served by this host and port, as the request's `Host` (or `:authority`) names them.
+    /// Allows pages with the same host and port as the request's `Host` (or `:authority`).
     ///
-    /// The scheme is compared only where the request tells it, over HTTP/2, because a server behind a TLS proxy does
-    /// not know its own; name the origin in a [`list`](Self::list) to have it compared always. Behind a proxy that
-    /// rewrites `Host`, a list is needed too. And a list is what protects a server on `localhost` from DNS rebinding,
-    /// where `Host` and `Origin` agree and both are the attacker's.
+    /// The scheme is compared only over HTTP/2, where the request has one, because a server behind a TLS proxy does not know its
+    /// own scheme. Use a [`list`](Self::list) to always compare the scheme, behind a proxy that rewrites `Host`, and to protect a
+    /// server on `localhost` from DNS rebinding, where both `Host` and `Origin` name the attacker's host.
     ///
-    /// A cookie whose name begins with `__Host-` or `__Secure-` came over TLS, so a page at `http:` is not of the same
-    /// origin; except on `localhost`, `127.0.0.1` and their like, where browsers send such cookies without TLS.
+    /// Browsers send cookies named `__Host-…` or `__Secure-…` over TLS only, so with such a cookie a page at `http:` is not the
+    /// same origin. Loopback hosts such as `localhost` and `127.0.0.1` are an exception in browsers and here.
     #[must_use]
     pub const fn same_origin() -> Self {
         Self(Policy::SameOrigin)
     }
 
-    /// These origins, each as a browser sends it: `https://app.example.com`, `http://localhost:3000`,
-    /// `capacitor://localhost`, or `null` for pages without an origin of their own (which every page can have made for
-    /// it, by a sandboxed frame).
+    /// Allows these origins, each as a browser sends it: `https://app.example.com`, `http://localhost:3000`,
+    /// `capacitor://localhost`, or `null` for pages with an opaque origin (any page can send that from a sandboxed frame).
     ///
     /// Schemes without a host can be listed too: `file://`, `qrc://`, `content://`.
     ///
-    /// Case and a scheme's default port make no difference; anything else does. There are no wildcards: use
-    /// [`predicate`](Self::predicate).
+    /// The comparison ignores case and a default port. Wildcards are not supported: use [`predicate`](Self::predicate).
     pub fn list<I>(origins: I) -> Self
     where
         I: IntoIterator,
@@ -94,16 +91,16 @@ impl AllowOrigin {
         Self(Policy::List(origins.into_iter().map(Into::into).collect()))
     }
 
-    /// Origins for which the function returns `true`. It gets the `Origin`, lower-cased and without a default port, and
-    /// the rest of the request.
+    /// Allows origins for which the function returns `true`. It gets the `Origin`, lower-cased and without a default port, and
+    /// the request.
     pub fn predicate(predicate: impl Fn(&str, &Parts) -> bool + Send + Sync + 'static) -> Self {
         Self(Policy::Predicate(Arc::new(predicate)))
     }
 
-    /// Every origin.
+    /// Allows every origin.
     ///
-    /// Insecure because any page on the web may then open a WebSocket. It cannot be combined with a cookie as a token
-    /// source: any page could use the user's cookie.
+    /// Insecure because any page on the web may then open a WebSocket. It cannot be combined with a cookie as a token source,
+    /// because any page could then use the user's cookie.
     #[must_use]
     pub const fn insecure_any() -> Self {
         Self(Policy::Any)
@@ -113,17 +110,17 @@ impl AllowOrigin {
         matches!(self.0, Policy::Any)
     }
 
-    /// Brings a list into the form in which it is compared, or says why an entry can never match.
+    /// Normalizes a list. An error if it is empty or an entry can never match.
     pub(crate) fn checked(self) -> Result<Self, ConfigError> {
         let Policy::List(origins) = self.0 else { return Ok(self) };
         if origins.is_empty() {
             return Err(ConfigError::NoOrigin);
         }
-        let normal = origins.iter().map(|origin| normal_form(origin).map(Cow::Owned));
-        Ok(Self(Policy::List(normal.collect::<Result<_, _>>()?)))
+        let normalized = origins.iter().map(|origin| normal_form(origin).map(Cow::Owned));
+        Ok(Self(Policy::List(normalized.collect::<Result<_, _>>()?)))
     }
 
-    /// Checks a request whose token the browser attached by itself.
+    /// Checks a request with an ambient token, which needs an origin.
     pub(crate) fn check_ambient(&self, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
         match origin_of(&parts.headers)? {
             Some(origin) => self.check(origin, parts, cookie),
@@ -131,7 +128,7 @@ impl AllowOrigin {
         }
     }
 
-    /// Checks a request whose token somebody chose to send, or that has none. It may come without an origin.
+    /// Checks a request with an explicit token or none. It may have no origin.
     pub(crate) fn check_explicit(&self, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
         origin_of(&parts.headers)?.map_or(Ok(()), |origin| self.check(origin, parts, cookie))
     }
@@ -140,7 +137,7 @@ impl AllowOrigin {
         let origin = normalize(origin);
         let allowed = match &self.0 {
             Policy::SameOrigin => {
-                is_same_origin(&origin, parts) && (cookie == CookieKind::Plain || gets_secure_cookies(&origin))
+                is_same_origin(&origin, parts) && (cookie == CookieKind::Plain || can_send_secure_cookies(&origin))
             }
             Policy::List(origins) => origins.contains(&origin),
             Policy::Predicate(predicate) => predicate(&origin, parts),
@@ -174,15 +171,15 @@ impl fmt::Debug for AllowOrigin {
     }
 }
 
-/// A configured origin as browsers send it.
+/// Normalizes a configured origin.
 pub(crate) fn normal_form(origin: &str) -> Result<String, ConfigError> {
-    match problem_of(origin) {
+    match find_problem(origin) {
         None => Ok(normalize(origin).into_owned()),
         Some(problem) => Err(ConfigError::InvalidOrigin { origin: origin.to_owned(), problem }),
     }
 }
 
-/// The one `Origin` of a request.
+/// The `Origin` of a request.
 fn origin_of(headers: &HeaderMap) -> Result<Option<&str>, OriginError> {
     let mut lines = headers.get_all(ORIGIN).iter();
     match (lines.next(), lines.next()) {

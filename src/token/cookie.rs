@@ -8,12 +8,12 @@ use memchr::{memchr, memmem};
 use super::{Token, TokenErrorKind, encoding};
 use crate::error::ConfigError;
 
-/// How browsers treat a cookie, as far as its name says.
+/// How browsers treat a cookie according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CookieKind {
-    /// It may have been sent by any page of the host.
+    /// Any page of the host can send it.
     Plain,
-    /// Browsers send it over TLS only: its name begins with `__Host-` or `__Secure-` (RFC 6265bis §4.1.3).
+    /// Sent over TLS only: its name begins with `__Host-` or `__Secure-` (RFC 6265bis §4.1.3).
     Secure,
 }
 
@@ -33,67 +33,67 @@ pub(super) fn check_name(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-/// The cookies of one name in a request. Finding them allocates nothing, however many others there are.
+/// The cookies with one name in a request. Finding them allocates nothing.
 #[derive(Clone, Copy)]
 pub(super) enum Cookies<'a> {
     None,
-    /// One with this value.
+    /// One cookie with this value.
     One(&'a [u8]),
-    /// Nothing can be read from these, and all of them have to go.
-    Bad(TokenErrorKind),
+    /// The cookies are repeated or ambiguous, and all must be removed.
+    Invalid(TokenErrorKind),
 }
 
 impl<'a> Cookies<'a> {
-    pub(super) fn named(headers: &'a HeaderMap, name: &'a str) -> Self {
+    pub(super) fn find(headers: &'a HeaderMap, name: &'a str) -> Self {
         let mut found = Self::None;
-        // HTTP/2 clients split the field into several lines (RFC 9113 §8.2.3).
-        let pairs = |line: &'a HeaderValue| named(line.as_bytes(), name);
+        // HTTP/2 clients may split the field into several lines (RFC 9113 §8.2.3).
+        let pairs = |line: &'a HeaderValue| pairs_named(line.as_bytes(), name);
         for (_, value) in headers.get_all(COOKIE).iter().flat_map(pairs) {
             found = match (value, found) {
-                (Value::Misnamed, _) => return Self::Bad(TokenErrorKind::Undecodable),
-                (Value::Is(value), Self::None) => Self::One(value),
-                // Left over under another path, and as empty as the first: still a visitor without a session.
-                (Value::Is([]), Self::One([])) => Self::One(&[]),
-                (Value::Is(_), _) => return Self::Bad(TokenErrorKind::Repeated),
+                (Value::Ambiguous, _) => return Self::Invalid(TokenErrorKind::Undecodable),
+                (Value::Exact(value), Self::None) => Self::One(value),
+                // Several empty cookies, set for different paths, still mean that there is no session.
+                (Value::Exact([]), Self::One([])) => Self::One(&[]),
+                (Value::Exact(_), _) => return Self::Invalid(TokenErrorKind::Repeated),
             };
         }
         found
     }
 
-    pub(super) const fn are_there(self) -> bool {
-        !matches!(self, Self::None)
+    pub(super) const fn is_none(self) -> bool {
+        matches!(self, Self::None)
     }
 
-    /// The token in the cookie. An empty cookie is what is left of a session that is over, and holds none.
+    /// The token in the cookie. An empty cookie remains after signing out, and holds no token.
     pub(super) fn token(self, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
         match self {
             Self::None | Self::One([]) => Ok(None),
             Self::One(value) if value.len() > max_len => Err(TokenErrorKind::TooLong),
-            // RFC 6265 §4.1.1 allows no other characters.
+            // RFC 6265 §4.1.1 allows only ASCII.
             Self::One(value) if !value.is_ascii() => Err(TokenErrorKind::Undecodable),
             Self::One(value) => encoding::plain(value).map(Some),
-            Self::Bad(kind) => Err(kind),
+            Self::Invalid(kind) => Err(kind),
         }
     }
 }
 
-/// Takes the cookie out of every line. Lines without it stay byte for byte.
+/// Removes the cookie from every line. Lines without it are unchanged.
 pub(super) fn strip(headers: &mut HeaderMap, name: &str) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
     for line in lines {
         let text = line.as_bytes();
         let (mut kept, mut from) = (Vec::with_capacity(text.len()), 0);
-        for (pair, _) in named(text, name) {
+        for (pair, _) in pairs_named(text, name) {
             kept.extend_from_slice(text.get(from..pair.start).unwrap_or_default());
             from = pair.end + 1;
         }
         match text.get(from..) {
             Some(rest) => kept.extend_from_slice(rest),
-            // The last pair is gone, and what separated it from the one before.
+            // The last pair was removed, so remove the separator before it.
             None => _ = kept.pop(),
         }
-        // Parts of a header value are one; if not, the line is gone, which is on the safe side.
+        // This cannot fail: the bytes come from a valid header value. If it did, dropping the line would be safe.
         if let Ok(mut line) = HeaderValue::from_bytes(kept.trim_ascii())
             && !line.is_empty()
         {
@@ -103,18 +103,18 @@ pub(super) fn strip(headers: &mut HeaderMap, name: &str) {
     }
 }
 
-/// The value of a pair.
+/// The value of a matching pair.
 enum Value<'a> {
-    /// Of the cookie that is looked for. Quotes around it are not part of it.
-    Is(&'a [u8]),
-    /// Of a cookie that some parsers take for the one that is looked for, and browsers do not.
-    Misnamed,
+    /// The name matches. Surrounding quotes are removed.
+    Exact(&'a [u8]),
+    /// The name matches only in some parsers, not in browsers.
+    Ambiguous,
 }
 
-/// The pairs of this name in a line, and where they are between the semicolons.
-fn named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (Range<usize>, Value<'a>)> {
-    // Some parsers trim white space of all of Unicode around a name, browsers only that of ASCII. So a page on a subdomain
-    // may set a cookie that passes for `__Host-…` with them and was none to the browser.
+/// The pairs with this name in a line, with their ranges between the semicolons.
+fn pairs_named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (Range<usize>, Value<'a>)> {
+    // Some parsers trim Unicode white space around a name; browsers trim only ASCII. So a page on a subdomain can set a cookie
+    // that such parsers read as `__Host-…`, but whose name has no such prefix to the browser.
     let may_be_space = |b: &&u8| matches!(b, b' ' | b'\t') || !b.is_ascii();
     memmem::find_iter(line, name).filter_map(move |at| {
         let (before, after) = (line.get(..at)?, line.get(at + name.len()..)?);
@@ -130,9 +130,9 @@ fn named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (Range<usize
         if raw.trim_ascii() == name.as_bytes() {
             let value = value.trim_ascii();
             let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-            return Some((start..end, Value::Is(unquoted.unwrap_or(value))));
+            return Some((start..end, Value::Exact(unquoted.unwrap_or(value))));
         }
-        let is_near = str::from_utf8(raw).is_ok_and(|raw| raw.trim() == name);
-        is_near.then_some((start..end, Value::Misnamed))
+        let is_ambiguous = str::from_utf8(raw).is_ok_and(|raw| raw.trim() == name);
+        is_ambiguous.then_some((start..end, Value::Ambiguous))
     })
 }

@@ -1,4 +1,4 @@
-//! From the bytes of a request to the text of a token.
+//! Decodes tokens from the bytes of a request.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::{Token, TokenErrorKind};
 
-/// Clients pad or not as they like.
+/// Clients may or may not pad.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A character of a `token` (RFC 9110 §5.6.2), of which subprotocol names consist.
-// Always: where it is not, a name is checked a byte at a time.
+/// A `tchar` (RFC 9110 §5.6.2), the characters of subprotocol names.
+// Must be inlined for `all` to be vectorized.
 #[inline(always)]
 pub(super) const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -27,30 +27,30 @@ pub(super) const fn is_tchar(byte: u8) -> bool {
         )
 }
 
-/// A token that is spelled out, in any characters that can be seen: no white space, no controls.
+/// A token that is not encoded, without white space and control characters.
 pub(super) fn plain(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     if all(bytes, |b| b.is_ascii_graphic()) {
         return ascii(bytes);
     }
     let text = str::from_utf8(bytes).map_err(|_| TokenErrorKind::Undecodable)?;
-    // A line break in a token would reach whatever the verifier hands it on to.
+    // A line break would be passed on to whatever the verifier calls.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(TokenErrorKind::Undecodable);
     }
     Ok(Token::new(text))
 }
 
-/// Checks a token that did not come from a request's head by the same rules as [`plain`].
+/// Checks a token from elsewhere, such as a first message, by the rules of [`plain`].
 pub(crate) fn check(token: &Token) -> Result<(), TokenErrorKind> {
     plain(token.expose().as_bytes()).map(drop)
 }
 
-/// A token that is spelled out as (a part of) a subprotocol name.
-pub(super) fn name(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
+/// A token that is a subprotocol name, or part of one.
+pub(super) fn subprotocol_name(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     if all(bytes, is_tchar) { ascii(bytes) } else { Err(TokenErrorKind::Undecodable) }
 }
 
-/// `token68` (RFC 9110 §11.2), which is what RFC 6750 calls `b64token`.
+/// `token68` (RFC 9110 §11.2), called `b64token` in RFC 6750.
 pub(super) fn token68(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     let unpadded = bytes.iter().rposition(|&b| b != b'=').map_or(0, |last| last + 1);
     let (symbols, _padding) = bytes.split_at_checked(unpadded).ok_or(TokenErrorKind::Undecodable)?;
@@ -61,7 +61,7 @@ pub(super) fn token68(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     ascii(bytes)
 }
 
-/// What has no byte that could be wrong.
+/// A token of valid ASCII bytes.
 fn ascii(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     match str::from_utf8(bytes) {
         Ok("") => Err(TokenErrorKind::Empty),
@@ -70,18 +70,18 @@ fn ascii(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     }
 }
 
-/// Whether it holds for every byte. All of them are looked at: the compiler makes that many at a time, and a good token
-/// has no byte at which to stop.
-fn all(bytes: &[u8], holds: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |all, &b| all & holds(b))
+/// Whether the predicate is true for every byte. It does not stop early, so that the compiler can vectorize the loop, and valid
+/// tokens never stop early anyway.
+fn all(bytes: &[u8], predicate: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, &b| all & predicate(b))
 }
 
-/// Base64 in either alphabet: the symbols in which they differ are disjoint, so this is exact.
+/// Base64 in either alphabet. The alphabets differ in disjoint symbols, so this is exact.
 pub(super) fn base64(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     plain(&base64_bytes(bytes)?)
 }
 
-/// Base64 of a JSON object in which `Authorization` holds the token, with or without `Bearer `.
+/// Base64 of a JSON object whose `Authorization` holds the token, with or without `Bearer `.
 pub(super) fn appsync(bytes: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
     #[derive(Deserialize)]
     struct Headers<'a> {
@@ -102,9 +102,9 @@ pub(super) fn appsync(bytes: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
     plain(token).map(Some)
 }
 
-/// What `encodeURIComponent` makes of a token.
+/// A token encoded by `encodeURIComponent`.
 pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
-    // `percent_decode` lets a `%` stand where no two hexadecimal digits follow; here it is an error.
+    // `percent_decode` keeps a `%` without two hexadecimal digits after it. Here that is an error.
     let valid = bytes
         .split(|&b| b == b'%')
         .skip(1)
@@ -115,13 +115,13 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     plain(&Cow::from(percent_encoding::percent_decode(bytes)))
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// The byte of two hexadecimal digits.
 pub(super) fn hexadecimal(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-/// Whether this may be a JSON object. serde's derived structs also take an array, by position.
+/// Whether this may be a JSON object. Structs that derive `Deserialize` also accept an array.
 pub(crate) fn is_json_object(json: &[u8]) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
 }

@@ -1,30 +1,30 @@
 use std::fmt;
 
-/// Why the credentials of a handshake could not be taken in, before any verifier was asked.
+/// Why no token could be extracted from a handshake. No verifier was called.
 ///
-/// It never holds the token or any part of it.
+/// It never contains the token or any part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenError {
     kind: TokenErrorKind,
 }
 
-/// What was wrong with the credentials; see [`TokenError::kind`].
+/// The kind of a [`TokenError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
-    /// Two sources carry different tokens (RFC 6750 §2).
+    /// Two sources have different tokens (RFC 6750 §2).
     Conflicting,
-    /// One source carries more than one token: two cookies or parameters of that name, two header lines, two names.
+    /// One source has several tokens: two cookies or parameters with the same name, two header lines, two subprotocol names.
     Repeated,
-    /// The place for a token is there, and empty: `Bearer` without a token, the marker as the last subprotocol.
+    /// The token is empty: `Bearer` without a token, or the marker as the last subprotocol.
     Empty,
-    /// The token is longer than the cap, as it stands in the request.
+    /// The encoded token is longer than the maximum.
     TooLong,
-    /// The token's characters or its encoding are not those of its source.
+    /// The token's characters or encoding are not valid for its source.
     Undecodable,
-    /// Every subprotocol that was offered holds the token, so none can be named in the answer.
+    /// Every offered subprotocol holds the token, so none can be selected in the response.
     NothingToSelect,
-    /// The request line or a header would not be valid with the token taken out of it.
+    /// The request line or a header would be invalid without the token.
     Unstrippable,
 }
 
@@ -33,7 +33,7 @@ impl TokenError {
         Self { kind }
     }
 
-    /// What was wrong.
+    /// What was wrong, for programs to match on.
     #[must_use]
     pub const fn kind(&self) -> TokenErrorKind {
         self.kind
@@ -65,14 +65,12 @@ impl TokenErrorKind {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            TokenErrorKind::Conflicting => "different tokens in several places of one request",
-            TokenErrorKind::Repeated => "more than one token in one place",
-            TokenErrorKind::Empty => "a place for a token without a token",
-            TokenErrorKind::TooLong => "the token is longer than the cap",
-            TokenErrorKind::Undecodable => "the token is not encoded as its source demands",
-            TokenErrorKind::NothingToSelect => {
-                "no additional subprotocol is offered that could be selected instead of the token"
-            }
+            TokenErrorKind::Conflicting => "the request has different tokens in several sources",
+            TokenErrorKind::Repeated => "the request has several tokens in one source",
+            TokenErrorKind::Empty => "the token is empty",
+            TokenErrorKind::TooLong => "the token is too long",
+            TokenErrorKind::Undecodable => "the token is not encoded as its source requires",
+            TokenErrorKind::NothingToSelect => "no offered subprotocol can be selected besides the token",
             TokenErrorKind::Unstrippable => "the request is not valid without the token",
         })
     }

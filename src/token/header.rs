@@ -1,4 +1,4 @@
-//! `Authorization` and headers of one's own.
+//! `Authorization` and custom headers as token sources.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -8,8 +8,8 @@ use http::{
 use super::{Token, TokenErrorKind, encoding};
 use crate::error::ConfigError;
 
-/// Headers that the protocol or another token source owns.
-const TAKEN: [HeaderName; 11] = [
+/// Headers that the protocol or another token source uses.
+const RESERVED: [HeaderName; 11] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::COOKIE,
@@ -26,22 +26,22 @@ const TAKEN: [HeaderName; 11] = [
 pub(super) fn parse_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::from_bytes(name.as_bytes())
         .ok()
-        .filter(|name| !TAKEN.contains(name))
+        .filter(|name| !RESERVED.contains(name))
         .ok_or_else(|| ConfigError::InvalidHeaderName(name.to_owned()))
 }
 
-/// Finds a bearer token in `Authorization`, which is about one unless this is `Ok(None)`.
+/// Finds the bearer token in `Authorization`. `Ok(None)` if the header is absent or has another scheme.
 pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
     let lines = headers.get_all(AUTHORIZATION);
-    let mut each = lines.iter();
-    let Some(first) = each.next() else { return Ok(None) };
-    if each.next().is_some() {
-        // RFC 9110 §5.3: the field is no list, and a proxy may have looked at the other line.
-        let any = lines.iter().any(mentions_bearer);
-        return if any { Err(TokenErrorKind::Repeated) } else { Ok(None) };
+    let mut iter = lines.iter();
+    let Some(first) = iter.next() else { return Ok(None) };
+    if iter.next().is_some() {
+        // RFC 9110 §5.3: the field is not a list, and a proxy may have checked the other line.
+        let has_bearer = lines.iter().any(contains_bearer);
+        return if has_bearer { Err(TokenErrorKind::Repeated) } else { Ok(None) };
     }
-    let Some(rest) = behind_bearer(first.as_bytes()) else {
-        return if mentions_bearer(first) { Err(TokenErrorKind::Undecodable) } else { Ok(None) };
+    let Some(rest) = strip_bearer(first.as_bytes()) else {
+        return if contains_bearer(first) { Err(TokenErrorKind::Undecodable) } else { Ok(None) };
     };
     let token = rest.trim_ascii_start();
     if token.is_empty() {
@@ -50,16 +50,16 @@ pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<
     if token.len() > max_len {
         return Err(TokenErrorKind::TooLong);
     }
-    // RFC 9110 §11.4 separates by spaces only.
+    // RFC 9110 §11.4 allows only spaces as the separator.
     if rest.strip_suffix(token).is_some_and(|gap| gap.iter().any(|&b| b != b' ')) {
         return Err(TokenErrorKind::Undecodable);
     }
     encoding::token68(token).map(Some)
 }
 
-/// Whether `Authorization` carries this token.
-pub(super) fn is_bearer(headers: &HeaderMap, token: &Token) -> bool {
-    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| behind_bearer(line.as_bytes()));
+/// Whether `Authorization` holds this token.
+pub(super) fn has_bearer(headers: &HeaderMap, token: &Token) -> bool {
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| strip_bearer(line.as_bytes()));
     bearers.map(<[u8]>::trim_ascii).any(|text| text == token.expose().as_bytes())
 }
 
@@ -75,16 +75,14 @@ pub(super) fn find(headers: &HeaderMap, name: &HeaderName, max_len: usize) -> Re
     encoding::plain(value.as_bytes()).map(Some)
 }
 
-/// What follows the scheme, if the scheme is `Bearer`. `Bearertoken` is another scheme; `Bearer,` is a broken one of
-/// this.
-fn behind_bearer(credentials: &[u8]) -> Option<&[u8]> {
+/// The rest after the scheme `Bearer`. `Bearertoken` is another scheme; `Bearer,` is malformed `Bearer`.
+fn strip_bearer(credentials: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = credentials.split_at_checked("bearer".len())?;
-    let ends = rest.first().is_none_or(|&next| !encoding::is_tchar(next));
-    (scheme.eq_ignore_ascii_case(b"bearer") && ends).then_some(rest)
+    let is_complete = rest.first().is_none_or(|&next| !encoding::is_tchar(next));
+    (scheme.eq_ignore_ascii_case(b"bearer") && is_complete).then_some(rest)
 }
 
-/// Whether there are bearer credentials anywhere in a line. The field is no list, but somebody may have joined two
-/// lines.
-fn mentions_bearer(line: &HeaderValue) -> bool {
-    line.as_bytes().split(|&b| b == b',').any(|part| behind_bearer(part.trim_ascii()).is_some())
+/// Whether a line has bearer credentials anywhere. The field is not a list, but a proxy may have joined two lines.
+fn contains_bearer(line: &HeaderValue) -> bool {
+    line.as_bytes().split(|&b| b == b',').any(|part| strip_bearer(part.trim_ascii()).is_some())
 }

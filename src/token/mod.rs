@@ -1,15 +1,13 @@
-//! Where a token may stand in a handshake, and how it is taken out of there. It knows `http` and nothing of axum.
+//! Finds the token in a handshake, and removes it. Depends on `http`, not on axum.
 
 mod cookie;
+mod copies;
 mod encoding;
 mod error;
 mod header;
-mod mirror;
 mod query;
-mod selection;
 mod source;
 mod sources;
-mod spelling;
 mod subprotocol;
 
 use std::fmt;
@@ -21,15 +19,13 @@ pub(crate) use cookie::CookieKind;
 pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
 pub(crate) use encoding::is_json_object;
-pub(crate) use selection::Selection;
-pub(crate) use sources::{Carrier, Found, Sources, cut_copies};
-pub(crate) use subprotocol::check_subprotocol;
+pub(crate) use sources::{Found, Sources, TokenKind, remove_copies};
+pub(crate) use subprotocol::{Selection, check_subprotocol};
 
-/// The secret text that a client sent to prove who it is.
+/// The secret that a client sends to authenticate.
 ///
-/// Its [`Debug`] never shows the text, it has no `Display`, and there is one way to the text, whose name can be
-/// searched for: [`expose`](Self::expose). It has no `==` either: comparing a secret byte by byte tells how far it
-/// agrees. Compare hashes, or look one up.
+/// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be searched
+/// for. There is no `==`, because comparing secrets byte by byte leaks timing. Compare or look up hashes instead.
 ///
 /// ```
 /// use axum_ws_auth::Token;
@@ -42,12 +38,12 @@ pub(crate) use subprotocol::check_subprotocol;
 pub struct Token(Box<str>);
 
 impl Token {
-    /// Wraps a text, for calling a [`Verifier`](crate::Verifier) by hand.
+    /// Wraps a secret, for calling a [`Verifier`](crate::Verifier) directly.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The secret text itself. It belongs into a verifier and nowhere else.
+    /// The secret itself. Pass it to a verifier and nowhere else.
     #[must_use]
     pub const fn expose(&self) -> &str {
         &self.0

@@ -1,30 +1,29 @@
 use std::borrow::Cow;
 
-use super::spelling::Spelling;
+use super::subprotocol::Format;
 
-/// One place where a token may stand in a handshake.
+/// A part of the handshake that can hold the token.
 ///
-/// A browser can open a WebSocket with a URL, cookies and a list of subprotocols, and with nothing else. Everything
-/// that clients do with these three is a [`TokenSource`]; native clients also have headers.
+/// A browser can set only the URL, cookies and the list of subprotocols when it opens a WebSocket. There is a [`TokenSource`] for
+/// each convention that clients use with these. Native clients can also set headers.
 ///
-/// What holds for every source:
+/// These rules hold for all sources:
 ///
-/// - A token that is there but cannot be read is a bad token, never "no token".
-/// - A source that carries two tokens is refused, and so are two sources that carry different ones: there is no
-///   picking (RFC 6750 §2). A place that is not among the sources is not searched for a token.
-/// - A token is taken out of the request before anything else can see it: header, URI and axum's `OriginalUri`. That
-///   goes for every configured source, also those that were outranked.
-/// - Copies of the token are cut out of all other headers, and a query parameter that holds one is removed: as it is,
-///   percent-encoded, or in base64. Proxies repeat the URL in headers of their own (`X-Original-URI`, `X-Forwarded-Uri`,
-///   `X-Original-Url`, `X-Rewrite-Url`, `X-Envoy-Original-Path`, `Forwarded`), and browsers in `Referer`. What is left of such a
-///   header stays, marked sensitive. A token of fewer than 16 bytes is cut only where it is the whole value, because it may
-///   be in other texts by chance. The path, `Origin` and `Host` are never changed.
-/// - A cookie is *ambient*: the browser attaches it whichever page asks. Any other token is *explicit*: somebody chose
-///   to send it. An explicit token outranks a cookie, good or bad, and a cookie counts only from an [allowed
-///   origin](crate::AllowOrigin).
+/// - A malformed token is a bad token, never "no token".
+/// - Several tokens in one source, or different tokens in two sources, are refused (RFC 6750 §2). Parts of the request that are
+///   not configured as sources are not searched for a token.
+/// - The token is removed from headers, the URI and axum's `OriginalUri` before anything else sees the request. This includes
+///   every configured source, even if another source takes precedence.
+/// - Copies of the token are removed from all other headers, and query parameters that hold a copy are removed: literal,
+///   percent-encoded, or in base64. Proxies repeat the URL in their own headers (`X-Original-URI`, `X-Forwarded-Uri`,
+///   `X-Original-Url`, `X-Rewrite-Url`, `X-Envoy-Original-Path`, `Forwarded`), and browsers in `Referer`. The rest of such a
+///   header stays, marked sensitive. A token of fewer than 16 bytes is removed only if it is the whole value, because it may
+///   occur in other text by chance. The path, `Origin` and `Host` never change.
+/// - A cookie is *ambient*: the browser attaches it, whichever page opens the WebSocket. Every other token is *explicit*: the
+///   client chose to send it. An explicit token takes precedence over a cookie, whether it is valid or not. A cookie is
+///   accepted only from an [allowed origin](crate::AllowOrigin).
 ///
-/// A source is only a description; it is checked when it is handed to
-/// [`WsAuthLayer::sources`](crate::WsAuthLayer::sources).
+/// [`WsAuthLayer::sources`](crate::WsAuthLayer::sources) validates the sources.
 ///
 /// # Example
 ///
@@ -40,18 +39,18 @@ use super::spelling::Spelling;
 /// let app = Router::new().route("/", any(test_util::echo)).layer(layer);
 /// let token = TestToken::new("alice").sign();
 ///
-/// // Yes: in a subprotocol, the way `kubectl` does it …
+/// // Yes: in a subprotocol, as `kubectl` sends it.
 /// let name = format!("base64url.bearer.authorization.k8s.io.{}", test_util::base64url(&token));
 /// let request = handshake().subprotocols([name.as_str(), "v4.channel.k8s.io"]).build();
 /// let response = app.clone().oneshot(request).await?;
 /// assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
 /// assert_eq!(response.headers()["sec-websocket-protocol"], "v4.channel.k8s.io");
 ///
-/// // … and in a cookie, from the page that may use it.
+/// // Yes: in a cookie, from an allowed origin.
 /// let request = handshake().cookie("__Host-session", &token).origin("https://app.example.com").build();
 /// assert_eq!(app.clone().oneshot(request).await?.status(), StatusCode::SWITCHING_PROTOCOLS);
 ///
-/// // No: the same cookie from another page.
+/// // No: the same cookie from another origin.
 /// let request = handshake().cookie("__Host-session", &token).origin("https://evil.example").build();
 /// assert_eq!(app.clone().oneshot(request).await?.status(), StatusCode::FORBIDDEN);
 ///
@@ -69,14 +68,13 @@ pub(super) enum Source {
     Header(Cow<'static, str>),
     Cookie(Cow<'static, str>),
     Query(Cow<'static, str>),
-    Subprotocol(Spelling),
+    Subprotocol(Format),
 }
 
 impl TokenSource {
     /// `Authorization: Bearer <token>` (RFC 6750 §2.1), for native clients.
     ///
-    /// On by default, because every client that is not a browser can send it. Other schemes in that header are left
-    /// alone.
+    /// On by default, because every client that is not a browser can send it. Other schemes in that header are ignored.
     #[must_use]
     pub const fn authorization() -> Self {
         Self(Source::Authorization)
@@ -84,108 +82,106 @@ impl TokenSource {
 
     /// The query parameter `ticket`, for one-time [tickets](crate::Tickets).
     ///
-    /// What is wrong with tokens in URLs is not wrong with these: when a log is read, they are worth nothing any more.
+    /// Unlike tokens, tickets are safe in URLs: once they appear in a log, they are worthless.
     #[must_use]
     pub const fn ticket() -> Self {
         Self(Source::Query(Cow::Borrowed("ticket")))
     }
 
-    /// A header that holds the token and nothing else, such as `X-Auth-Token`.
+    /// A header that holds only the token, such as `X-Auth-Token`.
     ///
-    /// Counts as explicit, because a browser cannot send it on a WebSocket. Where a proxy in front derives the header
-    /// from a cookie (`Cf-Access-Jwt-Assertion`), set [`allow_origin`](crate::WsAuthLayer::allow_origin) too: then it
-    /// is as ambient as the cookie was.
+    /// It counts as explicit, because a browser cannot set it on a WebSocket. If a proxy derives the header from a cookie
+    /// (`Cf-Access-Jwt-Assertion`), the token is as ambient as that cookie, so also set
+    /// [`allow_origin`](crate::WsAuthLayer::allow_origin).
     pub fn header(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Header(name.into()))
     }
 
     /// A cookie that holds the token, for browsers.
     ///
-    /// It counts only from an allowed [origin](crate::AllowOrigin): the same origin by default. Take a name that begins
-    /// with `__Host-` (RFC 6265bis §4.1.3.2), which no other subdomain can set, and which no page without TLS can use. An
-    /// empty cookie is no token: its visitor has signed out. A name in another case, or one that
-    /// differs by white space outside ASCII, is another cookie; the latter is refused, because parsers disagree on it.
+    /// It is accepted only from an allowed [origin](crate::AllowOrigin): the same origin by default. Use a name that begins with
+    /// `__Host-` (RFC 6265bis §4.1.3.2), which other subdomains cannot set and pages without TLS cannot use. An empty cookie is
+    /// no token, because it remains after signing out. Names are case-sensitive. A name that differs only by non-ASCII white
+    /// space is refused, because parsers disagree on it.
     pub fn cookie(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Cookie(name.into()))
     }
 
     /// A query parameter that holds the token, such as `access_token` for SignalR.
     ///
-    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. It is taken out of
-    /// the URI and of the headers in which proxies repeat it before the inner service sees them, but proxies in front have
-    /// seen it, and so do layers outside of this one.
+    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. The inner service sees the URI
+    /// and proxy headers without the parameter, but proxies and outer layers see it.
     pub fn query(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Query(name.into()))
     }
 
     /// The subprotocol pair `bearer, <token>`: `new WebSocket(url, ["bearer", token])`.
     ///
-    /// On by default, because it is the one way for a browser that needs no cookie and leaves no token in a URL. The
-    /// answer selects `bearer`, byte for byte as it was offered.
+    /// On by default, because it is the only way for browsers to send a token that is neither in a cookie nor in the URL. The
+    /// response selects `bearer`, exactly as it was offered.
     #[must_use]
     pub const fn bearer_subprotocol() -> Self {
-        Self(Source::Subprotocol(Spelling::BEARER))
+        Self(Source::Subprotocol(Format::BEARER))
     }
 
-    /// The pair with another marker: `["access_token", token]`. The marker is matched without regard to case.
+    /// A pair with another marker: `["access_token", token]`. The marker is matched case-insensitively.
     pub fn subprotocol_pair(marker: impl Into<Cow<'static, str>>) -> Self {
-        Self(Source::Subprotocol(Spelling::Pair { marker: marker.into() }))
+        Self(Source::Subprotocol(Format::Pair { marker: marker.into() }))
     }
 
-    /// One name that begins with a prefix, such as `bearer.<token>`, beside at least one other name.
+    /// One name with a prefix, such as `bearer.<token>`, with at least one other name, which is selected.
     ///
-    /// The other name is selected. A token offered alone is refused: nothing could be selected but the token, and
-    /// browsers drop a connection on which nothing is.
+    /// A token offered alone is refused: only the token could be selected, and browsers fail the connection if nothing is.
     pub fn subprotocol_prefix(prefix: impl Into<Cow<'static, str>>) -> Self {
-        Self(Source::Subprotocol(Spelling::prefix(prefix.into())))
+        Self(Source::Subprotocol(Format::prefix(prefix.into())))
     }
 
-    /// Kubernetes: `base64url.bearer.authorization.k8s.io.<base64url>` beside at least one other name, which is
-    /// selected.
+    /// Kubernetes: `base64url.bearer.authorization.k8s.io.<base64url>` with at least one other name, which is selected.
     #[must_use]
     pub const fn kubernetes() -> Self {
-        Self(Source::Subprotocol(Spelling::KUBERNETES))
+        Self(Source::Subprotocol(Format::KUBERNETES))
     }
 
     /// Phoenix 1.8 and later: `phoenix, base64url.bearer.phx.<base64>`; selects `phoenix`.
     #[must_use]
     pub const fn phoenix() -> Self {
-        Self(Source::Subprotocol(Spelling::PHOENIX))
+        Self(Source::Subprotocol(Format::PHOENIX))
     }
 
-    /// Quarkus: `bearer-token-carrier, quarkus-http-upgrade%23Authorization%23Bearer%20<token>`; selects the carrier.
+    /// Quarkus: `bearer-token-carrier, quarkus-http-upgrade%23Authorization%23Bearer%20<token>`; selects
+    /// `bearer-token-carrier`.
     #[must_use]
     pub const fn quarkus() -> Self {
-        Self(Source::Subprotocol(Spelling::QUARKUS))
+        Self(Source::Subprotocol(Format::QUARKUS))
     }
 
     /// Jupyter: `v1.token.websocket.jupyter.org, v1.token.websocket.jupyter.org.<percent-encoded>`; selects the first.
     #[must_use]
     pub const fn jupyter() -> Self {
-        Self(Source::Subprotocol(Spelling::JUPYTER))
+        Self(Source::Subprotocol(Format::JUPYTER))
     }
 
     /// OpenAI realtime: `realtime, openai-insecure-api-key.<token>`; selects `realtime`.
     #[must_use]
     pub const fn openai_realtime() -> Self {
-        Self(Source::Subprotocol(Spelling::OPENAI_REALTIME))
+        Self(Source::Subprotocol(Format::OPENAI_REALTIME))
     }
 
     /// AWS AppSync Events: `aws-appsync-event-ws, header-<base64url of JSON with "Authorization">`; selects the first.
     ///
-    /// A JSON object without `Authorization` (an API key) is no token.
+    /// A JSON object without `Authorization` (as with an API key) holds no token.
     #[must_use]
     pub const fn appsync_events() -> Self {
-        Self(Source::Subprotocol(Spelling::APPSYNC_EVENTS))
+        Self(Source::Subprotocol(Format::APPSYNC_EVENTS))
     }
 
-    /// The token as the only name: `new WebSocket(url, token)`.
+    /// The token as the only name: `new WebSocket(url, token)`. For clients that cannot be changed.
     ///
-    /// Insecure because browsers insist that a name is selected, and there is no other: **the answer names the token**.
-    /// For clients that cannot be changed.
+    /// Insecure because browsers require the server to select a name, and there is no other: **the response contains the
+    /// token**.
     #[must_use]
     pub const fn insecure_raw_subprotocol() -> Self {
-        Self(Source::Subprotocol(Spelling::Raw))
+        Self(Source::Subprotocol(Format::Raw))
     }
 
     pub(super) fn name(&self) -> String {
@@ -194,7 +190,7 @@ impl TokenSource {
             Source::Header(name) => format!("header {}", name.to_ascii_lowercase()),
             Source::Cookie(name) => format!("cookie {name}"),
             Source::Query(name) => format!("query parameter {name}"),
-            Source::Subprotocol(spelling) => spelling.name(),
+            Source::Subprotocol(format) => format.name(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! All sources of a layer together.
+//! Extracts the token from all sources of a layer.
 
 use std::borrow::Cow;
 
@@ -11,67 +11,64 @@ use http::{
 use super::{
     Selection, Token, TokenError, TokenErrorKind, TokenSource,
     cookie::{self, CookieKind, Cookies},
-    header,
-    mirror::Mirror,
-    query,
+    copies::TokenFinder,
+    header, query,
     source::Source,
-    spelling::Spelling,
-    subprotocol::{Rewrite, Scan, check_subprotocol},
+    subprotocol::{Format, Rewrite, Scan, check_subprotocol},
 };
 use crate::error::ConfigError;
 
-/// The sources of a layer, checked, in the order in which they are searched.
+/// The validated sources of a layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     authorization: bool,
     headers: Vec<HeaderName>,
-    spellings: Vec<Spelling>,
+    formats: Vec<Format>,
     queries: Vec<Cow<'static, str>>,
     cookies: Vec<(Cow<'static, str>, CookieKind)>,
 }
 
-/// What a handshake carries.
+/// What was extracted from a handshake.
 pub(crate) struct Found {
-    /// The token, or what is wrong with it, or that there is none.
     pub(crate) token: Result<Option<Token>, TokenError>,
-    pub(crate) carrier: Carrier,
+    pub(crate) token_kind: TokenKind,
     pub(crate) selection: Selection,
 }
 
-/// How the token came into the request.
+/// Who put the token into the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carrier {
-    /// Somebody chose to send it; or there is none.
+pub(crate) enum TokenKind {
+    /// The client chose to send it, or there is no token.
     Explicit,
-    /// The browser attached it by itself.
+    /// The browser attached it: a cookie.
     Ambient(CookieKind),
 }
 
-/// What was found in the cookies, while their headers are still to be stripped.
-struct Jar {
+/// What was found in the cookies. The header is not rewritten yet.
+struct FoundCookies {
     token: Result<Option<Token>, TokenErrorKind>,
     kind: CookieKind,
-    /// Whether any cookie of a source is there, and has to go.
-    is_filled: bool,
+    /// Whether any cookie must be removed.
+    is_present: bool,
 }
 
 impl Sources {
     pub(crate) fn standard() -> Self {
-        Self { authorization: true, spellings: vec![Spelling::BEARER], ..Self::default() }
+        Self { authorization: true, formats: vec![Format::BEARER], ..Self::default() }
     }
 
     pub(crate) fn new(sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
-        let mut checked = Self::default();
+        let mut added = Self::default();
         let mut seen = Vec::new();
         for source in sources {
             let name = source.name();
             if seen.contains(&name) {
                 return Err(ConfigError::DuplicateTokenSource(name));
             }
-            checked.add(source)?;
+            added.add(source)?;
             seen.push(name);
         }
-        if seen.is_empty() { Err(ConfigError::NoTokenSource) } else { Ok(checked) }
+        if seen.is_empty() { Err(ConfigError::NoTokenSource) } else { Ok(added) }
     }
 
     fn add(&mut self, source: TokenSource) -> Result<(), ConfigError> {
@@ -87,71 +84,70 @@ impl Sources {
                 query::check_name(&name)?;
                 self.queries.push(name);
             }
-            Source::Subprotocol(spelling) => {
-                spelling.custom_part().map_or(Ok(()), check_subprotocol)?;
-                self.spellings.push(spelling);
+            Source::Subprotocol(format) => {
+                format.custom_part().map_or(Ok(()), check_subprotocol)?;
+                self.formats.push(format);
             }
         }
         Ok(())
     }
 
-    /// The name of a cookie that is a source, if there is one.
+    /// The name of the first cookie source.
     pub(crate) fn cookie(&self) -> Option<&str> {
         self.cookies.first().map(|(name, _)| name.as_ref())
     }
 
-    /// The strictest kind among the cookies that are sources, if there are any.
+    /// The strictest kind among the cookie sources.
     pub(crate) fn cookie_kind(&self) -> Option<CookieKind> {
         let is_secure = |(_, kind): &(_, CookieKind)| *kind == CookieKind::Secure;
         let strictest = if self.cookies.iter().any(is_secure) { CookieKind::Secure } else { CookieKind::Plain };
         self.cookies.first().map(|_| strictest)
     }
 
-    /// Finds the token and takes it out of the headers and the URI, also where it is refused.
+    /// Finds the token and removes it from the headers and the URI, even if it is refused.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
         let bearer = if self.authorization { header::find_bearer(&parts.headers, max_len) } else { Ok(None) };
-        let is_bearer_there = !matches!(bearer, Ok(None));
-        let mut scan = Scan::new(&parts.headers, &self.spellings, max_len);
+        let has_bearer = !matches!(bearer, Ok(None));
+        let mut scan = Scan::new(&parts.headers, &self.formats, max_len);
         let offered = scan.as_ref().map_or(Ok(None), Scan::token);
-        let explicit = self.find(parts, offered, bearer, max_len);
-        let jar = self.search_cookies(&parts.headers, max_len);
-        let (token, carrier) = match explicit {
-            // Whatever the cookies are.
-            Ok(Some(token)) => (Ok(Some(token)), Carrier::Explicit),
-            Ok(None) => match jar.token {
-                Ok(Some(token)) => (Ok(Some(token)), Carrier::Ambient(jar.kind)),
-                none => (none, Carrier::Explicit),
+        let explicit = self.find_explicit(parts, offered, bearer, max_len);
+        let cookies = self.find_cookies(&parts.headers, max_len);
+        let (token, token_kind) = match explicit {
+            // An explicit token takes precedence over cookies, even invalid ones.
+            Ok(Some(token)) => (Ok(Some(token)), TokenKind::Explicit),
+            Ok(None) => match cookies.token {
+                Ok(Some(token)) => (Ok(Some(token)), TokenKind::Ambient(cookies.kind)),
+                none => (none, TokenKind::Explicit),
             },
-            Err(kind) => (Err(kind), Carrier::Explicit),
+            Err(error) => (Err(error), TokenKind::Explicit),
         };
-        if let (Err(kind), Some(scan)) = (&token, &mut scan) {
-            scan.fail(*kind);
+        if let (Err(error), Some(scan)) = (&token, &mut scan) {
+            scan.fail(*error);
         }
         let found = token.as_ref().ok().and_then(Option::as_ref);
-        let mirror = found.map(Mirror::of);
-        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(mirror.as_ref()));
-        // A client that sends its token in two places may use one that is no source here.
-        if is_bearer_there || found.is_some_and(|token| !self.authorization && header::is_bearer(&parts.headers, token))
-        {
+        let finder = found.map(TokenFinder::new);
+        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(finder.as_ref()));
+        // A client may also send its token in `Authorization` if that is not a source.
+        if has_bearer || found.is_some_and(|token| !self.authorization && header::has_bearer(&parts.headers, token)) {
             parts.headers.remove(AUTHORIZATION);
         }
-        let stripped = self.strip(parts, rewrite, jar.is_filled);
+        let stripped = self.strip(parts, rewrite, cookies.is_present);
         let token = token.and_then(|token| stripped.map(|()| token));
-        Found { token: token.map_err(TokenError::new), carrier, selection }
+        Found { token: token.map_err(TokenError::new), token_kind, selection }
     }
 
-    /// Takes the token out of a URI.
+    /// Removes the token from a URI.
     pub(crate) fn strip_uri(&self, uri: &mut Uri) -> Result<(), TokenError> {
         query::strip(uri, &self.queries).map_err(TokenError::new)
     }
 
-    /// Whether a token may stand in a URI.
-    pub(crate) const fn are_in_uri(&self) -> bool {
+    /// Whether a query parameter is a source.
+    pub(crate) const fn include_query(&self) -> bool {
         !self.queries.is_empty()
     }
 
-    /// The one token that somebody chose to send.
-    fn find(
+    /// The explicit token.
+    fn find_explicit(
         &self,
         parts: &Parts,
         offered: Result<Option<Token>, TokenErrorKind>,
@@ -169,26 +165,26 @@ impl Sources {
         Ok(explicit)
     }
 
-    /// Looks for every cookie once, also where nobody needs what is in it.
-    fn search_cookies(&self, headers: &HeaderMap, max_len: usize) -> Jar {
-        let mut jar = Jar { token: Ok(None), kind: CookieKind::Plain, is_filled: false };
+    /// The token in the cookies. Reads all cookie sources, because all must be removed.
+    fn find_cookies(&self, headers: &HeaderMap, max_len: usize) -> FoundCookies {
+        let mut found = FoundCookies { token: Ok(None), kind: CookieKind::Plain, is_present: false };
         for (name, kind) in &self.cookies {
-            let cookies = Cookies::named(headers, name);
-            if !cookies.are_there() {
+            let cookies = Cookies::find(headers, name);
+            if cookies.is_none() {
                 continue;
             }
-            jar.is_filled = true;
+            found.is_present = true;
             let token = cookies.token(max_len);
             if *kind == CookieKind::Secure && matches!(token, Ok(Some(_))) {
-                jar.kind = CookieKind::Secure;
+                found.kind = CookieKind::Secure;
             }
-            if let Ok(found) = &mut jar.token
-                && let Err(error) = token.and_then(|token| merge(found, token))
+            if let Ok(first) = &mut found.token
+                && let Err(error) = token.and_then(|token| merge(first, token))
             {
-                jar.token = Err(error);
+                found.token = Err(error);
             }
         }
-        jar
+        found
     }
 
     fn strip(&self, parts: &mut Parts, rewrite: Rewrite, has_cookies: bool) -> Result<(), TokenErrorKind> {
@@ -213,20 +209,20 @@ impl Sources {
     }
 }
 
-/// Cuts copies of the token out of headers and of queries, wherever they are.
+/// Removes copies of the token from all headers and query parameters.
 ///
-/// The work is in proportion to the head, so a head that is too large is refused before.
-pub(crate) fn cut_copies(
+/// The work is linear in the size of the request head. Heads that are too large must be refused before.
+pub(crate) fn remove_copies(
     headers: &mut HeaderMap,
     mut uris: [Option<&mut Uri>; 2],
     token: &Token,
 ) -> Result<(), TokenError> {
-    let mirror = Mirror::of(token);
-    mirror.cut_from(headers);
-    uris.iter_mut().flatten().try_for_each(|uri| query::cut(uri, &mirror)).map_err(TokenError::new)
+    let finder = TokenFinder::new(token);
+    finder.remove_from(headers);
+    uris.iter_mut().flatten().try_for_each(|uri| query::remove_token(uri, &finder)).map_err(TokenError::new)
 }
 
-/// The same token twice is one token; two different ones are none (RFC 6750 §2).
+/// Merges the tokens of two sources. The same token twice is fine; different tokens are an error (RFC 6750 §2).
 fn merge(found: &mut Option<Token>, other: Option<Token>) -> Result<(), TokenErrorKind> {
     match (&found, &other) {
         (Some(first), Some(second)) if first.expose() != second.expose() => return Err(TokenErrorKind::Conflicting),

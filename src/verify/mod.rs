@@ -11,6 +11,8 @@ mod input;
 pub mod jwks;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+#[cfg(feature = "jwt")]
+mod keys;
 mod path;
 mod verified;
 mod verifier;

@@ -1,19 +1,18 @@
-//! The name under which a token is remembered.
+//! The hash that keys the cache.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-/// Long enough that two tokens never have the same one.
+/// 128 bits, so that collisions are negligible.
 pub(super) type TokenHash = u128;
 
-/// Hashes under a key of this process: who does not know it can neither find two tokens with the same hash, nor tell from
-/// a hash what was hashed.
+/// SipHash with a random key. Without the key, nobody can construct a collision or recover a token from its hash.
 pub(super) struct TokenHasher(SipHasher24);
 
 impl TokenHasher {
     pub(super) fn new() -> Self {
-        // Keyed by the operating system's random numbers.
+        // `RandomState` is seeded by the operating system.
         let random = RandomState::new();
         Self(SipHasher24::new_with_keys(random.hash_one(0), random.hash_one(1)))
     }

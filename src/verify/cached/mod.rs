@@ -1,5 +1,5 @@
-mod dead;
 mod hash;
+mod negative;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -7,36 +7,33 @@ use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
 
 use self::{
-    dead::Dead,
     hash::{TokenHash, TokenHasher},
+    negative::NegativeEntry,
 };
 use super::{Verified, Verifier, VerifyError, VerifyInput};
 use crate::{
     error::ConfigError,
-    verify::jwt::{Checked, JwtVerifier},
+    verify::jwt::{JwtVerifier, VerifiedToken},
 };
 
-/// Remembers which tokens a [`JwtVerifier`] has found good, and which it has found dead.
+/// Caches the outcomes of a [`JwtVerifier`].
 ///
-/// It says yes to a token that it has seen before without verifying the signature again, which is most of the work of
-/// `RS256` and `ES256`; and no to one whose time is over since. For servers whose clients all come back at once: after a
-/// restart, or when the network is there again.
+/// A valid token is verified once. Later handshakes skip the signature, which is most of the work of `RS256` and `ES256`. This
+/// helps if many clients reconnect at once, after a restart or a network outage.
 ///
-/// - A token that was found **good** is so again while its `exp` and `nbf` say so, and while the issuer has the same keys: with
-///   the first change of these all its tokens are verified anew, so that a key that was withdrawn counts no longer than it does
-///   without a cache. Claims are cloned for each handshake.
-/// - A token that was found **expired or badly signed** is refused without looking at it, and from the second time on the
-///   answer has a `Retry-After`, of one second, then two, four, and five minutes at most: for clients that try the same dead
-///   token for ever. A clock that is set back gives an expired one another chance, and any change of the keys a badly signed
-///   one.
+/// - A **valid** token is accepted from the cache while its `exp` and `nbf` allow it and its issuer's keys are unchanged. When
+///   these change, all tokens of that issuer are verified again, so a withdrawn key stays in use no longer than without a
+///   cache. Claims are cloned for each handshake.
+/// - An **expired or badly signed** token is refused from the cache. From the second time on, the response has a
+///   `Retry-After` of one second, then two, four, and so on up to five minutes, to slow down clients that retry the same token
+///   forever. An expired token is verified again if the clock is set back, and a badly signed one if any key changes.
 ///
-/// Tokens are not kept, only their hashes under a key that each process draws for itself; nobody can look for two tokens
-/// with the same one (SipHash-2-4 with 128 bits). What is kept is bounded: 10 000 good tokens unless
-/// [set](Self::capacity), each as large as its claims and some 300 bytes, and 4 096 dead ones. Dead ones do not push out
-/// good ones.
+/// The cache holds no tokens, only their hashes (SipHash-2-4 with 128 bits and a random key per verifier), so nobody can
+/// construct collisions. It is bounded: 10 000 valid tokens by default ([`capacity`](Self::capacity) sets another limit), each
+/// the size of its claims plus about 300 bytes, and 4 096 refused ones. Refused tokens never evict valid ones.
 ///
-/// Only the outcome for the token itself is kept: what depends on the request, such as
-/// [`authorize`](Verifier::authorize), stands around this verifier and is asked each time.
+/// Only the outcome for the token is cached. Checks that depend on the request, such as [`authorize`](Verifier::authorize),
+/// wrap this verifier and run each time.
 ///
 /// # Example
 ///
@@ -51,12 +48,12 @@ use crate::{
 /// let now = SystemTime::now();
 /// let token = Token::new(TestToken::new("alice").expires_at(now + Duration::from_secs(60)).sign());
 ///
-/// // Yes, and again without verifying the signature.
+/// // Yes, the second time from the cache.
 /// for _ in 0..2 {
 ///     assert_eq!(verifier.verify(VerifyInput::new(&token, &parts, now)).await?.claims["sub"], "alice");
 /// }
 ///
-/// // No, once its time is over, whatever it was before; and who keeps on trying is told to wait.
+/// // No: it has expired. Clients that retry are told to wait.
 /// let later = now + Duration::from_secs(100);
 /// for retry_after in [None, Some(1), Some(2), Some(4)] {
 ///     let error = verifier.verify(VerifyInput::new(&token, &parts, later)).await.unwrap_err();
@@ -67,40 +64,40 @@ use crate::{
 /// ```
 pub struct CachedVerifier<C> {
     verifier: JwtVerifier<C>,
-    memory: Arc<Memory<C>>,
+    cache: Arc<TokenCache<C>>,
 }
 
-struct Memory<C> {
+struct TokenCache<C> {
     hasher: TokenHasher,
-    good: Cache<TokenHash, Arc<Checked<C>>>,
-    dead: Cache<TokenHash, Arc<Dead>>,
+    valid: Cache<TokenHash, Arc<VerifiedToken<C>>>,
+    refused: Cache<TokenHash, Arc<NegativeEntry>>,
 }
 
-const GOOD_TOKENS: usize = 10_000;
-const DEAD_TOKENS: usize = 4096;
+const DEFAULT_CAPACITY: usize = 10_000;
+const REFUSED_CAPACITY: usize = 4096;
 
 impl<C: Clone> CachedVerifier<C> {
-    /// Remembers 10 000 good tokens of this verifier, because that many come back within a few seconds.
+    /// Caches up to 10 000 valid tokens of this verifier, because about that many clients reconnect within a few seconds.
     pub fn new(verifier: JwtVerifier<C>) -> Self {
-        Self { verifier, memory: Arc::new(Memory::new(GOOD_TOKENS)) }
+        Self { verifier, cache: Arc::new(TokenCache::new(DEFAULT_CAPACITY)) }
     }
 
-    /// Sets how many good tokens are remembered.
+    /// Sets the maximum number of valid tokens in the cache. Defaults to 10 000.
     ///
     /// # Errors
     ///
     /// If it is zero.
     pub fn capacity(self, tokens: usize) -> Result<Self, ConfigError> {
         if tokens == 0 {
-            return Err(ConfigError::ZeroLimit("remembered tokens"));
+            return Err(ConfigError::ZeroLimit("cached tokens"));
         }
-        Ok(Self { memory: Arc::new(Memory::new(tokens)), ..self })
+        Ok(Self { cache: Arc::new(TokenCache::new(tokens)), ..self })
     }
 }
 
-impl<C> Memory<C> {
-    fn new(tokens: usize) -> Self {
-        Self { hasher: TokenHasher::new(), good: Cache::new(tokens), dead: Cache::new(DEAD_TOKENS) }
+impl<C> TokenCache<C> {
+    fn new(capacity: usize) -> Self {
+        Self { hasher: TokenHasher::new(), valid: Cache::new(capacity), refused: Cache::new(REFUSED_CAPACITY) }
     }
 }
 
@@ -108,60 +105,60 @@ impl<C: Clone + DeserializeOwned + Send + Sync + 'static> Verifier for CachedVer
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        let question = Question::new(self, input);
-        match question.recall() {
-            Some(remembered) => remembered,
-            None => question.remember(self.verifier.examine(question.token, question.now).await),
+        let lookup = Lookup::new(self, input);
+        match lookup.get() {
+            Some(cached) => cached,
+            None => lookup.store(self.verifier.verify_token(lookup.token, lookup.now).await),
         }
     }
 
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
-        let question = Question::new(self, input);
-        if let Some(remembered) = question.recall() {
-            return Some(remembered);
+        let lookup = Lookup::new(self, input);
+        if let Some(cached) = lookup.get() {
+            return Some(cached);
         }
-        Some(question.remember(self.verifier.examine_now(question.token, question.now)?))
+        Some(lookup.store(self.verifier.verify_token_now(lookup.token, lookup.now)?))
     }
 }
 
-/// Whether a token is good.
-struct Question<'a, C> {
+/// The lookup of one token in the cache.
+struct Lookup<'a, C> {
     verifier: &'a JwtVerifier<C>,
-    memory: &'a Memory<C>,
+    cache: &'a TokenCache<C>,
     token: &'a str,
     hash: TokenHash,
     now: SystemTime,
-    /// As it was before the token was looked at, so that a change in the meantime is one.
-    key_changes: Option<u64>,
+    /// Read before the verification, so that a concurrent change of the keys invalidates the entry.
+    key_version: Option<u64>,
 }
 
-impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Question<'a, C> {
+impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Lookup<'a, C> {
     fn new(verifier: &'a CachedVerifier<C>, input: VerifyInput<'a>) -> Self {
-        let CachedVerifier { verifier, memory } = verifier;
+        let CachedVerifier { verifier, cache } = verifier;
         let token = input.token.expose();
-        let key_changes = verifier.key_changes();
-        Self { verifier, memory, token, hash: memory.hasher.hash(token), now: input.now, key_changes }
+        let key_version = verifier.key_version();
+        Self { verifier, cache, token, hash: cache.hasher.hash(token), now: input.now, key_version }
     }
 
-    fn recall(&self) -> Option<Result<Verified<C>, VerifyError>> {
-        if let Some(checked) = self.memory.good.get(&self.hash)
-            && self.verifier.still_stands(&checked.standing, self.now)
+    fn get(&self) -> Option<Result<Verified<C>, VerifyError>> {
+        if let Some(token) = self.cache.valid.get(&self.hash)
+            && self.verifier.is_still_valid(&token.validity, self.now)
         {
-            return Some(Ok(checked.verified.clone()));
+            return Some(Ok(token.verified.clone()));
         }
-        self.memory.dead.get(&self.hash)?.refuse(self.now, self.key_changes).map(Err)
+        self.cache.refused.get(&self.hash)?.refuse(self.now, self.key_version).map(Err)
     }
 
-    fn remember(&self, outcome: Result<Checked<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
+    fn store(&self, outcome: Result<VerifiedToken<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
         match outcome {
-            Ok(checked) => {
-                let checked = Arc::new(checked);
-                self.memory.good.insert(self.hash, Arc::clone(&checked));
-                Ok(checked.verified.clone())
+            Ok(token) => {
+                let token = Arc::new(token);
+                self.cache.valid.insert(self.hash, Arc::clone(&token));
+                Ok(token.verified.clone())
             }
             Err(error) => {
-                if let Some(found) = Dead::new(&error, self.now, self.key_changes) {
-                    self.memory.dead.insert(self.hash, Arc::new(found));
+                if let Some(entry) = NegativeEntry::new(&error, self.now, self.key_version) {
+                    self.cache.refused.insert(self.hash, Arc::new(entry));
                 }
                 Err(error)
             }
@@ -169,10 +166,10 @@ impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Question<'a, C> {
     }
 }
 
-// By hand, like the one below: a derive would ask the same of `C`.
+// By hand, as below: a derive would require `C: Clone`.
 impl<C> Clone for CachedVerifier<C> {
     fn clone(&self) -> Self {
-        Self { verifier: self.verifier.clone(), memory: Arc::clone(&self.memory) }
+        Self { verifier: self.verifier.clone(), cache: Arc::clone(&self.cache) }
     }
 }
 
@@ -180,8 +177,8 @@ impl<C> fmt::Debug for CachedVerifier<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedVerifier")
             .field("verifier", &self.verifier)
-            .field("good", &self.memory.good.len())
-            .field("dead", &self.memory.dead.len())
+            .field("valid", &self.cache.valid.len())
+            .field("refused", &self.cache.refused.len())
             .finish()
     }
 }

@@ -4,9 +4,9 @@ use http::StatusCode;
 
 use crate::error::ConfigError;
 
-/// Why the keys of an issuer could not be fetched.
+/// Why the keys of an issuer could not be fetched; see [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
 ///
-/// The keys that were fetched before stay in use, except after [`NoUsableKey`](KeysErrorKind::NoUsableKey); see [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
+/// The previous keys stay in use, except after [`NoUsableKey`](KeysErrorKind::NoUsableKey).
 #[derive(Clone, Debug)]
 pub struct KeysError {
     kind: KeysErrorKind,
@@ -14,30 +14,29 @@ pub struct KeysError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What went wrong with fetching keys; see [`KeysError::kind`].
+/// The kind of a [`KeysError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeysErrorKind {
-    /// There was no answer: no connection, no certificate that is trusted, or the client gave up.
+    /// There was no response: the connection or the TLS handshake failed, or the HTTP client returned an error.
     Unreachable,
-    /// There was no answer in [time](super::IssuerKeys::timeout).
+    /// There was no response within the [timeout](super::IssuerKeys::timeout).
     TimedOut,
-    /// The answer has a status other than 200.
+    /// The response has a status other than 200.
     Status(StatusCode),
-    /// The answer is longer than 1 MiB, or the set has more than 100 keys.
+    /// The response is longer than 1 MiB, or the set has more than 100 keys.
     TooLarge,
-    /// The answer leads elsewhere, more than three times or without saying where.
+    /// There were more than three redirects, or one without a valid `Location`.
     Redirects,
-    /// The answer, or the discovery document, leads to a URL that is not `https`.
+    /// A redirect or the discovery document names a URL that is not `https`.
     InsecureUrl,
-    /// The answer is not the JSON that it should be.
+    /// The response is not the expected JSON.
     Malformed,
-    /// The discovery document is of another issuer (OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3).
+    /// The discovery document names another issuer (OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3).
     WrongIssuer,
-    /// None of the keys in the set can verify signatures, or there are none. The second time in a row, all keys are
-    /// withdrawn.
+    /// The set is empty, or none of its keys can verify signatures. The second time in a row, all keys are withdrawn.
     NoUsableKey,
-    /// Nobody fetches keys any more: the tokio runtime has ended in which the verifier was built.
+    /// The background task is gone, because the tokio runtime in which the verifier was built has shut down.
     Abandoned,
 }
 
@@ -46,7 +45,7 @@ pub enum KeysErrorKind {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration would not be safe, or could never work.
+    /// The configuration is unsafe, or could never work.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The keys of an issuer could not be fetched.
@@ -72,18 +71,18 @@ impl KeysError {
         Self { retry_after, ..self }
     }
 
-    /// What went wrong.
+    /// What went wrong, for programs to match on.
     #[must_use]
     pub const fn kind(&self) -> KeysErrorKind {
         self.kind
     }
 
-    /// Whether there was no answer to speak of.
+    /// Whether the issuer was unavailable, rather than answering with something wrong.
     pub(super) const fn is_outage(&self) -> bool {
         matches!(self.kind, KeysErrorKind::Unreachable | KeysErrorKind::TimedOut | KeysErrorKind::Status(_))
     }
 
-    /// When the issuer wants to be asked again, if it said so.
+    /// The `Retry-After` of the response, if present.
     pub(super) const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -111,16 +110,16 @@ impl KeysErrorKind {
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            KeysErrorKind::Unreachable => "there was no answer",
-            KeysErrorKind::TimedOut => "there was no answer in time",
-            KeysErrorKind::Status(status) => return write!(f, "the answer has the status {}", status.as_u16()),
-            KeysErrorKind::TooLarge => "the answer is too long",
-            KeysErrorKind::Redirects => "the answer leads elsewhere too often, or nowhere",
-            KeysErrorKind::InsecureUrl => "the answer leads to a url that is not https",
-            KeysErrorKind::Malformed => "the answer is not the json that it should be",
-            KeysErrorKind::WrongIssuer => "the discovery document is of another issuer",
+            KeysErrorKind::Unreachable => "the issuer is unreachable",
+            KeysErrorKind::TimedOut => "the issuer did not respond in time",
+            KeysErrorKind::Status(status) => return write!(f, "the issuer responded with status {}", status.as_u16()),
+            KeysErrorKind::TooLarge => "the response is too large",
+            KeysErrorKind::Redirects => "too many redirects, or one without a valid location",
+            KeysErrorKind::InsecureUrl => "a redirect or the discovery document names a url that is not https",
+            KeysErrorKind::Malformed => "the response is not the expected json",
+            KeysErrorKind::WrongIssuer => "the discovery document names another issuer",
             KeysErrorKind::NoUsableKey => "no key in the set can verify signatures",
-            KeysErrorKind::Abandoned => "nobody fetches the keys any more",
+            KeysErrorKind::Abandoned => "the runtime that fetched the keys has shut down",
         })
     }
 }

@@ -1,93 +1,153 @@
-use std::{cell::OnceCell, error::Error, future::Future, pin::Pin, sync::Arc};
+//! One fetch of an issuer's keys: discovery, then the key set.
 
-use http::{Request, Response};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::http::Http;
-use crate::error::ConfigError;
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+use url::Url;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send + 'a>>;
+use super::{
+    JwkSet, KeysError, KeysErrorKind,
+    json_client::{ETag, JsonClient, JsonResponse, malformed},
+    set::{KeyList, SetSource, truncate},
+};
+use crate::verify::keys::Algorithm;
 
-/// Fetches discovery documents and key sets: an HTTP client.
-///
-/// The one that is built in is reqwest with rustls and the certificates that the operating system trusts; it heeds
-/// `HTTPS_PROXY` and its like. Another one is a type of one's own, or a closure
-/// `Fn(http::Request<()>) -> impl Future`, given to [`IssuerKeys::fetch`](super::IssuerKeys::fetch): for a private
-/// certificate authority, a client certificate, or a test.
-///
-/// What an implementation must know: it sends the one request that it is given, a `GET`, and returns the answer whatever
-/// its status is. It does *not* follow redirects, which are checked and followed here. It need not bother about the
-/// time, which is limited here too. It should stop reading after 1 MiB; a longer answer is refused here, but would be in
-/// memory by then.
-///
-/// # Example
-///
-/// ```
-/// use axum_ws_auth::{jwks::{IssuerKeys, KeysErrorKind}, jwt::JwtVerifier};
-/// use http::{Request, Response, StatusCode};
-///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let set = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-/// let keys = IssuerKeys::jwks_url("https://id.example.com", "https://id.example.com/keys");
-///
-/// // Yes: a set, from whatever place.
-/// let client = move |_: Request<()>| async move { Ok(Response::new(set.as_bytes().to_vec())) };
-/// let verifier = JwtVerifier::<serde_json::Value>::builder().issuer_keys(keys.clone().fetch(client)).await?;
-/// assert!(verifier.status()[0].is_usable());
-///
-/// // No: the server is there, and something is wrong with it.
-/// let broken = |_: Request<()>| async { Ok(Response::builder().status(500).body(Vec::new())?) };
-/// let verifier = JwtVerifier::<serde_json::Value>::builder().issuer_keys(keys.fetch(broken)).build()?;
-/// # tokio::task::yield_now().await;
-/// # while verifier.status()[0].last_error().is_none() { tokio::task::yield_now().await; }
-/// let error = verifier.status()[0].last_error().map(|error| error.kind());
-/// assert_eq!(error, Some(KeysErrorKind::Status(StatusCode::INTERNAL_SERVER_ERROR)));
-/// # Ok(()) }
-/// ```
-pub trait FetchJwks: Send + Sync + 'static {
-    /// Sends the request and returns the answer.
-    ///
-    /// # Errors
-    ///
-    /// If there is no answer. The error is logged, so it must hold no secret.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future is dropped where it stands when its time is up or the last verifier is gone.
-    fn fetch(&self, request: Request<()>) -> impl Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send;
+/// A token without a `kid` is tried with every key, so the number of keys is limited.
+const MAX_KEYS: usize = 100;
+/// The media types of key sets (RFC 7517 §8.5.2). A Kubernetes API server responds with 406 unless the second one is named.
+/// Other types, such as `text/plain`, are accepted too, because only the content matters.
+const ACCEPT_JWKS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
+const ACCEPT_METADATA: &str = "application/json, */*;q=0.1";
+
+/// Fetches the keys of one issuer.
+pub(super) struct Fetcher {
+    pub(super) issuer: String,
+    pub(super) target: Target,
+    pub(super) client: JsonClient,
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    /// The timeout for the whole fetch.
+    pub(super) timeout: Duration,
 }
 
-impl<F, Fut> FetchJwks for F
-where
-    F: Fn(Request<()>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send,
-{
-    fn fetch(&self, request: Request<()>) -> impl Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send {
-        self(request)
-    }
+pub(super) enum Target {
+    /// The URL of the discovery document.
+    Metadata(Url),
+    /// The URL of the key set.
+    Jwks(Url),
 }
 
-/// Any [`FetchJwks`].
-pub(super) trait AnyFetch: Send + Sync {
-    fn fetch_boxed(&self, request: Request<()>) -> Fetching<'_>;
+/// State kept from one fetch to the next.
+#[derive(Clone, Default)]
+pub(super) struct FetchState {
+    metadata: Option<CachedMetadata>,
+    /// The tag of the response that the current keys come from.
+    etag: Option<ETag>,
 }
 
-impl<T: FetchJwks> AnyFetch for T {
-    fn fetch_boxed(&self, request: Request<()>) -> Fetching<'_> {
-        Box::pin(self.fetch(request))
-    }
+#[derive(Clone)]
+struct CachedMetadata {
+    jwks_uri: Url,
+    etag: Option<ETag>,
+    fresh_until: Instant,
 }
 
-/// The client that is built in, made when it is first needed: it reads the certificates of the operating system.
-#[derive(Default)]
-pub(super) struct BuiltIn(OnceCell<Arc<dyn AnyFetch>>);
+/// A successful fetch.
+pub(super) struct Fetched {
+    /// `None` if the keys have not changed. The list may hold no usable key.
+    pub(super) keys: Option<KeyList>,
+    pub(super) fresh_for: Duration,
+    /// Why the discovery document could not be refreshed, if the previous one was used instead.
+    pub(super) discovery_error: Option<KeysError>,
+    pub(super) state: FetchState,
+}
 
-impl BuiltIn {
-    pub(super) fn get(&self) -> Result<Arc<dyn AnyFetch>, ConfigError> {
-        if let Some(client) = self.0.get() {
-            return Ok(Arc::clone(client));
+/// A discovery document.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
+impl Fetcher {
+    /// Fetches the keys once.
+    pub(super) async fn fetch(self: Arc<Self>, mut state: FetchState) -> Result<Fetched, KeysError> {
+        let (url, discovery_error) = match &self.target {
+            Target::Jwks(url) => (url.clone(), None),
+            Target::Metadata(url) => self.discover(url, &mut state).await?,
+        };
+        let etag = state.etag.take();
+        let response: JsonResponse<JwkSet> = self.client.get(&url, ACCEPT_JWKS, etag.as_ref()).await?;
+        if response.content.as_ref().is_some_and(|set| set.len() > MAX_KEYS) {
+            return Err(KeysError::new(KeysErrorKind::TooLarge));
         }
-        let client: Arc<dyn AnyFetch> = Arc::new(Http::new()?);
-        Ok(Arc::clone(self.0.get_or_init(|| client)))
+        let keys = response.content.map(|set| set.keys(self.algorithms.as_deref(), SetSource::Network));
+        if let Some(keys) = &keys
+            && keys.usable.is_empty()
+            && !keys.is_well_formed
+        {
+            return Err(KeysError::new(KeysErrorKind::Malformed).with_source(keys.problems()));
+        }
+        state.etag = response.etag;
+        Ok(Fetched { keys, fresh_for: response.fresh_for, discovery_error, state })
+    }
+
+    /// The URL of the key set. A cached document is used while it is fresh, and longer if the issuer is unavailable, because
+    /// the set may still be there. A new document always replaces it, even one that is invalid.
+    async fn discover(&self, url: &Url, state: &mut FetchState) -> Result<(Url, Option<KeysError>), KeysError> {
+        let Some(cached) = &state.metadata else {
+            let metadata = self.read_metadata(url, None).await?;
+            return Ok((state.metadata.insert(metadata).jwks_uri.clone(), None));
+        };
+        if Instant::now() < cached.fresh_until {
+            return Ok((cached.jwks_uri.clone(), None));
+        }
+        // Leave half of the time for the key set, which matters more.
+        let read = timeout(self.timeout / 2, self.read_metadata(url, Some(cached))).await;
+        match read.unwrap_or_else(|_| Err(KeysError::new(KeysErrorKind::TimedOut))) {
+            Ok(metadata) => Ok((state.metadata.insert(metadata).jwks_uri.clone(), None)),
+            Err(error) if error.is_outage() => Ok((cached.jwks_uri.clone(), Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_metadata(&self, url: &Url, cached: Option<&CachedMetadata>) -> Result<CachedMetadata, KeysError> {
+        let etag = cached.and_then(|cached| cached.etag.as_ref());
+        let response: JsonResponse<Metadata> = self.client.get(url, ACCEPT_METADATA, etag).await?;
+        let jwks_uri = match (response.content, cached) {
+            (Some(metadata), _) => {
+                if metadata.issuer != self.issuer {
+                    let mismatch =
+                        format!("it names `{}`, but `{}` is configured", truncate(&metadata.issuer), self.issuer);
+                    return Err(KeysError::new(KeysErrorKind::WrongIssuer).with_source(mismatch));
+                }
+                self.client.check_url(Url::parse(&metadata.jwks_uri).map_err(malformed)?)?
+            }
+            (None, Some(cached)) => cached.jwks_uri.clone(),
+            (None, None) => return Err(KeysError::new(KeysErrorKind::Status(StatusCode::NOT_MODIFIED))),
+        };
+        Ok(CachedMetadata { jwks_uri, etag: response.etag, fresh_until: Instant::now() + response.fresh_for })
+    }
+}
+
+impl FetchState {
+    /// Prevents a conditional request, because there are no keys that a `304` could confirm.
+    pub(super) fn forget_keys(&mut self) {
+        self.etag = None;
+    }
+
+    /// Makes the next fetch read the discovery document again, because the document may have caused the failure.
+    pub(super) fn expire_metadata(&mut self) {
+        if let Some(cached) = &mut self.metadata {
+            cached.fresh_until = Instant::now();
+        }
+    }
+}
+
+// By hand: a client need not be `Debug`.
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetcher").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }

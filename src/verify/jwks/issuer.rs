@@ -1,4 +1,4 @@
-//! The keys of one issuer as verifiers see them.
+//! The current keys of one issuer, shared by verifiers and the background task.
 
 use std::{
     fmt,
@@ -15,67 +15,66 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{KeysError, KeysErrorKind, demand::Demand, set::KeyList};
+use super::{KeysError, KeysErrorKind, schedule::FetchSchedule, set::KeyList};
 use crate::{
     lock::lock,
     verify::{
         VerifyError, VerifyErrorKind,
-        jwt::{Algorithm, JwtKey},
+        keys::{Algorithm, JwtKey},
     },
 };
 
-/// An issuer whose keys count for its own tokens and for no others.
+/// An issuer with its own key set, which verifies its own tokens only.
 ///
-/// Who verifies takes no lock: it reads the keys that are there, and new ones are swapped in. Only who does not find its
-/// key looks at the rest.
+/// Verification takes no lock: it loads the current keys, and the background task swaps in new ones. Only a token with an
+/// unknown key locks the [`FetchSchedule`].
 pub(crate) struct Issuer {
     name: String,
     current: ArcSwapOption<Keys>,
-    /// `None` for a set in hand.
+    /// `None` for a local key set.
     remote: Option<Arc<Remote>>,
 }
 
-/// What it takes to look for keys where the issuer publishes them.
+/// What a token with an unknown key needs to request a fetch and wait for it.
 pub(crate) struct Remote {
-    /// `None` for all that keys may be for.
-    pub(super) allowed: Option<Vec<Algorithm>>,
-    pub(super) demand: Mutex<Demand>,
-    /// Wakes the one task that fetches.
+    /// The allowed algorithms. `None` allows all.
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    pub(super) schedule: Mutex<FetchSchedule>,
+    /// Wakes the background task.
     pub(super) wake: Notify,
-    /// Counts the attempts that are over. The sender is the task's, so that nobody waits for a task that is gone.
-    pub(super) attempts: watch::Receiver<u64>,
-    /// For how long somebody waits for an attempt: longer than one takes, if anybody makes it at all.
-    pub(super) patience: Duration,
+    /// Counts the finished fetches. The task owns the sender, so that waiting ends when the task is gone.
+    pub(super) finished: watch::Receiver<u64>,
+    /// How long to wait for a fetch. Longer than the fetch timeout, in case the task is not running.
+    pub(super) wait_timeout: Duration,
 }
 
-/// When the issuer was asked for the keys that are there now.
+/// How current the known keys are, relative to the arrival of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Looked {
-    /// Perhaps before the token came. The token's key may have been published since.
-    Before,
-    /// After the token came. If its key is not there now, the issuer does not have it.
-    Since,
+pub(crate) enum Freshness {
+    /// They may have been fetched before the token arrived. The token's key may have been published since.
+    MaybeStale,
+    /// They were fetched after the token arrived. If its key is not among them, it does not exist.
+    Current,
 }
 
-/// Keys from a moment in time.
+/// A snapshot of an issuer's keys.
 pub(crate) struct Keys {
     pub(super) list: Arc<KeyList>,
-    /// Another one for every change of the keys; unique among all issuers.
+    /// Changes with the keys; unique among all issuers.
     generation: u64,
     pub(super) fetched_at: Instant,
-    /// `None` for a set in hand.
-    pub(super) good_until: Option<Instant>,
+    /// `None` for a local key set.
+    pub(super) usable_until: Option<Instant>,
 }
 
 impl Issuer {
-    /// With a set in hand.
-    pub(super) fn fixed(name: String, list: KeyList) -> Self {
+    pub(super) fn with_local_keys(name: String, list: KeyList) -> Self {
         let keys = Keys::new(Arc::new(list), None);
         Self { name, current: ArcSwapOption::from_pointee(keys), remote: None }
     }
 
-    /// With a set that is yet to be fetched.
-    pub(super) fn remote(name: String, remote: Arc<Remote>) -> Self {
+    /// An issuer whose keys are fetched. It has none yet.
+    pub(super) fn with_remote_keys(name: String, remote: Arc<Remote>) -> Self {
         Self { name, current: ArcSwapOption::empty(), remote: Some(remote) }
     }
 
@@ -83,141 +82,141 @@ impl Issuer {
         &self.name
     }
 
-    /// The keys that may be used now. There are none before the first set has been fetched, and when the last one is too
-    /// old.
-    pub(crate) fn with_keys<T>(&self, look: impl FnOnce(Option<&Keys>) -> T) -> T {
-        look(self.current.load().as_deref().filter(|keys| keys.are_good()))
+    /// Calls `f` with the current keys. `None` before the first fetch succeeds, after the keys become too old, and after they
+    /// are withdrawn.
+    pub(crate) fn with_keys<T>(&self, f: impl FnOnce(Option<&Keys>) -> T) -> T {
+        f(self.current.load().as_deref().filter(|keys| keys.are_usable()))
     }
 
-    /// The keys that were fetched last, of whatever age.
+    /// The keys that were fetched last, however old they are.
     pub(super) fn last_keys(&self) -> Option<Arc<Keys>> {
         self.current.load_full()
     }
 
-    /// Which keys may be used now; `None` if none may.
+    /// The generation of the current keys; `None` if there are no usable keys.
     pub(crate) fn generation(&self) -> Option<u64> {
         self.with_keys(|keys| keys.map(|keys| keys.generation))
     }
 
-    /// Where there may be other keys than those that are known.
-    pub(crate) const fn as_remote(&self) -> Option<&Arc<Remote>> {
+    pub(crate) const fn remote(&self) -> Option<&Arc<Remote>> {
         self.remote.as_ref()
     }
 
-    /// Waits for an attempt to fetch the keys, because a token's key is not among those of this generation. Then the keys
-    /// are worth another look.
+    /// Waits for other keys than those of generation `tried`, which lack a token's key. Requests a fetch if needed.
     ///
     /// # Cancel safety
     ///
-    /// The attempt goes on without the caller.
-    pub(crate) async fn look_for(&self, seen: Option<u64>) -> Result<Looked, VerifyError> {
+    /// Cancel safe: the fetch continues without the caller.
+    pub(crate) async fn wait_for_keys(&self, tried: Option<u64>) -> Result<Freshness, VerifyError> {
         let Some(remote) = &self.remote else { return Err(VerifyError::new(VerifyErrorKind::UnknownKey)) };
-        let mut attempts = remote.attempts.clone();
+        let mut finished = remote.finished.clone();
         loop {
-            let asked = {
-                let mut demand = lock(&remote.demand);
-                // All that counts of an attempt that is over has been seen from here on, and all that is not over will be.
-                attempts.mark_unchanged();
-                if self.generation() != seen {
-                    return Ok(Looked::Before);
+            let fetch = {
+                let mut schedule = lock(&remote.schedule);
+                // The checks below see every fetch that has finished; `changed` sees every later one.
+                finished.mark_unchanged();
+                if self.generation() != tried {
+                    return Ok(Freshness::MaybeStale);
                 }
-                let asked = demand.ask(Instant::now())?;
-                if asked.wake {
+                let request = schedule.request(Instant::now())?;
+                if request.wake {
                     remote.wake.notify_one();
                 }
-                asked.attempt
+                request.fetch
             };
-            if !matches!(timeout(remote.patience, attempts.changed()).await, Ok(Ok(()))) {
-                return Err(lock(&remote.demand).unavailable(Instant::now()));
+            if !matches!(timeout(remote.wait_timeout, finished.changed()).await, Ok(Ok(()))) {
+                return Err(lock(&remote.schedule).unavailable(Instant::now()));
             }
-            let demand = lock(&remote.demand);
-            if demand.has_succeeded(asked) {
-                return Ok(Looked::Since);
+            let schedule = lock(&remote.schedule);
+            if schedule.has_succeeded(fetch) {
+                return Ok(Freshness::Current);
             }
-            if self.generation() != seen {
-                return Ok(Looked::Before);
+            if self.generation() != tried {
+                return Ok(Freshness::MaybeStale);
             }
-            // The attempt may have begun before anybody asked for this key. Then another one is asked for.
-            demand.check_allowed(Instant::now())?;
+            // This fetch may have begun before the request. Then the loop requests another one.
+            schedule.check_allowed(Instant::now())?;
         }
     }
 
-    /// Waits until an attempt to fetch the keys is over.
-    pub(super) async fn attempted(&self) -> Result<(), KeysError> {
+    /// Waits until the first fetch has finished.
+    pub(super) async fn first_fetch(&self) -> Result<(), KeysError> {
         let Some(remote) = &self.remote else { return Ok(()) };
-        let mut attempts = remote.attempts.clone();
-        if attempts.wait_for(|&attempts| attempts > 0).await.is_err() {
+        let mut finished = remote.finished.clone();
+        if finished.wait_for(|&finished| finished > 0).await.is_err() {
             return Err(KeysError::new(KeysErrorKind::Abandoned));
         }
-        // What went wrong beside is no matter.
+        // If there are keys, an error is not fatal.
         if self.generation().is_some() { Ok(()) } else { remote.last_error().map_or(Ok(()), Err) }
     }
 
     /// Waits until there are keys.
     pub(super) async fn ready(&self) -> Result<(), KeysError> {
         let Some(remote) = &self.remote else { return Ok(()) };
-        let mut attempts = remote.attempts.clone();
+        let mut finished = remote.finished.clone();
         while self.generation().is_none() {
-            if attempts.changed().await.is_err() {
+            if finished.changed().await.is_err() {
                 return Err(KeysError::new(KeysErrorKind::Abandoned));
             }
         }
         Ok(())
     }
 
-    /// Puts a set in the place of the one before, or says that this one is still good.
+    /// Replaces the keys, or extends the use of the current ones if `list` is `None` or the same set.
     ///
-    /// Returns the keys, and whether they are others now; `None` where there are none.
-    pub(super) fn put(&self, list: Option<KeyList>, good_until: Instant) -> Option<(Arc<Keys>, bool)> {
-        let before = self.current.load_full();
-        let keys = match (list, &before) {
-            (Some(list), Some(before)) if !list.is_same_as(&before.list) => Keys::new(Arc::new(list), Some(good_until)),
-            (Some(list), None) => Keys::new(Arc::new(list), Some(good_until)),
-            (_, Some(before)) => before.confirmed(good_until),
+    /// Returns the keys and whether they changed; `None` if there are no keys to extend.
+    pub(super) fn update(&self, list: Option<KeyList>, usable_until: Instant) -> Option<(Arc<Keys>, bool)> {
+        let previous = self.current.load_full();
+        let keys = match (list, &previous) {
+            (Some(list), Some(previous)) if !list.is_same_as(&previous.list) => {
+                Keys::new(Arc::new(list), Some(usable_until))
+            }
+            (Some(list), None) => Keys::new(Arc::new(list), Some(usable_until)),
+            (_, Some(previous)) => previous.revalidated(usable_until),
             (None, None) => return None,
         };
         let keys = Arc::new(keys);
         self.current.store(Some(Arc::clone(&keys)));
-        let changed = before.is_none_or(|before| before.generation != keys.generation);
+        let changed = previous.is_none_or(|previous| previous.generation != keys.generation);
         Some((keys, changed))
     }
 
-    /// Drops all keys, because the issuer says that there are none that could be used.
+    /// Drops all keys, because the issuer publishes no usable key anymore.
     pub(super) fn withdraw(&self, list: KeyList) {
-        // They are good until now, so that the status can still name those that cannot be used.
+        // The list expires at once, but the status still names its unusable keys.
         self.current.store(Some(Arc::new(Keys::new(Arc::new(list), Some(Instant::now())))));
     }
 }
 
 impl Remote {
-    /// Whether a key of this issuer could be for this algorithm. What is published is no secret, so none is symmetric.
-    pub(crate) fn may_use(&self, algorithm: Algorithm) -> bool {
+    /// Whether this issuer may have a key for the algorithm. A published key cannot be symmetric.
+    pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
         !matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
-            && self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&algorithm))
+            && self.algorithms.as_ref().is_none_or(|allowed| allowed.contains(&algorithm))
     }
 
-    /// What is wrong, if anything is.
+    /// The error of the last fetch, if there was one.
     pub(super) fn last_error(&self) -> Option<KeysError> {
-        if self.attempts.has_changed().is_err() {
+        if self.finished.has_changed().is_err() {
             return Some(KeysError::new(KeysErrorKind::Abandoned));
         }
-        lock(&self.demand).last_error()
+        lock(&self.schedule).last_error()
     }
 }
 
 impl Keys {
-    fn new(list: Arc<KeyList>, good_until: Option<Instant>) -> Self {
-        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
-        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Self { list, generation, fetched_at: Instant::now(), good_until }
+    fn new(list: Arc<KeyList>, usable_until: Option<Instant>) -> Self {
+        static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+        let generation = NEXT_GENERATION.fetch_add(1, Ordering::Relaxed);
+        Self { list, generation, fetched_at: Instant::now(), usable_until }
     }
 
-    fn confirmed(&self, good_until: Instant) -> Self {
+    fn revalidated(&self, usable_until: Instant) -> Self {
         Self {
             list: Arc::clone(&self.list),
             generation: self.generation,
             fetched_at: Instant::now(),
-            good_until: Some(good_until),
+            usable_until: Some(usable_until),
         }
     }
 
@@ -229,12 +228,12 @@ impl Keys {
         self.generation
     }
 
-    fn are_good(&self) -> bool {
-        self.good_until.is_none_or(|good_until| Instant::now() < good_until)
+    fn are_usable(&self) -> bool {
+        self.usable_until.is_none_or(|usable_until| Instant::now() < usable_until)
     }
 }
 
-// By hand: keys say enough by their ids.
+// By hand: the keys suffice.
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.last_keys();

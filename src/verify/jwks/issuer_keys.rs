@@ -1,28 +1,14 @@
-use std::{
-    fmt,
-    ops::RangeInclusive,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    FetchJwks, Issuer, JwkSet,
-    demand::Demand,
-    fetch::{AnyFetch, BuiltIn},
-    issuer::Remote,
-    refresh::{Refresh, Timing},
-    set::Origin,
-    source::{Source, Target},
-    url::{UrlRule, metadata_url, without_credentials},
+    FetchJwks, JwkSet,
+    client::DynFetch,
+    refresh::Timing,
+    url::{metadata_url, without_credentials},
 };
-use crate::{error::ConfigError, verify::jwt::Algorithm};
+use crate::verify::keys::Algorithm;
 
-/// The keys of one issuer, and how they are fetched; see the [module docs](super).
+/// The keys of one issuer: where they come from and how they are fetched; see the [module docs](super).
 ///
 /// ```
 /// use axum_ws_auth::{jwks::IssuerKeys, jwt::Algorithm};
@@ -35,59 +21,59 @@ use crate::{error::ConfigError, verify::jwt::Algorithm};
 #[derive(Clone)]
 #[must_use]
 pub struct IssuerKeys {
-    issuer: String,
-    place: Place,
-    algorithms: Option<Vec<Algorithm>>,
-    fetch: Option<Arc<dyn AnyFetch>>,
-    insecure_http: bool,
-    fresh_for: RangeInclusive<Duration>,
-    timing: Timing,
+    pub(super) issuer: String,
+    pub(super) location: Location,
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    pub(super) client: Option<Arc<dyn DynFetch>>,
+    pub(super) insecure_http: bool,
+    pub(super) fresh_for: RangeInclusive<Duration>,
+    pub(super) timing: Timing,
 }
 
 #[derive(Clone)]
-enum Place {
+pub(super) enum Location {
     Metadata(String),
-    Url(String),
-    Hand(JwkSet),
+    Jwks(String),
+    Local(JwkSet),
 }
 
-/// A year. Moments that are much further away cannot be told on every clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
 impl IssuerKeys {
-    /// Keys that are found by OpenID Connect Discovery 1.0: the document at
-    /// `{issuer}/.well-known/openid-configuration` says where they are. It must name the same issuer, to the letter: a
-    /// slash at the end counts.
+    /// Fetches the keys from the `jwks_uri` in the issuer's OpenID Connect Discovery 1.0 document, at
+    /// `{issuer}/.well-known/openid-configuration`.
+    ///
+    /// The document must name exactly this issuer; a trailing slash makes a difference.
     pub fn discover(issuer: impl Into<String>) -> Self {
         let issuer = issuer.into();
         let metadata = metadata_url(&issuer);
-        Self::new(issuer, Place::Metadata(metadata))
+        Self::new(issuer, Location::Metadata(metadata))
     }
 
-    /// Keys that are found by a discovery document elsewhere: that of RFC 8414, or one behind another host name within
-    /// one's own network. It must name the same issuer all the same.
-    pub fn discover_at(issuer: impl Into<String>, metadata_url: impl Into<String>) -> Self {
-        Self::new(issuer.into(), Place::Metadata(metadata_url.into()))
-    }
-
-    /// Keys that are at this URL, without discovery.
-    pub fn jwks_url(issuer: impl Into<String>, url: impl Into<String>) -> Self {
-        Self::new(issuer.into(), Place::Url(url.into()))
-    }
-
-    /// Keys in hand. Nothing is ever fetched: what is set below about that has no meaning for them.
+    /// Fetches the keys from the `jwks_uri` in a discovery document at another URL, such as that of RFC 8414, or one on an
+    /// internal host name.
     ///
-    /// Symmetric keys count too, unlike in a set from the network.
-    pub fn jwks(issuer: impl Into<String>, set: JwkSet) -> Self {
-        Self::new(issuer.into(), Place::Hand(set))
+    /// The document must name exactly this issuer.
+    pub fn discover_at(issuer: impl Into<String>, metadata_url: impl Into<String>) -> Self {
+        Self::new(issuer.into(), Location::Metadata(metadata_url.into()))
     }
 
-    fn new(issuer: String, place: Place) -> Self {
+    /// Fetches the keys from this URL, without discovery.
+    pub fn jwks_url(issuer: impl Into<String>, url: impl Into<String>) -> Self {
+        Self::new(issuer.into(), Location::Jwks(url.into()))
+    }
+
+    /// Uses a local key set. Nothing is fetched, so only [`algorithms`](Self::algorithms) has an effect.
+    ///
+    /// Unlike in a fetched set, symmetric keys are accepted.
+    pub fn jwks(issuer: impl Into<String>, set: JwkSet) -> Self {
+        Self::new(issuer.into(), Location::Local(set))
+    }
+
+    fn new(issuer: String, location: Location) -> Self {
         Self {
             issuer,
-            place,
+            location,
             algorithms: None,
-            fetch: None,
+            client: None,
             insecure_http: false,
             fresh_for: Duration::from_secs(300)..=Duration::from_secs(3600),
             timing: Timing {
@@ -98,10 +84,11 @@ impl IssuerKeys {
         }
     }
 
-    /// Sets which algorithms are allowed. A key that says `alg` is used with that one only, a key that does not with
-    /// each of these that it can be used with.
+    /// Sets the allowed algorithms. A key with an `alg` is used with that algorithm only, and a key without one with every
+    /// allowed algorithm that fits it.
     ///
-    /// Defaults to what the keys say by their `alg`, or by type and curve: `ES256`, `ES384`, `EdDSA`, and for RSA `RS256`.
+    /// Defaults to the `alg` of each key, or else the algorithm of its type and curve: `ES256`, `ES384`, `EdDSA`, and `RS256`
+    /// for RSA.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
         self
@@ -109,22 +96,21 @@ impl IssuerKeys {
 
     /// Sets the HTTP client. Defaults to reqwest with rustls and the certificates that the operating system trusts.
     pub fn fetch(mut self, fetch: impl FetchJwks) -> Self {
-        self.fetch = Some(Arc::new(fetch));
+        self.client = Some(Arc::new(fetch));
         self
     }
 
     /// Allows `http` URLs.
     ///
-    /// Insecure because whoever is on the way can put keys of their own into the answer, and sign tokens with them. On
-    /// this machine (`localhost` and loopback addresses) `http` is always allowed, but not where a URL from elsewhere
-    /// leads there.
+    /// Insecure because anyone on the network path can insert keys into the response and sign tokens with them. `http` to
+    /// `localhost` and loopback addresses is always allowed, unless a redirect or document from another host leads there.
     pub fn insecure_http(mut self) -> Self {
         self.insecure_http = true;
         self
     }
 
-    /// Sets how long one attempt may take in all, and with it how long a handshake may wait for a key: for the attempt that
-    /// is under way and for another one. Any number of handshakes wait together.
+    /// Sets the timeout of one fetch, discovery included. A handshake with an unknown key waits for at most two fetches: the
+    /// one in progress and the next. All such handshakes share these fetches.
     ///
     /// Defaults to 10 seconds, because clients give up not much later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -132,103 +118,41 @@ impl IssuerKeys {
         self
     }
 
-    /// Sets for how long keys are fresh at least and at most, whatever `Cache-Control` or `Expires` says (RFC 9111
-    /// §4.2); they are fetched again somewhat before that is over.
+    /// Sets the bounds for how long keys are fresh according to `Cache-Control` or `Expires` (RFC 9111 §4.2). They are
+    /// refreshed at 75 to 95 percent of that time.
     ///
-    /// Defaults to 5 minutes to an hour: the one because some issuers forbid caching, the other because a key that was
-    /// stolen and is withdrawn counts here until then.
+    /// Defaults to between 5 minutes and an hour. The minimum is needed because some issuers forbid caching. The maximum limits
+    /// how long a withdrawn key, which may be stolen, stays in use.
     pub fn refresh_interval(mut self, interval: RangeInclusive<Duration>) -> Self {
         self.fresh_for = interval;
         self
     }
 
-    /// Sets how long after an attempt that was made for an unknown key the next one may be made for another. Tokens
-    /// whose key cannot be looked for in the meantime get a 503. Defaults to 10 seconds, because clients can invent keys.
+    /// Sets the minimum time between two fetches that tokens with unknown keys cause. In the meantime, tokens with unknown keys
+    /// are refused with 503.
+    ///
+    /// Defaults to 10 seconds, because clients can send arbitrary key ids.
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.timing.cool_down = cool_down;
         self
     }
 
-    /// Sets how long the last good keys are used while no others can be had; after that tokens get a 503. Defaults to
-    /// 24 hours, because an outage of the issuer should not be one here, and a withdrawn key must be noticed some day.
+    /// Sets how long the last keys stay in use while the issuer is unavailable. After that, tokens are refused with 503.
+    ///
+    /// Defaults to 24 hours, so that an outage of the issuer does not become one of this server, while a withdrawn key does
+    /// not stay in use forever.
     pub fn max_stale(mut self, max_stale: Duration) -> Self {
         self.timing.max_stale = max_stale;
         self
     }
-
-    /// The issuer, and what it takes to fetch its keys unless they are in hand. The client that is built in is shared.
-    pub(super) fn begin(self, built_in: &BuiltIn) -> Result<(Arc<Issuer>, Option<Refresh>), ConfigError> {
-        self.check()?;
-        let url = |text: &str| UrlRule::configured(text, self.insecure_http);
-        let (target, rule) = match self.place {
-            Place::Metadata(text) => url(&text).map(|(url, rule)| (Target::Metadata(url), rule))?,
-            Place::Url(text) => url(&text).map(|(url, rule)| (Target::Set(url), rule))?,
-            Place::Hand(set) => {
-                let list = set.keys(self.algorithms.as_deref(), Origin::Hand);
-                if list.usable.is_empty() {
-                    return Err(ConfigError::NoUsableKey { problems: list.problems(), issuer: self.issuer });
-                }
-                return Ok((Arc::new(Issuer::fixed(self.issuer, list)), None));
-            }
-        };
-        let fetch = self.fetch.map_or_else(|| built_in.get(), Ok)?;
-        let (attempts, over) = watch::channel(0);
-        let remote = Arc::new(Remote {
-            allowed: self.algorithms.clone(),
-            demand: Mutex::new(Demand::new(Instant::now())),
-            wake: Notify::new(),
-            attempts: over,
-            patience: self.timing.timeout + Duration::from_secs(1),
-        });
-        let issuer = Arc::new(Issuer::remote(self.issuer.clone(), Arc::clone(&remote)));
-        let source = Source {
-            issuer: self.issuer,
-            target,
-            rule,
-            fetch,
-            algorithms: self.algorithms,
-            fresh_for: self.fresh_for.into_inner(),
-            timeout: self.timing.timeout,
-        };
-        let (source, timing) = (Arc::new(source), self.timing);
-        let refresh = Refresh { issuer: Arc::clone(&issuer), remote, source, attempts, timing };
-        Ok((issuer, Some(refresh)))
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        if self.issuer.is_empty() {
-            return Err(ConfigError::Empty("issuer"));
-        }
-        if self.algorithms.as_ref().is_some_and(Vec::is_empty) {
-            return Err(ConfigError::Empty("list of algorithms"));
-        }
-        let Timing { timeout, cool_down, max_stale } = self.timing;
-        for (what, duration) in [
-            ("timeout of fetching keys", timeout),
-            ("shortest refresh interval", *self.fresh_for.start()),
-            ("cool-down of fetching keys", cool_down),
-            ("time that stale keys are used", max_stale),
-        ] {
-            if duration.is_zero() {
-                return Err(ConfigError::ZeroDuration(what));
-            }
-            if duration > LONGEST {
-                return Err(ConfigError::LongDuration(what));
-            }
-        }
-        if self.fresh_for.is_empty() || *self.fresh_for.end() > max_stale {
-            return Err(ConfigError::InvalidRefreshInterval);
-        }
-        Ok(())
-    }
 }
 
-// By hand: a fetcher need not be `Debug`.
+// By hand: a client need not be `Debug`.
 impl fmt::Debug for IssuerKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuerKeys")
             .field("issuer", &without_credentials(&self.issuer))
-            .field("place", &self.place)
+            .field("location", &self.location)
             .field("algorithms", &self.algorithms)
             .field("insecure_http", &self.insecure_http)
             .field("fresh_for", &self.fresh_for)
@@ -237,13 +161,13 @@ impl fmt::Debug for IssuerKeys {
     }
 }
 
-// By hand: nobody has looked yet whether there is a password in a URL.
-impl fmt::Debug for Place {
+// By hand: a URL may hold a password, because it is not validated yet.
+impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Metadata(url) => f.debug_tuple("Metadata").field(&without_credentials(url)).finish(),
-            Self::Url(url) => f.debug_tuple("Url").field(&without_credentials(url)).finish(),
-            Self::Hand(set) => f.debug_tuple("Hand").field(set).finish(),
+            Self::Jwks(url) => f.debug_tuple("Jwks").field(&without_credentials(url)).finish(),
+            Self::Local(set) => f.debug_tuple("Local").field(set).finish(),
         }
     }
 }

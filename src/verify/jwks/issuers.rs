@@ -2,54 +2,55 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, fetch::BuiltIn, refresh::Refresher};
+use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, http::DefaultClient, refresh::RefreshTask};
 use crate::error::ConfigError;
 
-/// The issuers of a verifier that have keys of their own, with the task that keeps these fresh.
+/// The issuers of a verifier that have their own key sets, and the task that refreshes these.
 #[derive(Debug, Default)]
 pub(crate) struct Issuers {
     issuers: Vec<Arc<Issuer>>,
-    /// Nothing to fetch needs no task.
-    _refresher: Option<Refresher>,
+    /// `None` if all key sets are local.
+    _task: Option<RefreshTask>,
 }
 
 impl Issuers {
     pub(crate) fn new(configured: Vec<IssuerKeys>) -> Result<Self, ConfigError> {
         let mut issuers: Vec<Arc<Issuer>> = Vec::with_capacity(configured.len());
         let mut refreshes = Vec::new();
-        let built_in = BuiltIn::default();
+        let default_client = DefaultClient::default();
         for keys in configured {
-            let (issuer, refresh) = keys.begin(&built_in)?;
+            let (issuer, refresh) = keys.build(&default_client)?;
             if issuers.iter().any(|other| other.name() == issuer.name()) {
                 return Err(ConfigError::DuplicateIssuer(issuer.name().to_owned()));
             }
             issuers.push(issuer);
             refreshes.extend(refresh);
         }
-        let refresher = if refreshes.is_empty() {
+        let task = if refreshes.is_empty() {
             None
         } else {
             let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-            Some(Refresher::spawn(&runtime, refreshes))
+            Some(RefreshTask::spawn(&runtime, refreshes))
         };
-        Ok(Self { issuers, _refresher: refresher })
+        Ok(Self { issuers, _task: task })
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.issuers.is_empty()
     }
 
+    /// Finds an issuer by name, with its index.
     pub(crate) fn find(&self, name: &str) -> Option<(usize, &Arc<Issuer>)> {
         self.issuers.iter().enumerate().find(|(_, issuer)| issuer.name() == name)
     }
 
-    /// Which keys of this issuer may be used now; `None` if none may.
+    /// The generation of an issuer's current keys; `None` if it has no usable keys.
     pub(crate) fn generation(&self, index: usize) -> Option<u64> {
         self.issuers.get(index)?.generation()
     }
 
-    /// Counts up with every change of the keys of any issuer; `None` where the keys of one may not be used.
-    pub(crate) fn changes(&self) -> Option<u64> {
+    /// A number that changes whenever any issuer's keys change. `None` while an issuer has no usable keys.
+    pub(crate) fn version(&self) -> Option<u64> {
         self.issuers.iter().try_fold(0, |sum: u64, issuer| Some(sum.wrapping_add(issuer.generation()?)))
     }
 
@@ -57,21 +58,21 @@ impl Issuers {
         self.issuers.iter().map(|issuer| IssuerStatus::of(issuer)).collect()
     }
 
-    pub(crate) async fn attempted(&self) -> Result<(), StartError> {
+    pub(crate) async fn first_fetch(&self) -> Result<(), StartError> {
         for issuer in &self.issuers {
-            issuer.attempted().await.map_err(|source| failed(issuer, source))?;
+            issuer.first_fetch().await.map_err(|source| start_error(issuer, source))?;
         }
         Ok(())
     }
 
     pub(crate) async fn ready(&self) -> Result<(), StartError> {
         for issuer in &self.issuers {
-            issuer.ready().await.map_err(|source| failed(issuer, source))?;
+            issuer.ready().await.map_err(|source| start_error(issuer, source))?;
         }
         Ok(())
     }
 }
 
-fn failed(issuer: &Issuer, source: KeysError) -> StartError {
+fn start_error(issuer: &Issuer, source: KeysError) -> StartError {
     StartError::Keys { issuer: issuer.name().to_owned(), source }
 }

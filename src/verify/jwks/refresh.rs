@@ -1,4 +1,4 @@
-//! The one task that keeps the keys of a verifier fresh.
+//! The background task that refreshes the keys of a verifier.
 
 use std::{
     convert::Infallible,
@@ -19,38 +19,39 @@ use tokio::{
 
 use super::{
     Issuer, KeysError, KeysErrorKind,
+    fetch::{FetchState, Fetched, Fetcher},
     issuer::Remote,
     set::KeyList,
-    source::{Fetched, Memory, Source},
 };
 use crate::{lock::lock, telemetry};
 
-/// After a failure it is tried again in a second, and in twice the time after each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Unless the issuer asks for more.
-const LONGEST_ASKED_FOR: Duration = Duration::from_secs(300);
+/// The backoff after the first failure. It doubles with each further failure, up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// The limit on the issuer's `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The task. It ends when this is dropped.
+/// Aborts the background task when dropped.
 #[derive(Debug)]
-pub(crate) struct Refresher(AbortHandle);
+pub(crate) struct RefreshTask(AbortHandle);
 
-/// What the task knows of one issuer.
-pub(super) struct Refresh {
+/// The refresh loop of one issuer.
+pub(super) struct IssuerRefresh {
     pub(super) issuer: Arc<Issuer>,
     pub(super) remote: Arc<Remote>,
-    pub(super) source: Arc<Source>,
-    pub(super) attempts: watch::Sender<u64>,
+    pub(super) fetcher: Arc<Fetcher>,
+    /// Counts the finished fetches.
+    pub(super) finished: watch::Sender<u64>,
     pub(super) timing: Timing,
 }
 
-/// What the task remembers of the attempts before.
+/// State kept across fetches.
 #[derive(Default)]
-struct Progress {
-    memory: Memory,
-    /// How many have failed since the last good one.
+struct RefreshState {
+    fetch: FetchState,
+    /// Failures since the last success.
     failures: u32,
-    /// How many since then have found that there is no key that can be used.
+    /// How many of them returned a set without a usable key.
     withdrawals: u32,
 }
 
@@ -61,14 +62,14 @@ pub(super) struct Timing {
     pub(super) max_stale: Duration,
 }
 
-impl Refresher {
-    pub(super) fn spawn(runtime: &Handle, issuers: Vec<Refresh>) -> Self {
+impl RefreshTask {
+    pub(super) fn spawn(runtime: &Handle, refreshes: Vec<IssuerRefresh>) -> Self {
         let mut loops: Vec<Pin<Box<dyn Future<Output = Infallible> + Send>>> =
-            issuers.into_iter().map(|issuer| Box::pin(issuer.run()) as _).collect();
-        // There are a few of them, and each is cheap to ask.
+            refreshes.into_iter().map(|refresh| Box::pin(refresh.run()) as _).collect();
+        // Polling all is fine: there are few issuers, and each poll is cheap.
         let all = poll_fn(move |cx| {
-            for one in &mut loops {
-                let _ = one.as_mut().poll(cx);
+            for refresh in &mut loops {
+                let _ = refresh.as_mut().poll(cx);
             }
             Poll::<Infallible>::Pending
         });
@@ -76,105 +77,99 @@ impl Refresher {
     }
 }
 
-impl Drop for Refresher {
+impl Drop for RefreshTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Refresh {
+impl IssuerRefresh {
     async fn run(self) -> Infallible {
-        let mut progress = Progress::default();
+        let mut state = RefreshState::default();
         loop {
-            self.attempt(&mut progress).await;
-            rest(&self.remote).await;
+            self.refresh(&mut state).await;
+            sleep_until_due(&self.remote).await;
         }
     }
 
-    async fn attempt(&self, progress: &mut Progress) {
-        let wanted = lock(&self.remote.demand).begin();
-        let outcome = self.fetch(progress.memory.clone()).await;
+    async fn refresh(&self, state: &mut RefreshState) {
+        let was_requested = lock(&self.remote.schedule).begin();
+        let outcome = self.fetch(state.fetch.clone()).await;
         let now = Instant::now();
-        let outcome = outcome.and_then(|fetched| self.take(fetched, progress, now));
-        // Not under the lock, for nobody knows what a subscriber does.
+        let outcome = outcome.and_then(|fetched| self.apply(fetched, state, now));
+        // Emit the event before taking the lock: a subscriber may block.
         if let Err(error) = &outcome {
             telemetry::key_refresh_failed(self.issuer.name(), error.kind().as_str(), error);
         }
-        let cooled_down = wanted.then_some(now + self.timing.cool_down);
-        let mut demand = lock(&self.remote.demand);
+        let cooled_down = was_requested.then_some(now + self.timing.cool_down);
+        let mut schedule = lock(&self.remote.schedule);
         match outcome {
-            Ok((flaw, next)) => {
-                progress.failures = 0;
-                demand.succeeded(flaw);
-                demand.schedule(next, cooled_down);
+            Ok((discovery_error, next)) => {
+                state.failures = 0;
+                schedule.succeed(discovery_error);
+                schedule.set_next(next, cooled_down);
             }
             Err(error) => {
-                progress.memory.doubt();
-                // The first answer that says that all keys are withdrawn is questioned soon, whatever failed before.
-                let is_first_word = error.kind() == KeysErrorKind::NoUsableKey && progress.withdrawals == 1;
-                let failures = if is_first_word { 0 } else { progress.failures };
-                let next = now + self.pause(failures, &error);
-                progress.failures = progress.failures.saturating_add(1);
-                demand.failed(error);
-                demand.schedule(next, cooled_down.max(Some(next)));
+                state.fetch.expire_metadata();
+                // The first set without a usable key may be a mistake. Retry soon, however many fetches failed before.
+                let is_first_withdrawal = error.kind() == KeysErrorKind::NoUsableKey && state.withdrawals == 1;
+                let failures = if is_first_withdrawal { 0 } else { state.failures };
+                let next = now + backoff(failures, &error);
+                state.failures = state.failures.saturating_add(1);
+                schedule.fail(error);
+                schedule.set_next(next, cooled_down.max(Some(next)));
             }
         }
-        // Before anybody can ask for the attempt that is next.
-        self.attempts.send_modify(|attempts| *attempts += 1);
+        // Still under the lock, so that no request for the next fetch can precede this.
+        self.finished.send_modify(|finished| *finished += 1);
     }
 
-    /// Takes over what was fetched. Returns what went wrong all the same, and when it is fetched again.
-    fn take(
+    /// Installs the fetched keys. Returns the discovery error, if any, and the time of the next fetch.
+    fn apply(
         &self,
         fetched: Fetched,
-        progress: &mut Progress,
+        state: &mut RefreshState,
         now: Instant,
     ) -> Result<(Option<KeysError>, Instant), KeysError> {
         let issuer = &self.issuer;
-        let none = KeysError::new(KeysErrorKind::NoUsableKey);
+        let no_usable_key = KeysError::new(KeysErrorKind::NoUsableKey);
         let keys = match fetched.keys {
             Some(list) if list.usable.is_empty() => {
-                let error = none.with_source(list.problems());
-                self.withdraw(list, progress);
+                let error = no_usable_key.with_source(list.problems());
+                self.withdraw(list, state);
                 return Err(error);
             }
             keys => keys,
         };
-        let (keys, changed) = issuer.put(keys, now + self.timing.max_stale).ok_or(none)?;
+        let (keys, changed) = issuer.update(keys, now + self.timing.max_stale).ok_or(no_usable_key)?;
         telemetry::keys_refreshed(issuer.name(), keys.usable().len(), changed);
-        if let Some(flaw) = &fetched.flaw {
-            telemetry::key_refresh_failed(issuer.name(), flaw.kind().as_str(), flaw);
+        if let Some(error) = &fetched.discovery_error {
+            telemetry::key_refresh_failed(issuer.name(), error.kind().as_str(), error);
         }
-        progress.memory = fetched.memory;
-        progress.withdrawals = 0;
-        Ok((fetched.flaw, now + fetched.fresh_for.mul_f64(between(0.75, 0.95))))
+        state.fetch = fetched.state;
+        state.withdrawals = 0;
+        Ok((fetched.discovery_error, now + fetched.fresh_for.mul_f64(random_between(0.75, 0.95))))
     }
 
-    /// The issuer has no key that can be used. Once may be a mistake.
-    fn withdraw(&self, list: KeyList, progress: &mut Progress) {
-        progress.withdrawals = progress.withdrawals.saturating_add(1);
+    /// Handles a set without a usable key: the second one in a row withdraws all keys.
+    fn withdraw(&self, list: KeyList, state: &mut RefreshState) {
+        state.withdrawals = state.withdrawals.saturating_add(1);
         let has_keys = self.issuer.last_keys().is_some_and(|keys| !keys.usable().is_empty());
-        if has_keys && progress.withdrawals < 2 {
+        if has_keys && state.withdrawals < 2 {
             return;
         }
         self.issuer.withdraw(list);
-        progress.memory.forget_keys();
+        state.fetch.forget_keys();
         if has_keys {
             telemetry::keys_withdrawn(self.issuer.name());
         }
     }
 
-    fn pause(&self, failures: u32, error: &KeysError) -> Duration {
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
-        let asked_for = error.retry_after().unwrap_or_default().min(LONGEST_ASKED_FOR);
-        pause.mul_f64(between(0.5, 1.0)).max(asked_for)
-    }
-
-    /// In a task of its own, so that a panic in it is not the end of this one. It ends with this future.
-    async fn fetch(&self, memory: Memory) -> Result<Fetched, KeysError> {
-        let mut attempt = JoinSet::new();
-        attempt.spawn(Arc::clone(&self.source).attempt(memory));
-        match timeout(self.timing.timeout, attempt.join_next()).await {
+    /// Fetches in a separate task, which isolates panics. The task is aborted if this future is dropped.
+    async fn fetch(&self, state: FetchState) -> Result<Fetched, KeysError> {
+        let mut task = JoinSet::new();
+        task.spawn(Arc::clone(&self.fetcher).fetch(state));
+        match timeout(self.timing.timeout, task.join_next()).await {
             Ok(Some(Ok(outcome))) => outcome,
             Ok(Some(Err(panicked))) => Err(KeysError::new(KeysErrorKind::Unreachable).with_source(panicked)),
             Ok(None) => Err(KeysError::new(KeysErrorKind::Unreachable)),
@@ -183,10 +178,10 @@ impl Refresh {
     }
 }
 
-/// Until the next attempt is due.
-async fn rest(remote: &Remote) {
+/// Sleeps until the next fetch is due. A request wakes it.
+async fn sleep_until_due(remote: &Remote) {
     loop {
-        let due = lock(&remote.demand).due();
+        let due = lock(&remote.schedule).due();
         if Instant::now() >= due {
             return;
         }
@@ -194,10 +189,17 @@ async fn rest(remote: &Remote) {
     }
 }
 
-/// Some number in between, so that the nodes of a cluster do not all ask at once.
-fn between(low: f64, high: f64) -> f64 {
+/// How long to wait after a failure.
+fn backoff(failures: u32, error: &KeysError) -> Duration {
+    let backoff = MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(failures)).min(MAX_BACKOFF);
+    let retry_after = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
+    backoff.mul_f64(random_between(0.5, 1.0)).max(retry_after)
+}
+
+/// Jitter, so that the nodes of a cluster do not all fetch at once.
+fn random_between(low: f64, high: f64) -> f64 {
     let random = RandomState::new().hash_one(());
-    // The upper 32 bits are all that is needed.
-    let share = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX);
-    low + share * (high - low)
+    // The upper 32 bits suffice.
+    let fraction = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX);
+    low + fraction * (high - low)
 }

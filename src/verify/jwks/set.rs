@@ -3,9 +3,9 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::super::jwt::{Algorithm, Jwk, JwtKey};
+use crate::verify::keys::{Algorithm, Jwk, JwtKey};
 
-/// A JSON Web Key Set (RFC 7517 §5), read key by key: one that cannot be read does not spoil the others.
+/// A JSON Web Key Set (RFC 7517 §5). Keys are parsed one by one, so an invalid key does not affect the others.
 ///
 /// ```
 /// use axum_ws_auth::jwks::JwkSet;
@@ -18,90 +18,90 @@ use super::super::jwt::{Algorithm, Jwk, JwtKey};
 #[derive(Clone, Default)]
 pub struct JwkSet(Vec<Value>);
 
-/// A key of a set that is not used, and why; see [`IssuerStatus::unusable`](super::IssuerStatus::unusable).
+/// A key that is not used, and the reason; see [`IssuerStatus::unusable`](super::IssuerStatus::unusable).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct UnusableKey {
     key_id: Option<String>,
     problem: String,
 }
 
-/// Who a set comes from, which decides what is believed of it.
+/// Where a set comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Whoever configures the verifier.
-    Hand,
-    /// Somebody on the network. What is published there is no secret, so no key in it is symmetric.
+pub(super) enum SetSource {
+    /// The configuration.
+    Local,
+    /// The network. Published keys are public, so symmetric and private ones are refused.
     Network,
 }
 
-/// The keys of a set that can verify signatures, and those that cannot.
+/// The parsed keys of a set.
 #[derive(Default)]
 pub(super) struct KeyList {
     pub(super) usable: Vec<JwtKey>,
     pub(super) unusable: Vec<UnusableKey>,
-    /// Whether each of them is a key, of whatever type (RFC 7517 §4.1).
+    /// Whether every entry is a key of any type (RFC 7517 §4.1).
     pub(super) is_well_formed: bool,
-    /// The set in one canonical form, by which two are compared.
+    /// The canonical form of the set, for comparison.
     canonical: Vec<String>,
 }
 
 impl JwkSet {
-    /// How many keys there are, usable or not.
+    /// The number of keys, usable or not.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no key at all.
+    /// Whether the set has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn keys(&self, allowed: Option<&[Algorithm]>, origin: Origin) -> KeyList {
+    pub(super) fn keys(&self, allowed: Option<&[Algorithm]>, source: SetSource) -> KeyList {
         let mut list = KeyList::default();
-        let exposed: Vec<JwtKey> = match origin {
-            Origin::Hand => Vec::new(),
-            Origin::Network => self.0.iter().filter_map(exposed).collect(),
+        let exposed: Vec<JwtKey> = match source {
+            SetSource::Local => Vec::new(),
+            SetSource::Network => self.0.iter().filter_map(exposed_key).collect(),
         };
         for key in &self.0 {
-            match usable(key, allowed, origin, &exposed) {
+            match usable_keys(key, allowed, source, &exposed) {
                 Ok(keys) => list.usable.extend(keys),
                 Err(problem) => {
-                    let key_id = key.get("kid").and_then(Value::as_str).map(short);
-                    list.unusable.push(UnusableKey { key_id, problem: short(&problem) });
+                    let key_id = key.get("kid").and_then(Value::as_str).map(truncate);
+                    list.unusable.push(UnusableKey { key_id, problem: truncate(&problem) });
                 }
             }
         }
         list.is_well_formed = self.0.iter().all(|key| key.get("kty").is_some_and(Value::is_string));
-        // Some issuers write their keys in another order each time.
+        // Some issuers list their keys in a different order each time.
         list.canonical = self.0.iter().map(Value::to_string).collect();
         list.canonical.sort_unstable();
         list
     }
 }
 
-/// The key, once for each algorithm that it may be used with.
-fn usable(
+/// The key, once for each algorithm that it can be used with.
+fn usable_keys(
     key: &Value,
     allowed: Option<&[Algorithm]>,
-    origin: Origin,
+    source: SetSource,
     exposed: &[JwtKey],
 ) -> Result<Vec<JwtKey>, String> {
     let jwk = Jwk::deserialize(key).map_err(|_| "it is not a JSON object")?;
-    if origin == Origin::Network && jwk.is_symmetric() {
-        return Err("it is symmetric, and published".to_owned());
+    if source == SetSource::Network && jwk.is_symmetric() {
+        return Err("it is a symmetric key that is published".to_owned());
     }
-    if origin == Origin::Network && jwk.is_private() {
-        return Err("it is private, and published".to_owned());
+    if source == SetSource::Network && jwk.is_private() {
+        return Err("it is a private key that is published".to_owned());
     }
     let key = JwtKey::jwk(&jwk).map_err(|error| error.to_string())?;
     if exposed.iter().any(|exposed| exposed.is_same_as(&key)) {
-        return Err("its private half is published beside it".to_owned());
+        return Err("its private half is published in the same set".to_owned());
     }
     let keys = match allowed {
         None => vec![key],
-        // It says itself what it is for.
+        // The key names its own algorithm.
         Some(allowed) if jwk.algorithm().is_ok_and(|named| named.is_some()) => {
             if allowed.iter().any(|&algorithm| key.is_for(algorithm)) { vec![key] } else { Vec::new() }
         }
@@ -110,25 +110,25 @@ fn usable(
     if keys.is_empty() { Err("its algorithm is not allowed".to_owned()) } else { Ok(keys) }
 }
 
-/// The public half of a key whose private half is there for everybody to read.
-fn exposed(key: &Value) -> Option<JwtKey> {
+/// The public half of a private key in the set.
+fn exposed_key(key: &Value) -> Option<JwtKey> {
     let jwk = Jwk::deserialize(key).ok().filter(Jwk::is_private)?;
     JwtKey::jwk(&jwk.public_half()).ok()
 }
 
-/// What others wrote, as far as it fits in a line.
-pub(super) fn short(text: &str) -> String {
+/// Limits foreign text to 200 characters.
+pub(super) fn truncate(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
 impl UnusableKey {
-    /// Its `kid`, if it has one.
+    /// The `kid`, if present.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }
 
-    /// Why it is not used.
+    /// Why the key is not used.
     #[must_use]
     pub fn problem(&self) -> &str {
         &self.problem
@@ -140,7 +140,7 @@ impl KeyList {
         self.canonical == other.canonical
     }
 
-    /// What is wrong with the keys that are not used: the first ten.
+    /// The problems of the first ten unusable keys.
     pub(super) fn problems(&self) -> String {
         if self.unusable.is_empty() {
             return "the set is empty".to_owned();
@@ -161,7 +161,7 @@ impl<'de> Deserialize<'de> for JwkSet {
     }
 }
 
-// By hand: a set in hand may hold secrets.
+// By hand: a local set may hold secrets.
 impl fmt::Debug for JwkSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key_ids = self.0.iter().map(|key| key.get("kid"));

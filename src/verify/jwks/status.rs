@@ -6,10 +6,9 @@ use tokio::time::Instant;
 use super::{Issuer, KeysError, UnusableKey};
 use crate::lock::lock;
 
-/// How it stands with the keys of one issuer, for health endpoints; see
-/// [`JwtVerifier::status`](crate::jwt::JwtVerifier::status).
+/// The key status of one issuer, for health endpoints; see [`JwtVerifier::status`](crate::jwt::JwtVerifier::status).
 ///
-/// It is serialized as its methods are named, durations in whole seconds and the error as text.
+/// Serializes to an object with the methods' names as fields. Durations are whole seconds, and the error is text.
 #[derive(Clone, Debug)]
 pub struct IssuerStatus {
     issuer: String,
@@ -25,18 +24,16 @@ impl IssuerStatus {
     pub(super) fn of(issuer: &Issuer) -> Self {
         let now = Instant::now();
         let keys = issuer.last_keys();
-        let (last_error, next) = match issuer.as_remote() {
+        let (last_error, next) = match issuer.remote() {
             None => (None, None),
-            Some(remote) => (remote.last_error(), Some(lock(&remote.demand).next)),
+            Some(remote) => (remote.last_error(), Some(lock(&remote.schedule).next)),
         };
         Self {
             issuer: issuer.name().to_owned(),
             key_ids: keys.iter().flat_map(|keys| keys.usable()).map(|key| key.id().map(str::to_owned)).collect(),
             unusable: keys.iter().flat_map(|keys| &keys.list.unusable).cloned().collect(),
             usable: issuer.generation().is_some(),
-            age: keys
-                .filter(|_| issuer.as_remote().is_some())
-                .map(|keys| now.saturating_duration_since(keys.fetched_at)),
+            age: keys.filter(|_| issuer.remote().is_some()).map(|keys| now.saturating_duration_since(keys.fetched_at)),
             last_error,
             next_refresh: next.map(|next| next.saturating_duration_since(now)),
         }
@@ -48,43 +45,44 @@ impl IssuerStatus {
         &self.issuer
     }
 
-    /// Whether tokens of this issuer can be verified now: there are keys, and they are not too old.
+    /// Whether tokens of this issuer can be verified now: there are keys, and they are not older than
+    /// [`max_stale`](super::IssuerKeys::max_stale).
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         self.usable
     }
 
-    /// The ids of the keys that can be used, each as often as it has algorithms; `None` for one without an id.
+    /// The ids of the usable keys, once per algorithm. `None` for a key without an id.
     pub fn key_ids(&self) -> impl Iterator<Item = Option<&str>> {
         self.key_ids.iter().map(Option::as_deref)
     }
 
-    /// The keys in the set that are not used.
+    /// The keys of the set that are not used.
     #[must_use]
     pub fn unusable(&self) -> &[UnusableKey] {
         &self.unusable
     }
 
-    /// How long ago the issuer last said that these are its keys. `None` if it never did, and for a set in hand.
+    /// The time since the last successful fetch. `None` before the first one, and for a local set.
     #[must_use]
     pub const fn age(&self) -> Option<Duration> {
         self.age
     }
 
-    /// What went wrong with the last attempt to fetch them, if anything did.
+    /// The error of the last fetch. `None` if it succeeded.
     #[must_use]
     pub const fn last_error(&self) -> Option<&KeysError> {
         self.last_error.as_ref()
     }
 
-    /// In how long they are fetched again. `None` for a set in hand.
+    /// The time until the next fetch. `None` for a local set.
     #[must_use]
     pub const fn next_refresh(&self) -> Option<Duration> {
         self.next_refresh
     }
 }
 
-// By hand: an error has a text and no fields.
+// By hand: an error serializes as text.
 impl Serialize for IssuerStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut status = serializer.serialize_struct("IssuerStatus", 7)?;

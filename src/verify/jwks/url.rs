@@ -1,4 +1,4 @@
-//! Which URLs keys are fetched from.
+//! Which URLs keys may be fetched from.
 
 use std::net::IpAddr;
 
@@ -6,18 +6,19 @@ use url::{Host, Url};
 
 use crate::error::ConfigError;
 
-/// Keys that come over a connection that anybody can change are nobody's.
+/// Requires `https`, because an attacker on the network path can replace keys that are fetched in plain text.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UrlRule {
-    /// The user said so by name.
+pub(super) struct UrlPolicy {
+    /// Plain `http` is explicitly allowed.
     insecure_http: bool,
-    /// The configured URL is on this machine, so that others there are fine too. Somebody elsewhere does not lead here.
+    /// The configured URL is a loopback address, so other loopback addresses are allowed. A remote host must not redirect to
+    /// this machine.
     loopback: bool,
 }
 
-impl UrlRule {
-    /// Reads a URL that the user has configured.
-    pub(super) fn configured(text: &str, insecure_http: bool) -> Result<(Url, Self), ConfigError> {
+impl UrlPolicy {
+    /// Parses a configured URL.
+    pub(super) fn parse(text: &str, insecure_http: bool) -> Result<(Url, Self), ConfigError> {
         let invalid = |problem| ConfigError::InvalidUrl { url: without_credentials(text), problem };
         let url = Url::parse(text).map_err(|_| invalid("it is not an absolute url"))?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -26,8 +27,8 @@ impl UrlRule {
         if url.fragment().is_some() {
             return Err(invalid("it has a fragment"));
         }
-        let rule = Self { insecure_http, loopback: is_loopback(&url) };
-        if rule.allows(&url) { Ok((url, rule)) } else { Err(invalid("it is not https")) }
+        let policy = Self { insecure_http, loopback: is_loopback(&url) };
+        if policy.allows(&url) { Ok((url, policy)) } else { Err(invalid("it is not https")) }
     }
 
     pub(super) fn allows(self, url: &Url) -> bool {
@@ -39,7 +40,7 @@ impl UrlRule {
     }
 }
 
-/// Where the discovery document of an issuer is (OpenID Connect Discovery 1.0 §4).
+/// The URL of an issuer's discovery document (OpenID Connect Discovery 1.0 §4).
 pub(super) fn metadata_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
 }
@@ -53,8 +54,8 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What stands before an `@` may be a password, and what stands behind a `?` too.
+/// Removes what may be a password: everything before an `@` and after a `?`.
 pub(super) fn without_credentials(text: &str) -> String {
     let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"));
-    shown.split_once('?').map_or(shown.clone(), |(place, _)| format!("{place}?…"))
+    shown.split_once('?').map_or(shown.clone(), |(base, _)| format!("{base}?…"))
 }

@@ -1,4 +1,4 @@
-//! The registered claims (RFC 7519 §4.1), with their types.
+//! The registered claims (RFC 7519 §4.1).
 
 use std::{
     borrow::Cow,
@@ -12,21 +12,23 @@ use serde::{
 };
 
 use super::{
-    super::{VerifyError, VerifyErrorKind as Kind},
-    compact::{Compact, Memory},
-    header::present,
-    plain::{Value, members, once},
-    shape::{self, Shape},
+    claims_type::{ClaimsType, from_unit},
+    compact::{Compact, DecodeBuffer},
+    header::is_present,
+    json::{Value, set_once, visit_members},
 };
-use crate::token::is_json_object;
+use crate::{
+    token::is_json_object,
+    verify::{VerifyError, VerifyErrorKind as Kind},
+};
 
-/// The claims of a token, decoded.
+/// The decoded JSON of the claims.
 pub(super) struct Payload<'a>(&'a str);
 
-/// The registered claims that are looked at. One of another type is an error, and so is one that is there twice.
+/// The registered claims that are checked. A claim of the wrong type or a repeated claim is an error.
 ///
-/// A claim that is `null` is absent, because issuers write that, except `exp` and `cnf`, whose absence would weaken a check. An
-/// empty `iss`, `sub` or `jti` is absent too: otherwise all users without a name would be the same user.
+/// `null` counts as absent, because issuers write it, except in `exp` and `cnf`, where that would weaken a check. An empty
+/// `iss`, `sub` or `jti` also counts as absent, so that users without a name are not all the same subject.
 #[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default)]
@@ -35,7 +37,7 @@ pub(super) struct Registered<'a> {
     pub(super) sub: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) aud: Option<Audience<'a>>,
-    #[serde(default, deserialize_with = "some")]
+    #[serde(default, deserialize_with = "non_null")]
     pub(super) exp: Option<NumericDate>,
     #[serde(default)]
     pub(super) nbf: Option<NumericDate>,
@@ -43,16 +45,16 @@ pub(super) struct Registered<'a> {
     pub(super) iat: Option<NumericDate>,
     #[serde(borrow, default)]
     pub(super) jti: Option<Text<'a>>,
-    /// Whether there is a `cnf` (RFC 7800 §3.1), in whatever form: the token is bound to a key.
-    #[serde(default, rename = "cnf", deserialize_with = "present")]
-    pub(super) is_bound: bool,
+    /// Whether there is a `cnf` (RFC 7800 §3.1) with any value: the token is bound to a key.
+    #[serde(default, rename = "cnf", deserialize_with = "is_present")]
+    pub(super) has_cnf: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// One audience or several.
+/// `aud`: one audience or several.
 pub(super) enum Audience<'a> {
     One(Cow<'a, str>),
     Several(Vec<Cow<'a, str>>),
@@ -63,18 +65,18 @@ pub(super) enum Audience<'a> {
 pub(super) struct NumericDate(SystemTime);
 
 impl<'a> Payload<'a> {
-    pub(super) fn decode(compact: &Compact<'_>, memory: &'a mut Memory) -> Result<Self, VerifyError> {
+    pub(super) fn decode(compact: &Compact<'_>, buffer: &'a mut DecodeBuffer) -> Result<Self, VerifyError> {
         // RFC 7519 §7.2, step 10.
         let json =
-            str::from_utf8(memory.decode(compact.payload)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
+            str::from_utf8(buffer.decode(compact.payload)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
         if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 
-    /// The registered claims. That the rest is well-formed is seen only when the [claims](Self::claims) are read.
+    /// The registered claims. The rest of the JSON is validated only by [`claims`](Self::claims).
     pub(super) fn registered(&self) -> Result<Registered<'a>, VerifyError> {
-        let mut registered = match Registered::plain(self.0) {
+        let mut registered = match Registered::scan(self.0) {
             Some(registered) => registered,
-            None => self.parsed()?,
+            None => self.parse()?,
         };
         for name in [&mut registered.iss, &mut registered.sub, &mut registered.jti] {
             name.take_if(|name| name.0.is_empty());
@@ -82,37 +84,37 @@ impl<'a> Payload<'a> {
         Ok(registered)
     }
 
-    fn parsed(&self) -> Result<Registered<'a>, VerifyError> {
+    fn parse(&self) -> Result<Registered<'a>, VerifyError> {
         serde_json::from_str(self.0).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
     }
 
     pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {
         match serde_json::from_str(self.0) {
             Ok(claims) => Ok(claims),
-            Err(source) => self.no_claims().ok_or(VerifyError::new(Kind::UnexpectedClaims).with_source(source)),
+            Err(source) => self.unit_claims().ok_or(VerifyError::new(Kind::UnexpectedClaims).with_source(source)),
         }
     }
 
-    /// The claims for a type that wants none. No part of serde_json lets it be read from an object.
-    fn no_claims<C: DeserializeOwned>(&self) -> Option<C> {
-        // That the claims are well-formed has not been seen yet.
-        let is_empty = shape::of::<C>() == Shape::Unit && serde_json::from_str::<IgnoredAny>(self.0).is_ok();
-        is_empty.then(shape::from_nothing).flatten()
+    /// The value of a unit claims type, which serde_json does not deserialize from an object.
+    fn unit_claims<C: DeserializeOwned>(&self) -> Option<C> {
+        // Nothing else has validated the JSON.
+        let is_unit = ClaimsType::of::<C>() == ClaimsType::Unit && serde_json::from_str::<IgnoredAny>(self.0).is_ok();
+        is_unit.then(from_unit).flatten()
     }
 }
 
 impl<'a> Registered<'a> {
-    /// From claims that are spelled the plain way; as the parser would have it.
-    fn plain(json: &'a str) -> Option<Self> {
+    /// Reads simple claims without the full parser. `None` if the parser is needed.
+    fn scan(json: &'a str) -> Option<Self> {
         let mut registered = Self::default();
-        members(json, |name, value| match (name.as_bytes(), value) {
-            (b"iss", Value::Text(text)) => once(&mut registered.iss, Text(Cow::Borrowed(text))),
-            (b"sub", Value::Text(text)) => once(&mut registered.sub, Text(Cow::Borrowed(text))),
-            (b"aud", Value::Text(text)) => once(&mut registered.aud, Audience::One(Cow::Borrowed(text))),
-            (b"exp", Value::Integer(seconds)) => once(&mut registered.exp, NumericDate::from_seconds(seconds)?),
-            (b"nbf", Value::Integer(seconds)) => once(&mut registered.nbf, NumericDate::from_seconds(seconds)?),
-            (b"iat", Value::Integer(seconds)) => once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
-            (b"jti", Value::Text(text)) => once(&mut registered.jti, Text(Cow::Borrowed(text))),
+        visit_members(json, |name, value| match (name.as_bytes(), value) {
+            (b"iss", Value::Text(text)) => set_once(&mut registered.iss, Text(Cow::Borrowed(text))),
+            (b"sub", Value::Text(text)) => set_once(&mut registered.sub, Text(Cow::Borrowed(text))),
+            (b"aud", Value::Text(text)) => set_once(&mut registered.aud, Audience::One(Cow::Borrowed(text))),
+            (b"exp", Value::Integer(seconds)) => set_once(&mut registered.exp, NumericDate::from_seconds(seconds)?),
+            (b"nbf", Value::Integer(seconds)) => set_once(&mut registered.nbf, NumericDate::from_seconds(seconds)?),
+            (b"iat", Value::Integer(seconds)) => set_once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
+            (b"jti", Value::Text(text)) => set_once(&mut registered.jti, Text(Cow::Borrowed(text))),
             (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti" | b"cnf", _) => None,
             _ => Some(()),
         })?;
@@ -121,11 +123,11 @@ impl<'a> Registered<'a> {
 }
 
 impl Audience<'_> {
-    pub(super) fn names_any_of(&self, audiences: &[String]) -> bool {
-        let is_own = |audience: &Cow<'_, str>| audiences.iter().any(|own| own == audience);
+    pub(super) fn contains_any(&self, allowed: &[String]) -> bool {
+        let is_allowed = |audience: &Cow<'_, str>| allowed.iter().any(|allowed| allowed == audience);
         match self {
-            Self::One(audience) => is_own(audience),
-            Self::Several(audiences) => audiences.iter().any(is_own),
+            Self::One(audience) => is_allowed(audience),
+            Self::Several(audiences) => audiences.iter().any(is_allowed),
         }
     }
 }
@@ -135,23 +137,23 @@ impl NumericDate {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Self)
     }
 
-    pub(super) const fn moment(self) -> SystemTime {
+    pub(super) const fn time(self) -> SystemTime {
         self.0
     }
 
-    /// The moment, moved by the leeway; `None` where a clock does not reach.
-    pub(super) fn later_by(self, leeway: Duration) -> Option<SystemTime> {
+    /// The time plus the leeway. `None` if `SystemTime` cannot represent it.
+    pub(super) fn plus(self, leeway: Duration) -> Option<SystemTime> {
         self.0.checked_add(leeway)
     }
 
-    /// Whether the moment has come, give or take the leeway.
-    pub(super) fn has_come(self, now: SystemTime, leeway: Duration) -> bool {
+    /// Whether the time has been reached, minus the leeway.
+    pub(super) fn is_reached(self, now: SystemTime, leeway: Duration) -> bool {
         now.checked_add(leeway).is_some_and(|now| now >= self.0)
     }
 }
 
-/// Unlike `Option`'s own, this does not take `null` for absent.
-fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+/// Unlike the implementation of `Option`, this rejects `null`.
+fn non_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -170,17 +172,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Audience<'a> {
                 f.write_str("a string or an array of strings")
             }
 
-            fn visit_borrowed_str<E: de::Error>(self, one: &'de str) -> Result<Self::Value, E> {
-                Ok(Audience::One(Cow::Borrowed(one)))
+            fn visit_borrowed_str<E: de::Error>(self, audience: &'de str) -> Result<Self::Value, E> {
+                Ok(Audience::One(Cow::Borrowed(audience)))
             }
 
-            fn visit_str<E: de::Error>(self, one: &str) -> Result<Self::Value, E> {
-                Ok(Audience::One(Cow::Owned(one.to_owned())))
+            fn visit_str<E: de::Error>(self, audience: &str) -> Result<Self::Value, E> {
+                Ok(Audience::One(Cow::Owned(audience.to_owned())))
             }
 
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut many: A) -> Result<Self::Value, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let mut audiences = Vec::new();
-                while let Some(Text(audience)) = many.next_element()? {
+                while let Some(Text(audience)) = list.next_element()? {
                     audiences.push(audience);
                 }
                 Ok(Audience::Several(audiences))
@@ -203,27 +205,27 @@ impl<'de> Deserialize<'de> for NumericDate {
             }
 
             fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<NumericDate, E> {
-                at(Some(Duration::from_secs(seconds)), true)
+                from_epoch(Some(Duration::from_secs(seconds)), true)
             }
 
             fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<NumericDate, E> {
-                at(Some(Duration::from_secs(seconds.unsigned_abs())), seconds >= 0)
+                from_epoch(Some(Duration::from_secs(seconds.unsigned_abs())), seconds >= 0)
             }
 
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
-                at(Duration::try_from_secs_f64(seconds.abs()).ok(), seconds >= 0.0)
+                from_epoch(Duration::try_from_secs_f64(seconds.abs()).ok(), seconds >= 0.0)
             }
         }
 
-        fn at<E: de::Error>(distance: Option<Duration>, after: bool) -> Result<NumericDate, E> {
+        fn from_epoch<E: de::Error>(distance: Option<Duration>, is_after: bool) -> Result<NumericDate, E> {
             let epoch = SystemTime::UNIX_EPOCH;
             distance
-                .and_then(|distance| if after { epoch.checked_add(distance) } else { epoch.checked_sub(distance) })
+                .and_then(|distance| if is_after { epoch.checked_add(distance) } else { epoch.checked_sub(distance) })
                 .map(NumericDate)
                 .ok_or_else(|| E::custom("out of range"))
         }
 
-        // Not `deserialize_any`: under serde_json's `arbitrary_precision` that would show a map.
+        // Not `deserialize_any`: with serde_json's `arbitrary_precision` the visitor would get a map.
         deserializer.deserialize_f64(Visitor)
     }
 }

@@ -1,14 +1,14 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use memchr::memchr_iter;
 
-use super::super::{VerifyError, VerifyErrorKind};
+use crate::verify::{VerifyError, VerifyErrorKind};
 
-/// A JWS in compact form (RFC 7515 §7.1), cut into its parts.
+/// A JWS in compact serialization (RFC 7515 §7.1), split into its parts.
 pub(super) struct Compact<'a> {
     pub(super) header: &'a str,
     pub(super) payload: &'a str,
     pub(super) signature: &'a str,
-    /// What is signed: the header and the payload with the dot between them.
+    /// The signing input: `header.payload`.
     pub(super) signed: &'a [u8],
 }
 
@@ -28,26 +28,26 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// Where a part is decoded: on the stack, if it is as long as most are.
-pub(super) struct Memory {
-    usual: [u8; 512],
-    longer: Vec<u8>,
+/// A buffer for one decoded part. Parts of up to 512 bytes stay on the stack.
+pub(super) struct DecodeBuffer {
+    stack: [u8; 512],
+    heap: Vec<u8>,
 }
 
-impl Memory {
+impl DecodeBuffer {
     pub(super) const fn new() -> Self {
-        Self { usual: [0; 512], longer: Vec::new() }
+        Self { stack: [0; 512], heap: Vec::new() }
     }
 
-    /// Decodes base64url without padding, in its one canonical form, in place of what was there.
+    /// Decodes canonical base64url without padding. Overwrites what was decoded before.
     pub(super) fn decode(&mut self, part: &str) -> Result<&[u8], VerifyError> {
-        let decoded = if part.len() <= self.usual.len() {
-            let len = URL_SAFE_NO_PAD.decode_slice(part, &mut self.usual).map_err(|_| malformed())?;
-            self.usual.get(..len)
+        let decoded = if part.len() <= self.stack.len() {
+            let len = URL_SAFE_NO_PAD.decode_slice(part, &mut self.stack).map_err(|_| malformed())?;
+            self.stack.get(..len)
         } else {
-            self.longer.clear();
-            URL_SAFE_NO_PAD.decode_vec(part, &mut self.longer).map_err(|_| malformed())?;
-            Some(&*self.longer)
+            self.heap.clear();
+            URL_SAFE_NO_PAD.decode_vec(part, &mut self.heap).map_err(|_| malformed())?;
+            Some(&*self.heap)
         };
         decoded.ok_or_else(malformed)
     }

@@ -10,82 +10,80 @@ use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use super::{
-    super::{VerifyError, VerifyErrorKind},
-    compact::{Memory, malformed},
+use super::compact::{DecodeBuffer, malformed};
+use crate::{
+    token::is_json_object,
+    verify::{VerifyError, VerifyErrorKind, keys::algorithm_named},
 };
-use crate::token::is_json_object;
 
-/// The members of a JOSE header that are looked at. Others are ignored: `jku`, `x5u`, `x5c` and `jwk` above all.
+/// The members of a JOSE header that are read. All others are ignored, notably `jku`, `x5u`, `x5c` and `jwk`.
 ///
-/// In an optional member, `null` and the empty string mean that it is absent: issuers write both.
+/// In an optional member, `null` and the empty string count as absent, because issuers write both.
 #[derive(Deserialize)]
 pub(super) struct Header {
     alg: String,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "non_empty_string")]
     kid: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "non_empty_string")]
     typ: Option<String>,
-    /// Present at all, in whatever form, it refuses: no extension is understood here.
-    #[serde(default, deserialize_with = "present")]
+    /// Any `crit` is refused, whatever its value: no extension is supported.
+    #[serde(default, deserialize_with = "is_present")]
     crit: bool,
 }
 
-/// The header of a good token. An issuer writes the same one into all of them, until its key changes: so it is not parsed
-/// again.
+/// Caches one parsed header. An issuer writes the same header into all its tokens until its key changes.
 #[derive(Default)]
-pub(super) struct LastHeader {
-    header: ArcSwapOption<Known>,
-    /// Good tokens that had another one.
-    others: AtomicU32,
+pub(super) struct HeaderCache {
+    cached: ArcSwapOption<ParsedHeader>,
+    /// How many valid tokens had another header.
+    misses: AtomicU32,
 }
 
-struct Known {
-    /// As it stands in tokens.
+struct ParsedHeader {
     encoded: Box<str>,
     header: Header,
 }
 
-/// A header that was read.
-pub(super) struct Read {
-    known: Arc<Known>,
-    is_last: bool,
+/// A header, and whether it came from the cache.
+pub(super) struct CachedHeader {
+    parsed: Arc<ParsedHeader>,
+    is_hit: bool,
 }
 
-/// Where several issuers take turns, the last one is not worth keeping each time.
-const OTHERS: u32 = 64;
+/// One in so many misses replaces the cached header. If several issuers alternate, replacing it each time is wasted work.
+const MISSES_PER_UPDATE: u32 = 64;
 
-impl LastHeader {
-    /// Reads a header as it stands in a token.
-    pub(super) fn read(&self, encoded: &str) -> Result<Read, VerifyError> {
-        if let Some(last) = &*self.header.load()
-            && *last.encoded == *encoded
+impl HeaderCache {
+    /// Returns the header of a token, parsed now or before.
+    pub(super) fn get(&self, encoded: &str) -> Result<CachedHeader, VerifyError> {
+        if let Some(cached) = &*self.cached.load()
+            && *cached.encoded == *encoded
         {
-            return Ok(Read { known: Arc::clone(last), is_last: true });
+            return Ok(CachedHeader { parsed: Arc::clone(cached), is_hit: true });
         }
-        let known = Known { encoded: encoded.into(), header: Header::parse(encoded)? };
-        Ok(Read { known: Arc::new(known), is_last: false })
+        let parsed = ParsedHeader { encoded: encoded.into(), header: Header::parse(encoded)? };
+        Ok(CachedHeader { parsed: Arc::new(parsed), is_hit: false })
     }
 
-    /// The token is good.
-    pub(super) fn note(&self, read: Read) {
-        if !read.is_last && self.others.fetch_add(1, Ordering::Relaxed).is_multiple_of(OTHERS) {
-            self.header.store(Some(read.known));
+    /// Stores the header of a valid token. Only these are cached, so that forged tokens cannot replace the header.
+    pub(super) fn store(&self, header: CachedHeader) {
+        if !header.is_hit && self.misses.fetch_add(1, Ordering::Relaxed).is_multiple_of(MISSES_PER_UPDATE) {
+            self.cached.store(Some(header.parsed));
         }
     }
 }
 
-impl Read {
+impl CachedHeader {
     pub(super) fn header(&self) -> &Header {
-        &self.known.header
+        &self.parsed.header
     }
 }
 
 impl Header {
     fn parse(encoded: &str) -> Result<Self, VerifyError> {
-        let mut memory = Memory::new();
-        // RFC 7515 §5.2, step 3: UTF-8 throughout. The parser does not look at members that are ignored.
-        let json = str::from_utf8(memory.decode(encoded)?).map_err(|_| malformed())?;
+        let mut buffer = DecodeBuffer::new();
+        // RFC 7515 §5.2, step 3. The parser does not validate the UTF-8 of members that it ignores.
+        let json = str::from_utf8(buffer.decode(encoded)?).map_err(|_| malformed())?;
         if !is_json_object(json.as_bytes()) {
             return Err(malformed());
         }
@@ -101,22 +99,18 @@ impl Header {
         self.kid.as_deref()
     }
 
-    /// Whether `typ` is this media type. Case does not matter, and `application/` may be left out (RFC 7515 §4.1.9).
-    pub(super) fn is_of_type(&self, media_type: &str) -> bool {
-        self.typ.as_ref().is_some_and(|typ| short(typ).eq_ignore_ascii_case(short(media_type)))
+    /// Whether `typ` is this media type. Case-insensitive, with or without `application/` (RFC 7515 §4.1.9).
+    pub(super) fn has_type(&self, media_type: &str) -> bool {
+        self.typ.as_ref().is_some_and(|typ| subtype(typ).eq_ignore_ascii_case(subtype(media_type)))
     }
 
-    pub(super) const fn has_type(&self) -> bool {
+    pub(super) const fn is_typed(&self) -> bool {
         self.typ.is_some()
     }
 }
 
-/// The algorithm of this name in a token or key. `Ed25519` is the name that RFC 9864 gives to what was only `EdDSA` before.
-pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
-    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
-}
-
-fn short(media_type: &str) -> &str {
+/// The media type without `application/`.
+fn subtype(media_type: &str) -> &str {
     const PREFIX: &str = "application/";
     match media_type.split_at_checked(PREFIX.len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
@@ -124,18 +118,18 @@ fn short(media_type: &str) -> &str {
     }
 }
 
-/// Whatever it is, it is there.
-pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// Deserializes any value of a member as `true`.
+pub(super) fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn non_empty_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::<String>::deserialize(deserializer).map(|text| text.filter(|text| !text.is_empty()))
 }
 
-// By hand: what an issuer writes there is nobody's business.
-impl fmt::Debug for LastHeader {
+// By hand: a derive would print the header of a token.
+impl fmt::Debug for HeaderCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LastHeader").finish_non_exhaustive()
+        f.debug_struct("HeaderCache").finish_non_exhaustive()
     }
 }

@@ -1,46 +1,45 @@
-//! JSON Web Tokens (RFC 7519), verified more strictly than [`jsonwebtoken`] does by itself.
+//! JSON Web Tokens (RFC 7519), verified more strictly than [`jsonwebtoken`] does by default.
 //!
-//! - What is configured is required: with an issuer or audience set, a token without one, or with one of the wrong JSON
-//!   type, is refused. A token that names an audience is refused where none is configured (RFC 7519 §4.1.3).
-//! - A token is expired *on* its `exp`, fractions included, and not a second later. There are 30 seconds of leeway by
-//!   default. Without `exp` it is refused.
-//! - A token is verified only with the algorithm of a configured key: there is no `none`. A public key that is given as an
-//!   HMAC secret does not build, in whatever form it comes (RFC 8725 §2.1). `Ed25519` and `EdDSA` are one algorithm (RFC
-//!   9864).
-//! - A token that is bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) is no bearer token, and is refused, unless
-//!   [something else checks that](JwtVerifierBuilder::insecure_ignore_cnf).
-//! - A token whose `typ` says that it is of another kind, such as `logout+jwt` or `dpop+jwt`, is refused (RFC 8725 §3.11).
-//!   Accepted are `JWT`, `at+jwt` and no `typ`, or [what is configured](JwtVerifierBuilder::token_type).
-//! - A critical header refuses (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are never followed.
-//! - A key that is too short, of another curve, private, broken, or one for which anybody could sign does not build.
+//! - What is configured is required. If an issuer or audience is set, a token without one, or with one of the wrong JSON type,
+//!   is refused. If no audience is set, a token with an audience is refused (RFC 7519 §4.1.3).
+//! - A token expires *at* its `exp`, fractions included, plus 30 seconds of leeway by default. A token without `exp` is
+//!   refused.
+//! - A token is verified only with the algorithm of a configured key; `none` is never accepted. A public key in any format is
+//!   rejected as an HMAC secret (RFC 8725 §2.1). `Ed25519` and `EdDSA` are the same algorithm (RFC 9864).
+//! - A token that is bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) is not a bearer token. It is refused unless
+//!   [something else checks the binding](JwtVerifierBuilder::insecure_ignore_cnf).
+//! - A token with the `typ` of another kind of token, such as `logout+jwt` or `dpop+jwt`, is refused (RFC 8725 §3.11).
+//!   `JWT`, `at+jwt` and a missing `typ` are accepted, or [what is configured](JwtVerifierBuilder::token_type).
+//! - A token with a critical header is refused (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are ignored.
+//! - A key that is too short, private, malformed, on an unsupported curve, or allows forgeries is rejected at build time.
 //!
-//! # What issuers write
+//! # Lenient parsing
 //!
-//! Some issuers write `null` or an empty string for an absent member, and pad base64. This is accepted where it weakens no
-//! check:
+//! Some issuers write `null` or an empty string for an absent member, and pad base64. This is accepted where it does not
+//! weaken a check:
 //!
 //! | where | what | is read as |
 //! | --- | --- | --- |
 //! | header: `kid`, `typ` | `null`, `""` | absent |
 //! | header: `alg` | `null`, `""` | refused |
-//! | header: `crit` | `null`, `""`, `[]` | refused, as every `crit` is |
-//! | header: all others | anything | not read |
-//! | claims: `iss`, `sub`, `jti` | `null`, `""` | absent, and refused where it is required |
-//! | claims: `aud`, `nbf`, `iat` | `null` | absent, and refused where it is required |
-//! | claims: `aud` | `""`, `[]` | present, and naming no audience: refused |
+//! | header: `crit` | `null`, `""`, `[]` | refused, as any `crit` |
+//! | header: all others | anything | ignored |
+//! | claims: `iss`, `sub`, `jti` | `null`, `""` | absent; refused if required |
+//! | claims: `aud`, `nbf`, `iat` | `null` | absent; refused if required |
+//! | claims: `aud` | `""`, `[]` | present without a matching audience: refused |
 //! | claims: `nbf`, `iat` | `""` | refused: not a number |
-//! | claims: `exp` | `null`, `""` | refused, even where `exp` may be absent |
+//! | claims: `exp` | `null`, `""` | refused, even if `exp` may be absent |
 //! | claims: `cnf` | `null`, `""`, `{}` | a token that is bound to a key: refused |
-//! | token: each part | padding, the other base64 alphabet, unused bits that are set | refused: one token has one spelling |
+//! | token: each part | padding, the other base64 alphabet, unused bits that are set | refused: not canonical |
 //! | token: header and claims | a byte order mark, text that is not UTF-8 | refused (RFC 7515 §5.2, RFC 7519 §7.2) |
-//! | [`Jwk`]: `kid`, `alg`, `use`, `d` and its like | `null`, `""` | absent |
-//! | [`Jwk`]: `key_ops` | `null` | absent; a list without `verify` refuses |
+//! | [`Jwk`]: `kid`, `alg`, `use`, `d` and the other private members | `null`, `""` | absent |
+//! | [`Jwk`]: `key_ops` | `null` | absent; a list without `verify` is refused |
 //! | [`Jwk`]: `n`, `e`, `x`, `y`, `k` | padding, the other base64 alphabet | the same number |
-//! | [`Jwk`]: `n`, `e`, and `x`, `y` of an `EC` key | leading zeros too many or too few | the same number |
+//! | [`Jwk`]: `n`, `e`, and `x`, `y` of an `EC` key | too many or too few leading zeros | the same number |
 //!
-//! The claims type is deserialized from the same JSON, and decides for itself what `null` means to it. With `()` or a unit
-//! struct, the claims are verified and then dropped. A verifier whose claims type can never be read from a JSON object, such
-//! as `String`, does not build.
+//! The claims type is deserialized from the same JSON, and handles `null` in its own way. With `()` or a unit struct, the
+//! claims are verified and then dropped. A claims type that can never be deserialized from a JSON object, such as `String`, is
+//! rejected at build time.
 //!
 //! # Security advisories
 //!
@@ -73,12 +72,12 @@
 //! let verified = verifier.verify(VerifyInput::new(&good, &parts, SystemTime::now())).await?;
 //! assert_eq!(verified.claims.sub, "alice");
 //!
-//! // No: signed by somebody else.
-//! let forged = Token::new(token.sign_with(b"somebody else's thirty-two bytes!"));
+//! // No: signed with another secret.
+//! let forged = Token::new(token.sign_with(b"another secret of thirty-two bytes"));
 //! let error = verifier.verify(VerifyInput::new(&forged, &parts, SystemTime::now())).await.unwrap_err();
 //! assert_eq!(error.kind(), VerifyErrorKind::BadSignature);
 //!
-//! // No: a secret that can be guessed.
+//! // No: a secret that is short enough to guess.
 //! let weak = JwtVerifier::<Claims>::builder().secret(b"secret");
 //! assert!(matches!(weak, Err(ConfigError::WeakKey { .. })));
 //! # Ok(()) }
@@ -86,29 +85,23 @@
 //!
 //! [`jsonwebtoken`]: https://docs.rs/jsonwebtoken
 
-#[cfg(feature = "jwks")]
-mod bound;
+mod build;
 mod builder;
-mod check;
 mod claims;
+mod claims_type;
 mod compact;
-mod crypto;
 mod header;
-mod jwk;
-mod key;
-mod plain;
+#[cfg(feature = "jwks")]
+mod issuer;
+mod json;
 mod rules;
-mod secret;
-mod shape;
 mod signature;
 mod verifier;
 
+pub use super::keys::{Algorithm, Jwk, JwtKey};
 pub use builder::JwtVerifierBuilder;
-pub use jsonwebtoken::Algorithm;
-pub use jwk::Jwk;
-pub use key::JwtKey;
 pub use verifier::JwtVerifier;
 
 #[cfg(feature = "test-util")]
-pub(crate) use crypto::provider;
-pub(crate) use verifier::Checked;
+pub(crate) use super::keys::provider;
+pub(crate) use verifier::VerifiedToken;

@@ -1,12 +1,9 @@
-//! Which key a token is verified with.
+//! The signature check with a set of keys.
 
-use super::{
-    super::{VerifyError, VerifyErrorKind as Kind},
-    JwtKey,
-    header::Header,
-};
+use super::header::Header;
+use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 
-/// Verifies with those of the keys that the token may have been signed with.
+/// Verifies the signature with every key that matches the token's key id and algorithm.
 pub(super) fn check_signature(
     keys: &[JwtKey],
     header: &Header,
@@ -15,11 +12,11 @@ pub(super) fn check_signature(
 ) -> Result<(), VerifyError> {
     let algorithm = header.algorithm()?;
     let key_id = header.key_id();
-    let mut named = keys.iter().filter(|key| key.answers_to(key_id)).peekable();
-    if named.peek().is_none() {
+    let mut matching = keys.iter().filter(|key| key.matches_id(key_id)).peekable();
+    if matching.peek().is_none() {
         return Err(VerifyError::new(Kind::UnknownKey));
     }
-    let mut usable = named.filter(|key| key.is_for(algorithm)).peekable();
+    let mut usable = matching.filter(|key| key.is_for(algorithm)).peekable();
     if usable.peek().is_none() {
         return Err(VerifyError::new(Kind::WrongAlgorithm));
     }

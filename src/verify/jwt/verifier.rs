@@ -3,53 +3,53 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "jwks")]
-use super::super::jwks::{IssuerKeys, IssuerStatus, Looked, StartError};
-#[cfg(feature = "jwks")]
-use super::bound::UnknownKey;
+use super::issuer::UnknownKey;
 use super::{
-    super::{Verified, Verifier, VerifyError, VerifyInput},
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered, Text},
-    compact::{Compact, Memory},
+    compact::{Compact, DecodeBuffer},
     header::Header,
-    rules::{Provenance, Rules, Standing},
+    rules::{KeyGeneration, Rules, Validity},
     signature::check_signature,
 };
+#[cfg(feature = "jwks")]
+use crate::verify::jwks::{Freshness, IssuerKeys, IssuerStatus, StartError};
+use crate::verify::{Verified, Verifier, VerifyError, VerifyInput};
 
 /// Verifies JSON Web Tokens with claims of type `C`; see the [module docs](super).
 ///
-/// Clones share everything.
+/// Clones are cheap and share the keys.
 pub struct JwtVerifier<C> {
     rules: Arc<Rules>,
     claims: PhantomData<fn() -> C>,
 }
 
-/// A token that was found good, with what must be looked at again before it is taken for good another time.
-pub(crate) struct Checked<C> {
+/// A valid token, and how long it stays valid.
+pub(crate) struct VerifiedToken<C> {
     pub(crate) verified: Verified<C>,
-    pub(crate) standing: Standing,
+    pub(crate) validity: Validity,
 }
 
-/// Why a token was not found good, or not yet.
-pub(super) enum Stop {
+/// Why a token could not be verified with the known keys.
+pub(super) enum Failure {
     Refused(VerifyError),
     #[cfg(feature = "jwks")]
-    Unknown(UnknownKey),
+    UnknownKey(UnknownKey),
 }
 
-impl From<VerifyError> for Stop {
+impl From<VerifyError> for Failure {
     fn from(error: VerifyError) -> Self {
         Self::Refused(error)
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
-    /// Starts without keys, with 30 seconds of leeway.
+    /// Starts a builder without keys.
     pub fn builder() -> JwtVerifierBuilder<C> {
         JwtVerifierBuilder::new()
     }
 
-    /// Starts with the keys of this issuer, found by OpenID Connect Discovery; see [`IssuerKeys::discover`].
+    /// Starts a builder with the keys of this issuer, found by OpenID Connect Discovery; see [`IssuerKeys::discover`].
     #[cfg(feature = "jwks")]
     pub fn discover(issuer: impl Into<String>) -> JwtVerifierBuilder<C> {
         Self::builder().issuer_keys(IssuerKeys::discover(issuer))
@@ -59,120 +59,129 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         Self { rules: Arc::new(rules), claims: PhantomData }
     }
 
-    /// How it stands with the keys of each issuer that has [keys of its own](JwtVerifierBuilder::issuer_keys), in the
-    /// order in which they were added.
+    /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which they
+    /// were added.
     #[cfg(feature = "jwks")]
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {
         self.rules.issuers.status()
     }
 
-    /// Waits until the keys of all issuers are there, for as long as that takes.
+    /// Waits until the keys of all issuers are available, however long that takes.
     ///
-    /// For a server that was [built](JwtVerifierBuilder::build) without waiting for them.
+    /// Useful if the verifier was [built](JwtVerifierBuilder::build) without waiting for them.
     ///
     /// # Errors
     ///
-    /// If they will never come, because the tokio runtime has ended in which the verifier was built.
+    /// If the keys cannot arrive anymore, because the tokio runtime in which the verifier was built has shut down.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped: the keys are fetched without it.
+    /// Cancel safe: the keys are fetched in the background.
     #[cfg(feature = "jwks")]
     pub async fn ready(&self) -> Result<(), StartError> {
         self.rules.issuers.ready().await
     }
 
-    /// Waits for the first attempt to fetch the keys of each issuer.
+    /// Waits for the first fetch of each issuer's keys.
     #[cfg(feature = "jwks")]
-    pub(super) async fn attempted(&self) -> Result<(), StartError> {
-        self.rules.issuers.attempted().await
+    pub(super) async fn first_fetch(&self) -> Result<(), StartError> {
+        self.rules.issuers.first_fetch().await
     }
 
-    /// Verifies a token, if its key is known.
-    pub(crate) fn examine_now(&self, token: &str, now: SystemTime) -> Option<Result<Checked<C>, VerifyError>> {
-        match self.check(token, now) {
-            Ok(checked) => Some(Ok(checked)),
-            Err(Stop::Refused(error)) => Some(Err(error)),
+    /// Verifies a token. Returns `None` if its key is unknown and must be waited for.
+    pub(crate) fn verify_token_now(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Option<Result<VerifiedToken<C>, VerifyError>> {
+        match self.verify_with_known_keys(token, now) {
+            Ok(verified) => Some(Ok(verified)),
+            Err(Failure::Refused(error)) => Some(Err(error)),
             #[cfg(feature = "jwks")]
-            Err(Stop::Unknown(_)) => None,
+            Err(Failure::UnknownKey(_)) => None,
         }
     }
 
-    /// Verifies a token, and waits for its key if that is not known yet.
-    pub(crate) async fn examine(&self, token: &str, now: SystemTime) -> Result<Checked<C>, VerifyError> {
+    /// Verifies a token. If its key is unknown, waits for the next fetch.
+    pub(crate) async fn verify_token(&self, token: &str, now: SystemTime) -> Result<VerifiedToken<C>, VerifyError> {
         #[cfg(feature = "jwks")]
-        let (begin, mut now, mut looked) = (tokio::time::Instant::now(), now, Looked::Before);
-        #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "keys in hand are not waited for"))]
+        let (begin, mut now, mut freshness) = (tokio::time::Instant::now(), now, Freshness::MaybeStale);
+        #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "shared keys are never waited for"))]
         loop {
-            match self.check(token, now) {
-                Ok(checked) => return Ok(checked),
-                Err(Stop::Refused(error)) => return Err(error),
+            match self.verify_with_known_keys(token, now) {
+                Ok(verified) => return Ok(verified),
+                Err(Failure::Refused(error)) => return Err(error),
                 #[cfg(feature = "jwks")]
-                Err(Stop::Unknown(key)) => {
-                    looked = key.look_for(looked).await?;
-                    // It may have expired while its key was looked for.
+                Err(Failure::UnknownKey(key)) => {
+                    freshness = key.wait_for_keys(freshness).await?;
+                    // The token may have expired in the meantime.
                     now = now.checked_add(begin.elapsed()).unwrap_or(now);
                 }
             }
         }
     }
 
-    fn check(&self, token: &str, now: SystemTime) -> Result<Checked<C>, Stop> {
+    fn verify_with_known_keys(&self, token: &str, now: SystemTime) -> Result<VerifiedToken<C>, Failure> {
         let compact = Compact::parse(token)?;
-        let read = self.rules.last_header.read(compact.header)?;
-        let checked = self.check_compact(&compact, read.header(), now)?;
-        self.rules.last_header.note(read);
-        Ok(checked)
+        let cached = self.rules.header_cache.get(compact.header)?;
+        let verified = self.verify_compact(&compact, cached.header(), now)?;
+        self.rules.header_cache.store(cached);
+        Ok(verified)
     }
 
-    fn check_compact(&self, compact: &Compact<'_>, header: &Header, now: SystemTime) -> Result<Checked<C>, Stop> {
+    fn verify_compact(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header,
+        now: SystemTime,
+    ) -> Result<VerifiedToken<C>, Failure> {
         self.rules.check_type(header)?;
-        let mut memory = Memory::new();
-        // Only where issuers have keys of their own does it take more than the header to find the key.
+        let mut buffer = DecodeBuffer::new();
+        // If issuers have their own keys, the claims must be read first to select them.
         #[cfg(feature = "jwks")]
         if !self.rules.issuers.is_empty() {
-            let payload = Payload::decode(compact, &mut memory)?;
-            // Nobody has signed this yet, so it is not quoted.
+            let payload = Payload::decode(compact, &mut buffer)?;
+            // The claims are not authenticated yet, so the error must not quote them.
             let registered = payload.registered().map_err(|error| VerifyError::new(error.kind()))?;
-            let provenance = self.rules.check_issuer(header, compact, &registered, now)?;
-            return Ok(self.accept(&payload, registered, provenance, now)?);
+            let generation = self.rules.check_issuer_signature(header, compact, &registered, now)?;
+            return Ok(self.accept(&payload, registered, generation, now)?);
         }
-        let signature = memory.decode(compact.signature)?;
+        let signature = buffer.decode(compact.signature)?;
         check_signature(&self.rules.keys, header, compact.signed, signature)?;
-        let payload = Payload::decode(compact, &mut memory)?;
+        let payload = Payload::decode(compact, &mut buffer)?;
         let registered = payload.registered()?;
-        Ok(self.accept(&payload, registered, Provenance::default(), now)?)
+        Ok(self.accept(&payload, registered, None, now)?)
     }
 
-    /// Checks what is signed. So an error may say what it found.
+    /// Checks the claims of a token whose signature is valid. Errors may quote them.
     fn accept(
         &self,
         payload: &Payload<'_>,
         registered: Registered<'_>,
-        provenance: Provenance,
+        key_generation: Option<KeyGeneration>,
         now: SystemTime,
-    ) -> Result<Checked<C>, VerifyError> {
+    ) -> Result<VerifiedToken<C>, VerifyError> {
         let expires_at = self.rules.check_claims(&registered, now)?;
-        let standing = Standing { expires_at, not_before: registered.nbf, provenance };
+        let validity = Validity { expires_at, not_before: registered.nbf, key_generation };
         let shared = |text: Option<Text<'_>>| text.map(|text| Arc::from(&*text.0));
         let (subject, token_id) = (shared(registered.sub), shared(registered.jti));
         let issuer = registered.iss.map(|iss| self.rules.shared_issuer(&iss.0));
-        let issued_at = registered.iat.map(NumericDate::moment);
+        let issued_at = registered.iat.map(NumericDate::time);
         let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id, issued_at };
-        Ok(Checked { verified, standing })
+        Ok(VerifiedToken { verified, validity })
     }
 
-    /// Whether a token that was found good still is.
-    pub(crate) fn still_stands(&self, standing: &Standing, now: SystemTime) -> bool {
-        self.rules.still_stands(standing, now)
+    /// Whether a token that was valid before is valid now.
+    pub(crate) fn is_still_valid(&self, validity: &Validity, now: SystemTime) -> bool {
+        self.rules.is_still_valid(validity, now)
     }
 
-    /// Counts up with every change of the keys; `None` where some may not be used.
-    #[cfg_attr(not(feature = "jwks"), expect(clippy::unnecessary_wraps, reason = "keys in hand never change"))]
-    pub(crate) fn key_changes(&self) -> Option<u64> {
+    /// A number that changes whenever any key changes. `None` while an issuer has no usable keys.
+    #[cfg_attr(not(feature = "jwks"), expect(clippy::unnecessary_wraps, reason = "shared keys never change"))]
+    pub(crate) fn key_version(&self) -> Option<u64> {
         #[cfg(feature = "jwks")]
-        return self.rules.issuers.changes();
+        return self.rules.issuers.version();
         #[cfg(not(feature = "jwks"))]
         Some(0)
     }
@@ -182,16 +191,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for JwtVerifier<C> {
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        self.examine(input.token.expose(), input.now).await.map(|checked| checked.verified)
+        self.verify_token(input.token.expose(), input.now).await.map(|token| token.verified)
     }
 
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
-        let outcome = self.examine_now(input.token.expose(), input.now)?;
-        Some(outcome.map(|checked| checked.verified))
+        let outcome = self.verify_token_now(input.token.expose(), input.now)?;
+        Some(outcome.map(|token| token.verified))
     }
 }
 
-// By hand, like the one below: a derive would ask the same of `C`.
+// By hand, as below: a derive would require `C: Clone`.
 impl<C> Clone for JwtVerifier<C> {
     fn clone(&self) -> Self {
         Self { rules: Arc::clone(&self.rules), claims: PhantomData }

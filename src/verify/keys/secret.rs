@@ -1,7 +1,7 @@
-//! Recognizes a public key, certificate or the like that was given as an HMAC secret.
+//! Detects a public key, certificate or similar that is passed as an HMAC secret.
 //!
-//! With a public key as the secret, everybody can sign tokens (RFC 8725 §2.1). It is long enough to pass for a secret, so only
-//! its form gives it away.
+//! If the secret is a public key, anyone can sign tokens (RFC 8725 §2.1). A public key is long enough to pass as a secret, so
+//! only its format reveals it.
 
 use base64::{
     Engine as _, alphabet,
@@ -12,8 +12,8 @@ use serde::de::IgnoredAny;
 
 use super::crypto::Prepared;
 
-/// How many encodings are removed: environment variables hold PEM in base64, in JSON, and so on.
-const LAYERS: u32 = 3;
+/// How many nested encodings are decoded. Environment variables hold PEM in base64, in JSON, and so on.
+const MAX_ENCODINGS: u32 = 3;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -22,12 +22,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Whether these bytes have the form of a public or private key, a certificate, a key set, or the URL of one.
-pub(super) fn is_no_secret(bytes: &[u8]) -> bool {
-    is_key(bytes, LAYERS)
+/// Whether these bytes look like a public or private key, a certificate, a key set, or the URL of one.
+pub(super) fn resembles_key(bytes: &[u8]) -> bool {
+    resembles_encoded_key(bytes, MAX_ENCODINGS)
 }
 
-fn is_key(bytes: &[u8], layers: u32) -> bool {
+fn resembles_encoded_key(bytes: &[u8], encodings: u32) -> bool {
     if is_der(bytes.trim_ascii_start())
         || is_ssh_blob(bytes)
         || is_point(bytes)
@@ -40,24 +40,24 @@ fn is_key(bytes: &[u8], layers: u32) -> bool {
     if is_armoured(text) || is_ssh_line(text) || is_json(text) || is_xml(text) || is_url(text) {
         return true;
     }
-    let within = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| is_key(&bytes, layers - 1));
-    let encoded = |text: &str| within(from_base64(text)) || within(from_hex(text));
-    // The name of a variable, the scheme of a URL or the name of an encoding may stand before it.
-    layers > 0 && (encoded(text) || text.split(['=', ':', ',', '"']).any(encoded))
+    let is_inside = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| resembles_encoded_key(&bytes, encodings - 1));
+    let is_encoded = |text: &str| is_inside(from_base64(text)) || is_inside(from_hex(text));
+    // A variable name, URL scheme or encoding name may precede the key.
+    encodings > 0 && (is_encoded(text) || text.split(['=', ':', ',', '"']).any(is_encoded))
 }
 
-/// As text, whatever it is. In UTF-16, a character that is looked for is itself and a zero.
+/// The bytes as text. In UTF-16, every ASCII character is followed or preceded by a zero byte, so zeros are dropped.
 fn as_text(bytes: &[u8]) -> String {
     let bytes: Vec<u8> = bytes.iter().copied().filter(|&byte| byte != 0).collect();
     String::from_utf8_lossy(&bytes).trim_start_matches(['\u{feff}', '\u{fffd}']).to_owned()
 }
 
-/// PEM (RFC 7468), with text before it or not, and SSH's own form (RFC 4716).
+/// PEM (RFC 7468), with or without text before it, and the SSH format (RFC 4716).
 fn is_armoured(text: &str) -> bool {
     ["-----BEGIN", "-----END", "---- BEGIN", "---- END", "PuTTY-User-Key-File"].iter().any(|mark| text.contains(mark))
 }
 
-/// A line of `authorized_keys` or `known_hosts`: the key stands behind the name of its type.
+/// A line of `authorized_keys` or `known_hosts`: the key follows the name of its type.
 fn is_ssh_line(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.windows(2).any(|pair| matches!(pair, [name, key] if is_ssh_name(name) && key.starts_with("AAAA")))
@@ -67,30 +67,30 @@ fn is_ssh_name(name: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "rsa-sha2-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// A JWK, a set of them, or what else an issuer publishes; and a JWK in YAML and the like.
+/// A JWK, a JWK set, or another JSON document that an issuer publishes; also a JWK in YAML or similar.
 fn is_json(text: &str) -> bool {
     let is_jwk = ["kty\"", "kty'", "kty\\", "kty:"].iter().any(|name| text.contains(name));
     is_jwk || (text.starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// Keys of .NET and XML signatures, and certificates in SAML metadata.
+/// Keys in .NET and XML signature formats, and certificates in SAML metadata.
 fn is_xml(text: &str) -> bool {
     text.starts_with('<') && ["Modulus>", "KeyValue", "X509Certificate"].iter().any(|mark| text.contains(mark))
 }
 
-/// The URL of a key set, given in its place.
+/// The URL of a key set.
 fn is_url(text: &str) -> bool {
     ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme)) && !text.contains(char::is_whitespace)
 }
 
-/// A public key as SSH encodes it (RFC 4253 §6.6): the length of the name of its type, and the name.
+/// A public key in SSH encoding (RFC 4253 §6.6): the length of the type name, then the name.
 fn is_ssh_blob(bytes: &[u8]) -> bool {
     let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return false };
     let name = usize::try_from(u32::from_be_bytes(*len)).ok().and_then(|len| rest.get(..len));
     name.and_then(|name| str::from_utf8(name).ok()).is_some_and(is_ssh_name)
 }
 
-/// A point on P-256 or P-384, uncompressed (SEC 1 §2.3.3).
+/// An uncompressed point on P-256 or P-384 (SEC 1 §2.3.3).
 fn is_point(bytes: &[u8]) -> bool {
     let algorithm = match bytes {
         [4, xy @ ..] if xy.len() == 64 => Algorithm::ES256,
@@ -100,10 +100,10 @@ fn is_point(bytes: &[u8]) -> bool {
     Prepared::new(algorithm, &DecodingKey::from_ec_der(bytes)).is_ok()
 }
 
-/// ASN.1 sequences with the elements that keys and certificates have. They fill the bytes, apart from white space that an
-/// editor added: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`, `PrivateKeyInfo`, and so on.
+/// ASN.1 sequences with the elements of keys and certificates: `SubjectPublicKeyInfo`, `RSAPublicKey`, `Certificate`,
+/// `PrivateKeyInfo`, and so on. They fill the input, except for white space that an editor may have added.
 ///
-/// Fewer than one in a hundred million random secrets look like this.
+/// Fewer than one in a hundred million random secrets match.
 fn is_der(bytes: &[u8]) -> bool {
     let Some((SEQUENCE, content, rest)) = element(bytes) else { return false };
     let Some((first, _, _)) = element(content) else { return false };
@@ -120,7 +120,7 @@ fn is_der(bytes: &[u8]) -> bool {
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 
-/// The tag of an element, its content, and what is behind it (X.690 §8.1). Only tags that are seen in keys.
+/// The tag of an element, its content, and the bytes that follow (X.690 §8.1). Only tags that occur in keys are accepted.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     if !matches!(tag, 0x02..=0x06 | SEQUENCE | 0x31 | 0xa0..=0xa3) {
@@ -140,7 +140,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 fn from_base64(text: &str) -> Option<Vec<u8>> {
-    // Lines of any length, either alphabet, and the line ends that environment variables spell out.
+    // Accepts lines of any length, either alphabet, and escaped line ends as in environment variables.
     let text = text.replace("\\n", "").replace("\\r", "").replace('-', "+").replace('_', "/");
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     BASE64.decode(text).ok()

@@ -7,15 +7,15 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::{
     Jwk,
-    check::{check, ec_algorithm, invalid},
     crypto::Prepared,
+    strength::{check, ec_algorithm, invalid},
 };
 use crate::error::ConfigError;
 
-/// One key, for one algorithm (RFC 8725 §3.1).
+/// A verification key for exactly one algorithm (RFC 8725 §3.1).
 ///
-/// The algorithm follows from the key where it can: `ES256` or `ES384` from the curve, `EdDSA`, the `alg` of a JWK.
-/// Otherwise it is `HS256` for secrets and `RS256` for RSA keys; [`algorithm`](Self::algorithm) sets another.
+/// The algorithm is the `alg` of a JWK, or follows from the curve: `ES256`, `ES384` or `EdDSA`. Otherwise it defaults to
+/// `HS256` for secrets and `RS256` for RSA keys; [`algorithm`](Self::algorithm) sets another.
 ///
 /// ```
 /// use axum_ws_auth::{ConfigError, jwt::{Algorithm, JwtKey}};
@@ -34,7 +34,7 @@ use crate::error::ConfigError;
 pub struct JwtKey {
     algorithm: Algorithm,
     key_id: Option<String>,
-    /// As it was given, for another algorithm.
+    /// The unparsed key, from which [`algorithm`](Self::algorithm) builds another.
     key: DecodingKey,
     prepared: Prepared,
 }
@@ -46,10 +46,11 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If it is shorter than the hash, 32 bytes (RFC 7518 §3.2); if it is a public key, a private key or a certificate, or
-    /// the URL of one, in whatever form (PEM, DER, JWK, SSH, XML, base64 or hexadecimal digits of those), because everybody
-    /// has the public half and could sign tokens with it (RFC 8725 §2.1); if no crypto backend is compiled in. A raw public
-    /// key without any structure, as the 32 bytes of Ed25519, cannot be told from a secret.
+    /// - If the secret is shorter than the hash, 32 bytes (RFC 7518 §3.2).
+    /// - If it is a public key, private key or certificate, or the URL of one, in any form: PEM, DER, JWK, SSH, XML, or
+    ///   base64 or hexadecimal of those. Public keys are public, so anyone could sign tokens with one (RFC 8725 §2.1). A raw
+    ///   public key without structure, such as the 32 bytes of Ed25519, cannot be told from a secret.
+    /// - If no crypto backend is compiled in.
     pub fn secret(secret: &[u8]) -> Result<Self, ConfigError> {
         Self::new(Algorithm::HS256, DecodingKey::from_secret(secret))
     }
@@ -58,18 +59,18 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If it is something else, a private key or a certificate for instance, or more than one; if it is broken or too
-    /// short, or, for RSA, longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
+    /// If the input is anything else, such as a private key or a certificate, or holds several keys; if the key is malformed
+    /// or too short, or an RSA key longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
     pub fn pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
         if pem.windows(BEGIN.len()).filter(|window| window == &BEGIN).count() > 1 {
-            return Err(invalid("it is more than one PEM block; add one key for each"));
+            return Err(invalid("it holds more than one PEM block; add one key for each"));
         }
-        let says = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
-        if says(b"PRIVATE KEY-----") {
+        let contains = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
+        if contains(b"PRIVATE KEY-----") {
             return Err(invalid("it is a private key; a verifier needs the public one"));
         }
-        if says(b"BEGIN CERTIFICATE-----") {
+        if contains(b"BEGIN CERTIFICATE-----") {
             return Err(invalid("it is a certificate; extract its public key"));
         }
         if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
@@ -105,16 +106,16 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If its `use`, `key_ops` or `alg` is not about verifying signatures, or does not go with the key; if it has a private
-    /// member, such as `d`; if it is of another type or curve, broken or too short; if an `oct` key is no
-    /// [secret](Self::secret); if no crypto backend is compiled in.
+    /// If its `use`, `key_ops` or `alg` does not allow signature verification, or `alg` does not match the key; if it has a
+    /// private member such as `d`; if its type or curve is not supported, or the key is malformed or too short; if an `oct`
+    /// key is not a [secret](Self::secret); if no crypto backend is compiled in.
     pub fn jwk(jwk: &Jwk) -> Result<Self, ConfigError> {
         if jwk.is_private() {
             return Err(invalid("it is a private key; a verifier needs the public one"));
         }
-        jwk.check_purpose()?;
-        let (natural, key) = jwk.decode()?;
-        let algorithm = jwk.algorithm()?.unwrap_or(natural);
+        jwk.check_use()?;
+        let (default, key) = jwk.decode()?;
+        let algorithm = jwk.algorithm()?.unwrap_or(default);
         let key = Self::new(algorithm, key)?;
         jwk.key_id()?.map_or(Ok(key.clone()), |key_id| key.key_id(key_id))
     }
@@ -123,13 +124,13 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If the key is of another kind or curve, or too short for it.
+    /// If the key has another type or curve, or is too short for the algorithm.
     pub fn algorithm(self, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let key_id = self.key_id;
         Ok(Self { key_id, ..Self::new(algorithm, self.key)? })
     }
 
-    /// Sets the `kid` by which tokens name this key. A key without one is tried for every token of its algorithm.
+    /// Sets the `kid` that tokens select this key by. A key without one is tried for every token with its algorithm.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl JwtKey {
         self.algorithm == algorithm
     }
 
-    /// Whether it verifies the same signatures, whatever its id and algorithm.
+    /// Whether the key material is the same, regardless of id and algorithm.
     #[cfg(feature = "jwks")]
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         match (self.key.kind(), other.key.kind()) {
@@ -170,20 +171,21 @@ impl JwtKey {
         self.key_id.as_deref()
     }
 
-    pub(crate) fn answers_to(&self, key_id: Option<&str>) -> bool {
+    /// Whether a token with this `kid` may have been signed with this key.
+    pub(crate) fn matches_id(&self, key_id: Option<&str>) -> bool {
         match (&self.key_id, key_id) {
-            (Some(own), Some(named)) => own == named,
+            (Some(own), Some(wanted)) => own == wanted,
             _ => true,
         }
     }
 
-    /// Whether the signature over the message is this key's.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether this key made the signature over the message.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.prepared.verifies(message, signature)
     }
 }
 
-// By hand: a derive would ask what `DecodingKey` prints of itself.
+// By hand: a derive would print whatever `DecodingKey` prints.
 impl fmt::Debug for JwtKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtKey")

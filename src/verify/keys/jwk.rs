@@ -9,17 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    check::{invalid, significant},
-    header::algorithm_named,
+    algorithm_named,
+    strength::{invalid, significant},
 };
 use crate::error::ConfigError;
 
-/// A JSON Web Key (RFC 7517), read from JSON; [`JwtKey::jwk`](super::JwtKey::jwk) says whether it can be used.
+/// A JSON Web Key (RFC 7517), deserialized from JSON. [`JwtKey::jwk`](super::JwtKey::jwk) checks whether it is usable.
 ///
-/// It is read as issuers write it. A member that is `null` or an empty string is absent. Numbers and points may have padding,
-/// the other base64 alphabet, or leading zeros. Members that verifying a signature does not need are ignored, such as `x5c`.
+/// Parsing tolerates what issuers write. A member that is `null` or an empty string counts as absent. Numbers and points
+/// may be padded, use the other base64 alphabet, or have leading zeros. Members that signature verification does not need,
+/// such as `x5c`, are ignored.
 ///
-/// It is serialized with all its members, secret ones too.
+/// Serialization writes all members, including secret ones.
 ///
 /// ```
 /// use axum_ws_auth::jwt::{Jwk, JwtKey};
@@ -36,23 +37,22 @@ use crate::error::ConfigError;
 #[serde(transparent)]
 pub struct Jwk(Map<String, Value>);
 
-/// The members that nobody but the owner of a key pair has (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2), and `k`, which only a
-/// symmetric key has (§6.4). `priv` is that of post-quantum keys.
+/// The private members of a key pair (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2). `priv` belongs to post-quantum keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
-/// Base64url, which RFC 7515 §2 writes without padding and some issuers with it.
+/// Base64url. RFC 7515 §2 forbids padding, but some issuers write it.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 impl Jwk {
-    /// Whether it says that it is symmetric.
+    /// Whether `kty` is `oct`.
     pub(crate) fn is_symmetric(&self) -> bool {
         self.get("kty").and_then(Value::as_str) == Some("oct")
     }
 
-    /// Whether it holds more than the public half of a key pair.
+    /// Whether it holds more than the public half of a key pair. `k` belongs to symmetric keys only (RFC 7518 §6.4).
     pub(crate) fn is_private(&self) -> bool {
         PRIVATE.iter().any(|name| self.get(name).is_some()) || (!self.is_symmetric() && self.get("k").is_some())
     }
@@ -61,18 +61,18 @@ impl Jwk {
     #[cfg(feature = "jwks")]
     pub(crate) fn public_half(&self) -> Self {
         let mut members = self.0.clone();
-        // What it says of the use of the private half does not matter.
+        // These describe the private half.
         for name in PRIVATE.iter().chain(&["k", "use", "key_ops", "alg", "kid"]) {
             members.remove(*name);
         }
         Self(members)
     }
 
-    /// The algorithm that it names.
+    /// Its `alg`, if present.
     pub(crate) fn algorithm(&self) -> Result<Option<Algorithm>, ConfigError> {
         let Some(alg) = self.get("alg") else { return Ok(None) };
         let algorithm = alg.as_str().and_then(algorithm_named);
-        algorithm.map(Some).ok_or(invalid("its `alg` is none that can be verified"))
+        algorithm.map(Some).ok_or(invalid("its `alg` is not a supported signature algorithm"))
     }
 
     pub(super) fn key_id(&self) -> Result<Option<&str>, ConfigError> {
@@ -80,8 +80,8 @@ impl Jwk {
         kid.as_str().map(Some).ok_or(invalid("its `kid` is not a string"))
     }
 
-    /// Whether it is for verifying signatures (RFC 7517 §4.2 and §4.3).
-    pub(super) fn check_purpose(&self) -> Result<(), ConfigError> {
+    /// Checks that `use` and `key_ops` allow signature verification (RFC 7517 §4.2 and §4.3).
+    pub(super) fn check_use(&self) -> Result<(), ConfigError> {
         if self.get("use").is_some_and(|purpose| purpose != "sig") {
             return Err(invalid("its `use` is not `sig`"));
         }
@@ -94,12 +94,12 @@ impl Jwk {
         Ok(())
     }
 
-    /// The key, and what it is for unless it says otherwise.
+    /// The key, and the algorithm that it defaults to.
     pub(super) fn decode(&self) -> Result<(Algorithm, DecodingKey), ConfigError> {
         match (self.text("kty")?, self.get("crv").and_then(Value::as_str)) {
             ("RSA", _) => {
                 let (n, e) = (self.bytes("n")?, self.bytes("e")?);
-                // With a leading zero one of the backends verifies nothing.
+                // One of the backends rejects every signature if there is a leading zero.
                 let key = DecodingKey::from_rsa_raw_components(significant(&n), significant(&e));
                 Ok((Algorithm::RS256, key))
             }
@@ -111,12 +111,12 @@ impl Jwk {
         }
     }
 
-    /// A point, uncompressed (SEC 1 §2.3.3), whose coordinates are so many bytes long.
+    /// The uncompressed point (SEC 1 §2.3.3) with coordinates of `LEN` bytes.
     fn point<const LEN: usize>(&self) -> Result<DecodingKey, ConfigError> {
         let mut point = vec![4];
         for name in ["x", "y"] {
             let coordinate = self.bytes(name)?;
-            // RFC 7518 §6.2.1.2 wants the full length. Big-integer types write a zero more, or leave zeros out.
+            // RFC 7518 §6.2.1.2 requires the full length, but big-integer types add or drop leading zeros.
             let number = significant(&coordinate);
             let zeros = LEN.checked_sub(number.len()).ok_or(invalid("its coordinates are not of its curve"))?;
             point.resize(point.len() + zeros, 0);
@@ -126,7 +126,7 @@ impl Jwk {
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigError> {
-        // The symbols in which the two alphabets differ are disjoint, so this is exact.
+        // The alphabets differ in disjoint symbols, so this translation is exact.
         let text = self.text(name)?.replace('+', "-").replace('/', "_");
         BASE64URL.decode(text).map_err(|_| invalid("one of its numbers is not base64url"))
     }
@@ -135,13 +135,13 @@ impl Jwk {
         self.get(name).and_then(Value::as_str).ok_or(invalid("a member is missing or of the wrong type"))
     }
 
-    /// A member that says something.
+    /// A member that is neither `null` nor empty.
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null() && *value != "")
     }
 }
 
-// By hand: it may hold a secret.
+// By hand: a derive would print secrets.
 impl fmt::Debug for Jwk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jwk").field("kty", &self.get("kty")).field("kid", &self.get("kid")).finish_non_exhaustive()

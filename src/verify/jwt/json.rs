@@ -1,57 +1,59 @@
-//! A look at a JSON object that is spelled the plain way, as the claims of nearly all tokens are, without the work of a
-//! whole parser. What is not plain is left to the parser, and so is every error.
+//! A fast scanner for simple JSON objects, as the claims of nearly all tokens are. Anything else, and every error, is left to
+//! the full parser.
 
 use memchr::memchr2;
 
-/// A member's value, as far as it is plain.
+/// The value of a member.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
     /// A string without escapes.
     Text(&'a str),
     /// A number without sign, fraction or exponent.
     Integer(u64),
-    /// Any other. Only its end was looked for.
+    /// Any other value, which the scanner only skips.
     Other,
 }
 
-/// Shows each member of an object. `None` where something is not plain, or `see` says so; then nothing is known.
+/// Calls `visit` for each member of an object. Returns `None` if the object is not simple or `visit` returns `None`; the
+/// members visited until then must be discarded.
 ///
-/// What was shown is what a parser would find, if that finds the whole object well-formed: it must be asked too.
-pub(super) fn members<'a>(json: &'a str, mut see: impl FnMut(&'a str, Value<'a>) -> Option<()>) -> Option<()> {
-    let mut scan = Scan { json, at: 0 };
-    scan.expect(b'{')?;
+/// The scanner does not validate everything that it skips. What it visits is correct only if the full parser also accepts
+/// the object.
+pub(super) fn visit_members<'a>(json: &'a str, mut visit: impl FnMut(&'a str, Value<'a>) -> Option<()>) -> Option<()> {
+    let mut scanner = Scanner { json, at: 0 };
+    scanner.expect(b'{')?;
     loop {
-        scan.expect(b'"')?;
-        let name = scan.text()?;
-        scan.expect(b':')?;
-        let value = scan.value()?;
-        see(name, value)?;
-        match scan.next()? {
+        scanner.expect(b'"')?;
+        let name = scanner.text()?;
+        scanner.expect(b':')?;
+        let value = scanner.value()?;
+        visit(name, value)?;
+        match scanner.next()? {
             b',' => {}
             b'}' => break,
             _ => return None,
         }
     }
-    // There may be space behind it, and nothing else.
-    scan.next().is_none().then_some(())
+    // Only white space may follow.
+    scanner.next().is_none().then_some(())
 }
 
-/// Sets what may be there once.
-pub(super) fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
-    place.replace(value).is_none().then_some(())
+/// Sets a value, or returns `None` if it is already set.
+pub(super) fn set_once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
 }
 
-struct Scan<'a> {
+struct Scanner<'a> {
     json: &'a str,
     at: usize,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> Scanner<'a> {
     fn byte(&self) -> Option<u8> {
         self.json.as_bytes().get(self.at).copied()
     }
 
-    /// Takes the next byte that is not space.
+    /// Consumes the next byte that is not white space.
     fn next(&mut self) -> Option<u8> {
         loop {
             let byte = self.byte()?;
@@ -66,7 +68,7 @@ impl<'a> Scan<'a> {
         (self.next()? == byte).then_some(())
     }
 
-    /// Takes a string whose first quote was taken.
+    /// Consumes the rest of a string after its opening quote.
     fn text(&mut self) -> Option<&'a str> {
         let begin = self.at;
         let len = memchr2(b'"', b'\\', self.json.as_bytes().get(begin..)?)?;
@@ -77,7 +79,6 @@ impl<'a> Scan<'a> {
 
     fn value(&mut self) -> Option<Value<'a>> {
         match self.next()? {
-            // With an escape it is none that is known here.
             b'"' => self.text().map(Value::Text),
             first @ b'0'..=b'9' => self.number(first),
             _ => {
@@ -87,12 +88,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Takes a number whose first digit was taken.
+    /// Consumes the rest of a number after its first digit.
     fn number(&mut self, first: u8) -> Option<Value<'a>> {
         let digit = |byte: u8| u64::from(byte.wrapping_sub(b'0'));
         let mut integer = digit(first);
         while let Some(byte @ b'0'..=b'9') = self.byte() {
-            // Nothing is known of what is greater than a date can be.
+            // Numbers beyond `u64` are left to the parser.
             integer = integer.checked_mul(10)?.checked_add(digit(byte))?;
             self.at += 1;
         }
@@ -102,7 +103,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes to the end of a value.
+    /// Moves to the end of a value.
     fn skip(&mut self) -> Option<()> {
         let mut depth = 0_u32;
         loop {
@@ -117,7 +118,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes to the quote at the end of a string.
+    /// Moves to the closing quote of a string.
     fn skip_text(&mut self) -> Option<()> {
         loop {
             self.at += 1;

@@ -1,11 +1,11 @@
-//! Whether a key is good for its algorithm.
+//! Checks that a key is well-formed and strong enough for its algorithm.
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-use super::{crypto, secret::is_no_secret};
+use super::{crypto, secret::resembles_key};
 use crate::error::ConfigError;
 
-/// Says why the key cannot be used with the algorithm.
+/// Returns an error if the key cannot be used with the algorithm.
 pub(super) fn check(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> {
     if crypto::provider().is_none() {
         return Err(ConfigError::NoCryptoBackend);
@@ -28,8 +28,8 @@ fn check_secret(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigErr
         _ => 256,
     };
     let secret = bytes_of(key)?;
-    at_least(minimum, secret.len() * 8, algorithm)?;
-    if is_no_secret(secret) {
+    check_len(minimum, secret.len() * 8, algorithm)?;
+    if resembles_key(secret) {
         return Err(invalid(
             "it is not a secret but a public or private key, a certificate or a URL; see `pem`, `der` and `jwk`",
         ));
@@ -47,12 +47,11 @@ fn check_rsa(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError>
         }
     };
     let bits = bit_length(&n);
-    at_least(2048, bits, algorithm)?;
+    check_len(2048, bits, algorithm)?;
     if bits > crypto::MAX_RSA_BITS {
-        return Err(invalid("its modulus is longer than the crypto backend takes"));
+        return Err(invalid("its modulus is longer than the crypto backend supports"));
     }
-    // An exponent of one makes everything a valid signature; an even one is no RSA exponent.
-    // And the backends take no longer ones than this.
+    // With an exponent of one, every signature is valid. RSA exponents are odd, and the backends support up to 33 bits.
     if !(2..=33).contains(&bit_length(&e))
         || e.last().is_none_or(|last| last % 2 == 0)
         || n.last().is_none_or(|last| last % 2 == 0)
@@ -64,35 +63,35 @@ fn check_rsa(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError>
 
 fn check_ed(key: &DecodingKey) -> Result<(), ConfigError> {
     let bytes = bytes_of(key)?;
-    // The backends would read past the end of a shorter one, or ignore the rest of a longer one.
+    // The backends would read past the end of a shorter key, and ignore the rest of a longer one.
     let Ok(point) = <[u8; 32]>::try_from(bytes) else { return Err(invalid("it is not 32 bytes long")) };
-    if is_of_small_order(point) {
-        return Err(invalid("its point is of small order: anybody could sign"));
+    if has_small_order(point) {
+        return Err(invalid("its point has small order: anyone could forge signatures"));
     }
     Ok(())
 }
 
-/// Whether a point of Curve25519 has an order of eight or less, in whatever encoding (RFC 8032 §5.1.7, RFC 7748 §7).
+/// Whether a point of Curve25519 has an order of eight or less, in any encoding (RFC 8032 §5.1.7, RFC 7748 §7).
 ///
-/// With such a key a signature that holds for every message can be written down by hand.
-fn is_of_small_order(mut point: [u8; 32]) -> bool {
-    // The sign of x makes no difference.
+/// For such a key, one signature can be constructed that is valid for every message.
+fn has_small_order(mut point: [u8; 32]) -> bool {
+    // The order does not depend on the sign of x.
     point[31] &= 0x7f;
     SMALL_ORDER.contains(&point)
 }
 
-/// The y of these points: 0, 1, p - 1, 0 again as p, 1 again as p + 1, and the two of order eight.
+/// The y coordinates of these points: 0, 1, p - 1, p (also 0), p + 1 (also 1), and the two of order eight.
 const SMALL_ORDER: [[u8; 32]; 7] = [
-    ends(0x00, 0x00, 0x00),
-    ends(0x01, 0x00, 0x00),
-    ends(0xec, 0xff, 0x7f),
-    ends(0xed, 0xff, 0x7f),
-    ends(0xee, 0xff, 0x7f),
+    coordinate(0x00, 0x00, 0x00),
+    coordinate(0x01, 0x00, 0x00),
+    coordinate(0xec, 0xff, 0x7f),
+    coordinate(0xed, 0xff, 0x7f),
+    coordinate(0xee, 0xff, 0x7f),
     *b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05",
     *b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a",
 ];
 
-const fn ends(first: u8, fill: u8, last: u8) -> [u8; 32] {
+const fn coordinate(first: u8, fill: u8, last: u8) -> [u8; 32] {
     let mut bytes = [fill; 32];
     bytes[0] = first;
     bytes[31] = last;
@@ -103,7 +102,7 @@ fn check_ec(algorithm: Algorithm, key: &DecodingKey) -> Result<(), ConfigError> 
     if ec_algorithm(key)? == algorithm { Ok(()) } else { Err(mismatch(algorithm)) }
 }
 
-/// The one algorithm for the key's curve, told by the length of its uncompressed point (SEC 1 §2.3.3).
+/// The algorithm of the key's curve, inferred from the length of its uncompressed point (SEC 1 §2.3.3).
 pub(super) fn ec_algorithm(key: &DecodingKey) -> Result<Algorithm, ConfigError> {
     match bytes_of(key)? {
         [4, xy @ ..] if xy.len() == 64 => Ok(Algorithm::ES256),
@@ -127,7 +126,7 @@ fn bit_length(big_endian: &[u8]) -> usize {
     bytes.len() * 8 - bytes.first().map_or(0, |first| first.leading_zeros() as usize)
 }
 
-fn at_least(minimum: usize, bits: usize, algorithm: Algorithm) -> Result<(), ConfigError> {
+fn check_len(minimum: usize, bits: usize, algorithm: Algorithm) -> Result<(), ConfigError> {
     if bits < minimum {
         return Err(ConfigError::WeakKey { algorithm: name_of(algorithm), bits, minimum });
     }

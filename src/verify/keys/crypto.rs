@@ -1,8 +1,7 @@
-//! Which crypto backend is in use, and what differs between the two.
+//! The crypto backend that this crate's features select.
 //!
-//! jsonwebtoken has a process-wide provider that panics in the first request where cargo has unified features so that
-//! neither or both of its backends are compiled in. So it is not used: the backend is the one that this crate's own
-//! features name, and is called directly.
+//! jsonwebtoken has a process-wide provider. If feature unification compiles in neither or both of its backends, that
+//! provider panics in the first request. So this module calls the selected backend directly.
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto::CryptoProvider};
 
@@ -21,7 +20,7 @@ mod backend {
     pub(super) const PROVIDER: Option<&'static CryptoProvider> = Some(&jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER);
     pub(super) const MAX_RSA_BITS: usize = 8192;
 
-    /// jsonwebtoken makes one of these for each verification, which is much of the work of `HS256`.
+    /// A parsed key. jsonwebtoken parses one for each verification, which dominates the cost of `HS256`.
     #[derive(Clone)]
     pub(super) enum Prepared {
         Secret(Box<hmac::Key>),
@@ -44,7 +43,7 @@ mod backend {
                 Algorithm::PS512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
                 Algorithm::ES256 => public(&signature::ECDSA_P256_SHA256_FIXED, key),
                 Algorithm::ES384 => public(&signature::ECDSA_P384_SHA384_FIXED, key),
-                // aws-lc looks at these bytes at each verification only. With a point off the curve, none succeeds.
+                // aws-lc checks these bytes only when it verifies. If the point is off the curve, every verification fails.
                 Algorithm::EdDSA => public(&signature::ED25519, key),
                 _ => None,
             }
@@ -82,7 +81,7 @@ mod backend {
         Some(&jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER);
     pub(super) const MAX_RSA_BITS: usize = 4096;
 
-    /// A verifier is made for each verification, because they are not `Send`.
+    /// Verifiers of this backend are not `Send`, so each verification makes a new one.
     #[derive(Clone)]
     pub(super) struct Prepared {
         algorithm: Algorithm,
@@ -91,7 +90,7 @@ mod backend {
 
     impl Prepared {
         pub(super) fn new(algorithm: Algorithm, key: &DecodingKey) -> Option<Self> {
-            // Making one parses the key.
+            // This parses the key.
             (jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.verifier_factory)(&algorithm, key).ok()?;
             Some(Self { algorithm, key: key.clone() })
         }
@@ -113,7 +112,7 @@ mod backend {
     pub(super) const PROVIDER: Option<&'static CryptoProvider> = None;
     pub(super) const MAX_RSA_BITS: usize = 0;
 
-    /// There is none.
+    /// Never constructed: there is no backend.
     #[derive(Clone)]
     pub(super) enum Prepared {}
 
@@ -133,22 +132,22 @@ pub(crate) const fn provider() -> Option<&'static CryptoProvider> {
     backend::PROVIDER
 }
 
-/// The longest RSA modulus that the backend verifies with.
+/// The longest RSA modulus that the backend supports.
 pub(super) const MAX_RSA_BITS: usize = backend::MAX_RSA_BITS;
 
-/// A key that the backend has parsed, and need not parse again.
+/// A key that the backend has parsed.
 #[derive(Clone)]
 pub(super) struct Prepared(backend::Prepared);
 
 impl Prepared {
-    /// Parses a key that was [checked](super::check::check). What is left to find is a point that is not on its curve.
+    /// Parses a key that passed [`check`](super::strength::check). The remaining error is a point that is not on its curve.
     pub(super) fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, ConfigError> {
         backend::Prepared::new(algorithm, key).map(Self).ok_or(ConfigError::InvalidKey {
             problem: "its point is not on its curve, or the crypto backend does not take it",
         })
     }
 
-    /// Whether the signature over the message is this key's.
+    /// Whether this key made the signature over the message.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verifies(message, signature)
     }

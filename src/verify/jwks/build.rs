@@ -1,0 +1,102 @@
+//! Validates an issuer's configuration and builds the issuer.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use super::{
+    Issuer, IssuerKeys,
+    fetch::{Fetcher, Target},
+    http::DefaultClient,
+    issuer::Remote,
+    issuer_keys::Location,
+    json_client::JsonClient,
+    refresh::{IssuerRefresh, Timing},
+    schedule::FetchSchedule,
+    set::SetSource,
+    url::UrlPolicy,
+};
+use crate::error::ConfigError;
+
+/// A year. Some clocks cannot represent times that are much further away.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl IssuerKeys {
+    /// Builds the issuer and, unless its keys are local, the loop that refreshes them. Issuers share the default client.
+    pub(super) fn build(
+        self,
+        default_client: &DefaultClient,
+    ) -> Result<(Arc<Issuer>, Option<IssuerRefresh>), ConfigError> {
+        self.validate()?;
+        let url = |text: &str| UrlPolicy::parse(text, self.insecure_http);
+        let (target, url_policy) = match self.location {
+            Location::Metadata(text) => url(&text).map(|(url, policy)| (Target::Metadata(url), policy))?,
+            Location::Jwks(text) => url(&text).map(|(url, policy)| (Target::Jwks(url), policy))?,
+            Location::Local(set) => {
+                let list = set.keys(self.algorithms.as_deref(), SetSource::Local);
+                if list.usable.is_empty() {
+                    return Err(ConfigError::NoUsableKey { problems: list.problems(), issuer: self.issuer });
+                }
+                return Ok((Arc::new(Issuer::with_local_keys(self.issuer, list)), None));
+            }
+        };
+        let client = self.client.map_or_else(|| default_client.get(), Ok)?;
+        let (finished_sender, finished) = watch::channel(0);
+        let remote = Arc::new(Remote {
+            algorithms: self.algorithms.clone(),
+            schedule: Mutex::new(FetchSchedule::new(Instant::now())),
+            wake: Notify::new(),
+            finished,
+            wait_timeout: self.timing.timeout + Duration::from_secs(1),
+        });
+        let issuer = Arc::new(Issuer::with_remote_keys(self.issuer.clone(), Arc::clone(&remote)));
+        let fetcher = Fetcher {
+            issuer: self.issuer,
+            target,
+            client: JsonClient { client, url_policy, fresh_for: self.fresh_for.into_inner() },
+            algorithms: self.algorithms,
+            timeout: self.timing.timeout,
+        };
+        let refresh = IssuerRefresh {
+            issuer: Arc::clone(&issuer),
+            remote,
+            fetcher: Arc::new(fetcher),
+            finished: finished_sender,
+            timing: self.timing,
+        };
+        Ok((issuer, Some(refresh)))
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.issuer.is_empty() {
+            return Err(ConfigError::Empty("issuer"));
+        }
+        if self.algorithms.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ConfigError::Empty("list of algorithms"));
+        }
+        let Timing { timeout, cool_down, max_stale } = self.timing;
+        for (what, duration) in [
+            ("key fetch timeout", timeout),
+            ("minimum refresh interval", *self.fresh_for.start()),
+            ("key fetch cool-down", cool_down),
+            ("maximum age of stale keys", max_stale),
+        ] {
+            if duration.is_zero() {
+                return Err(ConfigError::ZeroDuration(what));
+            }
+            if duration > MAX_DURATION {
+                return Err(ConfigError::LongDuration(what));
+            }
+        }
+        if self.fresh_for.is_empty() || *self.fresh_for.end() > max_stale {
+            return Err(ConfigError::InvalidRefreshInterval);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Validates the configuration and builds the verifier.
+
+use std::any::type_name;
+use std::time::Duration;
+#[cfg(feature = "jwks")]
+use std::{future::Future, pin::Pin};
+
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "jwks")]
+use super::rules::Rules;
+use super::{JwtVerifier, JwtVerifierBuilder, claims_type::ClaimsType};
+#[cfg(feature = "jwks")]
+use crate::verify::jwks::{Issuers, StartError};
+use crate::{error::ConfigError, verify::keys};
+
+/// No clock is off by more, and a token outlives its `exp` by the leeway.
+const MAX_LEEWAY: Duration = Duration::from_secs(3600);
+
+impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
+    /// Builds the verifier without waiting for keys to be fetched. Until they arrive, handshakes that need them wait, or are
+    /// refused with 503. To wait for the keys, `.await` the builder instead (feature `jwks`).
+    ///
+    /// # Errors
+    ///
+    /// - If there is no key, or no crypto backend is compiled in.
+    /// - If an issuer, audience or token type is empty.
+    /// - If the leeway is longer than an hour.
+    /// - If both an audience and [`insecure_any_audience`](Self::insecure_any_audience) are set.
+    /// - If `C` can never be deserialized from a JSON object, such as a number or a list.
+    ///
+    /// With `issuer_keys`:
+    ///
+    /// - If an issuer is repeated, or its list of algorithms is empty.
+    /// - If none of its local keys is usable.
+    /// - If keys are to be fetched, but their URL is not `https`, a duration is out of range, or there is no tokio runtime or
+    ///   HTTP client.
+    pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
+        if keys::provider().is_none() {
+            return Err(ConfigError::NoCryptoBackend);
+        }
+        #[cfg(feature = "jwks")]
+        let has_issuer_keys = !self.issuer_keys.is_empty();
+        #[cfg(not(feature = "jwks"))]
+        let has_issuer_keys = false;
+        if self.rules.keys.is_empty() && !has_issuer_keys {
+            return Err(ConfigError::NoKey);
+        }
+        if self.rules.allowed_issuers.iter().any(|issuer| issuer.is_empty()) {
+            return Err(ConfigError::Empty("issuer"));
+        }
+        if self.rules.audiences.iter().any(String::is_empty) {
+            return Err(ConfigError::Empty("audience"));
+        }
+        if self.rules.any_audience && !self.rules.audiences.is_empty() {
+            return Err(ConfigError::AudienceAndAny);
+        }
+        if self.rules.leeway > MAX_LEEWAY {
+            return Err(ConfigError::LongLeeway(self.rules.leeway));
+        }
+        if self.rules.token_types.iter().any(String::is_empty) {
+            return Err(ConfigError::Empty("token type"));
+        }
+        if ClaimsType::of::<C>() == ClaimsType::NotAnObject {
+            return Err(ConfigError::ClaimsNotAnObject(type_name::<C>()));
+        }
+        #[cfg(feature = "jwks")]
+        let rules = Rules { issuers: Issuers::new(self.issuer_keys)?, ..self.rules };
+        #[cfg(not(feature = "jwks"))]
+        let rules = self.rules;
+        Ok(JwtVerifier::new(rules))
+    }
+}
+
+/// `.await` builds the verifier and waits for the first fetch of each issuer's keys.
+///
+/// The server then has its keys before the first connection, and configuration errors show at startup. To start without
+/// keys, use [`build`](JwtVerifierBuilder::build); to wait through failed fetches, also use [`JwtVerifier::ready`].
+///
+/// # Errors
+///
+/// As for [`build`](JwtVerifierBuilder::build), or if the first fetch from an issuer fails.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the verifier and its background task are dropped too.
+#[cfg(feature = "jwks")]
+impl<C: DeserializeOwned + Send + Sync + 'static> IntoFuture for JwtVerifierBuilder<C> {
+    type Output = Result<JwtVerifier<C>, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let verifier = self.build()?;
+            verifier.first_fetch().await?;
+            Ok(verifier)
+        })
+    }
+}

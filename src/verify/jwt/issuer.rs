@@ -1,0 +1,89 @@
+//! Signature checks with the keys of the token's issuer.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    claims::Registered,
+    compact::{Compact, DecodeBuffer},
+    header::Header,
+    rules::{KeyGeneration, Rules},
+    signature::check_signature,
+    verifier::Failure,
+};
+use crate::verify::{
+    VerifyError, VerifyErrorKind as Kind,
+    jwks::{Freshness, Issuer, Keys},
+};
+
+/// The token's key is not among the known keys, but the issuer may have published it since.
+pub(super) struct UnknownKey {
+    issuer: Arc<Issuer>,
+    /// The generation of the keys that were tried. `None` if there were none.
+    generation: Option<u64>,
+}
+
+impl UnknownKey {
+    /// Waits for keys that are worth trying. Fails if the keys already tried were current.
+    pub(super) async fn wait_for_keys(&self, tried: Freshness) -> Result<Freshness, VerifyError> {
+        if tried == Freshness::Current && self.generation.is_some() {
+            return Err(VerifyError::new(Kind::UnknownKey));
+        }
+        self.issuer.wait_for_keys(self.generation).await
+    }
+}
+
+impl Rules {
+    /// Verifies the signature with the keys of the issuer that the token names, and with no others. If that issuer has no
+    /// key set of its own, the shared keys are used.
+    ///
+    /// Returns the generation of the issuer's keys; `None` for a shared key.
+    pub(super) fn check_issuer_signature(
+        &self,
+        header: &Header,
+        compact: &Compact<'_>,
+        claims: &Registered<'_>,
+        now: SystemTime,
+    ) -> Result<Option<KeyGeneration>, Failure> {
+        let mut buffer = DecodeBuffer::new();
+        let signature = buffer.decode(compact.signature)?;
+        let named = claims.iss.as_ref().and_then(|iss| self.issuers.find(&iss.0));
+        let Some((index, issuer)) = named else {
+            if self.keys.is_empty() {
+                let kind = if claims.iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
+                return Err(VerifyError::of_claim(kind, "iss").into());
+            }
+            check_signature(&self.keys, header, compact.signed, signature)?;
+            return Ok(None);
+        };
+        let generation = match issuer.with_keys(|keys| try_keys(keys, header, compact.signed, signature)) {
+            Attempt::Verified(generation) => return Ok(Some(KeyGeneration { issuer: index, generation })),
+            Attempt::Refused(error) => return Err(error.into()),
+            Attempt::UnknownKey(generation) => generation,
+        };
+        let Some(remote) = issuer.remote() else { return Err(VerifyError::new(Kind::UnknownKey).into()) };
+        // All checks that need no key come first, so that a token that would be refused anyway causes no fetch.
+        if !remote.allows(header.algorithm()?) {
+            return Err(VerifyError::new(Kind::WrongAlgorithm).into());
+        }
+        self.check_claims(claims, now)?;
+        Err(Failure::UnknownKey(UnknownKey { issuer: Arc::clone(issuer), generation }))
+    }
+}
+
+/// The outcome of trying the keys of one generation.
+enum Attempt {
+    Verified(u64),
+    Refused(VerifyError),
+    /// The token names a key that is not among them. `None` if there are no keys.
+    UnknownKey(Option<u64>),
+}
+
+fn try_keys(keys: Option<&Keys>, header: &Header, signed: &[u8], signature: &[u8]) -> Attempt {
+    let Some(keys) = keys else { return Attempt::UnknownKey(None) };
+    let Err(error) = check_signature(keys.usable(), header, signed, signature) else {
+        return Attempt::Verified(keys.generation());
+    };
+    // A token without a key id was tried with every key.
+    let is_known = header.key_id().is_none_or(|id| keys.usable().iter().any(|key| key.id() == Some(id)));
+    if is_known { Attempt::Refused(error) } else { Attempt::UnknownKey(Some(keys.generation())) }
+}
