@@ -59,7 +59,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "test_util",
         ],
     ),
-    ("jsonwebtoken", &["verify::jwt", "verify::jwks", "test_util"]),
+    ("jsonwebtoken", &["verify::keys", "test_util"]),
     ("redis", &["redis"]),
     ("reqwest", &["verify::jwks"]),
 ];

@@ -7,13 +7,15 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::compact::{DecodeBuffer, malformed};
 use crate::{
     token::is_json_object,
-    verify::{VerifyError, VerifyErrorKind, keys::algorithm_named},
+    verify::{
+        VerifyError, VerifyErrorKind,
+        keys::{Algorithm, algorithm_named},
+    },
 };
 
 /// The members of a JOSE header that are read. All others are ignored, notably `jku`, `x5u`, `x5c` and `jwk`.
