@@ -1,9 +1,9 @@
-//! Inside the crate, imports point one way: a room uses rooms below it, and never one above.
+//! Imports inside the crate point one way: a module uses modules below it, and none above.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -14,8 +14,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The rooms under `src/`, lowest first. Each may use those before it.
-const ROOMS: &[&str] = &[
+/// The modules directly under `src/`, lowest first. Each may use those before it.
+const MODULES: &[&str] = &[
     "lock",
     "time",
     "error",
@@ -40,7 +40,7 @@ const ROOMS: &[&str] = &[
     "test_util",
 ];
 
-/// Where these crates may be named.
+/// Libraries, and the modules that may use them.
 const LIBRARIES: &[(&str, &[&str])] = &[
     (
         "axum",
@@ -73,52 +73,48 @@ fn imports_point_downward() {
 }
 
 #[test]
-fn every_room_has_its_place() {
-    let there: BTreeSet<_> = modules().into_iter().filter_map(|(path, _)| path.first().cloned()).collect();
-    assert_eq!(there, ROOMS.iter().map(|&room| room.to_owned()).collect());
+fn every_module_has_a_place_in_the_order() {
+    let found: BTreeSet<_> = modules().into_iter().filter_map(|(path, _)| path.first().cloned()).collect();
+    assert_eq!(found, MODULES.iter().map(|&module| module.to_owned()).collect());
 }
 
-/// One use of a path, by a module of the crate.
+/// A path that a module of the crate uses.
 struct Use {
     file: PathBuf,
     line: usize,
     module: Vec<String>,
-    folder: Vec<String>,
-    /// The path in the crate; empty for a path into a library.
-    target: Vec<String>,
-    library: Option<String>,
+    target: Target,
 }
 
 impl Use {
     fn fault(&self) -> Option<String> {
-        let problem = match (&self.library, self.target.first()) {
-            (Some(library), _) => {
+        let problem = match &self.target {
+            Target::Library(library) => {
                 let (_, allowed) = LIBRARIES.iter().find(|(name, _)| name == library)?;
                 let module = self.module.join("::");
-                if allowed.iter().any(|room| module == *room || module.starts_with(&format!("{room}::"))) {
+                if allowed.iter().any(|name| module == *name || module.starts_with(&format!("{name}::"))) {
                     return None;
                 }
                 format!("`{module}` must not use `{library}`")
             }
-            (None, Some(target)) => {
-                let room = self.module.first()?;
-                match (rank(room), rank(target)) {
-                    (Some(from), Some(to)) if to <= from => return None,
-                    (Some(_), Some(_)) => format!("`{room}` is below `{target}` and must not use it"),
-                    _ => format!("`crate::{target}` is no room: name the room that it comes from"),
-                }
-            }
-            (None, None) => "the crate root is for users: name a room".to_owned(),
+            Target::Crate(path) => match (self.module.first()?, path.first()) {
+                (_, None) => "the crate root is for users: name a module".to_owned(),
+                (from, Some(to)) => match (rank(from), rank(to)) {
+                    (Some(user), Some(used)) if used <= user => return None,
+                    (Some(_), Some(_)) => format!("`{from}` is below `{to}` and must not use it"),
+                    _ => format!("`crate::{to}` is not a module: name the module that it comes from"),
+                },
+            },
         };
         Some(format!("{}:{}: {problem}", self.file.display(), self.line))
     }
 }
 
-fn rank(room: &str) -> Option<usize> {
-    ROOMS.iter().position(|&name| name == room)
+fn rank(module: &str) -> Option<usize> {
+    MODULES.iter().position(|&name| name == module)
 }
 
-/// All modules but the crate root and unit tests, with their files.
+/// All modules with their files, except the crate root and unit tests.
 fn modules() -> Vec<(Vec<String>, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut modules) = (vec![root.clone()], Vec::new());
@@ -142,42 +138,26 @@ fn modules() -> Vec<(Vec<String>, PathBuf)> {
     modules
 }
 
-fn folder_of(module: &[String], file: &Path) -> Vec<String> {
-    let depth = if file.ends_with("mod.rs") { module.len() } else { module.len() - 1 };
-    module[..depth].to_vec()
-}
-
 fn uses() -> Vec<Use> {
     let mut found = Vec::new();
     for (module, file) in modules() {
         let source = syn::parse_file(&fs::read_to_string(&file).unwrap()).unwrap();
         let mut paths = Paths { module: module.clone(), found: Vec::new() };
         paths.visit_file(&source);
-        let folder = folder_of(&module, &file);
-        for (line, path) in paths.found {
-            let (target, library) = match path {
-                Target::Crate(target) => (target, None),
-                Target::Library(name) => (Vec::new(), Some(name)),
-            };
-            found.push(Use {
-                file: file.clone(),
-                line,
-                module: module.clone(),
-                folder: folder.clone(),
-                target,
-                library,
-            });
+        for (line, target) in paths.found {
+            found.push(Use { file: file.clone(), line, module: module.clone(), target });
         }
     }
     found
 }
 
 enum Target {
+    /// A path from the crate root.
     Crate(Vec<String>),
     Library(String),
 }
 
-/// Gathers the paths that a file uses, outside of its unit tests.
+/// Collects the paths that a file uses, except in its unit tests.
 struct Paths {
     module: Vec<String>,
     found: Vec<(usize, Target)>,
@@ -192,7 +172,7 @@ impl Paths {
             "super" => {
                 let up = path.iter().take_while(|name| *name == "super").count();
                 let Some(depth) = self.module.len().checked_sub(up) else { return };
-                // A `use super::Name` in a file of the crate root would name the crate root.
+                // In a file directly under `src/`, `super::Name` names the crate root.
                 Target::Crate([&self.module[..depth], &path[up..]].concat())
             }
             _ => Target::Library(first.clone()),
@@ -238,7 +218,7 @@ impl<'ast> Visit<'ast> for Paths {
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        // Unit tests may use what they like.
+        // Unit tests may use every module.
         if item.ident != "tests" {
             visit::visit_item_mod(self, item);
         }

@@ -1,4 +1,4 @@
-//! What the clients do, and what must come of it.
+//! What the clients do, and the expected outcomes.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::Server;
 
-/// A WebSocket to open, and a message to have echoed.
+/// A WebSocket to open, and a message to send.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attempt {
     pub(crate) url: String,
@@ -35,7 +35,7 @@ pub(crate) struct Case {
     pub(crate) attempt: Attempt,
     /// What the server answered.
     pub(crate) status: u16,
-    /// What a client sees that sees everything.
+    /// What a client sees that can see everything.
     pub(crate) outcome: Outcome,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn good_tokens(server: &Server) -> Vec<Case> {
         Case::accepted("handler selects", to("/v1").protocols(["bearer", token, "chat.v1"]), "chat.v1"),
         Case::accepted("handler finds nothing to select", to("/v1").protocols(["bearer", token]), "bearer"),
         Case::accepted("nearly 8 KiB", to("/bearer").protocols(["bearer", &long(5900)]), "bearer"),
-        // More than the read buffer holds.
+        // Larger than the client's buffers.
         Case::accepted(
             "long message",
             to("/bearer").protocols(["bearer", token]).text(&"long ".repeat(20_000)),
@@ -75,7 +75,7 @@ pub(crate) fn bad_tokens(server: &Server) -> Vec<Case> {
         Case::refused("bad header", to("/bearer").header("authorization", "Bearer bad"), 401),
         Case::refused("more than 8 KiB", to("/bearer").protocols(["bearer", &long(6200)]), 400),
         Case::refused("marker alone", to("/bearer").protocols(["bearer"]), 400),
-        // What is refused leaves nothing behind.
+        // A refusal has no effect on later handshakes.
         Case::accepted("good again", to("/bearer").protocols(["bearer", &server.token]), "bearer"),
     ]
 }
@@ -90,11 +90,11 @@ pub(crate) fn cookies(server: &Server) -> Vec<Case> {
         Case::refused("no origin", good("/cookie"), 403),
         Case::refused("no cookie", Attempt::new(server, "/cookie").header("origin", &own), 401),
         Case::refused("bad cookie", with("/cookie", &forged()).header("origin", &own), 401),
-        // A page of another origin is not told why, nor is whoever hides it.
-        Case::refused("wrong origin, told nothing", good("/cookie/close").header("origin", "http://127.0.0.1"), 403),
-        Case::refused("no origin, told nothing", good("/cookie/close"), 403),
+        // A page of another origin, or of an unknown one, does not get the reason.
+        Case::refused("wrong origin, no reason", good("/cookie/close").header("origin", "http://127.0.0.1"), 403),
+        Case::refused("no origin, no reason", good("/cookie/close"), 403),
         Case::closed(
-            "bad cookie, told",
+            "bad cookie, reason",
             with("/cookie/close", &forged()).header("origin", &own),
             "",
             3000,
@@ -103,7 +103,7 @@ pub(crate) fn cookies(server: &Server) -> Vec<Case> {
     ]
 }
 
-pub(crate) fn closings(server: &Server) -> Vec<Case> {
+pub(crate) fn accept_then_close(server: &Server) -> Vec<Case> {
     let to = |path| Attempt::new(server, path);
     vec![
         Case::accepted("good", to("/close").protocols(["bearer", &server.token]), "bearer"),
@@ -112,9 +112,9 @@ pub(crate) fn closings(server: &Server) -> Vec<Case> {
         Case::closed("no JWT", to("/close").protocols(["bearer", "bad"]), "bearer", 3000, "invalid_token"),
         Case::closed("another key", to("/close").protocols(["bearer", &forged()]), "bearer", 3000, "invalid_token"),
         Case::closed("expired", to("/close").protocols(["bearer", &expired()]), "bearer", 3000, "invalid_token"),
-        // It talks without listening first. The close frame must not be lost for that.
+        // The client sends before it reads. The close frame must not be lost.
         Case::closed(
-            "much to say",
+            "sends without reading",
             to("/close").protocols(["bearer", "bad"]).text(&"long ".repeat(60_000)),
             "bearer",
             3000,
@@ -127,15 +127,15 @@ pub(crate) fn closings(server: &Server) -> Vec<Case> {
 pub(crate) fn endings(server: &Server) -> Vec<Case> {
     let to = |path| Attempt::new(server, path).protocols(["bearer", &server.token]);
     vec![
-        // The handler does not even read.
-        Case::closed("in its time", to("/brief"), "bearer", 3000, "max_lifetime"),
+        // The handler does not read.
+        Case::closed("at the deadline", to("/brief"), "bearer", 3000, "max_lifetime"),
         Case::closed("by the application", to("/ended"), "bearer", 4403, "policy"),
-        // Nor does the client hear to what is sent to it, being busy with its own.
+        // The client does not read either, because it is sending.
         Case::closed("while it sends", to("/brief").text(&"long ".repeat(60_000)), "bearer", 3000, "max_lifetime"),
     ]
 }
 
-/// What is refused before the client has authenticated. The server has not read what it is still sending.
+/// Refusals before the client has authenticated. The server does not read the rest of what it sends.
 pub(crate) fn first_messages(server: &Server) -> Vec<Case> {
     let to = |text: &str| Attempt::new(server, "/first").text(text);
     let closed = |name, attempt, code, reason| Case::closed(name, attempt, "", code, reason);
@@ -148,7 +148,7 @@ pub(crate) fn first_messages(server: &Server) -> Vec<Case> {
         closed("an empty token", to("token:"), 1008, "invalid_request"),
         closed("a line break", to(&format!("token:{token}\r\n")), 3000, "invalid_token"),
         closed("a long token", to(&format!("token:{}", long(6200))), 1008, "invalid_request"),
-        // The server takes 16 KiB, and what the sockets of both hold is more.
+        // The limit is 16 KiB. The sockets' buffers hold more.
         closed("too large", to(&"x".repeat(17_000)), 1008, "invalid_request"),
         closed("much too large", to(&"x".repeat(300_000)), 1008, "invalid_request"),
         closed("huge", to(&"x".repeat(2_000_000)), 1008, "invalid_request"),
@@ -170,7 +170,7 @@ fn expired() -> String {
     TestToken::new("alice").expires_at(SystemTime::UNIX_EPOCH).sign()
 }
 
-/// One of about 4/3 as many bytes.
+/// A token of about 4/3 as many bytes.
 fn long(bytes: usize) -> String {
     TestToken::new("alice").claim("padding", "x".repeat(bytes)).sign()
 }
@@ -197,7 +197,7 @@ impl Attempt {
 }
 
 impl Outcome {
-    /// All that a page can see of any refusal.
+    /// All that a page sees of a refusal.
     pub(crate) const FAILED: Self = Self::Failed { error: true, code: 1006, reason: String::new() };
 }
 

@@ -3,10 +3,10 @@ import { text as read } from "node:stream/consumers";
 import { Centrifuge } from "centrifuge";
 import WebSocket from "ws";
 
-// A token that is good for so many milliseconds.
+// A token that is valid for this many milliseconds.
 const token = (lifetime) => `alice.${Date.now() + lifetime}`;
 
-// Connects, and goes on until as many events of a kind were seen as are wanted.
+// Connects, and runs until the event `until` has occurred `times` times.
 const run = ({ url, first, next, until, times }) =>
   new Promise((resolve) => {
     const seen = { fetched: 0, connected: 0, refused: [], answered: false };
@@ -23,7 +23,7 @@ const run = ({ url, first, next, until, times }) =>
     });
     const look = async () => {
       if (seen[until] !== times) return;
-      // By then the answer to a refresh has come, too.
+      // Wait for the answer to the refresh.
       if (until === "fetched") await new Promise((done) => setTimeout(done, 300));
       seen.state = client.state;
       if (client.state === "connected") seen.answered = (await client.rpc("echo", { hello: 1 })).data.hello === 1;

@@ -1,4 +1,4 @@
-//! Chromium, without a window.
+//! Headless Chromium.
 
 use std::{
     fs,
@@ -10,9 +10,9 @@ use std::{
 
 use tokio::{io::AsyncReadExt, process::Command};
 
-use crate::{LIMIT, script};
+use crate::{TIMEOUT, script};
 
-/// Opens the URL, and waits for what the page there reports.
+/// Opens the URL, and waits for the report of its page.
 pub(crate) async fn visit<T>(url: &str, report: impl Future<Output = T>) -> T {
     let profile = Profile::new();
     let mut child = script::start(
@@ -30,23 +30,23 @@ pub(crate) async fn visit<T>(url: &str, report: impl Future<Output = T>) -> T {
     let mut stderr = child.stderr.take().expect("it is piped");
     let errors = tokio::spawn(async move {
         let mut bytes = Vec::new();
-        // What was read until it failed is all there is to show.
+        // On an error, shows what was read so far.
         let _ = stderr.read_to_end(&mut bytes).await;
         String::from_utf8_lossy(&bytes).into_owned()
     });
 
     let reported = tokio::select! {
-        reported = tokio::time::timeout(LIMIT, report) => reported.map_err(|_| format!("no report after {LIMIT:?}")),
+        reported = tokio::time::timeout(TIMEOUT, report) => reported.map_err(|_| format!("no report after {TIMEOUT:?}")),
         status = child.wait() => Err(format!("chromium ended by itself: {status:?}")),
     };
-    // Fails where it has ended already.
+    // Fails if it has already ended.
     let _ = child.kill().await;
-    // Its other processes have the same standard error, and end on their own: only then can the profile be removed.
-    let errors = tokio::time::timeout(LIMIT, errors).await.expect("chromium ends").expect("no panic");
+    // Its child processes share its standard error and end later. Only then can the profile be removed.
+    let errors = tokio::time::timeout(TIMEOUT, errors).await.expect("chromium ends").expect("no panic");
     reported.unwrap_or_else(|problem| panic!("{problem}\n{errors}"))
 }
 
-/// A new and empty directory, removed in the end.
+/// A new, empty directory, which is removed on drop.
 struct Profile(PathBuf);
 
 impl Profile {

@@ -1,4 +1,4 @@
-//! The clients that are not browsers.
+//! Clients that are not browsers.
 
 use crate::{
     cases::{Attempt, Outcome},
@@ -14,7 +14,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Makes the attempts, one after the other.
+    /// Runs the attempts one by one.
     pub(crate) async fn run(self, attempts: &[Attempt]) -> Vec<Outcome> {
         match self {
             Self::Tungstenite => tungstenite::run(attempts).await,
@@ -24,13 +24,13 @@ impl Client {
         }
     }
 
-    /// undici has the web's `WebSocket`, which does not tell why a handshake failed.
+    /// undici implements the browser's `WebSocket`, which does not show why a handshake failed.
     pub(crate) const fn sees_status(self) -> bool {
         !matches!(self, Self::Undici)
     }
 
-    /// How many handshakes a client makes of one that is answered so. undici tries a second time after 401, with the
-    /// same token, because fetch has browsers ask for a password there.
+    /// The number of handshakes per attempt that gets this status. undici tries again after 401, with the same token, because
+    /// the fetch standard lets browsers ask for a password.
     pub(crate) const fn handshakes(self, status: u16) -> usize {
         if matches!(self, Self::Undici) && status == 401 { 2 } else { 1 }
     }

@@ -3,7 +3,7 @@ import { text as read } from "node:stream/consumers";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
-// `params` are those of one attempt after the other.
+// `params` holds the parameters of each attempt.
 const run = ({ url, params, retries }) =>
   new Promise((resolve) => {
     let attempts = 0;

@@ -12,7 +12,7 @@ globalThis.WebSocket = class extends WebSocket {
   }
 };
 
-// Forever, a second apart.
+// Retries forever, once a second.
 const setupRetry = -1;
 const auth = (wsUrl, accessToken) => ({ wsUrl, accessToken, expired: false });
 
@@ -31,7 +31,7 @@ const scenarios = {
   async connects({ url, token }) {
     return outcome(() => createConnection({ auth: auth(url, token), setupRetry }));
   },
-  // A second one of somebody who may have one, until the first one is gone.
+  // The user may have one connection. The second one has to wait until the first is closed.
   async waits_for_a_place({ url, token }) {
     const first = await createConnection({ auth: auth(url, token), setupRetry });
     return outcome(async () => {
@@ -41,7 +41,7 @@ const scenarios = {
       return second;
     });
   },
-  // It fetches its token for longer than the server waits.
+  // Takes longer to fetch its token than the server waits.
   async is_late({ url, token }) {
     const late = auth(url, token);
     late.expired = true;

@@ -1,4 +1,4 @@
-//! Real WebSocket clients over loopback: what they make of the layer's answers. See `README.md` beside this file.
+//! Real WebSocket clients over loopback. See `README.md` in this folder.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
@@ -18,42 +18,42 @@ use crate::{
     server::{Handshake, Server},
 };
 
-/// How long a client may take. None needs more than a few seconds; this is for those that hang.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The timeout for a client that hangs. None needs more than a few seconds.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The same tests for every client that can send any header.
+/// The tests of every client that can send any header.
 macro_rules! native_clients {
     ($($module:ident: $client:ident,)*) => {$(
         mod $module {
             use crate::{cases, check, client::Client};
 
             #[tokio::test]
-            async fn a_good_token_opens_a_socket_that_echoes() {
+            async fn valid_token_opens_a_socket() {
                 check(Client::$client, cases::good_tokens).await;
             }
 
             #[tokio::test]
-            async fn no_token_or_a_bad_one_is_refused() {
+            async fn missing_or_invalid_token_is_refused() {
                 check(Client::$client, cases::bad_tokens).await;
             }
 
             #[tokio::test]
-            async fn a_cookie_counts_from_the_right_origin_only() {
+            async fn cookie_is_accepted_from_the_right_origin_only() {
                 check(Client::$client, cases::cookies).await;
             }
 
             #[tokio::test]
-            async fn a_close_frame_says_why() {
-                check(Client::$client, cases::closings).await;
+            async fn accept_then_close_gives_a_close_code() {
+                check(Client::$client, cases::accept_then_close).await;
             }
 
             #[tokio::test]
-            async fn the_end_of_a_session_closes_the_socket() {
+            async fn end_of_the_session_closes_the_socket() {
                 check(Client::$client, cases::endings).await;
             }
 
             #[tokio::test]
-            async fn a_close_frame_says_what_is_wrong_with_a_first_message() {
+            async fn bad_first_message_gets_a_close_code() {
                 check(Client::$client, cases::first_messages).await;
             }
         }
@@ -71,32 +71,32 @@ mod page_in_chromium {
     use crate::{Attempt, Case, Handshake, Outcome, Server, cases, check_page, chromium};
 
     #[tokio::test]
-    async fn a_good_token_opens_a_socket_that_echoes() {
+    async fn valid_token_opens_a_socket() {
         check_page(cases::good_tokens).await;
     }
 
     #[tokio::test]
-    async fn no_token_or_a_bad_one_is_refused() {
+    async fn missing_or_invalid_token_is_refused() {
         check_page(cases::bad_tokens).await;
     }
 
     #[tokio::test]
-    async fn a_close_frame_says_why() {
-        check_page(cases::closings).await;
+    async fn accept_then_close_gives_a_close_code() {
+        check_page(cases::accept_then_close).await;
     }
 
     #[tokio::test]
-    async fn the_end_of_a_session_closes_the_socket() {
+    async fn end_of_the_session_closes_the_socket() {
         check_page(cases::endings).await;
     }
 
     #[tokio::test]
-    async fn a_close_frame_says_what_is_wrong_with_a_first_message() {
+    async fn bad_first_message_gets_a_close_code() {
         check_page(cases::first_messages).await;
     }
 
     #[tokio::test]
-    async fn a_cookie_counts_from_a_page_of_the_same_origin() {
+    async fn cookie_from_a_page_of_the_same_origin_is_accepted() {
         let mut server = Server::start().await;
         let attempt = Attempt::new(&server, "/cookie");
         let case = Case::accepted("own page", attempt.clone(), "");
@@ -109,15 +109,15 @@ mod page_in_chromium {
         assert_eq!(server.handshakes(), [Handshake { status: 101, with_cookie: true, origin }]);
     }
 
-    /// Cookies know no ports: the browser sends this one with a foreign page's handshake, `SameSite=Strict` or not.
+    /// Cookies ignore ports, so the browser sends this one with a foreign page's handshake, even with `SameSite=Strict`.
     #[tokio::test]
-    async fn a_cookie_counts_for_nothing_from_a_page_of_another_origin() {
+    async fn cookie_from_a_page_of_another_origin_is_refused() {
         let server = Server::start().await;
         let mut foreign = Server::start().await;
         foreign.page_runs(vec![
             Attempt::new(&server, "/cookie"),
             Attempt::new(&server, "/cookie/close"),
-            // This one has a token of its own, and so needs no cookie.
+            // This one sends a token, so it needs no cookie.
             Attempt::new(&server, "/bearer").protocols(["bearer", &server.token]),
         ]);
         let url = server.login_then(&foreign.page());
@@ -130,18 +130,18 @@ mod page_in_chromium {
     }
 }
 
-/// Runs the cases with a client and a server of its own, and compares what both ends saw.
+/// Runs the cases with a client and a new server, and compares what both ends saw.
 async fn check(client: Client, cases: fn(&Server) -> Vec<Case>) {
     let server = Server::start().await;
     let cases = cases(&server);
     let attempts: Vec<_> = cases.iter().map(|case| case.attempt.clone()).collect();
-    let run = tokio::time::timeout(LIMIT, client.run(&attempts));
-    let Ok(outcomes) = run.await else { panic!("{client:?} takes longer than {LIMIT:?}") };
+    let run = tokio::time::timeout(TIMEOUT, client.run(&attempts));
+    let Ok(outcomes) = run.await else { panic!("{client:?} takes longer than {TIMEOUT:?}") };
     compare_outcomes(&cases, &outcomes, client.sees_status());
     compare_statuses(&cases, &server, |status| client.handshakes(status));
 }
 
-/// The same with a page in Chromium. Pages cannot send headers.
+/// The same with a page in Chromium, which cannot send headers.
 async fn check_page(cases: fn(&Server) -> Vec<Case>) {
     let mut server = Server::start().await;
     let mut cases = cases(&server);

@@ -1,4 +1,4 @@
-//! The npm packages whose protocols the crate speaks, each against a small application of its own.
+//! npm packages whose protocols the crate speaks, each against a small application.
 
 use std::{
     future::{IntoFuture, Ready, ready},
@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::script;
 
-/// Accepts `SUBJECT` and `SUBJECT.MILLISECONDS`: a token of that subject that is good until then, since 1970. `bad` is no
+/// Accepts `SUBJECT` and `SUBJECT.MILLISECONDS`: a token of this subject, which expires at this Unix time. `bad` is an invalid
 /// token.
 fn verify(input: &VerifyInput<'_>) -> Result<Verified<String>, VerifyError> {
     let token = input.token.expose();
@@ -66,7 +66,7 @@ impl Drop for Served {
     }
 }
 
-/// Answers each command with what `reply` makes of it.
+/// Answers each command with the replies of `reply`.
 async fn answer_commands(mut socket: AuthenticatedSocket<String>, reply: impl Fn(Value) -> Vec<Value>) {
     while let Some(Ok(message)) = socket.recv().await {
         let Message::Text(text) = message else { continue };
@@ -95,7 +95,7 @@ mod home_assistant {
 
     async fn serve() -> Served {
         let busy = AtomicBool::new(true);
-        // Cannot tell, the first time.
+        // Unavailable for the first call.
         let busy = move |input: VerifyInput<'_>| {
             ready(match busy.swap(false, Ordering::SeqCst) {
                 true => Err(VerifyError::unavailable(Duration::from_secs(1))),
@@ -115,10 +115,10 @@ mod home_assistant {
     }
 
     #[tokio::test]
-    async fn its_client_connects_and_comes_back_unless_its_token_is_invalid() {
+    async fn client_connects_and_reconnects_unless_its_token_is_invalid() {
         let served = serve().await;
         let connected = |version: &str, opened: u32| json!({ "connected": { "version": version, "opened": opened } });
-        // What the package calls `ERR_INVALID_AUTH`.
+        // `ERR_INVALID_AUTH` in the package.
         let failed = json!({ "failed": { "error": 2, "opened": 1 } });
         let own = "2022.8.0";
         let cases = [
@@ -127,7 +127,7 @@ mod home_assistant {
             ("a bad token", "connects", "/", "bad", failed.clone()),
             ("an expired token", "connects", "/", "alice.1", failed.clone()),
             ("an empty token", "connects", "/", "", failed),
-            ("a server that cannot tell", "connects", "/busy", "alice", connected(own, 2)),
+            ("verifier unavailable", "connects", "/busy", "alice", connected(own, 2)),
             ("too many", "waits_for_a_place", "/one", "alice", connected(own, 3)),
             ("too late", "is_late", "/short", "alice", connected(own, 2)),
         ];
@@ -139,7 +139,7 @@ mod home_assistant {
             script::node_script("home-assistant-js-websocket", "home_assistant.mjs", input).await;
         for ((name, _, _, _, expected), mut outcome) in cases.into_iter().zip(outcomes) {
             if name == "too many" {
-                // How often it tried is a matter of time. The first two are the one that it waits for, and the refusal.
+                // The number of attempts depends on timing. The first two are the other connection and the refusal.
                 let opened = outcome["connected"]["opened"].as_u64().expect("it connected");
                 assert!(opened >= 2, "{outcome}");
                 outcome["connected"]["opened"] = 3.into();
@@ -157,7 +157,7 @@ mod centrifugo {
         if command.get("connect").is_some() {
             let left = socket.session().expires_at().map(|end| end.duration_since(SystemTime::now()));
             let (expires, ttl) = match left {
-                // A second ahead of the end.
+                // A second before the end.
                 Some(Ok(left)) if own_ttl => (true, left.as_secs().saturating_sub(1).max(1)),
                 _ => (false, 0),
             };
@@ -195,7 +195,7 @@ mod centrifugo {
     }
 
     #[tokio::test]
-    async fn its_client_asks_for_a_token_whenever_the_one_it_has_expired() {
+    async fn client_gets_a_new_token_when_its_token_has_expired() {
         let served = serve().await;
         let hour = 3_600_000;
         let run = |path, first: Value, next: Vec<i64>, until, times| json!({ "url": served.url(path), "first": first, "next": next, "until": until, "times": times });
@@ -207,14 +207,14 @@ mod centrifugo {
         let lifetime = |lifetime: i64| json!({ "lifetime": lifetime });
         let cases = [
             ("its first token", run("/sleeps", Value::Null, vec![hour], "connected", 1), seen(1, 1, &[])),
-            // As after a laptop has slept.
-            ("one that had expired", run("/sleeps", lifetime(-1000), vec![hour], "connected", 1), seen(1, 1, &[109])),
-            ("two that had", run("/sleeps", lifetime(-1), vec![-1, hour], "connected", 1), seen(2, 1, &[109, 109])),
+            // For example after a laptop was asleep.
+            ("an expired one", run("/sleeps", lifetime(-1000), vec![hour], "connected", 1), seen(1, 1, &[109])),
+            ("two expired ones", run("/sleeps", lifetime(-1), vec![-1, hour], "connected", 1), seen(2, 1, &[109, 109])),
             ("one that expires", run("/sleeps", lifetime(1000), vec![hour], "connected", 2), seen(1, 2, &[109])),
-            // Over the connection that it has, every time.
-            ("in time", run("/refreshes", lifetime(3000), vec![3000, hour], "fetched", 2), seen(2, 1, &[])),
+            // On the same connection.
+            ("refreshed in time", run("/refreshes", lifetime(3000), vec![3000, hour], "fetched", 2), seen(2, 1, &[])),
             (
-                "one that is none",
+                "an invalid one",
                 run("/sleeps", json!({ "text": "bad" }), vec![hour], "connected", 1),
                 json!({
                     "fetched": 0, "connected": 0, "refused": [], "answered": false,
@@ -253,7 +253,7 @@ mod graphql_ws {
     }
 
     #[tokio::test]
-    async fn its_client_may_put_the_token_where_people_put_it() {
+    async fn token_is_found_in_every_member_that_clients_use() {
         let layer = WsAuthLayer::new(verifier).first_message(FirstMessage::graphql_ws());
         let served = Served::start(Router::new().route("/graphql", any(graphql).layer(layer))).await;
         let alice = |attempts: u32| json!({ "data": { "me": "alice" }, "attempts": attempts });
@@ -271,11 +271,11 @@ mod graphql_ws {
             ("Nhost", vec![json!({ "headers": { "authorization": "Bearer alice" } })], alice(1)),
             ("async-graphql", vec![json!({ "token": "alice" })], alice(1)),
             (
-                "a page in two minds",
+                "the same token twice",
                 vec![json!({ "token": "alice", "headers": { "Authorization": "alice" } })],
                 alice(1),
             ),
-            // It comes back with what it is given then.
+            // The client reconnects with the next parameters.
             ("expired at first", vec![expired, json!({ "token": "alice" })], alice(2)),
             ("not signed in at first", vec![json!({ "headers": {} }), json!({ "authToken": "alice" })], alice(2)),
             (
@@ -284,12 +284,12 @@ mod graphql_ws {
                 closed(4403, "missing_token", 3),
             ),
             (
-                "in contradiction",
+                "two different tokens",
                 vec![json!({ "token": "alice", "headers": { "Authorization": "bob" } })],
                 closed(4403, "missing_token", 3),
             ),
             ("a bad token", vec![json!({ "token": "bad" })], closed(4403, "invalid_token", 3)),
-            // At which it gives up.
+            // The client gives up after this code.
             ("a token too long", vec![json!({ "token": "x".repeat(9000) })], closed(4400, "invalid_request", 1)),
             ("a message too large", vec![json!({ "junk": "x".repeat(2_000_000) })], closed(4400, "invalid_request", 1)),
         ];

@@ -1,4 +1,4 @@
-//! Clients in other languages: a script gets the attempts on its standard input, and prints a line for each.
+//! Clients in other languages: a script reads the attempts from standard input and prints a line for each.
 
 use std::{io::ErrorKind, path::Path, process::Stdio};
 
@@ -12,12 +12,12 @@ use crate::cases::{Attempt, Outcome};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
-/// Runs the script of the npm package.
+/// Runs the script for an npm package.
 pub(crate) async fn node(package: &str, attempts: &[Attempt]) -> Vec<Outcome> {
     node_script(package, &format!("{package}.mjs"), attempts).await
 }
 
-/// Runs a script that uses the npm package, with other input and other lines.
+/// Runs a script that uses an npm package, with its own types of input and output.
 pub(crate) async fn node_script<T: DeserializeOwned>(package: &str, script: &str, input: impl Serialize) -> Vec<T> {
     let missing = "node is missing: run tests/run, or apt-get install nodejs npm";
     let installed = Path::new(HERE).join("node_modules").join(package).is_dir();
@@ -32,7 +32,7 @@ pub(crate) async fn python(script: &str, attempts: &[Attempt]) -> Vec<Outcome> {
     run(Command::new(python).arg(script), missing, attempts).await
 }
 
-/// Starts a program that ends with the test.
+/// Starts a program, which is killed when the test ends.
 pub(crate) fn start(command: &mut Command, missing: &str) -> Child {
     match command.kill_on_drop(true).spawn() {
         Ok(child) => child,
@@ -46,7 +46,7 @@ async fn run<T: DeserializeOwned>(command: &mut Command, missing: &str, input: i
     let mut child = start(command, missing);
     let input = serde_json::to_vec(&input).expect("JSON");
     if let Some(mut stdin) = child.stdin.take() {
-        // A script that ends without reading says why below.
+        // If the script ends without reading, its error is reported below.
         let _ = stdin.write_all(&input).await;
     }
     let output = child.wait_with_output().await.expect("the script's output");

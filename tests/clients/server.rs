@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use crate::cases::{Attempt, Outcome};
 
 pub(crate) struct Server {
-    /// A good one.
+    /// A valid token.
     pub(crate) token: String,
     authority: String,
     shared: Arc<Shared>,
@@ -60,7 +60,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("an address").to_string();
         let listener = listener.tap_io(|stream| {
-            // Without it small messages wait; what is sent does not change.
+            // Otherwise small messages are delayed.
             let _ = stream.set_nodelay(true);
         });
         let serving = tokio::spawn(axum::serve(listener, app(&shared)).into_future());
@@ -79,17 +79,17 @@ impl Server {
         format!("{}/page", self.origin())
     }
 
-    /// Where a browser gets the cookie and is sent on.
+    /// Sets the cookie and redirects to `url`.
     pub(crate) fn login_then(&self, url: &str) -> String {
         format!("{}/login?then={url}", self.origin())
     }
 
-    /// What the page does once it is open.
+    /// Sets what the page does when it is opened.
     pub(crate) fn page_runs(&self, attempts: Vec<Attempt>) {
         *self.shared.attempts.lock().unwrap_or_else(PoisonError::into_inner) = attempts;
     }
 
-    /// What came of it.
+    /// Waits for the page's outcomes.
     pub(crate) async fn report(&mut self) -> Vec<Outcome> {
         self.reports.recv().await.expect("the server runs")
     }
@@ -115,9 +115,9 @@ fn app(shared: &Arc<Shared>) -> Router {
         .route("/brief", any(wait).layer(brief))
         .route("/ended", any(end).layer(layer.clone().close_codes(CloseCodes::HTTP_LIKE)))
         .route("/first", any(echo).layer(layer.clone().first_message(first_message())))
-        .route("/close", any(echo).layer(telling(layer)))
+        .route("/close", any(echo).layer(with_reasons(layer)))
         .route("/cookie", any(echo).layer(cookie.clone()))
-        .route("/cookie/close", any(echo).layer(telling(cookie)))
+        .route("/cookie/close", any(echo).layer(with_reasons(cookie)))
         .layer(from_fn_with_state(Arc::clone(shared), log));
     let pages = Router::new()
         .route("/page", get(Html(include_str!("page.html"))))
@@ -129,7 +129,7 @@ fn app(shared: &Arc<Shared>) -> Router {
     handshakes.merge(pages)
 }
 
-/// `token:` and the token. The handler echoes it.
+/// Takes `token:` and the token. The handler echoes the message.
 fn first_message() -> FirstMessage {
     FirstMessage::new(|message| {
         let token = message.to_text().ok()?.strip_prefix("token:")?;
@@ -137,8 +137,8 @@ fn first_message() -> FirstMessage {
     })
 }
 
-/// Tells a page why it is refused.
-fn telling(layer: WsAuthLayer) -> WsAuthLayer {
+/// Gives pages the reason of a refusal.
+fn with_reasons(layer: WsAuthLayer) -> WsAuthLayer {
     layer.accept_then_close().subprotocols(["chat.v1"]).expect("a subprotocol's name")
 }
 
@@ -165,7 +165,7 @@ async fn end(upgrade: AuthenticatedUpgrade<Value>) -> Response {
 
 async fn send_back(mut socket: AuthenticatedSocket<Value>) {
     while let Some(Ok(message)) = socket.recv().await {
-        // To send back the close frame fails, and the client must see a clean close all the same.
+        // Sending the close frame back fails. The client must still see a clean close.
         if socket.send(message).await.is_err() {
             break;
         }
@@ -196,6 +196,6 @@ async fn attempts(State(shared): State<Arc<Shared>>) -> Json<Vec<Attempt>> {
 }
 
 async fn report(State(shared): State<Arc<Shared>>, Json(outcomes): Json<Vec<Outcome>>) {
-    // Nobody waits for it where the test has failed already.
+    // Fails if the test has already ended.
     let _ = shared.reports.send(outcomes);
 }

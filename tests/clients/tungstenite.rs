@@ -1,4 +1,4 @@
-//! tokio-tungstenite.
+//! The client of tokio-tungstenite.
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
@@ -37,7 +37,7 @@ async fn run_one(attempt: &Attempt) -> Outcome {
     let protocol =
         response.headers().get(SEC_WEBSOCKET_PROTOCOL).map_or("", |name| name.to_str().expect("ASCII")).to_owned();
 
-    // Where the server has closed already, this fails or not, and the next line tells.
+    // May fail if the server has already closed. The next line shows.
     let _ = socket.send(attempt.text.as_str().into()).await;
     match socket.next().await {
         Some(Ok(Message::Text(text))) => {

@@ -1,4 +1,4 @@
-// The WebSocket of undici, which is Node's own too.
+// The WebSocket of undici, which is also Node's own.
 import { text as read } from "node:stream/consumers";
 import { WebSocket } from "undici";
 import { attempt } from "./web.mjs";
@@ -6,5 +6,5 @@ import { attempt } from "./web.mjs";
 for (const { url, protocols, headers, text } of JSON.parse(await read(process.stdin))) {
   console.log(JSON.stringify(await attempt(new WebSocket(url, { protocols, headers }), text)));
 }
-// A handshake that undici itself finds at fault leaves its connection open, and that would keep Node waiting.
+// If undici itself rejects a handshake, it leaves the connection open, and Node would not exit.
 process.exit();

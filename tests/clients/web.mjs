@@ -1,4 +1,4 @@
-// One attempt with the WebSocket of the web: a browser's, or undici's.
+// One attempt with a browser's WebSocket, or undici's.
 export const attempt = (socket, text) =>
   new Promise((resolve) => {
     let protocol;

@@ -20,7 +20,7 @@ async def attempt(url, protocols, headers, text):
             url,
             subprotocols=protocols or None,
             additional_headers=headers,
-            # Of the environment's proxies none leads to loopback.
+            # The environment's proxies do not reach loopback.
             proxy=None,
         )
     except InvalidStatus as refusal:

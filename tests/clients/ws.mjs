@@ -19,7 +19,7 @@ const attempt = ({ url, protocols, headers, text }) =>
       echo = data.toString();
       socket.close(1000);
     });
-    // After a refusal this comes too late to change anything.
+    // After a refusal the promise is already settled.
     socket.on("error", reject);
     socket.on("close", (code, reason) => {
       if (echo === undefined) resolve({ closed: { protocol, code, reason: reason.toString() } });

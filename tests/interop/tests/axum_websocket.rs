@@ -10,9 +10,9 @@ use axum::{
 };
 use axum_ws_auth::{Authenticated, Session};
 use futures_util::{SinkExt, StreamExt};
-use support::{an_order_closes_the_socket_and_its_place_is_free, layer};
+use support::{assert_closed_and_slot_freed, layer};
 
-/// One task that waits for both. It owns the session, and drops it together with the socket.
+/// One task waits for messages and for the end. It owns the session, and drops it with the socket.
 async fn in_one_task(Authenticated(session): Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async move |mut socket: WebSocket| {
         loop {
@@ -34,8 +34,8 @@ async fn in_one_task(Authenticated(session): Authenticated<String>, upgrade: Web
     })
 }
 
-/// A task that reads and one that waits for the end. The one that reads owns the session, for it sees the client leave; the
-/// one that waits owns a watcher, which holds nothing.
+/// One task reads, another waits for the end. The reader owns the session, because it notices when the client leaves. The other
+/// owns a watcher, which does not keep the session alive.
 async fn in_two_tasks(Authenticated(session): Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
     async fn read(
         session: Session<String>,
@@ -48,26 +48,26 @@ async fn in_two_tasks(Authenticated(session): Authenticated<String>, upgrade: We
     upgrade.on_upgrade(async move |socket: WebSocket| {
         let (mut sink, stream) = socket.split();
         let watcher = session.watch();
-        let closes = tokio::spawn(async move {
+        let closer = tokio::spawn(async move {
             let reason = watcher.ended().await;
             let code = watcher.close_code().unwrap_or(1000);
             let _ = sink.send(Message::Close(Some(CloseFrame { code, reason: reason.as_str().into() }))).await;
         });
         read(session, stream).await;
-        let _ = closes.await;
+        let _ = closer.await;
     })
 }
 
 #[tokio::test]
-async fn an_order_closes_the_socket_of_one_task() {
+async fn ending_the_session_closes_the_socket_of_one_task() {
     let (layer, sessions) = layer();
     let app = Router::new().route("/", any(in_one_task)).layer(layer);
-    an_order_closes_the_socket_and_its_place_is_free(app, sessions).await;
+    assert_closed_and_slot_freed(app, sessions).await;
 }
 
 #[tokio::test]
-async fn an_order_closes_the_socket_of_two_tasks() {
+async fn ending_the_session_closes_the_socket_of_two_tasks() {
     let (layer, sessions) = layer();
     let app = Router::new().route("/", any(in_two_tasks)).layer(layer);
-    an_order_closes_the_socket_and_its_place_is_free(app, sessions).await;
+    assert_closed_and_slot_freed(app, sessions).await;
 }

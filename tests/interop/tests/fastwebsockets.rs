@@ -5,7 +5,7 @@ mod support;
 use axum::{Router, body::Body, response::Response, routing::any};
 use axum_ws_auth::{Authenticated, Session};
 use fastwebsockets::{FragmentCollector, Frame, OpCode, WebSocketError, upgrade::IncomingUpgrade, upgrade::UpgradeFut};
-use support::{an_order_closes_the_socket_and_its_place_is_free, layer};
+use support::{assert_closed_and_slot_freed, layer};
 
 async fn echo(Authenticated(session): Authenticated<String>, upgrade: IncomingUpgrade) -> Response {
     let (response, socket) = upgrade.upgrade().expect("a handshake");
@@ -13,11 +13,11 @@ async fn echo(Authenticated(session): Authenticated<String>, upgrade: IncomingUp
     response.map(Body::new)
 }
 
-/// Owns the session, and drops it together with the socket.
+/// Owns the session, and drops it with the socket.
 async fn serve(session: Session<String>, socket: UpgradeFut) -> Result<(), WebSocketError> {
     let mut socket = FragmentCollector::new(socket.await?);
     loop {
-        // `read_frame` may lose what it has read so far when it is dropped. That matters no more when the session has ended.
+        // `read_frame` may lose data when it is dropped. That does not matter once the session has ended.
         let frame = tokio::select! {
             reason = session.ended() => {
                 let code = session.close_code().unwrap_or(1000);
@@ -26,7 +26,7 @@ async fn serve(session: Session<String>, socket: UpgradeFut) -> Result<(), WebSo
             frame = socket.read_frame() => frame?,
         };
         match frame.opcode {
-            // The library has answered it.
+            // The library has already answered it.
             OpCode::Close => return Ok(()),
             OpCode::Text | OpCode::Binary => socket.write_frame(frame).await?,
             _ => {}
@@ -35,8 +35,8 @@ async fn serve(session: Session<String>, socket: UpgradeFut) -> Result<(), WebSo
 }
 
 #[tokio::test]
-async fn an_order_closes_the_socket() {
+async fn ending_the_session_closes_the_socket() {
     let (layer, sessions) = layer();
     let app = Router::new().route("/", any(echo)).layer(layer);
-    an_order_closes_the_socket_and_its_place_is_free(app, sessions).await;
+    assert_closed_and_slot_freed(app, sessions).await;
 }

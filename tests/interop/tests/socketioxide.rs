@@ -1,12 +1,14 @@
 //! A socket of socketioxide, disconnected when its session ends.
 //!
-//! A socket.io client begins with polling requests, and may upgrade to a WebSocket later. The session of the first request
-//! is in the parts of that request, which the library keeps as long as the socket. It holds no connection, and orders reach
-//! it all the same. A WebSocket that comes later has a session of its own, which is counted; the library drops it together
-//! with the WebSocket. A client that begins with a WebSocket has just one session, which is counted.
+//! A socket.io client starts with polling requests, and may upgrade to a WebSocket later.
 //!
-//! The protocol has a packet for the end and no close code. A client that gets it closes its connection. The library offers
-//! no way to close the connection of a client that does not.
+//! - The session of the first request is in the parts of that request, which the library keeps as long as the socket. It is not
+//!   counted, because it has no connection, but it can be ended.
+//! - A later WebSocket has a session of its own, which is counted. The library drops it with the WebSocket.
+//! - A client that starts with a WebSocket has one session, which is counted.
+//!
+//! The protocol has a disconnect packet and no close code. A client that receives the packet closes its connection. The library
+//! cannot close the connection of a client that does not.
 
 mod support;
 
@@ -14,7 +16,7 @@ use axum::{Router, body::Body, http::Request};
 use axum_ws_auth::{Session, Sessions};
 use futures_util::SinkExt;
 use socketioxide::{SocketIo, extract::SocketRef};
-use support::{Client, connect, layer, next, serve, vacated};
+use support::{Client, connect, layer, next, serve, slot_freed};
 use tokio_tungstenite::tungstenite::Message;
 use tower::ServiceExt;
 
@@ -25,7 +27,7 @@ fn app() -> (Router, Sessions) {
             let _ = socket.disconnect();
             return;
         };
-        // The socket owns the session. So the task must own neither, or it waits for itself once the client is gone.
+        // The socket owns the session. A task that owns either of them waits for itself after the client has left.
         let (watcher, id) = (session.watch(), socket.id);
         tokio::spawn(async move {
             watcher.ended().await;
@@ -40,7 +42,7 @@ fn app() -> (Router, Sessions) {
 
 const PATH: &str = "/socket.io/?EIO=4";
 
-/// A polling request of alice's. Returns the body of the answer.
+/// Sends a polling request as alice. Returns the body of the response.
 async fn poll(app: &Router, query: &str, body: Option<&'static str>) -> String {
     let request = Request::builder()
         .method(if body.is_some() { "POST" } else { "GET" })
@@ -55,14 +57,14 @@ async fn poll(app: &Router, query: &str, body: Option<&'static str>) -> String {
 
 async fn expect(client: &mut Client, packet: &str) {
     let mut message = next(client).await;
-    // The server's heartbeat may come at any time.
+    // The server may send a heartbeat at any time.
     while message == Message::text("2") {
         message = next(client).await;
     }
     assert!(message.to_text().unwrap().starts_with(packet), "{packet}: {message}");
 }
 
-/// Begins with polling requests, and joins the namespace by one.
+/// Joins the namespace with polling requests. Returns the `sid` parameter.
 async fn polling(app: &Router) -> String {
     let open = poll(app, "", None).await;
     let sid = open.split('"').nth(3).unwrap();
@@ -73,54 +75,54 @@ async fn polling(app: &Router) -> String {
 }
 
 async fn upgraded(address: &str, sid: &str) -> Client {
-    let mut client = connect(address, &format!("{PATH}&transport=websocket{sid}")).await.expect("the place is free");
+    let mut client = connect(address, &format!("{PATH}&transport=websocket{sid}")).await.expect("the slot is free");
     client.send(Message::text("2probe")).await.unwrap();
     expect(&mut client, "3probe").await;
     client.send(Message::text("5")).await.unwrap();
     client
 }
 
-/// What a client does when the server has disconnected it.
-async fn leaves(mut client: Client, sessions: &Sessions) {
+/// Closes the connection, as a client does when the server disconnects it.
+async fn leave_when_disconnected(mut client: Client, sessions: &Sessions) {
     expect(&mut client, "41").await;
     client.close(None).await.unwrap();
-    vacated(sessions).await;
+    slot_freed(sessions).await;
 }
 
 #[tokio::test]
-async fn an_order_reaches_a_client_that_polls() {
+async fn ending_the_session_reaches_a_polling_client() {
     let (app, sessions) = app();
     let sid = polling(&app).await;
     assert_eq!((sessions.count(), sessions.end_subject("alice")), (0, 1));
-    // The server's heartbeat may come before.
+    // A heartbeat may come first.
     while !poll(&app, &sid, None).await.ends_with("41") {}
 }
 
 #[tokio::test]
-async fn an_order_reaches_a_client_that_polled_and_then_upgraded() {
+async fn ending_the_session_reaches_a_client_that_polled_and_then_upgraded() {
     let (app, sessions) = app();
     let address = serve(app.clone()).await;
     for _ in 0..3 {
         let sid = polling(&app).await;
         let client = upgraded(&address, &sid).await;
-        // The first request's, and the WebSocket's.
+        // The session of the first request, and that of the WebSocket.
         assert_eq!((sessions.count(), sessions.end_subject("alice")), (1, 2));
-        leaves(client, &sessions).await;
+        leave_when_disconnected(client, &sessions).await;
 
-        // A client that leaves by itself.
+        // The client leaves by itself.
         let sid = polling(&app).await;
         drop(upgraded(&address, &sid).await);
-        vacated(&sessions).await;
+        slot_freed(&sessions).await;
     }
 }
 
 #[tokio::test]
-async fn an_order_reaches_a_client_that_began_with_a_websocket() {
+async fn ending_the_session_reaches_a_client_that_started_with_a_websocket() {
     let (app, sessions) = app();
     let address = serve(app).await;
     let path = format!("{PATH}&transport=websocket");
     let joined = async || {
-        let mut client = connect(&address, &path).await.expect("the place is free");
+        let mut client = connect(&address, &path).await.expect("the slot is free");
         expect(&mut client, "0").await;
         client.send(Message::text("40")).await.unwrap();
         expect(&mut client, "40").await;
@@ -128,11 +130,11 @@ async fn an_order_reaches_a_client_that_began_with_a_websocket() {
     };
     for _ in 0..3 {
         let client = joined().await;
-        assert_eq!(connect(&address, &path).await.err(), Some(429), "the place is taken");
+        assert_eq!(connect(&address, &path).await.err(), Some(429), "the slot is taken");
         assert_eq!(sessions.end_subject("alice"), 1);
-        leaves(client, &sessions).await;
+        leave_when_disconnected(client, &sessions).await;
 
         drop(joined().await);
-        vacated(&sessions).await;
+        slot_freed(&sessions).await;
     }
 }

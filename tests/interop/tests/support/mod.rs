@@ -1,6 +1,6 @@
-//! A server on loopback, its layer, and a client.
+//! A server on loopback with its layer, and a client.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part, and a test may panic")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part, and a test may panic")]
 
 use std::{future::ready, time::Duration};
 
@@ -18,10 +18,10 @@ use tokio_tungstenite::{
 
 pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Much longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Much longer than any step takes.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One connection for each user. The token is the name of the user.
+/// Allows one connection per user. The token is the user's name.
 pub(crate) fn layer() -> (WsAuthLayer, Sessions) {
     let verifier = |input: VerifyInput<'_>| {
         let name = input.token.expose().to_owned();
@@ -39,7 +39,11 @@ pub(crate) async fn serve(app: Router) -> String {
     address
 }
 
-/// Connects alice. Fails with the status of the refusal.
+/// Connects as alice.
+///
+/// # Errors
+///
+/// The status, if the handshake is refused.
 pub(crate) async fn connect(address: &str, path: &str) -> Result<Client, u16> {
     let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
     request.headers_mut().insert("authorization", "Bearer alice".parse().unwrap());
@@ -51,44 +55,44 @@ pub(crate) async fn connect(address: &str, path: &str) -> Result<Client, u16> {
 }
 
 pub(crate) async fn next(client: &mut Client) -> Message {
-    timeout(PATIENCE, client.next()).await.unwrap().unwrap().unwrap()
+    timeout(TIMEOUT, client.next()).await.unwrap().unwrap().unwrap()
 }
 
 /// Waits for the server to close the socket, and returns its close code and reason.
 pub(crate) async fn closed(client: &mut Client) -> (u16, String) {
     let Message::Close(Some(frame)) = next(client).await else { unreachable!("a close frame") };
-    // The answer to it is sent by the next read. The server drops the connection then.
-    assert!(!matches!(timeout(PATIENCE, client.next()).await, Err(_) | Ok(Some(Ok(_)))));
+    // The next read sends the answer. Then the server drops the connection.
+    assert!(!matches!(timeout(TIMEOUT, client.next()).await, Err(_) | Ok(Some(Ok(_)))));
     (frame.code.into(), frame.reason.to_string())
 }
 
 /// Waits until no connection is counted.
-pub(crate) async fn vacated(sessions: &Sessions) {
-    let all_are_gone = async {
+pub(crate) async fn slot_freed(sessions: &Sessions) {
+    let none_counted = async {
         while sessions.count() > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, all_are_gone).await.expect("nothing holds a place once its socket is gone");
+    timeout(TIMEOUT, none_counted).await.expect("the slot is freed with the socket");
 }
 
-/// What holds for every library whose socket can be closed with a code: an order closes it, and when the socket is gone,
-/// by whichever side, the user's only place is free.
-pub(crate) async fn an_order_closes_the_socket_and_its_place_is_free(app: Router, sessions: Sessions) {
+/// For libraries whose sockets can be closed with a code: ending the session closes the socket. When the socket is gone,
+/// closed by either side, the user's only slot is free.
+pub(crate) async fn assert_closed_and_slot_freed(app: Router, sessions: Sessions) {
     let address = serve(app).await;
     for _ in 0..3 {
-        // The server closes it …
-        let mut client = connect(&address, "/").await.expect("the place is free");
-        assert_eq!(connect(&address, "/").await.err(), Some(429), "the place is taken");
+        // The server closes it.
+        let mut client = connect(&address, "/").await.expect("the slot is free");
+        assert_eq!(connect(&address, "/").await.err(), Some(429), "the slot is taken");
         assert_eq!(sessions.end_subject("alice"), 1);
         assert_eq!(closed(&mut client).await, (4401, "revoked".to_owned()));
-        vacated(&sessions).await;
+        slot_freed(&sessions).await;
 
-        // … and so does the client, first in order and then by dropping it.
-        let mut client = connect(&address, "/").await.expect("the place is free");
+        // The client closes it, and then drops another one.
+        let mut client = connect(&address, "/").await.expect("the slot is free");
         client.close(None).await.unwrap();
-        vacated(&sessions).await;
-        drop(connect(&address, "/").await.expect("the place is free"));
-        vacated(&sessions).await;
+        slot_freed(&sessions).await;
+        drop(connect(&address, "/").await.expect("the slot is free"));
+        slot_freed(&sessions).await;
     }
 }
