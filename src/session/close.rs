@@ -5,10 +5,10 @@ use crate::error::ConfigError;
 
 /// The close codes that tell a client why its WebSocket was refused or its session ended.
 ///
-/// A page sees these codes, and not the status of a refused handshake. Clients disagree on what a code means: a graphql-ws
-/// client does not reconnect after 4401, and a Centrifugo client reads 3000 as something else. So there are several
-/// profiles. Set one with [`WsAuthLayer::close_codes`](crate::WsAuthLayer::close_codes), and change single codes with the
-/// methods in the first column.
+/// A page sees these codes, and not the status of a refused handshake. Clients disagree on what a code means: a
+/// graphql-ws client does not reconnect after 4401, and a Centrifugo client reads 3000 as something else. So there are
+/// several profiles. Set one with [`WsAuthLayer::close_codes`](crate::WsAuthLayer::close_codes), and change single
+/// codes with the methods in the first column.
 ///
 /// | method | ended sessions | rejections | [`IANA`] | [`HTTP_LIKE`] | [`GRAPHQL_WS`] | [`CENTRIFUGO`] |
 /// | --- | --- | --- | --- | --- | --- | --- |
@@ -24,8 +24,8 @@ use crate::error::ConfigError;
 /// | [`policy`](Self::policy) | `policy` | | 1008 | 4403 | 1008 | 3503 |
 ///
 /// The second column has the names of [`EndReason`](crate::EndReason), the third those of
-/// [`RejectionKind`](crate::RejectionKind). An expired token is refused with `expired` rather than `unauthorized`, because
-/// its client only needs a new token. Sessions that end with `shutdown` are closed with the code of the
+/// [`RejectionKind`](crate::RejectionKind). An expired token is refused with `expired` rather than `unauthorized`,
+/// because its client only needs a new token. Sessions that end with `shutdown` are closed with the code of the
 /// [`Drain`](crate::Drain).
 ///
 /// ```
@@ -100,8 +100,8 @@ impl CloseCodes {
         policy: 1008,
     };
 
-    /// For Centrifugo clients. They reconnect after 3000 to 3499 and give up after 3500 to 3999. After 3005 they reconnect
-    /// with the token that they have, and fetch a new one if that is refused with error 109, as
+    /// For Centrifugo clients. They reconnect after 3000 to 3499 and give up after 3500 to 3999. After 3005 they
+    /// reconnect with the token that they have, and fetch a new one if that is refused with error 109, as
     /// [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo) does.
     pub const CENTRIFUGO: Self = Self {
         bad_request: 3501,

@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use super::EndReason;
 use crate::time::TimeSource;
 
-/// A moment on two clocks: the wall clock, which tokens refer to and which may be set, and the monotonic clock, which may
-/// stop while the machine sleeps.
+/// A moment on two clocks: the wall clock, which tokens refer to and which may be set, and the monotonic clock, which
+/// may stop while the machine sleeps.
 #[derive(Clone, Copy)]
 pub(super) struct Timestamp {
     pub(super) wall: SystemTime,
     monotonic: Instant,
 }
 
-/// When a session must end: with its token, or after its max lifetime. Each has passed as soon as one of the clocks says
-/// so.
+/// When a session must end: with its token, or after its max lifetime. Each has passed as soon as one of the clocks
+/// says so.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline {
     token: Option<Timestamp>,

@@ -13,8 +13,8 @@ use crate::{error::ConfigError, time::from_now};
 
 /// How [`Sessions::drain`] closes the sessions of a server that shuts down.
 ///
-/// It closes them in random batches, with pauses in between that vary by up to half in both directions. So the clients do not
-/// all reconnect at the same moment.
+/// It closes them in random batches, with pauses in between that vary by up to half in both directions. So the clients
+/// do not all reconnect at the same moment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,8 +68,8 @@ impl Drain {
         Self { code, batch, every: Duration::from_millis(100), within: Duration::from_secs(25) }
     }
 
-    /// Sets how many sessions are closed at a time. Defaults to 100, which with the default [pause](Self::every) closes a
-    /// thousand a second.
+    /// Sets how many sessions are closed at a time. Defaults to 100, which with the default [pause](Self::every) closes
+    /// a thousand a second.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Drain {
         self
     }
 
-    /// Sets how long the drain may take. Defaults to 25 seconds, because most process supervisors kill after 30. If that is
-    /// too short for all batches, the pauses become shorter.
+    /// Sets how long the drain may take. Defaults to 25 seconds, because most process supervisors kill after 30. If
+    /// that is too short for all batches, the pauses become shorter.
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
@@ -100,11 +100,11 @@ impl Drain {
 }
 
 impl Sessions {
-    /// Stops admitting sessions, closes all of them in batches with [`EndReason::Shutdown`], and waits until they are gone
-    /// or the time is up.
+    /// Stops admitting sessions, closes all of them in batches with [`EndReason::Shutdown`], and waits until they are
+    /// gone or the time is up.
     ///
-    /// From the first poll on, handshakes are answered with 503, even if the future is dropped. A client has two seconds to
-    /// answer the close frame before its connection is dropped.
+    /// From the first poll on, handshakes are answered with 503, even if the future is dropped. A client has two
+    /// seconds to answer the close frame before its connection is dropped.
     ///
     /// If limits are shared [across nodes](crate::Limits::across_nodes), the drain also waits until the leases of its
     /// sessions are released: for up to two seconds, within the same time.

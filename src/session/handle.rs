@@ -13,12 +13,12 @@ use crate::{
 
 /// One authenticated connection: whose it is, and until when.
 ///
-/// The layer puts it into the extensions of the request, from which [`Authenticated`](crate::Authenticated) extracts it.
-/// Clones are handles to the same session.
+/// The layer puts it into the extensions of the request, from which [`Authenticated`](crate::Authenticated) extracts
+/// it. Clones are handles to the same session.
 ///
-/// A session ends once, with one [`EndReason`]: at its deadline, when something ends it, or with the connection. The socket
-/// of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing. A handler that
-/// upgrades in another way keeps the session as long as the connection, and closes the connection when
+/// A session ends once, with one [`EndReason`]: at its deadline, when something ends it, or with the connection. The
+/// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing. A
+/// handler that upgrades in another way keeps the session as long as the connection, and closes the connection when
 /// [`ended`](Self::ended) resolves. A task that only waits for the end uses a [`SessionWatcher`] instead.
 pub struct Session<C>(pub(super) Arc<Inner<C>>);
 
@@ -92,8 +92,8 @@ impl<C> Session<C> {
 
     /// Waits until the session has ended, and returns why.
     ///
-    /// A future that owns a `Session` keeps the session alive, and counted in the limits. To wait in a task of its own, use
-    /// [`watch`](Self::watch).
+    /// A future that owns a `Session` keeps the session alive, and counted in the limits. To wait in a task of its own,
+    /// use [`watch`](Self::watch).
     ///
     /// # Cancel safety
     ///
@@ -106,11 +106,11 @@ impl<C> Session<C> {
     ///
     /// # Example
     ///
-    /// axum's own `WebSocket`, closed when its session ends. The callback owns the session, so the session ends when the
-    /// callback returns. The spawned task owns a watcher.
+    /// axum's own `WebSocket`, closed when its session ends. The callback owns the session, so the session ends when
+    /// the callback returns. The spawned task owns a watcher.
     ///
-    /// The repository has tested examples for other libraries: `tests/interop/tests/axum_websocket.rs` (without a second
-    /// task), `tests/interop/tests/fastwebsockets.rs`, and `tests/interop/tests/socketioxide.rs`.
+    /// The repository has tested examples for other libraries: `tests/interop/tests/axum_websocket.rs` (without a
+    /// second task), `tests/interop/tests/fastwebsockets.rs`, and `tests/interop/tests/socketioxide.rs`.
     ///
     /// ```
     /// use axum::{Router, extract::ws::{CloseFrame, Message, WebSocketUpgrade}, response::Response, routing::any};
@@ -172,8 +172,8 @@ impl<C> Session<C> {
     /// The close code that tells the client why the session ended; `None` while it is active.
     ///
     /// It comes from the layer's [`CloseCodes`](crate::CloseCodes), or from the [`Drain`](crate::Drain). An
-    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket) is closed with it. A handler that closes its socket itself sends
-    /// it together with [`EndReason::as_str`].
+    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket) is closed with it. A handler that closes its socket itself
+    /// sends it together with [`EndReason::as_str`].
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
         self.0.core.end_code()

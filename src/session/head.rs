@@ -11,8 +11,8 @@ use crate::verify::{PathParams, matched_params};
 
 /// The request head that the verifier sees again when the session is refreshed.
 ///
-/// It is a copy, because hyper's headers share its read buffer and would keep all of that alive. It is a single allocation,
-/// because a `HeaderMap` takes five times the memory of its text.
+/// It is a copy, because hyper's headers share its read buffer and would keep all of that alive. It is a single
+/// allocation, because a `HeaderMap` takes five times the memory of its text.
 pub(crate) struct Head {
     method: Method,
     version: Version,
@@ -34,8 +34,8 @@ static UPGRADE_HEADERS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// The length of the text that [`from_parts`](Self::from_parts) would allocate, without the path parameters. Those are
-    /// parts of the path, and no longer than it.
+    /// The length of the text that [`from_parts`](Self::from_parts) would allocate, without the path parameters. Those
+    /// are parts of the path, and no longer than it.
     pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
         let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
@@ -59,8 +59,8 @@ impl Head {
         Self { method: parts.method.clone(), version: parts.version, texts: texts.into_boxed_slice() }
     }
 
-    /// The head again. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`, because all parts were
-    /// parsed before.
+    /// The head again. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`, because all parts
+    /// were parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();

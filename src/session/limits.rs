@@ -58,8 +58,9 @@ impl Limits {
 
     /// Sets the maximum number of sessions per subject, and what happens when a subject opens another.
     ///
-    /// A subject is the `sub` of a token together with its issuer, so users of two issuers never count against each other.
-    /// Sessions that have ended and are being closed do not count here. Sessions without a subject are not limited.
+    /// A subject is the `sub` of a token together with its issuer, so users of two issuers never count against each
+    /// other. Sessions that have ended and are being closed do not count here. Sessions without a subject are not
+    /// limited.
     ///
     /// # Errors
     ///
@@ -72,19 +73,19 @@ impl Limits {
     /// Shares the [`per_subject`](Self::per_subject) limit between all nodes that use this store. Which session is the
     /// oldest is then decided across nodes too. The limit of sessions in [total](Self::total) stays per node.
     ///
-    /// A session takes a lease in the store when it begins, and releases it when it ends. Its node renews the lease. If the
-    /// node crashes, the lease expires after [`lease_lifetime`](Self::lease_lifetime). A session that another node
+    /// A session takes a lease in the store when it begins, and releases it when it ends. Its node renews the lease. If
+    /// the node crashes, the lease expires after [`lease_lifetime`](Self::lease_lifetime). A session that another node
     /// evicted ends with [`EndReason::TooManySessions`](crate::EndReason::TooManySessions), within a moment.
     ///
-    /// If the store is unavailable, each node counts its own sessions until it recovers: no handshake is refused for that,
-    /// and none waits longer than two seconds. A subject may then exceed its limit, as it may after the store has lost data.
-    /// Its sessions stay, and count when it opens the next one.
+    /// If the store is unavailable, each node counts its own sessions until it recovers: no handshake is refused for
+    /// that, and none waits longer than two seconds. A subject may then exceed its limit, as it may after the store has
+    /// lost data. Its sessions stay, and count when it opens the next one.
     ///
-    /// A background task renews the leases for as long as the registry or one of its sessions exists. It starts as soon as
-    /// there is a tokio runtime: with the registry, or with the first handshake.
+    /// A background task renews the leases for as long as the registry or one of its sessions exists. It starts as soon
+    /// as there is a tokio runtime: with the registry, or with the first handshake.
     ///
-    /// Nodes that share a store should have the same limits, because each applies its own. Their clocks only decide which
-    /// session is the oldest.
+    /// Nodes that share a store should have the same limits, because each applies its own. Their clocks only decide
+    /// which session is the oldest.
     ///
     /// ```no_run
     /// # #[cfg(feature = "redis")] fn sessions() -> Result<(), axum_ws_auth::ConfigError> {
@@ -98,10 +99,11 @@ impl Limits {
         Self { store: Some(SharedStore(Arc::new(store))), ..self }
     }
 
-    /// Sets how long the sessions of a crashed node still count on the others. Each node renews its leases three times in
-    /// that period. No effect without [`across_nodes`](Self::across_nodes).
+    /// Sets how long the sessions of a crashed node still count on the others. Each node renews its leases three times
+    /// in that period. No effect without [`across_nodes`](Self::across_nodes).
     ///
-    /// Defaults to 60 seconds, because a restart takes less, and a session then costs one store operation every 20 seconds.
+    /// Defaults to 60 seconds, because a restart takes less, and a session then costs one store operation every 20
+    /// seconds.
     ///
     /// # Errors
     ///
@@ -113,8 +115,8 @@ impl Limits {
         Ok(Self { lease_lifetime: time, ..self })
     }
 
-    /// Sets the `Retry-After` of handshakes refused by these limits or by a drain. It is sent in whole seconds, rounded up.
-    /// Defaults to five seconds, because that spreads the retries a little without a long wait.
+    /// Sets the `Retry-After` of handshakes refused by these limits or by a drain. It is sent in whole seconds, rounded
+    /// up. Defaults to five seconds, because that spreads the retries a little without a long wait.
     pub const fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = retry_after;
         self

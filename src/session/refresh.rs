@@ -16,16 +16,17 @@ use crate::{
 impl<C: Send + Sync + 'static> Session<C> {
     /// Replaces the token: verifies the new one, replaces the claims, and moves the deadline.
     ///
-    /// The verifier sees the [head of the handshake](crate::VerifyInput::parts) again. The new token must have the same subject
-    /// and the same issuer. A refresh does not extend the session beyond [`max_lifetime`](crate::WsAuthLayer::max_lifetime).
-    /// An [`Arc`](std::sync::Arc) of the old claims stays valid.
+    /// The verifier sees the [head of the handshake](crate::VerifyInput::parts) again. The new token must have the same
+    /// subject and the same issuer. A refresh does not extend the session beyond
+    /// [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims stays valid.
     ///
     /// # Errors
     ///
-    /// If the verifier refuses the token, or takes longer than [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout);
-    /// if the token is empty or too long, or contains white space or control characters (the verifier is not asked then);
-    /// if another refresh is in progress, or there were too many; or if the session ends before the token is verified. The
-    /// session then keeps its token, claims and deadline.
+    /// If the verifier refuses the token, or takes longer than
+    /// [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout); if the token is empty or too long, or contains white
+    /// space or control characters (the verifier is not asked then); if another refresh is in progress, or there were
+    /// too many; or if the session ends before the token is verified. The session then keeps its token, claims and
+    /// deadline.
     ///
     /// # Cancel safety
     ///

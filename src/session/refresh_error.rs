@@ -23,7 +23,8 @@ pub enum RefreshErrorKind {
     TooManyAttempts,
     /// The token is longer than [`WsAuthLayer::max_token_len`](crate::WsAuthLayer::max_token_len).
     TokenTooLarge,
-    /// The message has no token where one is expected, or the token is empty or contains white space or control characters.
+    /// The message has no token where one is expected, or the token is empty or contains white space or control
+    /// characters.
     Malformed,
     /// The verifier did not accept the token; the [`source`](Error::source) says why.
     NotVerified(VerifyErrorKind),

@@ -14,8 +14,8 @@ use crate::id::SessionId;
 ///
 /// A [`Session`] without an [`AuthenticatedSocket`](crate::AuthenticatedSocket) lasts, and counts in the
 /// [limits](crate::Limits), as long as there is a clone of it. A task that waits for its end must not own a clone: the
-/// session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone is
-/// dropped, the session ends with [`EndReason::Closed`].
+/// session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone
+/// is dropped, the session ends with [`EndReason::Closed`].
 #[derive(Clone)]
 pub struct SessionWatcher(Arc<SessionCore>);
 

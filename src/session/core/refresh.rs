@@ -30,8 +30,8 @@ impl SessionCore {
         Ok(Attempt(self))
     }
 
-    /// Replaces the token, moves the deadline, and runs `swap`, all under one lock. Fails if the session has ended or its
-    /// deadline has passed.
+    /// Replaces the token, moves the deadline, and runs `swap`, all under one lock. Fails if the session has ended or
+    /// its deadline has passed.
     pub(in crate::session) fn renew<T>(
         &self,
         expires_at: Option<SystemTime>,

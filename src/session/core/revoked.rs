@@ -14,8 +14,8 @@ use crate::{
 /// What a client is told to wait if the revocations of this node are stale.
 const STALE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// A token that the session is about to use. Until it is dropped, the registry finds the session by the old token and by
-/// this one.
+/// A token that the session is about to use. Until it is dropped, the registry finds the session by the old token and
+/// by this one.
 pub(in crate::session) struct PendingToken<'a> {
     core: &'a SessionCore,
     registry: Option<Arc<Registry>>,

@@ -7,8 +7,8 @@ use tokio::{task::coop::consume_budget, time::timeout};
 use super::{SessionCore, Status, WALL_CLOCK_INTERVAL};
 use crate::session::EndReason;
 
-/// How many units of tokio's coop budget one wait consumes. A handler that waits in a loop for something that has already
-/// happened must still yield, and it does more work between two waits than between two messages.
+/// How many units of tokio's coop budget one wait consumes. A handler that waits in a loop for something that has
+/// already happened must still yield, and it does more work between two waits than between two messages.
 const COST: usize = 8;
 
 impl SessionCore {

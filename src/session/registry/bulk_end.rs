@@ -16,8 +16,8 @@ use crate::{
     session::{End, SessionCore},
 };
 
-/// Ends all sessions that match, in a task that is still running. The sessions count as ended already: whatever looks at one
-/// of them ends it.
+/// Ends all sessions that match, in a task that is still running. The sessions count as ended already: whatever looks
+/// at one of them ends it.
 pub(super) struct BulkEnd {
     filter: Filter,
     newest: u64,
@@ -27,8 +27,8 @@ pub(super) struct BulkEnd {
 impl Registry {
     /// Ends sessions, and returns how many had not ended before.
     ///
-    /// If that takes longer than a time slice, a task ends the rest, so that the caller's thread is not blocked. All of them
-    /// count as ended at once.
+    /// If that takes longer than a time slice, a task ends the rest, so that the caller's thread is not blocked. All of
+    /// them count as ended at once.
     pub(super) fn bulk_end(self: &Arc<Self>, filter: Filter, end: End) -> usize {
         let mut scan = Scan::new(self, filter);
         let start = Instant::now();

@@ -19,8 +19,8 @@ use crate::{
 };
 
 pub(crate) struct Registry {
-    /// The subject decides on the shard, whatever the issuer, so that all sessions of a subject are in one shard. A session
-    /// without a subject is in any.
+    /// The subject decides on the shard, whatever the issuer, so that all sessions of a subject are in one shard. A
+    /// session without a subject is in any.
     pub(super) shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) limits: Limits,

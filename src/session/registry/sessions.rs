@@ -9,30 +9,30 @@ use crate::{
 #[allow(unused_imports, reason = "for the docs")]
 use crate::session::EndReason;
 
-/// The live sessions of one process: a registry that layers register sessions with, and that the application keeps in its
-/// state.
+/// The live sessions of one process: a registry that layers register sessions with, and that the application keeps in
+/// its state.
 ///
 /// Clones are handles to the same registry. Several layers can share one registry, and then share its limits.
 ///
-/// A session is registered from the verification of its token on. The session of a WebSocket handshake is a *connection*: it
-/// is counted, limited and listed until the connection is dropped. With
-/// [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade), the crate closes the socket when the session ends. A handler that
-/// upgrades in another way keeps a clone of the [`Session`](crate::Session) with its socket and waits until it has
+/// A session is registered from the verification of its token on. The session of a WebSocket handshake is a
+/// *connection*: it is counted, limited and listed until the connection is dropped. With
+/// [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade), the crate closes the socket when the session ends. A handler
+/// that upgrades in another way keeps a clone of the [`Session`](crate::Session) with its socket and waits until it has
 /// [ended](crate::Session::ended); the session is registered until the last clone is dropped.
 ///
-/// The session of any other request is registered too, for as long as something holds it: an event stream, or a socket.io
-/// client that polls first and upgrades later. It is neither counted nor listed, but it can be ended in all the same ways, and
-/// [`Session::ended`](crate::Session::ended) then resolves.
+/// The session of any other request is registered too, for as long as something holds it: an event stream, or a
+/// socket.io client that polls first and upgrades later. It is neither counted nor listed, but it can be ended in all
+/// the same ways, and [`Session::ended`](crate::Session::ended) then resolves.
 ///
 /// # Many sessions
 ///
-/// Ending a session takes about a microsecond. A call that cannot end all of them within a millisecond leaves the rest to a
-/// task of the tokio runtime, which yields regularly, and still returns the full count. All of these sessions count as ended
-/// at once: whatever looks at one of them finds that it has ended.
+/// Ending a session takes about a microsecond. A call that cannot end all of them within a millisecond leaves the rest
+/// to a task of the tokio runtime, which yields regularly, and still returns the full count. All of these sessions
+/// count as ended at once: whatever looks at one of them finds that it has ended.
 ///
-/// Counting the rest takes longer in two cases, because it has to look at every session. With 100,000 sessions on one machine,
-/// [`end_token`](Self::end_token) took 15 milliseconds, and a call during the task of an earlier call took 90. Other calls took
-/// one.
+/// Counting the rest takes longer in two cases, because it has to look at every session. With 100,000 sessions on one
+/// machine, [`end_token`](Self::end_token) took 15 milliseconds, and a call during the task of an earlier call took 90.
+/// Other calls took one.
 ///
 /// # Example
 ///
@@ -100,19 +100,19 @@ impl Sessions {
         End::REVOKED.apply(self.0.get(id))
     }
 
-    /// Ends the sessions of a subject (`sub`) with [`EndReason::Revoked`]. Returns how many were ended, including those that
-    /// are not connections.
+    /// Ends the sessions of a subject (`sub`) with [`EndReason::Revoked`]. Returns how many were ended, including those
+    /// that are not connections.
     ///
-    /// A [`ScopedId`] names the issuer too, which distinguishes the users of several issuers. A string means this subject of
-    /// any issuer. The subject may open new sessions.
+    /// A [`ScopedId`] names the issuer too, which distinguishes the users of several issuers. A string means this
+    /// subject of any issuer. The subject may open new sessions.
     pub fn end_subject(&self, subject: impl Into<ScopedId>) -> usize {
         self.0.bulk_end(Filter::Subject(subject.into()), End::REVOKED)
     }
 
     /// Ends the sessions whose token has this id (`jti`) with [`EndReason::Revoked`]. Returns how many were ended.
     ///
-    /// A [`ScopedId`] names the issuer too; a string means any issuer. After a [refresh](crate::Session::refresh), a session
-    /// is only found by the id of its new token.
+    /// A [`ScopedId`] names the issuer too; a string means any issuer. After a [refresh](crate::Session::refresh), a
+    /// session is only found by the id of its new token.
     pub fn end_token(&self, token_id: impl Into<ScopedId>) -> usize {
         self.0.bulk_end(Filter::Token(token_id.into()), End::REVOKED)
     }

@@ -106,7 +106,8 @@ impl Shard {
         mem::take(&mut entry.has_lease)
     }
 
-    /// Removes a session. Returns it, to be dropped after the shard is unlocked, and whether it has a lease to be released.
+    /// Removes a session. Returns it, to be dropped after the shard is unlocked, and whether it has a lease to be
+    /// released.
     pub(super) fn remove(&mut self, number: u64) -> Option<(Arc<SessionCore>, bool)> {
         let session = Arc::clone(&self.entries.get(&number)?.session);
         let has_lease = self.mark_ended(&session);
@@ -164,8 +165,8 @@ impl Shard {
         self.subjects.get(subject as &dyn Scoped).map_or(0, Subject::len)
     }
 
-    /// Looks at the first `max` entries of these numbers, and returns the sessions among them; if a token's hash is given, only
-    /// the sessions of that token.
+    /// Looks at the first `max` entries of these numbers, and returns the sessions among them; if a token's hash is
+    /// given, only the sessions of that token.
     pub(super) fn batch(&self, token: Option<u64>, numbers: RangeInclusive<u64>, max: usize) -> Batch {
         let mut last = None;
         let matches = |entry: &Entry| token.is_none() || entry.token == token || entry.pending_token == token;

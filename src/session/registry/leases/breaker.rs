@@ -1,6 +1,6 @@
-//! A circuit breaker for the limit store, because handshakes wait for it. It opens for a subject when a call for that subject
-//! fails, and for all subjects when the store does not respond for others either: a store may be a cluster of which only a part
-//! is down.
+//! A circuit breaker for the limit store, because handshakes wait for it. It opens for a subject when a call for that
+//! subject fails, and for all subjects when the store does not respond for others either: a store may be a cluster of
+//! which only a part is down.
 
 use std::{
     collections::HashMap,
@@ -49,8 +49,8 @@ struct State {
 }
 
 impl CircuitBreaker {
-    /// Whether the store may be called for this subject. Waits for a running probe. Once the breaker has been open for its
-    /// time, one call is allowed, and the breaker stays open for the others until that call has succeeded.
+    /// Whether the store may be called for this subject. Waits for a running probe. Once the breaker has been open for
+    /// its time, one call is allowed, and the breaker stays open for the others until that call has succeeded.
     pub(super) async fn allows(&self, subject: &ScopedId) -> bool {
         loop {
             let mut probed = pin!(self.probed.notified());
@@ -92,8 +92,8 @@ impl CircuitBreaker {
         self.probed.notify_waiters();
     }
 
-    /// A call for this subject has failed. Probes whether the store fails for others too, unless another call has succeeded
-    /// since this one was made.
+    /// A call for this subject has failed. Probes whether the store fails for others too, unless another call has
+    /// succeeded since this one was made.
     pub(super) fn subject_failed(
         self: &Arc<Self>,
         subject: &ScopedId,

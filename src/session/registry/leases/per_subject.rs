@@ -42,8 +42,8 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Calls the operation once for all leases. If that fails, calls it for each subject concurrently, which shows for which of
-/// them it fails. The leases of one subject must be adjacent.
+/// Calls the operation once for all leases. If that fails, calls it for each subject concurrently, which shows for
+/// which of them it fails. The leases of one subject must be adjacent.
 pub(super) async fn for_each_subject<'a, T, F>(
     leases: &'a [SessionLease],
     operation: impl Fn(&'a [SessionLease]) -> F,

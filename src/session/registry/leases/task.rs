@@ -1,5 +1,5 @@
-//! The task that renews and releases leases, and listens for evictions. If the store fails for some subjects, it still serves
-//! the others.
+//! The task that renews and releases leases, and listens for evictions. If the store fails for some subjects, it still
+//! serves the others.
 
 use std::{
     convert::Infallible,
@@ -115,8 +115,8 @@ async fn renew(limits: &SharedLimits, registry: &Weak<Registry>) -> Result<(), F
     }
 }
 
-/// The leases of the next shards, and whether there are no more shards. Collects at least a batch, because most shards have
-/// few leases, and a release follows each call of this.
+/// The leases of the next shards, and whether there are no more shards. Collects at least a batch, because most shards
+/// have few leases, and a release follows each call of this.
 fn next_leases(registry: &Weak<Registry>, shards: &mut RangeFrom<usize>) -> (Vec<SessionLease>, bool) {
     let mut leases = Vec::new();
     // Upgraded for this call only: the registry, and this task with it, ends with its last owner.
