@@ -1,4 +1,4 @@
-//! The clock that deadlines are measured by, and how time is told.
+//! The wall clock of a layer, and helpers for deadlines.
 
 use std::{
     fmt,
@@ -8,10 +8,9 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Tells the layer what time it is.
+/// The wall clock of a layer.
 ///
-/// Verifiers get the time from the layer and never ask the system themselves, so that a test can stand at any
-/// moment it likes:
+/// Verifiers get the time from the layer and never read the system clock, so that a test can choose the time:
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -33,12 +32,12 @@ enum Source {
 }
 
 impl TimeSource {
-    /// A clock of one's own. The default is the system's wall clock.
+    /// A custom clock. The default is the system's wall clock.
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Source::Custom(Arc::new(now)))
     }
 
-    /// The time now.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         match &self.0 {
@@ -48,14 +47,14 @@ impl TimeSource {
     }
 }
 
-/// So long from now, or as long as a clock can tell.
+/// The instant after this duration. If the clock cannot represent it, one in the far future.
 pub(crate) fn from_now(duration: Duration) -> Instant {
-    const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
     let now = Instant::now();
-    now.checked_add(duration).unwrap_or_else(|| now + FOR_EVER)
+    now.checked_add(duration).unwrap_or_else(|| now + FAR_FUTURE)
 }
 
-/// How long a client is told to wait, in whole seconds: rounded up, and never "at once".
+/// A `Retry-After` in whole seconds: rounded up, and at least one.
 pub(crate) fn wait_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
 }

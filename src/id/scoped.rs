@@ -12,18 +12,16 @@ use serde::{Deserialize, Serialize};
 /// A subject (`sub`) or a token id (`jti`), together with the issuer that assigned it.
 ///
 /// Both are unique within one issuer only (OpenID Connect Core §5.7, RFC 7519 §4.1.7): subject `1001` of one issuer and
-/// subject `1001` of another are two users. Limits, evictions and revocations keep them apart. An order says which one
-/// it means:
+/// subject `1001` of another are two users. Limits, evictions and revocations keep them apart.
 ///
-/// | | means |
+/// | | matches |
 /// | --- | --- |
 /// | [`ScopedId::of(issuer, id)`](Self::of) | this id of this issuer |
-/// | [`ScopedId::without_issuer(id)`](Self::without_issuer) | this id, where the verifier names no issuer |
-/// | [`ScopedId::any_issuer(id)`](Self::any_issuer), or just a string | this id, whichever issuer assigned it |
+/// | [`ScopedId::without_issuer(id)`](Self::without_issuer) | this id, if the verifier names no issuer |
+/// | [`ScopedId::any_issuer(id)`](Self::any_issuer), or a plain string | this id of any issuer |
 ///
-/// [`Session::scoped_subject`](crate::Session::scoped_subject) returns the one of a session.
-///
-/// A plain string means *any* issuer, because an order that ends too much is safer than one that ends nothing.
+/// A plain string matches *any* issuer, because it is safer to end too many sessions than none.
+/// [`Session::scoped_subject`](crate::Session::scoped_subject) returns the id of a session's subject.
 ///
 /// # Example
 ///
@@ -34,7 +32,7 @@ use serde::{Deserialize, Serialize};
 /// let sessions = Sessions::new();
 /// // The sessions of one user.
 /// sessions.end_subject(ScopedId::of("https://id.example.com", "1001"));
-/// // The sessions of everybody with this name.
+/// // The sessions of every subject with this id.
 /// sessions.end_subject("1001");
 /// # }
 /// ```
@@ -51,12 +49,12 @@ pub struct ScopedId {
 enum Issuer {
     #[default]
     Any,
-    /// The verifier names none.
+    /// The verifier names no issuer.
     Unnamed,
     Named(Arc<str>),
 }
 
-/// Which issuer is meant.
+/// The issuers that a [`ScopedId`] matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope<'a> {
     Any,
@@ -77,14 +75,14 @@ impl ScopedId {
         Self { id: id.into(), issuer: Issuer::Unnamed }
     }
 
-    /// An id, whichever issuer assigned it.
+    /// An id of any issuer.
     #[must_use]
     pub fn any_issuer(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), issuer: Issuer::Any }
     }
 
-    /// The id as a token states it, with the issuer if that is known.
-    pub(crate) fn stated(issuer: Option<Arc<str>>, id: Arc<str>) -> Self {
+    /// The id of a token, with its `iss` if the verifier names one.
+    pub(crate) fn from_claims(issuer: Option<Arc<str>>, id: Arc<str>) -> Self {
         Self { id, issuer: issuer.map_or(Issuer::Unnamed, Issuer::Named) }
     }
 
@@ -94,7 +92,7 @@ impl ScopedId {
         &self.id
     }
 
-    /// The issuer, if one is named.
+    /// The issuer, if this is the id of one issuer.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         match self.scope() {
@@ -103,7 +101,7 @@ impl ScopedId {
         }
     }
 
-    /// Whether the id is meant whichever issuer assigned it.
+    /// Whether this matches any issuer.
     #[must_use]
     pub const fn is_any_issuer(&self) -> bool {
         self.issuer.is_any()
@@ -125,34 +123,34 @@ impl Issuer {
 }
 
 impl<'a> Scope<'a> {
-    /// What a verifier says about the issuer.
-    pub(crate) fn stated(issuer: Option<&'a str>) -> Self {
+    /// The scope of a token, by its `iss` if the verifier names one.
+    pub(crate) fn from_claim(issuer: Option<&'a str>) -> Self {
         issuer.map_or(Self::Unnamed, Self::Named)
     }
 }
 
-/// Any issuer.
+/// Matches any issuer.
 impl From<&str> for ScopedId {
     fn from(id: &str) -> Self {
         Self::any_issuer(id)
     }
 }
 
-/// Any issuer.
+/// Matches any issuer.
 impl From<String> for ScopedId {
     fn from(id: String) -> Self {
         Self::any_issuer(id)
     }
 }
 
-/// Any issuer.
+/// Matches any issuer.
 impl From<&String> for ScopedId {
     fn from(id: &String) -> Self {
         Self::any_issuer(id.as_str())
     }
 }
 
-/// Any issuer.
+/// Matches any issuer.
 impl From<Arc<str>> for ScopedId {
     fn from(id: Arc<str>) -> Self {
         Self::any_issuer(id)
@@ -175,7 +173,7 @@ impl fmt::Display for ScopedId {
     }
 }
 
-/// An owned or borrowed [`ScopedId`], so that maps are asked without building one.
+/// An owned or borrowed [`ScopedId`], for look-ups without an allocation.
 pub(crate) trait Scoped {
     fn scope(&self) -> Scope<'_>;
     fn id(&self) -> &str;
@@ -216,7 +214,7 @@ impl PartialEq for dyn Scoped + '_ {
 
 impl Eq for dyn Scoped + '_ {}
 
-// By hand: it must be that of what it is borrowed as.
+// By hand: `Borrow` requires the same hash.
 impl Hash for ScopedId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self as &dyn Scoped).hash(state);

@@ -10,10 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Names one session, on all nodes and for ever.
+/// The id of a session, unique across nodes and restarts.
 ///
-/// It is no secret and proves nothing. Written out it is 32 hexadecimal digits, which [`FromStr`] reads again; so it is
-/// serialized, too.
+/// It is not a secret, and knowing it grants nothing. Its text form is 32 hexadecimal digits, for
+/// [`Display`](fmt::Display), [`FromStr`] and serde.
 ///
 /// ```
 /// use axum_ws_auth::SessionId;
@@ -36,26 +36,27 @@ pub struct SessionId {
 #[non_exhaustive]
 pub struct ParseSessionIdError;
 
-// Keyed by the operating system's random numbers.
+// Random: `RandomState` is seeded by the operating system.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
 
-static NUMBER: AtomicU64 = AtomicU64::new(1);
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl SessionId {
-    /// No session has a greater number yet.
-    pub(crate) fn newest() -> u64 {
-        NUMBER.load(Ordering::Relaxed).saturating_sub(1)
+    /// The number of the newest session of this process.
+    pub(crate) fn newest_number() -> u64 {
+        NEXT_NUMBER.load(Ordering::Relaxed).saturating_sub(1)
     }
 
     pub(crate) fn next() -> Self {
-        Self { process: *PROCESS, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self { process: *PROCESS, number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
     }
 
-    pub(crate) fn is_of_this_process(self) -> bool {
+    /// Whether the session belongs to this process.
+    pub(crate) fn is_local(self) -> bool {
         self.process == *PROCESS
     }
 
-    /// Counts up within the process.
+    /// Increases with each session of the process.
     pub(crate) const fn number(self) -> u64 {
         self.number
     }
@@ -94,7 +95,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-// By hand: as it is written everywhere else.
+// By hand, to show the text form.
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({self})")

@@ -17,7 +17,7 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     /// The two ways in which a revocation can name an id of this issuer: with the issuer, or for every issuer.
     pub(super) fn scoped(&self, id: &'a str) -> [(Scope<'a>, &'a str); 2] {
-        [(Scope::stated(self.issuer), id), (Scope::Any, id)]
+        [(Scope::from_claim(self.issuer), id), (Scope::Any, id)]
     }
 
     /// Whether the token was issued by this time. The issuer's clock may be ahead by the skew. A token that was in use by then was

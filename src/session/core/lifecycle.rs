@@ -157,7 +157,7 @@ impl SessionCore {
         Change { supervisor: state.supervisor.clone(), ended_in: None, is_unwatched: false }
     }
 
-    /// Tells everyone who is concerned by a change. Called without the lock, because they may take it.
+    /// Notifies the registry, the supervisor and the waiting tasks. Call it without the lock, which they may take.
     pub(super) fn notify(&self, change: Change) {
         if let Some(registry) = change.ended_in {
             registry.session_ended(self);

@@ -102,7 +102,7 @@ impl SessionCore {
     }
 
     pub(in crate::session) fn scoped_subject(&self) -> Option<ScopedId> {
-        Some(ScopedId::stated(self.issuer.clone(), self.subject.clone()?))
+        Some(ScopedId::from_claims(self.issuer.clone(), self.subject.clone()?))
     }
 
     /// The same, borrowed: a key for look-ups.
@@ -111,7 +111,7 @@ impl SessionCore {
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope::stated(self.issuer.as_deref())
+        Scope::from_claim(self.issuer.as_deref())
     }
 
     /// Whether this scope includes the session's issuer.

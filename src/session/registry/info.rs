@@ -47,7 +47,7 @@ impl SessionInfo {
     /// The subject together with its issuer; see [`Session::scoped_subject`](crate::Session::scoped_subject).
     #[must_use]
     pub fn scoped_subject(&self) -> Option<ScopedId> {
-        Some(ScopedId::stated(self.issuer.clone(), self.subject.clone()?))
+        Some(ScopedId::from_claims(self.issuer.clone(), self.subject.clone()?))
     }
 
     /// When its token was verified during the handshake.

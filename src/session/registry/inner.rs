@@ -24,9 +24,9 @@ pub(crate) struct Registry {
     pub(super) shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) limits: Limits,
-    /// Where limits are shared across nodes.
+    /// If limits are shared across nodes.
     pub(super) shared_limits: Option<Arc<SharedLimits>>,
-    /// Those that are running.
+    /// The bulk ends that are still running.
     pub(super) bulk_ends: Mutex<Vec<Arc<BulkEnd>>>,
     pub(super) has_bulk_ends: AtomicBool,
     /// The number of [`Slot`]s.

@@ -58,7 +58,7 @@ impl Scan {
             }
             Filter::All | Filter::Token(_) => None,
         };
-        Self { filter, token, subjects, shard: 0, next: 0, newest: SessionId::newest() }
+        Self { filter, token, subjects, shard: 0, next: 0, newest: SessionId::newest_number() }
     }
 
     /// The next sessions, possibly none; `None` after the last.

@@ -77,7 +77,7 @@ impl Registry {
 
     /// Ends the sessions of this node among those that were evicted.
     pub(super) fn evict(&self, sessions: &[SessionId]) {
-        let own = sessions.iter().filter(|id| id.is_of_this_process());
+        let own = sessions.iter().filter(|id| id.is_local());
         End::TOO_MANY.apply(own.filter_map(|id| self.get(*id)));
     }
 
