@@ -107,3 +107,39 @@ impl RejectionKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CloseCodes, RejectionKind};
+    use crate::{error::ConfigError, session::doc_table};
+
+    const ALL: [RejectionKind; 9] = [
+        RejectionKind::MissingToken,
+        RejectionKind::InvalidRequest,
+        RejectionKind::InvalidToken,
+        RejectionKind::InsufficientScope,
+        RejectionKind::OriginNotAllowed,
+        RejectionKind::HeadTooLarge,
+        RejectionKind::TooManySessions,
+        RejectionKind::Unavailable,
+        RejectionKind::TimedOut,
+    ];
+
+    #[test]
+    fn docs_of_close_codes_list_every_kind() -> Result<(), ConfigError> {
+        assert_eq!(ALL.len(), doc_table::names(include_str!("kind.rs"), "fn as_str(").len());
+        // Each row has a code of its own.
+        let codes = CloseCodes::IANA.bad_request(4000)?.unauthorized(4001)?.forbidden(4002)?;
+        let codes = codes.timeout(4003)?.too_many(4004)?.unavailable(4005)?;
+        let table = doc_table::rows(include_str!("../session/close.rs"), "| method |");
+        for kind in ALL {
+            let row = table.get(usize::from(kind.close_code(&codes) - 4000));
+            let rejections = row.and_then(|row| row.get(2)).expect("a row for each code");
+            assert!(
+                rejections.split(", ").any(|name| name.trim_matches('`') == kind.as_str()),
+                "{kind:?}: {rejections}"
+            );
+        }
+        Ok(())
+    }
+}
