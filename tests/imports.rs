@@ -1,9 +1,15 @@
 //! Imports inside the crate point one way: a module uses modules below it, and none above.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -78,6 +84,37 @@ fn every_module_has_a_place_in_the_order() {
     assert_eq!(found, MODULES.iter().map(|&module| module.to_owned()).collect());
 }
 
+/// A folder and the one that contains it may use each other: `mod.rs` gathers what is beside it.
+#[test]
+fn folders_form_no_circle() {
+    let folders: BTreeSet<_> = modules().into_iter().map(|(module, file)| folder_of(&module, &file)).collect();
+    let mut uses_of: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for used in uses() {
+        let Target::Crate(path) = &used.target else { continue };
+        let folder = folder_of(&used.module, &used.file);
+        let target = folders.iter().filter(|folder| path.starts_with(folder)).max_by_key(|folder| folder.len());
+        let Some(target) = target.filter(|target| !target.starts_with(&folder) && !folder.starts_with(target)) else {
+            continue;
+        };
+        uses_of.entry(folder).or_default().insert(target.clone());
+    }
+    // A folder that uses no remaining folder is in no circle.
+    loop {
+        let is_free = |used: &BTreeSet<_>| used.iter().all(|folder| !uses_of.contains_key(folder));
+        let free: Vec<_> = uses_of.iter().filter(|(_, used)| is_free(used)).map(|(folder, _)| folder.clone()).collect();
+        if free.is_empty() {
+            break;
+        }
+        uses_of.retain(|folder, _| !free.contains(folder));
+    }
+    assert!(uses_of.is_empty(), "a circle among {uses_of:#?}");
+}
+
+fn folder_of(module: &[String], file: &Path) -> Vec<String> {
+    let depth = if file.ends_with("mod.rs") { module.len() } else { module.len() - 1 };
+    module[..depth].to_vec()
+}
+
 /// A path that a module of the crate uses.
 struct Use {
     file: PathBuf,
@@ -106,7 +143,8 @@ impl Use {
                 },
             },
         };
-        Some(format!("{}:{}: {problem}", self.file.display(), self.line))
+        let file = self.file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&self.file);
+        Some(format!("{}:{}: {problem}", file.display(), self.line))
     }
 }
 
