@@ -6,7 +6,6 @@ mod support;
 
 use std::{
     future::{Ready, ready},
-    io,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -34,6 +33,7 @@ use http::{Request, StatusCode, Version};
 use serde_json::{Value, json};
 use support::{
     http2::{Client, socket_of},
+    log::Log,
     *,
 };
 use tokio::{
@@ -1036,16 +1036,6 @@ async fn it_works_over_http2() {
 
 #[tokio::test(start_paused = true)]
 async fn the_token_is_never_printed() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            io::Write::write(&mut *self.0.lock().unwrap(), bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     /// Prints all that it has.
     async fn talkative(upgrade: AuthenticatedUpgrade<String>) -> Response {
         tracing::info!(?upgrade);
@@ -1057,12 +1047,8 @@ async fn the_token_is_never_printed() {
         })
     }
     let (log, secret) = (Log::default(), "the-other-secret");
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
-    // For this thread, and so for the tasks of the connections as well.
-    // With this one alone, tracing would ask whichever thread comes by first whether anybody listens, and others do not.
-    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-    let guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+    // On this thread, which also runs the tasks of the connections.
+    let capture = log.everything();
     for protocol in [FirstMessage::graphql_ws(), FirstMessage::centrifugo(), FirstMessage::home_assistant()] {
         let layer = opaque_layer().first_message(protocol.clone());
         tracing::info!(?layer, ?protocol);
@@ -1081,8 +1067,8 @@ async fn the_token_is_never_printed() {
             }
         }
     }
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    drop(capture);
+    let log = log.text();
     for part in TOKEN.split('.').chain([secret]) {
         assert!(!log.contains(part), "{log}");
     }

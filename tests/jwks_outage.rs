@@ -30,6 +30,7 @@ use support::{
         Answer, EXP, Gate, KEYS, Key, METADATA, NOW, Pair, TestIssuer, claims, invented, set, status, verifier, verify,
         verify_at,
     },
+    log::Log,
     settle,
 };
 use tokio::{
@@ -610,36 +611,19 @@ async fn keys_that_are_withdrawn_are_an_event_at_error_once() {
     if cfg!(not(feature = "tracing")) {
         return;
     }
-    #[derive(Clone, Default)]
-    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_ansi(false);
-    let _log = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
-    // With two dispatchers tracing asks the first one, whatever another thread thinks of an event.
-    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-    let errors = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let _capture = log.capture(tracing::Level::ERROR);
 
     let issuer = TestIssuer::in_process(A, &[ed("1")]);
     let verifier = verifier([issuer.keys()]).await.unwrap();
     issuer.answer(KEYS, Answer::raw(200, r#"{"keys":[]}"#));
     assert_eq!(outcome(&verifier, &invented(A, "?")).await, Err(Kind::Unavailable));
-    assert_eq!(errors(), "");
+    assert_eq!(log.text(), "");
     advance(seconds(3600)).await;
     settle().await;
     advance(seconds(3600)).await;
     settle().await;
-    let errors = errors();
+    let errors = log.text();
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.contains("ERROR") && errors.contains("keys withdrawn") && errors.contains(A), "{errors}");
 }

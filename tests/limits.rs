@@ -1,4 +1,4 @@
-//! Limits that several nodes keep together, and what a node does without the others.
+//! Limits that several nodes share, and what a node does without the store.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -31,12 +31,12 @@ async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
 }
 
-/// A node, with its registry: two sessions for each subject.
+/// A node and its registry, with a limit of two sessions per subject.
 fn node(store: &MemoryLimits, at_limit: AtLimit) -> (Router, Sessions) {
-    node_of(Limits::new().per_subject(2, at_limit).unwrap().across_nodes(store.clone()))
+    node_with(Limits::new().per_subject(2, at_limit).unwrap().across_nodes(store.clone()))
 }
 
-fn node_of(limits: Limits) -> (Router, Sessions) {
+fn node_with(limits: Limits) -> (Router, Sessions) {
     let sessions = Sessions::with_limits(limits);
     (Router::new().route("/", any(idle)).layer(WsAuthLayer::new(timed).sessions(&sessions)), sessions)
 }
@@ -53,7 +53,7 @@ async fn is_full(app: &Router, token: &str) -> bool {
     }
 }
 
-/// Whether the socket is open when all was let run.
+/// Whether the socket is still open once all tasks have run.
 async fn is_open(socket: &mut ClientSocket) -> bool {
     settle().await;
     socket.next().now_or_never().is_none()
@@ -62,19 +62,19 @@ async fn is_open(socket: &mut ClientSocket) -> bool {
 /// Waits until the socket is closed for a newer session. Returns how long that took.
 async fn eviction(socket: &mut ClientSocket) -> Duration {
     let begin = Instant::now();
-    let end = timeout(MINUTE, closed(socket)).await.expect("it is closed");
+    let end = timeout(MINUTE, closed(socket)).await.expect("the socket is closed");
     assert_eq!(end, (1008, "too_many_sessions".to_owned()));
     begin.elapsed()
 }
 
 #[tokio::test]
-async fn the_store_of_these_tests_keeps_the_rules() {
+async fn the_store_of_these_tests_passes_the_conformance_test() {
     let store = MemoryLimits::new();
     conformance::limits(store.clone(), store).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subject_has_as_many_sessions_on_all_nodes_as_it_may_have() {
+async fn the_limit_of_a_subject_covers_all_nodes() {
     let store = MemoryLimits::new();
     let nodes = [(); 3].map(|()| node(&store, AtLimit::RefuseNew));
     let first = connected(&nodes[0].0, "alice").await;
@@ -82,13 +82,13 @@ async fn a_subject_has_as_many_sessions_on_all_nodes_as_it_may_have() {
     for (app, sessions) in &nodes {
         let before = sessions.count();
         assert!(is_full(app, "alice").await);
-        assert_eq!(sessions.count(), before, "who was refused leaves nothing behind");
+        assert_eq!(sessions.count(), before, "a refused handshake leaves no session");
         assert!(!is_full(app, "bob").await);
         settle().await;
-        assert!(!is_full(app, "nobody").await, "who is nobody is not limited");
+        assert!(!is_full(app, "nobody").await, "a session without a subject is not limited");
     }
     settle().await;
-    assert_eq!(store.count(), 2, "those of bob are over");
+    assert_eq!(store.count(), 2, "the sessions of bob have ended");
     drop(first);
     settle().await;
     let _third = connected(&nodes[2].0, "alice").await;
@@ -96,7 +96,7 @@ async fn a_subject_has_as_many_sessions_on_all_nodes_as_it_may_have() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_session_ends_on_whatever_node_it_is() {
+async fn the_oldest_session_is_evicted_on_any_node() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));
     let mut oldest = connected(&one.0, "alice").await;
@@ -104,7 +104,7 @@ async fn the_oldest_session_ends_on_whatever_node_it_is() {
     let mut newest = connected(&other.0, "alice").await;
     assert_eq!(eviction(&mut oldest).await, Duration::ZERO);
     assert!(is_open(&mut older).await && is_open(&mut newest).await);
-    // One that is on the same node goes too.
+    // The same on the node of the new session.
     let _last = connected(&other.0, "alice").await;
     assert_eq!(eviction(&mut older).await, Duration::ZERO);
     assert!(is_open(&mut newest).await);
@@ -113,47 +113,47 @@ async fn the_oldest_session_ends_on_whatever_node_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_was_not_told_of_its_eviction_ends_when_it_is_renewed() {
+async fn an_eviction_that_was_not_received_takes_effect_at_the_next_renewal() {
     let store = MemoryLimits::new();
-    store.discreet.store(true, SeqCst);
+    store.hides_evictions.store(true, SeqCst);
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));
     let mut oldest = connected(&one.0, "alice").await;
     let _rest = [connected(&other.0, "alice").await, connected(&other.0, "alice").await];
     assert!(is_open(&mut oldest).await);
-    assert!(eviction(&mut oldest).await <= Duration::from_secs(21), "a third of a minute");
-    // Where it is on the node that asked, it is told by the answer.
+    assert!(eviction(&mut oldest).await <= Duration::from_secs(21), "renewals are 20 seconds apart");
+    // The node that asked learns of it by the answer.
     let mut oldest = connected(&one.0, "bob").await;
     let _rest = [connected(&other.0, "bob").await, connected(&one.0, "bob").await];
     assert_eq!(eviction(&mut oldest).await, Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_at_once_is_admitted_though_the_store_has_not_been_told() {
+async fn a_client_that_reconnects_is_admitted_before_its_lease_is_released() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
     let (first, _second) = (connected(&one.0, "alice").await, connected(&one.0, "alice").await);
-    store.keeping.store(true, SeqCst);
+    store.release_fails.store(true, SeqCst);
     drop(first);
     settle().await;
-    assert!(is_full(&other.0, "alice").await, "nobody has told");
+    assert!(is_full(&other.0, "alice").await, "the store still has the lease");
     let third = connected(&one.0, "alice").await;
-    assert!(is_full(&one.0, "alice").await, "it is one place");
-    assert!(is_full(&other.0, "alice").await, "it is one place");
-    // Not even a renewal brings back what is over.
+    assert!(is_full(&one.0, "alice").await, "one lease is free");
+    assert!(is_full(&other.0, "alice").await, "one lease is free");
+    // A renewal does not restore an ended session's lease.
     sleep(MINUTE / 2).await;
     drop(third);
     settle().await;
     let _fourth = connected(&one.0, "alice").await;
-    store.keeping.store(false, SeqCst);
+    store.release_fails.store(false, SeqCst);
     sleep(MINUTE / 2).await;
     assert_eq!(store.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn leases_are_renewed_for_as_long_as_their_sessions_live_and_run_out_with_their_node() {
+async fn leases_are_renewed_while_sessions_live_and_expire_with_their_node() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
-    // On a node that goes without a word.
+    // A node that dies without releasing its lease.
     let dying = std::thread::spawn({
         let store = store.clone();
         move || {
@@ -178,55 +178,55 @@ async fn leases_are_renewed_for_as_long_as_their_sessions_live_and_run_out_with_
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_a_lease_lives_can_be_set() {
+async fn the_lease_lifetime_can_be_set() {
     let short = Duration::from_secs(2);
     assert_eq!(Limits::new().lease_lifetime(short).err(), Some(ConfigError::ShortLease(short)));
     let store = MemoryLimits::new();
     let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap().across_nodes(store.clone());
-    let (app, _sessions) = node_of(limits.lease_lifetime(Duration::from_secs(3)).unwrap());
+    let (app, _sessions) = node_with(limits.lease_lifetime(Duration::from_secs(3)).unwrap());
     let _live = connected(&app, "alice").await;
     sleep(Duration::from_millis(900)).await;
-    store.forget_everything();
+    store.remove_all_leases();
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(store.count(), 1, "it is renewed every second");
+    assert_eq!(store.count(), 1, "leases are renewed every second");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_store_each_node_counts_for_itself_and_nobody_waits_for_long() {
-    for silent in [false, true] {
+async fn without_the_store_each_node_counts_alone_and_nobody_waits_long() {
+    for hangs in [false, true] {
         let store = MemoryLimits::new();
         let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
         let mut sockets = vec![connected(&one.0, "alice").await, connected(&other.0, "alice").await];
         assert!(is_full(&one.0, "alice").await);
-        store.broken.store(!silent, SeqCst);
-        store.silent.store(silent, SeqCst);
+        store.fails.store(!hangs, SeqCst);
+        store.hangs.store(hangs, SeqCst);
 
         let begin = Instant::now();
         sockets.push(connected(&one.0, "alice").await);
-        assert!(begin.elapsed() <= Duration::from_secs(2), "silent: {silent}");
-        let (begin, asked) = (Instant::now(), store.asked.load(SeqCst));
+        assert!(begin.elapsed() <= Duration::from_secs(2), "hangs: {hangs}");
+        let (begin, calls) = (Instant::now(), store.acquire_calls.load(SeqCst));
         sockets.push(connected(&other.0, "alice").await);
-        assert!(is_full(&one.0, "alice").await && is_full(&other.0, "alice").await, "two here and two there");
+        assert!(is_full(&one.0, "alice").await && is_full(&other.0, "alice").await, "each node applies the limit");
         assert!(begin.elapsed() <= Duration::from_secs(2));
         for _ in 0..100 {
             assert!(!is_full(&one.0, "bob").await);
             settle().await;
         }
-        assert_eq!(store.asked.load(SeqCst), asked + 1, "nobody asks in vain for a while");
+        assert_eq!(store.acquire_calls.load(SeqCst), calls + 1, "the store is not asked for a while");
         assert!(begin.elapsed() <= Duration::from_secs(2));
         sleep(Duration::from_secs(6)).await;
-        let asked = store.asked.load(SeqCst);
+        let calls = store.acquire_calls.load(SeqCst);
         let names = ["carol", "dave", "erin", "frank"];
-        let asking = names.map(|name| answer(&one.0, handshake().bearer_subprotocol(name).build()));
-        futures_util::future::join_all(asking).await;
-        assert_eq!(store.asked.load(SeqCst), asked + 1, "and then one asks for all");
+        let handshakes = names.map(|name| answer(&one.0, handshake().bearer_subprotocol(name).build()));
+        futures_util::future::join_all(handshakes).await;
+        assert_eq!(store.acquire_calls.load(SeqCst), calls + 1, "then it is asked once for all");
 
-        // Whatever there is counts again when the store is back, and nobody was ended.
+        // When the store is back, all sessions count again, and none was ended.
         sleep(MINUTE * 3).await;
-        store.broken.store(false, SeqCst);
-        store.silent.store(false, SeqCst);
+        store.fails.store(false, SeqCst);
+        store.hangs.store(false, SeqCst);
         sleep(Duration::from_secs(15)).await;
-        assert_eq!(store.count(), 4, "silent: {silent}");
+        assert_eq!(store.count(), 4, "hangs: {hangs}");
         for socket in &mut sockets {
             assert!(is_open(socket).await);
         }
@@ -237,39 +237,39 @@ async fn without_a_store_each_node_counts_for_itself_and_nobody_waits_for_long()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_for_one_subject_counts_all_others() {
+async fn a_store_that_fails_for_one_subject_limits_all_others() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
     let mut bobs = vec![connected(&one.0, "bob").await, connected(&other.0, "bob").await];
     let _alice = connected(&one.0, "alice").await;
-    *store.broken_for.lock().unwrap() = Some("alice");
+    *store.fails_for.lock().unwrap() = Some("alice");
     for turn in 0..20 {
-        // By each node for itself.
+        // Each node counts alice alone.
         assert!(!is_full(&one.0, "alice").await, "turn {turn}");
         assert!(!is_full(&other.0, "alice").await, "turn {turn}");
         assert!(is_full(&one.0, "bob").await && is_full(&other.0, "bob").await, "turn {turn}");
-        // Places are given back while hers cannot be, and taken again.
+        // Other leases are released and taken while hers cannot be.
         drop(bobs.pop());
         sleep(Duration::from_secs(1)).await;
         bobs.push(connected(&one.0, "bob").await);
         assert!(is_full(&other.0, "bob").await, "turn {turn}");
-        // Leases are renewed while hers is not.
+        // Other leases are renewed while hers cannot be.
         sleep(Duration::from_secs(13)).await;
     }
     assert_eq!(store.count_of(|subject| subject == "bob"), 2);
-    *store.broken_for.lock().unwrap() = None;
+    *store.fails_for.lock().unwrap() = None;
     sleep(MINUTE).await;
-    assert_eq!(store.count_of(|subject| subject == "alice"), 1, "she is counted again");
+    assert_eq!(store.count_of(|subject| subject == "alice"), 1, "alice's session counts again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_that_came_without_the_store_make_room_for_the_next() {
+async fn sessions_beyond_the_limit_are_evicted_once_the_store_is_back() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     let mut here = [connected(&one.0, "alice").await, connected(&one.0, "alice").await];
     let mut there = [connected(&other.0, "alice").await, connected(&other.0, "alice").await];
-    store.broken.store(false, SeqCst);
+    store.fails.store(false, SeqCst);
     sleep(MINUTE).await;
     assert_eq!(store.count(), 4);
     let _next = connected(&one.0, "alice").await;
@@ -283,11 +283,11 @@ async fn too_many_that_came_without_the_store_make_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_forgot_everything_ends_nobody_and_is_told_again() {
+async fn a_store_that_lost_all_leases_ends_nobody_and_is_restored() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::EvictOldest), node(&store, AtLimit::EvictOldest));
     let mut sockets = [connected(&one.0, "alice").await, connected(&other.0, "alice").await];
-    store.forget_everything();
+    store.remove_all_leases();
     sleep(MINUTE).await;
     for socket in &mut sockets {
         assert!(is_open(socket).await);
@@ -298,12 +298,12 @@ async fn a_store_that_forgot_everything_ends_nobody_and_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn releases_without_end_do_not_keep_a_node_from_renewing() {
+async fn constant_releases_do_not_stop_renewals() {
     let store = MemoryLimits::new();
     let (app, _sessions) = node(&store, AtLimit::RefuseNew);
     let _live = connected(&app, "alice").await;
     store.slow.store(true, SeqCst);
-    store.forget_everything();
+    store.remove_all_leases();
     let come_and_go: Vec<_> = (0..20)
         .map(|number| {
             let (app, subject) = (app.clone(), format!("bob-{number}"));
@@ -325,36 +325,36 @@ async fn releases_without_end_do_not_keep_a_node_from_renewing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_released_is_not_remembered_for_ever() {
+async fn failed_releases_are_forgotten_once_the_leases_expire() {
     let store = MemoryLimits::new();
     let (app, _sessions) = node(&store, AtLimit::RefuseNew);
-    store.keeping.store(true, SeqCst);
+    store.release_fails.store(true, SeqCst);
     for number in 0..10 {
         drop(connected(&app, "alice").await);
         settle().await;
-        assert_eq!(store.carried.load(SeqCst), number);
+        assert_eq!(store.released_by_acquire.load(SeqCst), number);
     }
-    // They have run out.
+    // The leases have expired.
     sleep(MINUTE + Duration::from_secs(6)).await;
     let _live = connected(&app, "alice").await;
-    assert_eq!(store.carried.load(SeqCst), 0);
+    assert_eq!(store.released_by_acquire.load(SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_is_dropped_while_it_asks_leaves_no_lease() {
+async fn a_handshake_dropped_during_acquire_leaves_no_lease() {
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
     store.slow.store(true, SeqCst);
-    let mut asking = Box::pin(answer(&app, handshake().bearer_subprotocol("alice").build()));
-    assert!(futures_util::poll!(&mut asking).is_pending());
-    assert_eq!(store.count(), 1, "its answer is lost");
-    drop(asking);
+    let mut handshake = Box::pin(answer(&app, test_util::handshake().bearer_subprotocol("alice").build()));
+    assert!(futures_util::poll!(&mut handshake).is_pending());
+    assert_eq!(store.count(), 1, "the lease is taken");
+    drop(handshake);
     sleep(Duration::from_secs(2)).await;
     assert_eq!((store.count(), sessions.count()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_while_it_asks_leaves_no_lease() {
+async fn a_session_that_ends_during_acquire_leaves_no_lease() {
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
     store.slow.store(true, SeqCst);
@@ -368,23 +368,23 @@ async fn a_session_that_ends_while_it_asks_leaves_no_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_still_asking_gets_no_lease_by_a_renewal() {
+async fn a_renewal_adds_no_lease_that_is_still_being_acquired() {
     let store = MemoryLimits::new();
     let (one, other) = (node(&store, AtLimit::RefuseNew), node(&store, AtLimit::RefuseNew));
     let _two = [connected(&other.0, "alice").await, connected(&other.0, "alice").await];
     let _bob = connected(&one.0, "bob").await;
     sleep(MINUTE / 3 - Duration::from_millis(250)).await;
     store.slow.store(true, SeqCst);
-    let asking = tokio::spawn(async move { is_full(&one.0, "alice").await });
+    let handshake = tokio::spawn(async move { is_full(&one.0, "alice").await });
     sleep(Duration::from_millis(400)).await;
-    assert_eq!((asking.is_finished(), store.count()), (false, 3));
-    assert!(asking.await.unwrap());
+    assert_eq!((handshake.is_finished(), store.count()), (false, 3));
+    assert!(handshake.await.unwrap());
     sleep(Duration::from_secs(2)).await;
     assert_eq!(store.count(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_that_begin_with_the_first_message_are_counted_with_the_others() {
+async fn sessions_that_begin_with_a_first_message_count() {
     let store = MemoryLimits::new();
     let (by_token, _sessions) = node(&store, AtLimit::RefuseNew);
     let sessions =
@@ -406,7 +406,7 @@ async fn sessions_that_begin_with_the_first_message_are_counted_with_the_others(
 }
 
 #[tokio::test(start_paused = true)]
-async fn revoked_handshakes_take_no_place() {
+async fn a_revoked_handshake_takes_no_lease() {
     let store = MemoryLimits::new();
     let revocations = Revocations::new(MemoryRevocations::new());
     let limits = Limits::new().per_subject(1, AtLimit::EvictOldest).unwrap().across_nodes(store.clone());
@@ -415,15 +415,15 @@ async fn revoked_handshakes_take_no_place() {
     let app = Router::new().route("/", any(idle)).layer(layer);
     let mut live = connected(&app, "alice.60.good").await;
     revocations.revoke_token("bad").await.unwrap();
-    let asked = store.asked.load(SeqCst);
+    let calls = store.acquire_calls.load(SeqCst);
     let response = answer(&app, handshake().bearer_subprotocol("alice.60.bad").build()).await;
     assert!(is_refused_with(&response, StatusCode::UNAUTHORIZED, "revoked"));
-    assert_eq!(store.asked.load(SeqCst), asked);
+    assert_eq!(store.acquire_calls.load(SeqCst), calls);
     assert!(is_open(&mut live).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_goes_down_gives_back_what_it_has_before_it_is_gone() {
+async fn draining_releases_all_leases() {
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
     let mut sockets = [connected(&app, "alice").await, connected(&app, "bob").await];
@@ -438,10 +438,10 @@ async fn a_server_that_goes_down_gives_back_what_it_has_before_it_is_gone() {
     closing.await.unwrap();
     store.slow.store(false, SeqCst);
 
-    // And it is not kept from that by a store that does not answer.
+    // A store that hangs does not delay it for long.
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
     drop(connected(&app, "alice").await);
-    store.silent.store(true, SeqCst);
+    store.hangs.store(true, SeqCst);
     drop(connected(&app, "bob").await);
     let begin = Instant::now();
     sessions.drain(Drain::service_restart()).await;
@@ -453,20 +453,20 @@ async fn the_task_ends_with_the_registry() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
-    assert_eq!(tasks(), 1, "one for each registry");
+    assert_eq!(tasks(), 1, "one task for each registry");
     let socket = connected(&app, "alice").await;
     drop(connected(&app, "bob").await);
     settle().await;
     drop((app, sessions));
     settle().await;
-    assert!(tasks() > 0, "there is a session");
+    assert!(tasks() > 0, "a session is left");
     drop(socket);
     settle().await;
     assert_eq!(tasks(), 0);
 }
 
 #[test]
-fn leases_are_kept_up_again_when_the_runtime_is_another() {
+fn leases_are_renewed_on_a_new_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let store = MemoryLimits::new();
     let (app, sessions) = node(&store, AtLimit::RefuseNew);
@@ -479,7 +479,7 @@ fn leases_are_kept_up_again_when_the_runtime_is_another() {
 }
 
 #[test]
-fn a_lease_says_whose_it_is_and_limits_do_not_show_their_store() {
+fn leases_have_public_fields_and_limits_do_not_show_their_store() {
     let id = "0123456789abcdef0000000000000001".parse().unwrap();
     let lease = SessionLease::new("alice", id, SystemTime::UNIX_EPOCH);
     assert_eq!((lease.subject.id(), lease.session, lease.accepted), ("alice", id, SystemTime::UNIX_EPOCH));

@@ -1,4 +1,4 @@
-//! Revocations: who is ended and refused by them, on one node and on several, and what a node does that has lost touch.
+//! Revocations: which sessions and tokens they affect, on one node and on several, and what a node does without the store.
 
 #![allow(
     clippy::indexing_slicing,
@@ -32,8 +32,8 @@ use http::StatusCode;
 use support::{ClientSocket, answer, closed, connected, is_refused_with, settle};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Accepts `SUBJECT.ID.ISSUED`: a token of that subject, with that id, issued so many seconds after the epoch. What is
-/// left out is not there.
+/// Accepts `SUBJECT.ID.ISSUED`: a token of this subject, with this id, issued this many seconds after the epoch. Each part is
+/// optional.
 fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut verified = Verified::new(text.clone());
@@ -50,7 +50,7 @@ fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyErro
     ready(Ok(verified))
 }
 
-/// Sends its session's id first, and then waits for the end.
+/// Sends the id of its session, and then reads until the socket is closed.
 fn app(layer: WsAuthLayer) -> Router {
     async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| {
@@ -82,8 +82,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The session that is live after all was let run, or how it was closed.
-async fn fate(socket: &mut ClientSocket) -> Option<(u16, String)> {
+/// The close frame that has arrived once all tasks have run, if any.
+async fn close_frame(socket: &mut ClientSocket) -> Option<(u16, String)> {
     settle().await;
     match socket.next().now_or_never() {
         None => None,
@@ -93,55 +93,55 @@ async fn fate(socket: &mut ClientSocket) -> Option<(u16, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else() {
+async fn a_revocation_ends_and_refuses_its_targets_only() {
     let then = now() - 100;
     struct Case {
         name: &'static str,
-        /// Given when the sessions are there.
-        order: fn() -> Revocation,
+        /// Called when the sessions exist.
+        revocation: fn() -> Revocation,
         revoked: Vec<String>,
-        /// What was in use before the order ends, though the clock of the issuer says that it was issued long after.
-        ahead: Vec<String>,
+        /// Tokens that are dated after the revocation, but were in use before: their sessions end, and they stay valid.
+        dated_later: Vec<String>,
         spared: Vec<String>,
     }
     let cases = [
         Case {
             name: "token",
-            order: || Revocation::Token("1".into()),
+            revocation: || Revocation::Token("1".into()),
             revoked: vec![format!("alice.1.{then}"), "bob.1".to_owned()],
-            ahead: vec![],
+            dated_later: vec![],
             spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
         },
         Case {
             name: "subject",
-            order: || Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
+            revocation: || Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
             revoked: vec![format!("alice.1.{then}"), "alice.2".to_owned(), format!("alice.3.{}", now() - 1)],
-            ahead: vec![format!("alice.4.{}", now() + 3600), format!("alice.5.{}", now() + 60)],
+            dated_later: vec![format!("alice.4.{}", now() + 3600), format!("alice.5.{}", now() + 60)],
             spared: vec![format!("bob.1.{then}"), ".1".to_owned()],
         },
         Case {
-            name: "all that was issued until then",
-            order: || Revocation::IssuedUntil(SystemTime::now()),
+            name: "everything issued until now",
+            revocation: || Revocation::IssuedUntil(SystemTime::now()),
             revoked: vec![format!("alice.1.{then}"), "bob".to_owned(), format!(".3.{then}")],
-            ahead: vec![format!("alice.4.{}", now() + 3600)],
+            dated_later: vec![format!("alice.4.{}", now() + 3600)],
             spared: vec![],
         },
         Case {
-            name: "all that was issued until a while ago",
-            order: || Revocation::IssuedUntil(SystemTime::now() - Duration::from_secs(50)),
+            name: "everything issued until 50 seconds ago",
+            revocation: || Revocation::IssuedUntil(SystemTime::now() - Duration::from_secs(50)),
             revoked: vec![format!("alice.1.{then}"), "bob".to_owned()],
-            ahead: vec![],
+            dated_later: vec![],
             spared: vec![format!("alice.4.{}", now() + 3600), format!("alice.5.{}", now() - 30)],
         },
     ];
-    for Case { name, order, revoked, ahead, spared } in cases {
+    for Case { name, revocation, revoked, dated_later, spared } in cases {
         let revocations = Revocations::new(MemoryRevocations::new());
         let app = node(&revocations);
         let mut live = Vec::new();
-        for token in revoked.iter().chain(&ahead).chain(&spared) {
+        for token in revoked.iter().chain(&dated_later).chain(&spared) {
             live.push((token, greeted(&app, token).await.0));
         }
-        match order() {
+        match revocation() {
             Revocation::Token(id) => revocations.revoke_token(id).await,
             Revocation::Subject { subject, .. } => revocations.revoke_subject(subject).await,
             Revocation::IssuedUntil(moment) => revocations.revoke_issued_until(moment).await,
@@ -150,33 +150,33 @@ async fn an_order_ends_those_that_it_is_about_and_refuses_them_and_nobody_else()
         .unwrap();
         for (token, socket) in &mut live {
             let expected = (!spared.contains(token)).then(|| (3000, "revoked".to_owned()));
-            assert_eq!(fate(socket).await, expected, "{name}: {token}");
+            assert_eq!(close_frame(socket).await, expected, "{name}: {token}");
         }
         for token in &revoked {
             assert_eq!(reason(&app, token).await, Some("revoked"), "{name}: {token}");
             let request = handshake().path("/plain").header("authorization", format!("Bearer {token}")).build();
             assert!(is_refused_with(&answer(&app, request).await, StatusCode::UNAUTHORIZED, "revoked"), "{name}");
         }
-        for token in spared.iter().chain(&ahead) {
+        for token in spared.iter().chain(&dated_later) {
             assert_eq!(reason(&app, token).await, None, "{name}: {token}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_revoked_by_its_id_and_its_token_opens_another() {
+async fn revoking_a_session_leaves_its_token_valid() {
     let revocations = Revocations::new(MemoryRevocations::new());
     let app = node(&revocations);
     let (mut one, id) = greeted(&app, "alice.1").await;
     let (mut other, _) = greeted(&app, "alice.1").await;
     revocations.revoke_session(id).await.unwrap();
     assert_eq!(closed(&mut one).await, (3000, "revoked".to_owned()));
-    assert_eq!(fate(&mut other).await, None);
+    assert_eq!(close_frame(&mut other).await, None);
     assert_eq!(reason(&app, "alice.1").await, None);
 }
 
 #[tokio::test]
-async fn a_new_sign_in_works_when_the_clocks_can_tell_that_it_is_new() {
+async fn a_new_sign_in_is_accepted_after_the_clock_skew() {
     for skew in [None, Some(0), Some(60)] {
         let options = RevocationOptions::new();
         let options = skew.map_or(options, |skew| options.clock_skew(Duration::from_secs(skew)).unwrap());
@@ -202,10 +202,10 @@ async fn a_new_sign_in_works_when_the_clocks_can_tell_that_it_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_in_use_before_an_order_ends_on_whatever_node_and_by_whatever_way() {
+async fn sessions_from_before_a_revocation_end_even_if_their_token_is_dated_later() {
     // The issuer's clock is an hour ahead.
     let ahead = |id: u32| format!("alice.{id}.{}", now() + 3600);
-    for orders in [1, 40] {
+    for count in [1, 40] {
         let store = Flaky::default();
         let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
         let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
@@ -215,28 +215,28 @@ async fn what_was_in_use_before_an_order_ends_on_whatever_node_and_by_whatever_w
         for id in 0..2 {
             answer(&app, handshake().bearer_subprotocol(&ahead(id)).build()).await;
         }
-        // One with others, after the node had lost touch.
-        store.broken.store(true, SeqCst);
+        // One or many revocations in a batch, after an outage.
+        store.fails.store(true, SeqCst);
         tokio::time::sleep(Duration::from_secs(6)).await;
         far.revoke_subject("alice").await.unwrap();
-        for number in 1..orders {
+        for number in 1..count {
             far.revoke_token(format!("x{number}")).await.unwrap();
         }
-        let moment = SystemTime::now();
-        // A refresh after the order, to a token that is newer than that.
+        let revoked_at = SystemTime::now();
+        // After the revocation, the second session is refreshed with a newer token.
         let refreshed = sessions.lock().unwrap()[1].clone();
-        while SystemTime::now() <= moment {}
+        while SystemTime::now() <= revoked_at {}
         refreshed.refresh(Token::new(ahead(2))).await.unwrap();
-        store.broken.store(false, SeqCst);
+        store.fails.store(false, SeqCst);
         tokio::time::sleep(Duration::from_secs(6)).await;
         let sessions = sessions.lock().unwrap();
         let ends = sessions.iter().map(Session::end_reason).collect::<Vec<_>>();
-        assert_eq!(ends, [Some(EndReason::Revoked), None], "{orders}");
+        assert_eq!(ends, [Some(EndReason::Revoked), None], "{count}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_node_revokes_ends_on_the_others() {
+async fn a_revocation_reaches_all_nodes() {
     let store = Arc::new(MemoryRevocations::new());
     let nodes: Vec<_> = (0..3).map(|_| Revocations::new(Arc::clone(&store))).collect();
     let apps: Vec<_> = nodes.iter().map(node).collect();
@@ -251,26 +251,26 @@ async fn what_one_node_revokes_ends_on_the_others() {
     for app in &apps {
         assert_eq!(reason(app, "alice.1").await, Some("revoked"));
     }
-    // One that starts later has it from the first handshake on.
+    // A later node has it before its first handshake.
     let late = node(&Revocations::new(store));
     assert_eq!(reason(&late, "alice.1").await, Some("revoked"));
     assert_eq!(reason(&late, "alice.2").await, None);
 }
 
-/// A store that is out of order when it is told to be.
+/// A store that can be made to fail.
 #[derive(Clone, Default)]
 struct Flaky {
     inner: Arc<MemoryRevocations>,
-    broken: Arc<AtomicBool>,
-    silent: Arc<AtomicBool>,
+    fails: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Flaky {
     async fn check(&self) -> Result<(), StoreError> {
-        if self.silent.load(SeqCst) {
+        if self.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
-        if self.broken.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
+        if self.fails.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
     }
 }
 
@@ -292,77 +292,77 @@ impl RevocationStore for Flaky {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_has_lost_touch_refuses_and_catches_up() {
-    for silent in [false, true] {
+async fn a_stale_node_refuses_and_catches_up() {
+    for hangs in [false, true] {
         let store = Flaky::default();
         let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
         let app = node(&near);
         let (mut revoked, _) = greeted(&app, "alice.1").await;
         let (mut spared, _) = greeted(&app, "alice.2").await;
 
-        if silent { &store.silent } else { &store.broken }.store(true, SeqCst);
+        if hangs { &store.hangs } else { &store.fails }.store(true, SeqCst);
         tokio::time::sleep(Duration::from_secs(45)).await;
-        assert_eq!(reason(&app, "alice.3").await, None, "what is known is not too old yet");
+        assert_eq!(reason(&app, "alice.3").await, None, "the node is not stale yet");
         far.revoke_token("1").await.unwrap();
         tokio::time::sleep(Duration::from_secs(16)).await;
         let response = answer(&app, handshake().bearer_subprotocol("alice.3").build()).await;
         assert!(is_refused_with(&response, StatusCode::SERVICE_UNAVAILABLE, "revocations_stale"));
         assert_eq!(response.headers()["retry-after"], "5");
         assert!(near.status().age.unwrap() >= Duration::from_secs(60));
-        assert_eq!(fate(&mut revoked).await, None, "live sessions go on");
+        assert_eq!(close_frame(&mut revoked).await, None, "live sessions go on");
 
-        store.silent.store(false, SeqCst);
-        store.broken.store(false, SeqCst);
+        store.hangs.store(false, SeqCst);
+        store.fails.store(false, SeqCst);
         tokio::time::sleep(Duration::from_secs(16)).await;
-        assert_eq!(fate(&mut revoked).await, Some((3000, "revoked".to_owned())));
+        assert_eq!(close_frame(&mut revoked).await, Some((3000, "revoked".to_owned())));
         assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
         assert_eq!(reason(&app, "alice.3").await, None);
-        assert_eq!(fate(&mut spared).await, None);
+        assert_eq!(close_frame(&mut spared).await, None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_choice_a_node_that_has_lost_touch_admits_and_counts() {
+async fn a_stale_node_can_be_set_to_admit_and_count() {
     let store = Flaky::default();
     let options = RevocationOptions::new().insecure_admit_when_stale().max_staleness(Duration::from_secs(20)).unwrap();
     let revocations = Revocations::with_options(store.clone(), options);
     let app = node(&revocations);
     assert_eq!(reason(&app, "alice.1").await, None);
     assert_eq!(revocations.status().admitted_when_stale, 0);
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(26)).await;
     assert_eq!(reason(&app, "alice.1").await, None);
     assert_eq!(revocations.status().admitted_when_stale, 1);
-    // What it knows it still knows.
+    // Known revocations are in effect.
     assert!(revocations.revoke_token("1").await.is_err());
     assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_was_never_there_admits_nobody() {
+async fn nobody_is_admitted_before_the_first_load() {
     let store = Flaky::default();
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     let app = node(&Revocations::new(store.clone()));
     assert_eq!(reason(&app, "alice.1").await, Some("revocations_stale"));
-    store.broken.store(false, SeqCst);
+    store.fails.store(false, SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(reason(&app, "alice.1").await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_the_store_does_not_confirm_counts_here() {
+async fn an_unconfirmed_revocation_is_in_effect_on_its_own_node() {
     let store = Flaky::default();
     let revocations = Revocations::new(store.clone());
     let app = node(&revocations);
     let (mut socket, _) = greeted(&app, "alice.1").await;
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     assert!(revocations.revoke_subject("alice").await.is_err());
     assert_eq!(closed(&mut socket).await, (3000, "revoked".to_owned()));
     assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_does_not_get_around_a_revocation() {
+async fn a_refresh_cannot_evade_a_revocation() {
     let revocations = Revocations::new(MemoryRevocations::new());
     let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
     let seen = Arc::clone(&sessions);
@@ -378,7 +378,7 @@ async fn a_refresh_does_not_get_around_a_revocation() {
     let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
     assert_eq!((error.kind(), error.reason()), (RefreshErrorKind::Revoked, "revoked"));
 
-    // Who was refused still stands on the old one, and can be ended by that.
+    // After a refused refresh, the session still depends on the old token.
     let mut other = connected(&app, "alice.4").await;
     let refused = sessions.lock().unwrap()[1].clone();
     assert!(refused.refresh(Token::new("alice.2")).await.is_err());
@@ -386,7 +386,7 @@ async fn a_refresh_does_not_get_around_a_revocation() {
     assert_eq!(closed(&mut other).await, (3000, "revoked".to_owned()));
 
     session.refresh(Token::new("alice.3")).await.unwrap();
-    // It stands on the new one alone.
+    // The session depends on the new token only.
     revocations.revoke_token("1").await.unwrap();
     assert_eq!(session.end_reason(), None);
     revocations.revoke_token("3").await.unwrap();
@@ -395,7 +395,7 @@ async fn a_refresh_does_not_get_around_a_revocation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_lost_touch_the_old_deadline_stands() {
+async fn a_refresh_on_a_stale_node_fails_and_keeps_the_old_token() {
     let store = Flaky::default();
     let revocations = Revocations::new(store.clone());
     let sessions: Arc<Mutex<Vec<Session<String>>>> = Arc::default();
@@ -403,7 +403,7 @@ async fn with_lost_touch_the_old_deadline_stands() {
     let handler = async move |Authenticated(session): Authenticated<String>| seen.lock().unwrap().push(session);
     let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(verifier).revocations(&revocations));
     answer(&app, handshake().bearer_subprotocol("alice.1").build()).await;
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(70)).await;
     let session = sessions.lock().unwrap()[0].clone();
     let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
@@ -413,16 +413,16 @@ async fn with_lost_touch_the_old_deadline_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_about_an_older_token_is_not_outrun_by_a_refresh() {
-    // The new token is older than the old one, and the order lies between them. It comes while the new one is verified.
+async fn a_refresh_with_a_token_that_was_revoked_meanwhile_is_refused() {
+    // The new token is older than the current one. While it is verified, everything up to a time between the two is revoked.
     let revocations = Revocations::new(MemoryRevocations::new());
-    let (then, orders) = (now() - 1000, revocations.clone());
+    let (then, revoking) = (now() - 1000, revocations.clone());
     let verifier = move |input: VerifyInput<'_>| {
-        let (verified, orders) = (verifier(input), orders.clone());
+        let (verified, revoking) = (verifier(input), revoking.clone());
         let is_old = input.token.expose() == format!("alice.2.{}", then - 100);
         async move {
             if is_old {
-                orders.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50)).await.unwrap();
+                revoking.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50)).await.unwrap();
             }
             verified.await
         }
@@ -435,13 +435,13 @@ async fn an_order_about_an_older_token_is_not_outrun_by_a_refresh() {
     let session = sessions.lock().unwrap()[0].clone();
     let error = session.refresh(Token::new(format!("alice.2.{}", then - 100))).await.unwrap_err();
     assert_eq!(error.kind(), RefreshErrorKind::Revoked);
-    assert_eq!(session.end_reason(), None, "it stands on what it stood on");
+    assert_eq!(session.end_reason(), None, "the session keeps its token");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_between_the_look_and_the_change_of_a_refresh_ends_the_session() {
-    // The new token is older than the old one, and the order lies between them. It comes after the new one was looked up, when
-    // the clock is read to see whether there is still time to stand on it: whoever looks for sessions then sees the old one.
+async fn a_revocation_between_check_and_change_of_a_refresh_ends_the_session() {
+    // The new token is older than the current one. After it was checked, when the clock is read for its expiry, everything up to a
+    // time between the two is revoked. The session still has the current token then.
     let revocations = Revocations::new(MemoryRevocations::new());
     let then = now() - 1000;
     let is_due = Arc::new(AtomicBool::new(false));
@@ -450,11 +450,11 @@ async fn an_order_between_the_look_and_the_change_of_a_refresh_ends_the_session(
         due.store(input.token.expose() == format!("alice.2.{}", then - 100), SeqCst);
         verifier(input)
     };
-    let orders = revocations.clone();
+    let revoking = revocations.clone();
     let clock = TimeSource::new(move || {
         if is_due.swap(false, SeqCst) {
-            let order = orders.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50));
-            order.now_or_never().expect("a store in memory waits for nobody").unwrap();
+            let revoked = revoking.revoke_issued_until(UNIX_EPOCH + Duration::from_secs(then - 50));
+            revoked.now_or_never().expect("the memory store does not wait").unwrap();
         }
         SystemTime::now()
     });
@@ -467,11 +467,11 @@ async fn an_order_between_the_look_and_the_change_of_a_refresh_ends_the_session(
     let session = sessions.lock().unwrap()[0].clone();
     let error = session.refresh(Token::new(format!("alice.2.{}", then - 100))).await.unwrap_err();
     assert_eq!(error.kind(), RefreshErrorKind::Revoked);
-    assert_eq!(session.end_reason(), Some(EndReason::Revoked), "it stood on the new one by then");
+    assert_eq!(session.end_reason(), Some(EndReason::Revoked), "the session already depended on the new token");
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_orders_at_once_are_carried_out() {
+async fn many_revocations_in_one_batch_are_applied() {
     let store = Flaky::default();
     let (near, far) = (Revocations::new(store.clone()), Revocations::new(Arc::clone(&store.inner)));
     let app = node(&near);
@@ -480,22 +480,22 @@ async fn many_orders_at_once_are_carried_out() {
         live.push(greeted(&app, &format!("alice.{number}")).await.0);
     }
     let (mut session, id) = greeted(&app, "carol").await;
-    store.broken.store(true, SeqCst);
+    store.fails.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(6)).await;
     for number in 0..40 {
         far.revoke_token(number.to_string()).await.unwrap();
     }
     far.revoke_session(id).await.unwrap();
-    store.broken.store(false, SeqCst);
+    store.fails.store(false, SeqCst);
     tokio::time::sleep(Duration::from_secs(6)).await;
     for (number, socket) in live.iter_mut().enumerate() {
-        assert_eq!(fate(socket).await.is_some(), number < 40, "{number}");
+        assert_eq!(close_frame(socket).await.is_some(), number < 40, "{number}");
     }
-    assert!(fate(&mut session).await.is_some());
+    assert!(close_frame(&mut session).await.is_some());
 }
 
 #[test]
-fn a_node_follows_again_when_its_runtime_is_gone() {
+fn the_store_is_followed_again_after_the_runtime_ends() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let store = Arc::new(MemoryRevocations::new());
     let revocations = runtime().block_on(async {
@@ -508,7 +508,7 @@ fn a_node_follows_again_when_its_runtime_is_gone() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert_eq!(reason(&app, "alice.1").await, None);
         tokio::time::sleep(Duration::from_secs(50)).await;
-        assert_eq!(reason(&app, "alice.1").await, None, "its knowledge is fresh");
+        assert_eq!(reason(&app, "alice.1").await, None, "the node is current");
         Revocations::new(store).revoke_token("1").await.unwrap();
         settle().await;
         assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
@@ -516,7 +516,7 @@ fn a_node_follows_again_when_its_runtime_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_messages_are_looked_up_too() {
+async fn first_messages_are_checked() {
     let revocations = Revocations::new(MemoryRevocations::new());
     let app = app(WsAuthLayer::new(verifier).first_message(FirstMessage::graphql_ws()).revocations(&revocations));
     revocations.revoke_token("1").await.unwrap();
@@ -528,13 +528,13 @@ async fn first_messages_are_looked_up_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_whatever_moment_of_a_handshake_nobody_is_left_who_was_revoked() {
+async fn no_session_survives_a_revocation_that_races_its_handshake() {
     for round in 0..300 {
         let revocations = Revocations::new(MemoryRevocations::new());
         let sessions = Sessions::new();
         let app = app(WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations));
-        assert_eq!(reason(&app, "bob").await, None, "the store has been looked into");
-        let racing: Vec<_> = (0..8)
+        assert_eq!(reason(&app, "bob").await, None, "the store has been loaded");
+        let handshakes: Vec<_> = (0..8)
             .map(|_| {
                 let app = app.clone();
                 tokio::spawn(async move {
@@ -547,17 +547,17 @@ async fn at_whatever_moment_of_a_handshake_nobody_is_left_who_was_revoked() {
             tokio::task::yield_now().await;
         }
         revocations.revoke_token("1").await.unwrap();
-        // Some were admitted before, some were refused. None is left.
+        // Some were admitted and ended, others refused.
         let mut held = Vec::new();
-        for one in racing {
-            held.extend(one.await.unwrap());
+        for handshake in handshakes {
+            held.extend(handshake.await.unwrap());
         }
         assert_eq!(sessions.iter().filter(|session| session.subject() == Some("alice")).count(), 0, "{round}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_at_each_step_of_a_handshake_is_caught() {
+async fn a_revocation_at_any_step_of_a_handshake_takes_effect() {
     struct Case {
         name: &'static str,
         in_verifier: bool,
@@ -572,24 +572,24 @@ async fn an_order_at_each_step_of_a_handshake_is_caught() {
     ] {
         let revocations = Revocations::new(MemoryRevocations::new());
         let sessions = Sessions::new();
-        let orders = revocations.clone();
+        let revoking = revocations.clone();
         let verifier = move |input: VerifyInput<'_>| {
-            let (verified, orders) = (verifier(input), orders.clone());
+            let (verified, revoking) = (verifier(input), revoking.clone());
             async move {
                 if in_verifier {
-                    orders.revoke_subject("alice").await.unwrap();
+                    revoking.revoke_subject("alice").await.unwrap();
                 }
                 verified.await
             }
         };
-        let orders = revocations.clone();
+        let revoking = revocations.clone();
         let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
             if in_handler {
-                orders.revoke_subject("alice").await.unwrap();
+                revoking.revoke_subject("alice").await.unwrap();
             }
             upgrade.on_upgrade(async move |mut socket| {
                 if in_callback {
-                    orders.revoke_subject("alice").await.unwrap();
+                    revoking.revoke_subject("alice").await.unwrap();
                 }
                 while let Some(Ok(_)) = socket.recv().await {}
             })
@@ -610,7 +610,7 @@ async fn an_order_at_each_step_of_a_handshake_is_caught() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_is_kept_for_as_long_as_it_is_told() {
+async fn a_revocation_is_kept_for_the_configured_time() {
     let options = RevocationOptions::new().keep_for(Duration::from_secs(3600)).unwrap();
     let revocations = Revocations::with_options(MemoryRevocations::new(), options);
     let app = node(&revocations);
@@ -620,7 +620,7 @@ async fn a_revocation_is_kept_for_as_long_as_it_is_told() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(reason(&app, "alice.1").await, None);
 
-    // And then it takes no memory.
+    // Expired revocations take no memory.
     for round in 0..10 {
         for number in 0..2000 {
             revocations.revoke_token(format!("{round} {number}")).await.unwrap();
@@ -636,34 +636,34 @@ async fn a_revocation_is_kept_for_as_long_as_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_last_who_could_revoke() {
+async fn the_task_ends_with_the_last_handle() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let revocations = Revocations::new(MemoryRevocations::new());
     let app = node(&revocations);
     assert_eq!(tasks(), 1);
     drop(revocations);
     settle().await;
-    assert_eq!(tasks(), 1, "the layer has it");
+    assert_eq!(tasks(), 1, "the layer has a handle");
     drop(app);
     settle().await;
     assert_eq!(tasks(), 0);
 }
 
 #[tokio::test]
-async fn the_store_in_memory_keeps_the_rules() {
+async fn the_memory_store_passes_the_conformance_test() {
     let store = Arc::new(MemoryRevocations::new());
     conformance::revocations(Arc::clone(&store), store).await;
 }
 
-/// A store that can be loaded and not followed, and holds so many orders.
+/// A store that can be loaded but not followed, with this many revocations.
 struct LoadedOnly {
-    orders: usize,
+    revocations: usize,
     loads: AtomicUsize,
 }
 
 impl LoadedOnly {
-    fn of(orders: usize) -> Arc<Self> {
-        Arc::new(Self { orders, loads: AtomicUsize::new(0) })
+    fn of(revocations: usize) -> Arc<Self> {
+        Arc::new(Self { revocations, loads: AtomicUsize::new(0) })
     }
 }
 
@@ -673,10 +673,10 @@ impl RevocationStore for LoadedOnly {
     }
 
     async fn load(&self) -> Result<RevocationBatch, StoreError> {
-        let orders = (0..self.orders).map(|id| (Revocation::Token(id.to_string().into()), Duration::from_secs(3600)));
-        let orders = orders.collect();
+        let token = |id: usize| (Revocation::Token(id.to_string().into()), Duration::from_secs(3600));
+        let revocations = (0..self.revocations).map(token).collect();
         self.loads.fetch_add(1, SeqCst);
-        Ok(RevocationBatch::new(Cursor::default(), orders))
+        Ok(RevocationBatch::new(Cursor::default(), revocations))
     }
 
     async fn next(&self, _: Cursor) -> Result<RevocationBatch, StoreError> {
@@ -685,25 +685,25 @@ impl RevocationStore for LoadedOnly {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_cannot_be_followed_is_loaded_now_and_then() {
+async fn a_store_that_cannot_be_followed_is_loaded_periodically() {
     let store = LoadedOnly::of(0);
     let app = node(&Revocations::new(Arc::clone(&store)));
     tokio::time::sleep(Duration::from_secs(600)).await;
     let loads = store.loads.load(SeqCst);
     assert!((60..130).contains(&loads), "{loads} loads in ten minutes");
-    assert_eq!(reason(&app, "alice.1").await, None, "what it knows is as new as that");
+    assert_eq!(reason(&app, "alice.1").await, None, "each load makes the node current");
 }
 
 #[tokio::test]
-async fn a_million_orders_are_applied_while_others_run() {
-    const ORDERS: usize = 1_000_000;
-    let store = LoadedOnly::of(ORDERS);
+async fn a_million_revocations_are_applied_while_other_tasks_run() {
+    const COUNT: usize = 1_000_000;
+    let store = LoadedOnly::of(COUNT);
     let revocations = Revocations::new(Arc::clone(&store));
     let app = node(&revocations);
-    // On the one thread that there is: whoever waits for a moment is not held up for longer. How long a step may take here
-    // is bounded generously, because the machine may be busy: applied in one go, they take a second or more.
+    // On a single thread, another task does not wait for long. The limits are generous, because the machine may be busy: without
+    // yielding, it takes a second or more.
     let (mut turns, mut entries) = (Vec::new(), 0);
-    while entries < ORDERS {
+    while entries < COUNT {
         let begin = std::time::Instant::now();
         tokio::task::yield_now().await;
         if entries > 0 {
@@ -720,51 +720,51 @@ async fn a_million_orders_are_applied_while_others_run() {
     assert_eq!(reason(&app, "alice.x").await, None);
 }
 
-/// A store that refuses some orders, or all, and counts how often it is told each. It shows nobody what it was told but
-/// whoever loads.
+/// A store that refuses some revocations, or all, and records those that it accepts. It returns them by `load` only.
 #[derive(Default)]
 struct Picky {
-    told: Mutex<Vec<Revocation>>,
+    added: Mutex<Vec<Revocation>>,
     batches: Mutex<Vec<(usize, bool)>>,
-    is_up: AtomicBool,
+    is_available: AtomicBool,
     loads: AtomicUsize,
 }
 
 impl Picky {
-    fn told(&self) -> Vec<String> {
-        let token = |order: &Revocation| match order {
+    fn added(&self) -> Vec<String> {
+        let token = |revocation: &Revocation| match revocation {
             Revocation::Token(id) => id.id().to_owned(),
             other => panic!("{other:?}"),
         };
-        let mut told: Vec<_> = self.told.lock().unwrap().iter().map(token).collect();
-        told.sort();
-        told
+        let mut added: Vec<_> = self.added.lock().unwrap().iter().map(token).collect();
+        added.sort();
+        added
     }
 }
 
 impl RevocationStore for Picky {
-    async fn add(&self, order: &Revocation, _: Duration) -> Result<(), StoreError> {
-        if !self.is_up.load(SeqCst) || matches!(order, Revocation::Token(id) if id.id().starts_with("bad")) {
+    async fn add(&self, revocation: &Revocation, _: Duration) -> Result<(), StoreError> {
+        if !self.is_available.load(SeqCst) || matches!(revocation, Revocation::Token(id) if id.id().starts_with("bad"))
+        {
             return Err(StoreError::unavailable());
         }
-        self.told.lock().unwrap().push(order.clone());
+        self.added.lock().unwrap().push(revocation.clone());
         Ok(())
     }
 
-    async fn add_many(&self, orders: &[(Revocation, Duration)], more: bool) -> Vec<Result<(), StoreError>> {
-        self.batches.lock().unwrap().push((orders.len(), more));
+    async fn add_many(&self, revocations: &[(Revocation, Duration)], more: bool) -> Vec<Result<(), StoreError>> {
+        self.batches.lock().unwrap().push((revocations.len(), more));
         let mut outcomes = Vec::new();
-        for (order, keep_for) in orders {
-            outcomes.push(self.add(order, *keep_for).await);
+        for (revocation, keep_for) in revocations {
+            outcomes.push(self.add(revocation, *keep_for).await);
         }
         outcomes
     }
 
     async fn load(&self) -> Result<RevocationBatch, StoreError> {
         self.loads.fetch_add(1, SeqCst);
-        let told = self.told.lock().unwrap().clone();
-        let told = told.into_iter().map(|order| (order, Duration::from_secs(3600)));
-        Ok(RevocationBatch::new(Cursor::default(), told.collect()))
+        let added = self.added.lock().unwrap().clone();
+        let added = added.into_iter().map(|revocation| (revocation, Duration::from_secs(3600)));
+        Ok(RevocationBatch::new(Cursor::default(), added.collect()))
     }
 
     async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
@@ -774,7 +774,7 @@ impl RevocationStore for Picky {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_is_refused_does_not_keep_the_others_from_being_told() {
+async fn a_revocation_that_the_store_refuses_does_not_stop_the_others() {
     let store = Arc::new(Picky::default());
     let revocations = Revocations::new(Arc::clone(&store));
     settle().await;
@@ -783,88 +783,91 @@ async fn an_order_that_is_refused_does_not_keep_the_others_from_being_told() {
         assert!(revocations.revoke_token(format!("bad{number}")).await.is_err());
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
-    store.is_up.store(true, SeqCst);
+    store.is_available.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(20)).await;
     let good: Vec<_> = (0..20).map(|number| format!("good{number:02}")).collect();
-    assert_eq!(store.told(), good, "each once");
-    // It is tried again now and then, and the others are not told again for it, nor is all loaded.
+    assert_eq!(store.added(), good, "each once");
+    // Only the refused ones are tried again, now and then, and the store is not loaded again.
     let batches = store.batches.lock().unwrap().len();
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(store.told(), good);
+    assert_eq!(store.added(), good);
     let batches = store.batches.lock().unwrap().len() - batches;
     assert!((50..70).contains(&batches), "{batches} attempts in ten minutes");
     assert_eq!(store.loads.load(SeqCst), 1);
-    // What comes later is not held up by it.
+    // A later revocation is not delayed.
     revocations.revoke_token("late").await.unwrap();
-    assert!(store.told().contains(&"late".to_owned()));
+    assert!(store.added().contains(&"late".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_lost_orders_are_told_in_few_calls_which_say_whether_more_follow() {
+async fn missing_revocations_are_restored_in_batches_that_say_whether_more_follow() {
     let store = Arc::new(Picky::default());
     let revocations = Revocations::new(Arc::clone(&store));
     settle().await;
     for number in 0..1200 {
         assert!(revocations.revoke_token(format!("{number}")).await.is_err());
     }
-    store.is_up.store(true, SeqCst);
+    store.is_available.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(store.told().len(), 1200);
+    assert_eq!(store.added().len(), 1200);
     assert_eq!(*store.batches.lock().unwrap(), [(500, true), (500, true), (200, false)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_confirmed_order_that_the_store_does_not_report_is_told_again() {
-    let store = Arc::new(Picky { is_up: AtomicBool::new(true), ..Picky::default() });
+async fn a_confirmed_revocation_that_the_store_does_not_return_is_restored() {
+    let store = Arc::new(Picky { is_available: AtomicBool::new(true), ..Picky::default() });
     let revocations = Revocations::new(Arc::clone(&store));
     settle().await;
     revocations.revoke_token("1").await.unwrap();
-    // As if a copy from before had taken the place of the store.
-    store.told.lock().unwrap().clear();
+    // As if the store had been restored from an older copy.
+    store.added.lock().unwrap().clear();
     tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(store.told(), ["1"]);
+    assert_eq!(store.added(), ["1"]);
 }
 
-/// A store whose answers are incomplete as long as it is told to be.
-struct Incomplete(Arc<MemoryRevocations>, AtomicBool);
+/// A store whose batches can be made incomplete.
+struct Incomplete {
+    inner: MemoryRevocations,
+    is_incomplete: AtomicBool,
+}
 
 impl RevocationStore for Incomplete {
-    async fn add(&self, order: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
-        self.0.add(order, keep_for).await
+    async fn add(&self, revocation: &Revocation, keep_for: Duration) -> Result<(), StoreError> {
+        self.inner.add(revocation, keep_for).await
     }
 
     async fn load(&self) -> Result<RevocationBatch, StoreError> {
-        let news = self.0.load().await?;
-        Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
+        let batch = self.inner.load().await?;
+        Ok(if self.is_incomplete.load(SeqCst) { batch.incomplete() } else { batch })
     }
 
     async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
-        let news = self.0.next(after).await?;
-        Ok(if self.1.load(SeqCst) { news.incomplete() } else { news })
+        let batch = self.inner.next(after).await?;
+        Ok(if self.is_incomplete.load(SeqCst) { batch.incomplete() } else { batch })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_starts_with_an_incomplete_log_admits_nobody_until_it_is_complete() {
-    let store = Arc::new(Incomplete(Arc::default(), AtomicBool::new(true)));
+async fn a_node_that_starts_with_an_incomplete_store_admits_nobody() {
+    let store = Arc::new(Incomplete { inner: MemoryRevocations::new(), is_incomplete: AtomicBool::new(true) });
     let early = Revocations::new(Arc::clone(&store));
     let app = node(&early);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(reason(&app, "alice.1").await, Some("revocations_stale"));
     assert_eq!(early.status().age, None);
     early.revoke_token("1").await.unwrap();
-    assert_eq!(reason(&app, "alice.1").await, Some("revoked"), "what it knows counts");
-    store.1.store(false, SeqCst);
+    assert_eq!(reason(&app, "alice.1").await, Some("revoked"), "known revocations are in effect");
+    store.is_incomplete.store(false, SeqCst);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!((reason(&app, "alice.2").await, reason(&app, "alice.1").await), (None, Some("revoked")));
-    // Whoever has known all is not kept from admitting.
-    store.1.store(true, SeqCst);
+    // A node that was up to date once keeps admitting.
+    store.is_incomplete.store(true, SeqCst);
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(reason(&app, "alice.2").await, None);
 }
 
 #[test]
-fn a_node_follows_again_when_its_runtime_is_not_driven() {
+fn the_store_is_followed_again_if_the_runtime_is_no_longer_driven() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let options = RevocationOptions::new().max_staleness(Duration::from_secs(15)).unwrap();
     let store = Arc::new(MemoryRevocations::new());
@@ -879,20 +882,20 @@ fn a_node_follows_again_when_its_runtime_is_not_driven() {
         assert_eq!(reason(&app, "alice.1").await, None);
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(16)).await;
-            assert_eq!(reason(&app, "alice.1").await, None, "at the first handshake");
+            assert_eq!(reason(&app, "alice.1").await, None, "a handshake starts a new task");
         }
         Revocations::new(Arc::clone(&store)).revoke_token("1").await.unwrap();
         settle().await;
         assert_eq!(reason(&app, "alice.1").await, Some("revoked"));
     });
-    // The one that was replaced ends when its runtime is driven again.
+    // The task that was replaced ends when its runtime is driven again.
     setup.block_on(settle());
     assert_eq!(setup.metrics().num_alive_tasks(), 0);
     drop(revocations);
 }
 
 #[test]
-fn a_look_at_the_status_follows_again_when_the_runtime_is_gone() {
+fn reading_the_status_follows_the_store_again() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let revocations = runtime().block_on(async {
         let revocations = Revocations::new(MemoryRevocations::new());
@@ -908,16 +911,16 @@ fn a_look_at_the_status_follows_again_when_the_runtime_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_of_another_log_is_lost() {
+async fn a_cursor_of_another_log_is_lost() {
     let (one, other) = (MemoryRevocations::new(), MemoryRevocations::new());
     let minute = Duration::from_secs(60);
     for store in [&one, &other] {
         store.add(&Revocation::Token("1".into()), minute).await.unwrap();
     }
     let [cursor, elsewhere] = [one.load().await.unwrap().cursor, other.load().await.unwrap().cursor];
-    let (name, number) = cursor.0.split_once(':').unwrap();
-    let behind = number.parse::<u64>().unwrap() + 1;
-    for wrong in [elsewhere.0, number.to_owned(), String::new(), format!("{name}:{behind}"), format!("{name}:")] {
+    let (id, number) = cursor.0.split_once(':').unwrap();
+    let beyond = number.parse::<u64>().unwrap() + 1;
+    for wrong in [elsewhere.0, number.to_owned(), String::new(), format!("{id}:{beyond}"), format!("{id}:")] {
         let error = one.next(Cursor(wrong.clone())).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Lost, "{wrong}");
     }
@@ -925,7 +928,7 @@ async fn a_position_of_another_log_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_log_is_read_whole() {
+async fn a_long_log_is_read_completely() {
     let (store, minute) = (MemoryRevocations::new(), Duration::from_secs(60));
     let tokens = async |from: usize, keep_for| {
         for number in from..from + 2500 {
@@ -936,12 +939,12 @@ async fn a_long_log_is_read_whole() {
     let begin = store.load().await.unwrap();
     assert_eq!(begin.revocations.len(), 2500);
     tokens(2500, minute * 2).await;
-    let news = store.next(begin.cursor.clone()).await.unwrap();
-    assert_eq!(news.revocations.len(), 2500);
-    // The first half is over, and gone.
+    let batch = store.next(begin.cursor.clone()).await.unwrap();
+    assert_eq!(batch.revocations.len(), 2500);
+    // The first half has expired.
     tokio::time::sleep(minute).await;
-    let news = store.next(begin.cursor).await.unwrap();
-    assert_eq!(news.revocations.len(), 2500);
+    let batch = store.next(begin.cursor).await.unwrap();
+    assert_eq!(batch.revocations.len(), 2500);
     assert_eq!(store.load().await.unwrap().revocations.len(), 2500);
     assert_eq!(format!("{store:?}"), "MemoryRevocations { entries: 2500 }");
 }

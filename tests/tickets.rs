@@ -1,4 +1,4 @@
-//! Tickets: what they are good for, once, and what becomes of them when the store is not well.
+//! Tickets: issuing, redeeming, binding, limits, and failing stores.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
@@ -29,7 +29,7 @@ fn tickets() -> Tickets<Value> {
     Tickets::new(MemoryTickets::new())
 }
 
-/// Tickets are bought at `/ticket` and redeemed everywhere else.
+/// Issues tickets at `/ticket`, and redeems them on all other paths.
 fn app(tickets: &Tickets<Value>, options: TicketOptions) -> Router {
     async fn who(upgrade: AuthenticatedUpgrade<Value>) -> Response {
         upgrade.on_upgrade(async |mut socket| {
@@ -42,21 +42,21 @@ fn app(tickets: &Tickets<Value>, options: TicketOptions) -> Router {
     let redeeming = WsAuthLayer::new(tickets.verifier())
         .sources([TokenSource::ticket(), TokenSource::bearer_subprotocol()])
         .unwrap();
-    let places = Router::new()
+    let routes = Router::new()
         .route("/chat", any(who))
         .route("/other", any(who))
         .nest("/nested", Router::new().route("/chat", any(who)));
     Router::new()
         .route("/ticket", tickets.route(options))
         .layer(WsAuthLayer::new(test_util::verifier::<Value>()))
-        .merge(places.layer(redeeming))
+        .merge(routes.layer(redeeming))
 }
 
-fn buying(token: &str) -> Request<Body> {
+fn ticket_request(token: &str) -> Request<Body> {
     Request::post("/ticket").header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
 }
 
-async fn bought(app: &Router, request: Request<Body>) -> String {
+async fn issued(app: &Router, request: Request<Body>) -> String {
     let response = answer(app, request).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -76,7 +76,7 @@ async fn status(app: &Router, request: HandshakeBuilder) -> u16 {
 async fn a_ticket_opens_one_session_with_the_claims_and_the_deadline_of_its_token() {
     let app = app(&tickets(), TicketOptions::new());
     let token = TestToken::new("alice").claim("room", "blue").expires_in(Duration::from_secs(600)).sign();
-    let ticket = bought(&app, buying(&token)).await;
+    let ticket = issued(&app, ticket_request(&token)).await;
     assert_eq!(ticket.len(), 43, "256 bits in base64url");
 
     let (mut socket, _) = test_util::connect(app.clone(), with_ticket("/chat", &ticket).build()).await.unwrap();
@@ -89,14 +89,14 @@ async fn a_ticket_opens_one_session_with_the_claims_and_the_deadline_of_its_toke
 
     let again = answer(&app, with_ticket("/chat", &ticket).build()).await;
     assert!(is_refused_with(&again, http::StatusCode::UNAUTHORIZED, "unknown_ticket"));
-    // It ends when the token does, however late the ticket was.
+    // The session ends with the token, not with the ticket.
     let begin = tokio::time::Instant::now();
     assert_eq!(closed(&mut socket).await, (3000, "token_expired".to_owned()));
     assert!((620..=630).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
-async fn facts_about_the_token_go_with_the_ticket() {
+async fn a_ticket_keeps_the_metadata_of_its_token() {
     let tickets = tickets();
     let issued_at = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 250_000_000);
     let verified = Verified::new(json!({"a": 1}))
@@ -106,7 +106,7 @@ async fn facts_about_the_token_go_with_the_ticket() {
         .with_issued_at(issued_at)
         .with_expires_at(SystemTime::now() + Duration::from_secs(10));
     let ticket = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap();
-    assert!((9..=10).contains(&ticket.expires_in().as_secs()), "no longer than the token");
+    assert!((9..=10).contains(&ticket.expires_in().as_secs()), "a ticket does not outlive its token");
 
     let (parts, _) = handshake().build().into_parts();
     let input = axum_ws_auth::VerifyInput::new(ticket.token(), &parts, SystemTime::now());
@@ -114,9 +114,10 @@ async fn facts_about_the_token_go_with_the_ticket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticket_is_good_for_seconds() {
+async fn a_ticket_expires() {
     let app = app(&tickets(), TicketOptions::new().lifetime(Duration::from_secs(10)).unwrap());
-    let [early, late] = [bought(&app, buying(&support::token())).await, bought(&app, buying(&support::token())).await];
+    let [early, late] =
+        [issued(&app, ticket_request(&support::token())).await, issued(&app, ticket_request(&support::token())).await];
     tokio::time::sleep(Duration::from_millis(9_999)).await;
     assert_eq!(status(&app, with_ticket("/chat", &early)).await, 101);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -135,7 +136,7 @@ async fn a_ticket_is_good_for_seconds() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_since_buys_and_opens_nothing() {
+async fn an_expired_token_gets_and_redeems_no_ticket() {
     let clock = Arc::new(Mutex::new(SystemTime::now()));
     let now = Arc::clone(&clock);
     let time = axum_ws_auth::TimeSource::new(move || *now.lock().unwrap());
@@ -154,7 +155,7 @@ async fn a_token_that_has_expired_since_buys_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_good_where_it_is_bound_to() {
+async fn a_ticket_is_valid_only_where_it_is_bound() {
     struct Case {
         name: &'static str,
         options: TicketOptions,
@@ -169,26 +170,20 @@ async fn a_ticket_is_good_where_it_is_bound_to() {
         case("bound to nothing", new(), "/other", None, 101),
         case("its path", new().path("/chat").unwrap(), "/chat", None, 101),
         case("another path", new().path("/chat").unwrap(), "/other", None, 401),
-        case("with its prefix", new().path("/nested/chat").unwrap(), "/nested/chat", None, 101),
-        case("without its prefix", new().path("/chat").unwrap(), "/nested/chat", None, 401),
+        case("the path with its prefix", new().path("/nested/chat").unwrap(), "/nested/chat", None, 101),
+        case("the path without its prefix", new().path("/chat").unwrap(), "/nested/chat", None, 401),
         case("its origin", new().origin(APP).unwrap(), "/chat", Some(APP), 101),
-        case(
-            "its origin, spelled otherwise",
-            new().origin(APP).unwrap(),
-            "/chat",
-            Some("https://APP.example.com"),
-            101,
-        ),
+        case("its origin in another case", new().origin(APP).unwrap(), "/chat", Some("https://APP.example.com"), 101),
         case("another origin", new().origin(APP).unwrap(), "/chat", Some("https://evil.example"), 401),
         case("no origin", new().origin(APP).unwrap(), "/chat", None, 401),
-        case("the origin that asked", new().asking_origin(), "/chat", Some(APP), 101),
-        case("another than asked", new().asking_origin(), "/chat", Some("https://evil.example"), 401),
+        case("the origin of the request", new().asking_origin(), "/chat", Some(APP), 101),
+        case("another than that of the request", new().asking_origin(), "/chat", Some("https://evil.example"), 401),
         case("both", new().path("/chat").unwrap().origin(APP).unwrap(), "/other", Some(APP), 401),
     ] {
         let app = app(&tickets(), options);
-        let mut request = buying(&support::token());
+        let mut request = ticket_request(&support::token());
         request.headers_mut().insert("origin", APP.parse().unwrap());
-        let mut handshake = with_ticket(path, &bought(&app, request).await);
+        let mut handshake = with_ticket(path, &issued(&app, request).await);
         if let Some(origin) = origin {
             handshake = handshake.origin(origin);
         }
@@ -198,28 +193,28 @@ async fn a_ticket_is_good_where_it_is_bound_to() {
         assert_eq!(elsewhere, expected == 401, "{name}");
     }
 
-    // A ticket that was tried elsewhere is used up: it was in the wrong hands.
+    // A ticket that is offered elsewhere is used up, because somebody else may have it.
     let app = app(&tickets(), new().path("/chat").unwrap());
-    let ticket = bought(&app, buying(&support::token())).await;
+    let ticket = issued(&app, ticket_request(&support::token())).await;
     assert_eq!(status(&app, with_ticket("/other", &ticket)).await, 401);
     assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 401);
 }
 
 #[tokio::test]
-async fn the_route_issues_to_who_is_authenticated_and_to_nobody_else() {
+async fn the_route_issues_tickets_to_authenticated_requests_only() {
     let app = app(&tickets(), TicketOptions::new().asking_origin());
     for (name, request, expected) in [
         ("no token", Request::post("/ticket").body(Body::empty()).unwrap(), 401),
-        ("a bad token", buying("bad"), 401),
+        ("a bad token", ticket_request("bad"), 401),
         (
-            "no post",
+            "not a POST",
             Request::get("/ticket")
                 .header("authorization", format!("Bearer {}", support::token()))
                 .body(Body::empty())
                 .unwrap(),
             405,
         ),
-        ("no origin, where it is to be bound to that", buying(&support::token()), 403),
+        ("no origin to bind the ticket to", ticket_request(&support::token()), 403),
     ] {
         let response = answer(&app, request).await;
         assert_eq!(response.status(), expected, "{name}");
@@ -228,23 +223,23 @@ async fn the_route_issues_to_who_is_authenticated_and_to_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_thousand_racing_handshakes_one_gets_in() {
+async fn one_of_a_thousand_concurrent_handshakes_redeems_a_ticket() {
     let app = app(&tickets(), TicketOptions::new());
     for _ in 0..5 {
-        let ticket = bought(&app, buying(&support::token())).await;
-        let racing: Vec<_> = (0..1000)
+        let ticket = issued(&app, ticket_request(&support::token())).await;
+        let handshakes: Vec<_> = (0..1000)
             .map(|_| {
                 let (app, request) = (app.clone(), with_ticket("/chat", &ticket));
                 tokio::spawn(async move { status(&app, request).await })
             })
             .collect();
-        assert_eq!(completed(racing).await, 1);
+        assert_eq!(completed(handshakes).await, 1);
     }
 }
 
 type Put = (TicketKey, Vec<u8>);
 
-/// A store that fails when it is told to, and shows what it was given.
+/// A store that can be made to fail, and records what it is given.
 #[derive(Clone, Default)]
 struct Spy {
     inner: Arc<MemoryTickets>,
@@ -272,17 +267,17 @@ impl TicketStore for Spy {
 }
 
 #[tokio::test]
-async fn a_store_that_is_full_or_out_of_order_means_try_again() {
+async fn a_full_or_unavailable_store_is_a_503() {
     let spy = Spy::default();
     let tickets = Tickets::<Value>::new(spy.clone());
     let app = app(&tickets, TicketOptions::new());
-    let ticket = bought(&app, buying(&support::token())).await;
+    let ticket = issued(&app, ticket_request(&support::token())).await;
 
     for (error, kind) in
         [(StoreError::unavailable(), StoreErrorKind::Unavailable), (StoreError::full(), StoreErrorKind::Full)]
     {
         *spy.fails.lock().unwrap() = Some(error.with_source("the secret of the store"));
-        let response = answer(&app, buying(&support::token())).await;
+        let response = answer(&app, ticket_request(&support::token())).await;
         assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
         assert!(!text(response).await.contains("secret"));
         let verified = Verified::new(json!({}));
@@ -297,10 +292,10 @@ async fn a_store_that_is_full_or_out_of_order_means_try_again() {
 }
 
 #[tokio::test]
-async fn the_store_sees_no_ticket_and_is_not_asked_for_what_is_none() {
+async fn the_store_sees_hashes_only_and_is_not_asked_for_malformed_tickets() {
     let spy = Spy::default();
     let app = app(&Tickets::new(spy.clone()), TicketOptions::new());
-    let ticket = bought(&app, buying(&support::token())).await;
+    let ticket = issued(&app, ticket_request(&support::token())).await;
     let (key, content) = spy.put.lock().unwrap()[0].clone();
     assert!(!format!("{key} {key:?}").contains(&ticket));
     assert!(!String::from_utf8(content).unwrap().contains(&ticket));
@@ -312,11 +307,15 @@ async fn the_store_sees_no_ticket_and_is_not_asked_for_what_is_none() {
         assert_eq!(status(&app, handshake().path("/chat").bearer_subprotocol(wrong)).await, 401, "{wrong}");
     }
     assert_eq!(spy.asked.load(Relaxed), 0);
-    assert_eq!(status(&app, handshake().path("/chat").bearer_subprotocol(&ticket)).await, 101, "any source will do");
+    assert_eq!(
+        status(&app, handshake().path("/chat").bearer_subprotocol(&ticket)).await,
+        101,
+        "any source is accepted"
+    );
 }
 
 #[tokio::test]
-async fn nothing_prints_a_ticket() {
+async fn debug_output_shows_no_ticket() {
     let tickets = tickets();
     let verified = Verified::new(json!({"secret": "claim"}));
     let ticket = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap();
@@ -330,7 +329,7 @@ async fn nothing_prints_a_ticket() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_buys_nothing() {
+async fn an_ended_session_gets_no_ticket() {
     let tickets = tickets();
     let (sender, receiver) = tokio::sync::oneshot::channel::<Session<Value>>();
     let sender = Arc::new(Mutex::new(Some(sender)));
@@ -350,7 +349,7 @@ async fn a_session_that_has_ended_buys_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_stands_beside_other_tokens() {
+async fn tickets_can_be_accepted_beside_other_tokens() {
     let tickets = tickets();
     let layer = WsAuthLayer::new(test_util::verifier::<Value>().or(tickets.verifier()));
     let app = support::echo_behind(layer);
@@ -362,7 +361,7 @@ async fn a_ticket_stands_beside_other_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_memory_of_one_process_is_bounded_and_cleared() {
+async fn the_memory_store_is_bounded_and_removes_expired_tickets() {
     let store = MemoryTickets::new().capacity(3).unwrap();
     let put = async |n: u8, seconds| store.put(TicketKey::of(&[n; 32]), vec![n], Duration::from_secs(seconds)).await;
     for n in 0..3 {
@@ -376,62 +375,62 @@ async fn the_memory_of_one_process_is_bounded_and_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_store_in_memory_keeps_the_rules() {
+async fn the_memory_store_passes_the_conformance_test() {
     conformance::tickets(MemoryTickets::new()).await;
 }
 
-/// How many tickets can be bought in a row, of so many.
-async fn bought_of(most: usize, mut buy: impl AsyncFnMut() -> bool) -> usize {
-    for number in 0..most {
-        if !buy().await {
+/// How many tickets are issued in a row, up to this maximum.
+async fn count_issued(max: usize, mut issue: impl AsyncFnMut() -> bool) -> usize {
+    for number in 0..max {
+        if !issue().await {
             return number;
         }
     }
-    most
+    max
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_subject_cannot_take_the_places_of_the_others() {
+async fn one_subject_cannot_fill_the_store() {
     struct Case {
         name: &'static str,
         tickets: Tickets<Value>,
-        share: usize,
+        limit: usize,
     }
-    let case = |name, tickets, share| Case { name, tickets, share };
-    let room_for = |tickets| Tickets::<Value>::new(MemoryTickets::new().capacity(tickets).unwrap());
-    for Case { name, tickets, share } in [
+    let case = |name, tickets, limit| Case { name, tickets, limit };
+    let with_capacity = |tickets| Tickets::<Value>::new(MemoryTickets::new().capacity(tickets).unwrap());
+    for Case { name, tickets, limit } in [
         case("by default", tickets(), 100),
-        case("of little room", room_for(200), 20),
-        case("of next to none", room_for(2), 1),
+        case("a small store", with_capacity(200), 20),
+        case("a tiny store", with_capacity(2), 1),
         case("as set", tickets().max_per_subject(7).unwrap(), 7),
         case("another store", Tickets::new(Spy::default()), 100),
     ] {
         let app = app(&tickets, TicketOptions::new());
-        let buy = async |subject: &str| answer(&app, buying(&TestToken::new(subject).sign())).await;
-        let mallory = bought_of(300, async || buy("mallory").await.status() == 200).await;
-        assert_eq!(mallory, share, "{name}");
-        let refusal = buy("mallory").await;
+        let request = async |subject: &str| answer(&app, ticket_request(&TestToken::new(subject).sign())).await;
+        let mallory = count_issued(300, async || request("mallory").await.status() == 200).await;
+        assert_eq!(mallory, limit, "{name}");
+        let refusal = request("mallory").await;
         assert_eq!(
             (refusal.status().as_u16(), &refusal.headers()["retry-after"]),
             (429, &"5".parse().unwrap()),
             "{name}"
         );
         assert!(text(refusal).await.contains("too_many_tickets"), "{name}");
-        let ticket = bought(&app, buying(&TestToken::new("alice").sign())).await;
+        let ticket = issued(&app, ticket_request(&TestToken::new("alice").sign())).await;
         assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101, "{name}");
 
-        // What was redeemed, or is over, makes room.
+        // Redeemed and expired tickets no longer count.
         tokio::time::sleep(Duration::from_secs(30)).await;
-        let ticket = bought(&app, buying(&TestToken::new("mallory").sign())).await;
-        assert_eq!(bought_of(300, async || buy("mallory").await.status() == 200).await, share - 1, "{name}");
+        let ticket = issued(&app, ticket_request(&TestToken::new("mallory").sign())).await;
+        assert_eq!(count_issued(300, async || request("mallory").await.status() == 200).await, limit - 1, "{name}");
         assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101, "{name}");
-        assert_eq!(bought_of(300, async || buy("mallory").await.status() == 200).await, 1, "{name}");
+        assert_eq!(count_issued(300, async || request("mallory").await.status() == 200).await, 1, "{name}");
     }
     assert_eq!(tickets().max_per_subject(0).err(), Some(ConfigError::ZeroLimit("tickets of a subject")));
 }
 
 #[tokio::test]
-async fn the_same_name_at_two_issuers_is_two_subjects() {
+async fn the_same_sub_at_two_issuers_is_two_subjects() {
     let tickets = tickets().max_per_subject(3).unwrap();
     let verified = |issuer: Option<&str>, subject: &str| {
         let verified = Verified::new(json!({})).with_subject(subject);
@@ -441,7 +440,7 @@ async fn the_same_name_at_two_issuers_is_two_subjects() {
         [(Some("a"), "bc"), (Some("ab"), "c"), (Some("b"), "bc"), (None, "bc"), (None, "abc"), (Some(""), "abc")]
     {
         let verified = verified(issuer, subject);
-        let count = bought_of(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
+        let count = count_issued(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
         assert_eq!(count, 3, "{issuer:?} {subject}");
         let error = tickets.clone().issue_for(&verified, &TicketOptions::new()).await.unwrap_err();
         assert_eq!(error.kind(), TicketErrorKind::TooMany);
@@ -449,23 +448,27 @@ async fn the_same_name_at_two_issuers_is_two_subjects() {
 }
 
 #[tokio::test]
-async fn what_tickets_take_is_bounded_in_bytes() {
+async fn the_size_of_tickets_is_bounded() {
     let large = |subject: &str, len: usize| Verified::new(json!({"a": "x".repeat(len)})).with_subject(subject);
-    // A subject has a megabyte of claims at most, however few tickets that is.
+    // A subject may have a megabyte of claims, however few tickets that is.
     let tickets = tickets();
     let new = TicketOptions::new();
     for (len, expected) in [(2_000_000, 0), (400_000, 2), (100_000, 10), (10, 100)] {
         let verified = large(&format!("mallory{len}"), len);
-        assert_eq!(bought_of(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await, expected, "{len}");
+        assert_eq!(
+            count_issued(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await,
+            expected,
+            "{len}"
+        );
     }
-    // And all together have what there is, also those without a subject.
+    // All subjects together are limited by the store, and so are tickets without a subject.
     let store = Arc::new(MemoryTickets::new().max_bytes(100_000).unwrap());
     let tickets = Tickets::<Value>::new(Shared(Arc::clone(&store)));
     let verified = large("mallory", 4000);
-    assert_eq!(bought_of(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await, 2, "a tenth");
+    assert_eq!(count_issued(200, async || tickets.issue_for(&verified, &new).await.is_ok()).await, 2, "a tenth");
     let nobody = Verified::new(json!({"a": "x".repeat(4000)}));
     let mut last = None;
-    let count = bought_of(200, async || {
+    let count = count_issued(200, async || {
         let outcome = tickets.issue_for(&nobody, &new).await;
         last = outcome.as_ref().ok().cloned().or(last.take());
         outcome.is_ok()
@@ -474,7 +477,7 @@ async fn what_tickets_take_is_bounded_in_bytes() {
     assert!((18..23).contains(&count), "{count}");
     let error = tickets.issue_for(&nobody, &new).await.unwrap_err();
     assert_eq!(error.kind(), TicketErrorKind::Store(StoreErrorKind::Full));
-    // One that is redeemed makes room for another.
+    // A redeemed ticket frees its bytes.
     let (parts, _) = handshake().build().into_parts();
     let input = axum_ws_auth::VerifyInput::new(last.as_ref().unwrap().token(), &parts, SystemTime::now());
     tickets.verifier().verify(input).await.unwrap();
@@ -483,7 +486,7 @@ async fn what_tickets_take_is_bounded_in_bytes() {
     assert_eq!(MemoryTickets::new().max_bytes(0).err(), Some(ConfigError::ZeroLimit("bytes of tickets")));
 }
 
-/// A store that others see too.
+/// A store that is also used directly.
 struct Shared(Arc<MemoryTickets>);
 
 impl TicketStore for Shared {
@@ -501,31 +504,31 @@ impl TicketStore for Shared {
 }
 
 #[tokio::test]
-async fn places_are_shared_out_by_a_key_of_the_application() {
+async fn tickets_are_limited_by_a_key_of_the_application() {
     let peer = |parts: &http::request::Parts| parts.headers.get("peer").cloned();
     let options = TicketOptions::new().max_per_key(3, peer).unwrap();
     assert!(format!("{options:?}").contains("KeyQuota"));
     let app = app(&tickets(), options);
     let mut number = 0;
-    let mut buy = async |peer: Option<&'static str>| {
-        // Each time somebody else.
+    let mut request = async |peer: Option<&'static str>| {
+        // A new subject each time.
         number += 1;
-        let mut request = buying(&TestToken::new(&format!("user{number}")).sign());
+        let mut request = ticket_request(&TestToken::new(&format!("user{number}")).sign());
         if let Some(peer) = peer {
             request.headers_mut().insert("peer", peer.parse().unwrap());
         }
         answer(&app, request).await
     };
     for peer in [Some("10.0.0.1"), Some("10.0.0.2"), None] {
-        assert_eq!(bought_of(9, async || buy(peer).await.status() == 200).await, 3, "{peer:?}");
-        assert_eq!(buy(peer).await.status(), 429, "{peer:?}");
+        assert_eq!(count_issued(9, async || request(peer).await.status() == 200).await, 3, "{peer:?}");
+        assert_eq!(request(peer).await.status(), 429, "{peer:?}");
     }
     let zero = TicketOptions::new().max_per_key(0, peer).err();
     assert_eq!(zero, Some(ConfigError::ZeroLimit("tickets with the same key")));
 }
 
 #[tokio::test]
-async fn a_store_that_fails_takes_no_places() {
+async fn a_failed_put_does_not_count() {
     let spy = Spy::default();
     let tickets = Tickets::<Value>::new(spy.clone()).max_per_subject(2).unwrap();
     let verified = Verified::new(json!({})).with_subject("alice");
@@ -535,6 +538,6 @@ async fn a_store_that_fails_takes_no_places() {
         assert_eq!(error.kind(), TicketErrorKind::Store(StoreErrorKind::Unavailable));
     }
     *spy.fails.lock().unwrap() = None;
-    let count = bought_of(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
+    let count = count_issued(9, async || tickets.issue_for(&verified, &TicketOptions::new()).await.is_ok()).await;
     assert_eq!(count, 2);
 }

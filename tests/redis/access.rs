@@ -1,4 +1,4 @@
-//! How Redis is reached: by TLS or not, as whom, and what a URL may be; and what is said where that fails.
+//! URLs, credentials and rights, and the errors that name what is wrong with them.
 
 use std::{
     net::TcpListener,
@@ -8,21 +8,27 @@ use std::{
 };
 
 use axum_ws_auth::{
-    AtLimit, ConfigError, Redis, RedisCredentials, Revocation,
+    AtLimit, ConfigError, Limits, Redis, RedisCredentials, Revocation,
     store::{Acquire, Acquired, LimitStore, RevocationStore, SessionLease, TicketKey, TicketStore},
     test_util::conformance,
 };
 
-use crate::{eventually, redis::RedisServer};
+use crate::{
+    limited_node,
+    nodes::{eventually, status},
+    redis::RedisServer,
+    support::log::captured,
+};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// Why nothing can be written there.
-pub(crate) async fn problem(store: &Redis) -> String {
-    store.put(TicketKey::of(&[1; 32]), b"content".to_vec(), MINUTE).await.expect_err("it fails").to_string()
+/// The error of a command.
+pub(crate) async fn error_of(store: &Redis) -> String {
+    store.put(TicketKey::of(&[1; 32]), b"content".to_vec(), MINUTE).await.expect_err("the command fails").to_string()
 }
 
-pub(crate) async fn works(store: &Redis) {
+/// Stores and redeems a ticket.
+pub(crate) async fn store_works(store: &Redis) {
     let key = TicketKey::of(&[2; 32]);
     store.put(key, b"content".to_vec(), MINUTE).await.unwrap();
     assert_eq!(store.redeem(key).await.unwrap().unwrap(), b"content");
@@ -32,8 +38,8 @@ pub(crate) fn lease(number: u32) -> SessionLease {
     SessionLease::new("alice", format!("{number:032x}").parse().unwrap(), SystemTime::now())
 }
 
-/// Writes a ticket, a lease and a revocation, and leaves them there.
-pub(crate) async fn each_kind(store: &Redis) {
+/// Stores a ticket, a lease and a revocation.
+pub(crate) async fn store_one_of_each(store: &Redis) {
     store.put(TicketKey::of(&[3; 32]), vec![], MINUTE).await.unwrap();
     let lease = lease(7);
     store.acquire(Acquire::new(&lease, NonZeroUsize::MIN, AtLimit::EvictOldest, MINUTE)).await.unwrap();
@@ -42,11 +48,11 @@ pub(crate) async fn each_kind(store: &Redis) {
     store.load().await.unwrap();
 }
 
-/// The commands in a code block of the documentation that begin so.
+/// The command in the documentation that begins like this.
 fn documented(beginning: &str) -> String {
     let documentation = include_str!("../../src/redis/mod.rs");
     let mut lines = documentation.lines().map(|line| line.trim_start_matches("///").trim());
-    let mut command = lines.find(|line| line.starts_with(beginning)).expect("it is documented").to_owned();
+    let mut command = lines.find(|line| line.starts_with(beginning)).expect("the command is documented").to_owned();
     while let Some(rest) = command.strip_suffix('\\') {
         command = format!("{rest}{}", lines.next().unwrap());
     }
@@ -54,27 +60,27 @@ fn documented(beginning: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_with_the_documented_rights_and_no_others_can_do_everything() {
+async fn the_documented_rights_are_sufficient() {
     let server = RedisServer::start();
-    server.tell(&documented("ACL SETUSER chat"));
+    server.run(&documented("ACL SETUSER chat"));
     let store = || Redis::new(&format!("redis://chat:secret@127.0.0.1:{}", server.port())).unwrap();
     conformance::tickets(store()).await;
     conformance::limits(store(), store()).await;
     conformance::revocations(store(), store()).await;
-    let denied = server.ask("ACL LOG");
-    assert!(denied.starts_with("*0"), "nothing else was tried: {denied}");
+    let denied = server.query("ACL LOG");
+    assert!(denied.starts_with("*0"), "no other command was sent: {denied}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_key_and_channel_begins_with_the_prefix() {
     let server = RedisServer::start();
     let store = || server.store().prefix("a prefix").unwrap();
-    let listening = store();
-    let hears = tokio::spawn(async move { listening.evicted().await });
-    eventually("it listens", async || server.ask("PUBSUB CHANNELS *").contains("a prefix:evicted")).await;
-    hears.abort();
-    each_kind(&store()).await;
-    let keys = server.ask("KEYS *");
+    let subscriber = store();
+    let waiting = tokio::spawn(async move { subscriber.evicted().await });
+    eventually("it subscribes", async || server.query("PUBSUB CHANNELS *").contains("a prefix:evicted")).await;
+    waiting.abort();
+    store_one_of_each(&store()).await;
+    let keys = server.query("KEYS *");
     let keys: Vec<&str> = keys.split("\r\n").filter(|line| !line.starts_with(['*', '$']) && !line.is_empty()).collect();
     assert!(keys.len() >= 3, "{keys:?}");
     for key in keys {
@@ -83,23 +89,23 @@ async fn every_key_and_channel_begins_with_the_prefix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_without_the_channel_breaks_no_eviction_halfway() {
+async fn evictions_work_without_rights_to_the_channel() {
     let server = RedisServer::start();
-    server.tell(&documented("ACL SETUSER chat"));
-    server.tell("ACL SETUSER chat resetchannels");
+    server.run(&documented("ACL SETUSER chat"));
+    server.run("ACL SETUSER chat resetchannels");
     let store = Redis::new(&format!("redis://chat:secret@127.0.0.1:{}", server.port())).unwrap();
     let (old, new) = (lease(1), lease(2));
     let acquire = |lease| Acquire::new(lease, NonZeroUsize::MIN, AtLimit::EvictOldest, MINUTE);
     store.acquire(acquire(&old)).await.unwrap();
     assert_eq!(store.acquire(acquire(&new)).await.unwrap(), Acquired::Taken { evicted: vec![old.session] });
-    // The other node learns of it by the renewal.
+    // The node of the evicted session learns of it by the renewal.
     assert_eq!(store.renew(&[old.clone(), new], MINUTE).await.unwrap(), [old.session]);
     let error = store.evicted().await.unwrap_err().to_string();
     assert!(error.contains("NOPERM") && error.contains("channel"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_keeps_redis_from_being_reached_is_named() {
+async fn connection_errors_name_the_cause() {
     let server = RedisServer::start_with(["--requirepass", "secret-of-the-server"]);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (open, port) = (TcpListener::bind("127.0.0.1:0").unwrap(), server.port());
@@ -116,13 +122,14 @@ async fn what_keeps_redis_from_being_reached_is_named() {
         (format!("rediss://127.0.0.1:{port}"), "does it speak TLS on this port?"),
         ("unix:///nonexistent/redis.sock".to_owned(), "No such file"),
     ] {
-        let (text, events) = crate::captured_events(async {
+        let (text, events) = captured(tracing::Level::WARN, async {
             let store = Redis::new(&url).unwrap();
-            let error = problem(&store).await;
-            // And also where it is not the first command.
-            let again = problem(&store).await;
+            let error = error_of(&store).await;
+            // The next command fails with the same error.
+            let again = error_of(&store).await;
             assert!(again.contains(expected), "{url}: {error}, and again: {again}");
-            crate::one_handshake_with_limits_in(store).await;
+            let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap().across_nodes(store);
+            assert_eq!(status(&limited_node(limits), "alice.1").await, 101, "the node counts alone");
             error
         })
         .await;
@@ -132,11 +139,11 @@ async fn what_keeps_redis_from_being_reached_is_named() {
         let address = url.trim_end_matches("/99").rsplit(['@', '/']).next().unwrap();
         assert!(text.contains(address), "{url}: {text}");
     }
-    works(&Redis::new(&format!("redis://:secret-of-the-server@127.0.0.1:{port}")).unwrap()).await;
+    store_works(&Redis::new(&format!("redis://:secret-of-the-server@127.0.0.1:{port}")).unwrap()).await;
 }
 
 #[tokio::test]
-async fn each_way_in_which_a_url_can_be_wrong_is_named_and_the_password_is_not_shown() {
+async fn url_errors_name_the_problem_and_not_the_password() {
     for (url, expected) in [
         ("", "it is empty"),
         ("  \n", "it is empty"),
@@ -196,7 +203,7 @@ async fn each_way_in_which_a_url_can_be_wrong_is_named_and_the_password_is_not_s
         assert!(matches!(error, ConfigError::InvalidUrl { .. }), "{url}: {text}");
         assert!(text.contains(expected), "{url}: {text}");
         assert!(!text.contains("secret") && !text.contains("ret@"), "{url}: {text}");
-        // As a node of a cluster, and as a sentinel.
+        // The same for a node of a cluster and a sentinel.
         assert_eq!(Redis::cluster([url]).unwrap_err(), error, "{url}");
         assert_eq!(Redis::sentinel([url], "redis://mymaster").unwrap_err(), error, "{url}");
     }
@@ -222,14 +229,14 @@ async fn each_way_in_which_a_url_can_be_wrong_is_named_and_the_password_is_not_s
 }
 
 #[tokio::test]
-async fn nodes_and_services_that_cannot_be_meant_are_refused() {
+async fn invalid_clusters_and_services_are_refused() {
     let cases: [(&[&str], &str); 6] = [
         (&[], "there is none"),
         (&["redis://a/1"], "the database 0 only"),
         (&["unix:///run/redis.sock"], "unix socket"),
         (&["redis://u:secret@a", "redis://u:other@b"], "different users or passwords"),
         (&["redis://u:secret@a", "redis://b"], "different users or passwords"),
-        // Without the feature, because of that.
+        // Without the feature `redis-tls`, because of that.
         (&["redis://a", "rediss://b"], "TLS"),
     ];
     for (urls, expected) in cases {
@@ -250,9 +257,9 @@ async fn nodes_and_services_that_cannot_be_meant_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_rotate_are_asked_for_with_each_connection() {
+async fn credentials_are_requested_for_each_connection() {
     let server = RedisServer::start();
-    server.tell("ACL SETUSER chat on >first ~* &* +@all");
+    server.run("ACL SETUSER chat on >first ~* &* +@all");
     let current = Arc::new(Mutex::new(Some("first")));
     let shared = Arc::clone(&current);
     let provider = move || {
@@ -260,25 +267,25 @@ async fn credentials_that_rotate_are_asked_for_with_each_connection() {
         async move { current.map(|password| RedisCredentials::new("chat", password)).ok_or("the vault is sealed") }
     };
     let store = Redis::new(&server.url()).unwrap().credentials(provider);
-    works(&store).await;
+    store_works(&store).await;
     conformance::limits(store.clone(), store.clone()).await;
-    // The password changes, and connections are ended.
-    server.tell("ACL SETUSER chat resetpass >second");
+    // The password changes, and connections are closed.
+    server.run("ACL SETUSER chat resetpass >second");
     *current.lock().unwrap() = Some("second");
-    server.ask("CLIENT KILL USER chat");
-    works(&store).await;
-    server.ask("CLIENT KILL USER chat");
+    server.query("CLIENT KILL USER chat");
+    store_works(&store).await;
+    server.query("CLIENT KILL USER chat");
     *current.lock().unwrap() = None;
-    let error = problem(&store).await;
+    let error = error_of(&store).await;
     assert!(error.contains("no credentials for redis: the vault is sealed"), "{error}");
     *current.lock().unwrap() = Some("wrong");
-    eventually("refused", async || problem(&store).await.contains("WRONGPASS")).await;
+    eventually("the password is rejected", async || error_of(&store).await.contains("WRONGPASS")).await;
     let shown = format!("{:?} {:?}", RedisCredentials::new("chat", "secret"), RedisCredentials::password("secret"));
     assert!(shown.contains("chat") && !shown.contains("secret"), "{shown}");
 }
 
 #[tokio::test]
-async fn tls_without_its_feature_is_refused_by_name() {
+async fn tls_without_its_feature_is_an_error_that_names_the_feature() {
     let url = "rediss://localhost";
     let refused = Redis::new(url).err().map(|error| error.to_string());
     assert_eq!(refused.is_none(), cfg!(feature = "redis-tls"), "{refused:?}");

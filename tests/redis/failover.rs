@@ -1,24 +1,24 @@
-//! What is lost when a server goes down, moves, or stands still: as little as can be.
+//! Servers that go down, move, or hang.
 
 use std::{
     num::NonZeroUsize,
     time::{Duration, Instant, SystemTime},
 };
 
-use axum::{Router, routing::any};
+use axum::Router;
 use axum_ws_auth::{
-    AtLimit, Limits, Redis, Revocation, Sessions, WsAuthLayer,
+    AtLimit, Limits, Redis, Revocation,
     store::{Acquire, Acquired, LimitStore, RevocationStore, SessionLease, StoreError, TicketKey, TicketStore},
 };
 use tokio::time::sleep;
 
 use crate::{
-    eventually, idle,
+    limited_node,
+    node_process::LEASE,
+    nodes::{eventually, status},
     proxy::Proxy,
     redis::{RedisCluster, RedisServer, SentinelServer},
-    status,
     support::{closed, connected},
-    verifier,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,8 +37,8 @@ async fn acquire(store: &Redis, lease: &SessionLease) -> Result<Acquired, StoreE
     store.acquire(Acquire::new(lease, NonZeroUsize::MIN, AtLimit::RefuseNew, MINUTE)).await
 }
 
-/// Has each command carried out once, on one connection that all share; none may fail.
-async fn each_command(store: &Redis, number: u32) {
+/// Runs each command once, on one shared connection.
+async fn run_each_command(store: &Redis, number: u32) {
     let lease = lease(&format!("subject-{number}"), number);
     store.put(key(number), b"content".to_vec(), MINUTE).await.unwrap();
     assert_eq!(store.redeem(key(number)).await.unwrap().unwrap(), b"content");
@@ -48,34 +48,34 @@ async fn each_command(store: &Redis, number: u32) {
     store.add(&Revocation::Token(number.to_string().into()), MINUTE).await.unwrap();
 }
 
-/// Each command is the first one, on a connection of its own, after something happened to the connections.
-async fn each_command_is_the_first_after(what: &str, store: impl Fn() -> Redis, happens: impl AsyncFnOnce()) {
+/// Runs each command as the first one after something happened to its connection.
+async fn run_each_command_first_after(what: &str, store: impl Fn() -> Redis, happens: impl AsyncFnOnce()) {
     let stores: Vec<Redis> = (0..6).map(|_| store()).collect();
     for store in &stores {
         assert_eq!(store.redeem(key(99)).await.unwrap(), None, "{what}");
     }
     happens().await;
     let leases = [lease("alice", 7)];
-    let told = |command| move |error: &StoreError| println!("{command} after {what}: {error}");
-    stores[0].put(key(1), b"content".to_vec(), MINUTE).await.inspect_err(told("put")).unwrap();
-    let redeemed = stores[1].redeem(key(1)).await.inspect_err(told("redeem")).unwrap();
+    let print = |command| move |error: &StoreError| println!("{command} after {what}: {error}");
+    stores[0].put(key(1), b"content".to_vec(), MINUTE).await.inspect_err(print("put")).unwrap();
+    let redeemed = stores[1].redeem(key(1)).await.inspect_err(print("redeem")).unwrap();
     assert_eq!(redeemed.unwrap(), b"content", "{what}");
-    let acquired = acquire(&stores[2], &leases[0]).await.inspect_err(told("acquire")).unwrap();
+    let acquired = acquire(&stores[2], &leases[0]).await.inspect_err(print("acquire")).unwrap();
     assert_eq!(acquired, Acquired::Taken { evicted: vec![] }, "{what}");
-    stores[3].renew(&leases, MINUTE).await.inspect_err(told("renew")).unwrap();
-    stores[4].release(&leases).await.inspect_err(told("release")).unwrap();
+    stores[3].renew(&leases, MINUTE).await.inspect_err(print("renew")).unwrap();
+    stores[4].release(&leases).await.inspect_err(print("release")).unwrap();
     let revoked = stores[5].add(&Revocation::Token("1".into()), MINUTE).await;
-    revoked.inspect_err(told("revoke")).unwrap();
+    revoked.inspect_err(print("revoke")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_command_on_a_connection_that_broke_while_idle_succeeds() {
     let server = RedisServer::start();
-    each_command_is_the_first_after(
-        "it was closed",
+    run_each_command_first_after(
+        "the connection was closed",
         || server.store(),
         async || {
-            server.ask("CLIENT KILL TYPE normal");
+            server.query("CLIENT KILL TYPE normal");
         },
     )
     .await;
@@ -85,52 +85,52 @@ async fn the_first_command_on_a_connection_that_broke_while_idle_succeeds() {
 async fn the_first_command_after_the_idle_timeout_of_the_server_succeeds() {
     let server = RedisServer::start_with(["--timeout", "1"]);
     let store = || server.store();
-    each_command_is_the_first_after("idle", store, async || sleep(Duration::from_millis(2500)).await).await;
+    run_each_command_first_after("idle", store, async || sleep(Duration::from_millis(2500)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_command_after_a_restart_succeeds() {
     let mut server = RedisServer::start();
     let url = server.url();
-    each_command_is_the_first_after(
+    run_each_command_first_after(
         "a restart",
         || Redis::new(&url).unwrap(),
         async || {
             server.kill();
             server.restart();
-            server.wait();
+            server.wait_until_ready();
         },
     )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_moves_to_a_new_primary_is_followed_while_the_old_server_goes_on_answering() {
+async fn a_host_name_that_moves_to_a_new_primary_is_resolved_again() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
-    new.tell(&format!("REPLICAOF 127.0.0.1 {}", old.port()));
-    eventually("replicated", async || new.ask("INFO replication").contains("master_link_status:up")).await;
-    let name = Proxy::to(old.port()).await;
-    let store = Redis::new(&name.url()).unwrap();
-    each_command(&store, 1).await;
+    new.run(&format!("REPLICAOF 127.0.0.1 {}", old.port()));
+    eventually("replicated", async || new.query("INFO replication").contains("master_link_status:up")).await;
+    let proxy = Proxy::to(old.port()).await;
+    let store = Redis::new(&proxy.url()).unwrap();
+    run_each_command(&store, 1).await;
     let held = lease("held", 1);
     acquire(&store, &held).await.unwrap();
-    eventually("replicated", async || new.ask("DBSIZE") == old.ask("DBSIZE")).await;
+    eventually("replicated", async || new.query("DBSIZE") == old.query("DBSIZE")).await;
     sleep(Duration::from_millis(500)).await;
 
-    new.tell("REPLICAOF NO ONE");
-    old.tell(&format!("REPLICAOF 127.0.0.1 {}", new.port()));
+    new.run("REPLICAOF NO ONE");
+    old.run(&format!("REPLICAOF 127.0.0.1 {}", new.port()));
     let begin = Instant::now();
-    // The name follows later than the servers.
+    // The servers change before the host name does.
     assert!(store.put(key(2), b"content".to_vec(), MINUTE).await.is_err());
-    name.lead_to(new.port());
-    eventually("healed", async || store.put(key(3), b"content".to_vec(), MINUTE).await.is_ok()).await;
+    proxy.set_target(new.port());
+    eventually("the new primary is used", async || store.put(key(3), b"content".to_vec(), MINUTE).await.is_ok()).await;
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    each_command(&store, 4).await;
+    run_each_command(&store, 4).await;
     assert_eq!(acquire(&store, &lease("held", 2)).await.unwrap(), Acquired::Full, "nothing is lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_connection_that_says_it_is_no_primary_is_left_at_once() {
+async fn a_connection_to_a_server_that_is_no_longer_primary_is_replaced() {
     let server = RedisServer::start();
     let lines = [
         "-READONLY You can't write against a read only replica.\r\n",
@@ -142,12 +142,12 @@ async fn an_open_connection_that_says_it_is_no_primary_is_left_at_once() {
         "-NOAUTH Authentication required.\r\n",
     ];
     let each = lines.into_iter().enumerate().map(async |(number, line)| {
-        let name = Proxy::to(server.port()).await;
-        let store = || Redis::new(&name.url()).unwrap().prefix(format!("case-{number}")).unwrap();
-        each_command_is_the_first_after(line, store, async || {
-            // One that was opened this moment may be all that there is.
+        let proxy = Proxy::to(server.port()).await;
+        let store = || Redis::new(&proxy.url()).unwrap().prefix(format!("case-{number}")).unwrap();
+        run_each_command_first_after(line, store, async || {
+            // A younger connection is not replaced.
             sleep(Duration::from_millis(600)).await;
-            name.answer_on_open_ones(line);
+            proxy.override_answers(line);
         })
         .await;
     });
@@ -155,27 +155,27 @@ async fn an_open_connection_that_says_it_is_no_primary_is_left_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stays_read_only_is_not_connected_to_again_and_again() {
+async fn a_read_only_server_is_not_reconnected_to_repeatedly() {
     let server = RedisServer::start();
-    let name = Proxy::to(server.port()).await;
-    let store = Redis::new(&name.url()).unwrap();
-    server.tell("REPLICAOF 127.0.0.1 1");
+    let proxy = Proxy::to(server.port()).await;
+    let store = Redis::new(&proxy.url()).unwrap();
+    server.run("REPLICAOF 127.0.0.1 1");
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(2) {
         let error = store.put(key(1), vec![], MINUTE).await.unwrap_err().to_string();
         assert!(error.contains("READONLY"), "{error}");
     }
-    assert!(name.accepted() <= 6, "{}", name.accepted());
+    assert!(proxy.accepted() <= 6, "{}", proxy.accepted());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_for_three_seconds_causes_no_storm_of_connections() {
+async fn a_server_that_hangs_causes_few_connections() {
     let server = RedisServer::start();
-    let name = Proxy::to(server.port()).await;
-    let store = Redis::new(&name.url()).unwrap();
-    each_command(&store, 1).await;
-    server.stop();
-    let asking: Vec<_> = (0..50)
+    let proxy = Proxy::to(server.port()).await;
+    let store = Redis::new(&proxy.url()).unwrap();
+    run_each_command(&store, 1).await;
+    server.suspend();
+    let callers: Vec<_> = (0..50)
         .map(|number| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -187,22 +187,22 @@ async fn a_server_that_stands_still_for_three_seconds_causes_no_storm_of_connect
         })
         .collect();
     sleep(Duration::from_secs(3)).await;
-    server.go_on();
-    for one in asking {
-        one.await.unwrap();
+    server.resume();
+    for caller in callers {
+        caller.await.unwrap();
     }
-    eventually("healed", async || store.put(key(1000), vec![], MINUTE).await.is_ok()).await;
-    assert!(name.accepted() <= 10, "{} connections", name.accepted());
+    eventually("the new primary is used", async || store.put(key(1000), vec![], MINUTE).await.is_ok()).await;
+    assert!(proxy.accepted() <= 10, "{} connections", proxy.accepted());
 }
 
-/// Of each server the numbers of tickets that it has.
-fn numbers_of(cluster: &RedisCluster, most: usize) -> Vec<Vec<u32>> {
+/// For each server, the numbers of up to `count` tickets whose slots it has.
+fn numbers_by_server(cluster: &RedisCluster, count: usize) -> Vec<Vec<u32>> {
     let mut numbers = vec![Vec::new(); 3];
     for number in 0..600 {
-        let answer = cluster.servers[1].ask(&format!("CLUSTER KEYSLOT axum-ws-auth:ticket:{}", key(number)));
+        let answer = cluster.servers[1].query(&format!("CLUSTER KEYSLOT axum-ws-auth:ticket:{}", key(number)));
         let slot: usize = answer.trim().trim_start_matches(':').parse().unwrap();
         let of_server = &mut numbers[slot / 5461 % 3];
-        if of_server.len() < most {
+        if of_server.len() < count {
             of_server.push(number);
         }
     }
@@ -210,21 +210,21 @@ fn numbers_of(cluster: &RedisCluster, most: usize) -> Vec<Vec<u32>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_dead_primary_of_three_takes_nothing_from_what_the_others_have() {
+async fn a_dead_primary_of_a_cluster_does_not_affect_the_others() {
     for is_killed in [true, false] {
         let mut cluster = RedisCluster::start_with(["--cluster-require-full-coverage", "no"]);
-        let numbers = numbers_of(&cluster, 20);
+        let numbers = numbers_by_server(&cluster, 20);
         let store = cluster.store();
-        each_command(&store, 1).await;
+        run_each_command(&store, 1).await;
         if is_killed {
             cluster.servers[0].kill();
         } else {
-            cluster.servers[0].stop();
+            cluster.servers[0].suspend();
         }
         let lost = &numbers[0];
         let begin = Instant::now();
         for (turn, number) in numbers[1].iter().chain(&numbers[2]).enumerate() {
-            // What the dead one has is asked for by others meanwhile, and in between.
+            // Meanwhile, other tasks use the slots of the dead server.
             let one = store.clone();
             let gone = key(lost[turn % lost.len()]);
             let asking = tokio::spawn(async move { one.put(gone, vec![], MINUTE).await });
@@ -237,61 +237,61 @@ async fn one_dead_primary_of_three_takes_nothing_from_what_the_others_have() {
             }
         }
         println!("40 tickets in {:?}, killed: {is_killed}", begin.elapsed());
-        // And what begins with the dead one gone finds the others.
+        // A store that is created now finds the other servers.
         let late = cluster.store();
         late.put(key(numbers[1][0] + 10_000), vec![], MINUTE).await.map(drop).unwrap_or(());
-        eventually("a new node finds the others", async || late.redeem(key(numbers[2][0])).await.is_ok()).await;
+        eventually("a new store finds the other servers", async || late.redeem(key(numbers[2][0])).await.is_ok()).await;
         if is_killed {
             cluster.servers[0].restart();
         } else {
-            cluster.servers[0].go_on();
+            cluster.servers[0].resume();
         }
-        eventually("it is back", async || store.put(key(lost[1]), vec![], MINUTE).await.is_ok()).await;
+        eventually("the server is used again", async || store.put(key(lost[1]), vec![], MINUTE).await.is_ok()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slots_that_move_to_another_server_of_the_cluster_are_found() {
+async fn slots_that_move_are_found() {
     let cluster = RedisCluster::start();
     let store = cluster.store();
-    each_command(&store, 1).await;
-    let numbers = numbers_of(&cluster, 1);
+    run_each_command(&store, 1).await;
+    let numbers = numbers_by_server(&cluster, 1);
     let (from, to) = (&cluster.servers[0], &cluster.servers[1]);
     let ids = [from, to].map(|server| {
-        let answer = server.ask("CLUSTER MYID");
+        let answer = server.query("CLUSTER MYID");
         answer.split("\r\n").nth(1).unwrap().to_owned()
     });
     let number = numbers[0][0];
-    let answer = from.ask(&format!("CLUSTER KEYSLOT axum-ws-auth:ticket:{}", key(number)));
+    let answer = from.query(&format!("CLUSTER KEYSLOT axum-ws-auth:ticket:{}", key(number)));
     let slot = answer.trim().trim_start_matches(':');
-    // On its way: one that is not there any more is asked for at the other (`ASK`).
-    to.tell(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]));
-    from.tell(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]));
+    // While the slot moves, the old server redirects missing keys to the new one (`ASK`).
+    to.run(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]));
+    from.run(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]));
     store.put(key(number), b"content".to_vec(), MINUTE).await.unwrap();
     assert_eq!(store.redeem(key(number)).await.unwrap().unwrap(), b"content");
-    // And there (`MOVED`).
+    // The slot has moved (`MOVED`).
     for server in [to, from, &cluster.servers[2]] {
-        server.tell(&format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]));
+        server.run(&format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]));
     }
     store.put(key(number), b"content".to_vec(), MINUTE).await.unwrap();
     assert_eq!(store.redeem(key(number)).await.unwrap().unwrap(), b"content");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_primary_that_sentinels_name_is_followed() {
+async fn the_primary_named_by_sentinels_is_used() {
     let (mut primary, replica) = (RedisServer::start(), RedisServer::start());
-    replica.tell(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
-    eventually("replicated", async || replica.ask("INFO replication").contains("master_link_status:up")).await;
+    replica.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    eventually("replicated", async || replica.query("INFO replication").contains("master_link_status:up")).await;
     let sentinels: Vec<_> = (0..3).map(|_| SentinelServer::start(primary.port())).collect();
     for sentinel in &sentinels {
-        eventually("all know each other", async || {
-            let known = sentinel.ask("SENTINEL MASTER mymaster");
+        eventually("the sentinels know each other", async || {
+            let known = sentinel.query("SENTINEL MASTER mymaster");
             known.contains("num-other-sentinels\r\n$1\r\n2") && known.contains("num-slaves\r\n$1\r\n1")
         })
         .await;
     }
     let store = Redis::sentinel(sentinels.iter().map(SentinelServer::url), "redis://mymaster").unwrap();
-    each_command(&store, 1).await;
+    run_each_command(&store, 1).await;
     let unknown = Redis::sentinel(sentinels.iter().map(SentinelServer::url), "redis://other").unwrap();
     let error = unknown.put(key(1), vec![], MINUTE).await.unwrap_err().to_string();
     assert!(error.contains("does not know `other`"), "{error}");
@@ -299,58 +299,55 @@ async fn the_primary_that_sentinels_name_is_followed() {
     primary.kill();
     assert!(store.put(key(2), vec![], MINUTE).await.is_err());
     eventually("the replica is promoted", async || store.put(key(3), vec![], MINUTE).await.is_ok()).await;
-    each_command(&store, 4).await;
-    assert!(replica.ask("INFO replication").contains("role:master"));
+    run_each_command(&store, 4).await;
+    assert!(replica.query("INFO replication").contains("role:master"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subject_whose_lease_fails_takes_the_shared_limit_from_nobody_else() {
+async fn a_failing_lease_affects_no_other_subject() {
     let server = RedisServer::start();
     let nodes: Vec<Router> = (0..2)
         .map(|_| {
             let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap().across_nodes(server.store());
-            let limits = limits.lease_lifetime(crate::LEASE).unwrap();
-            let sessions = Sessions::with_limits(limits);
-            Router::new().route("/", any(idle)).layer(WsAuthLayer::new(verifier).sessions(&sessions))
+            limited_node(limits.lease_lifetime(LEASE).unwrap())
         })
         .collect();
     let alice = connected(&nodes[0], "alice.1").await;
-    let keys = server.ask("KEYS axum-ws-auth:sessions:*");
+    let keys = server.query("KEYS axum-ws-auth:sessions:*");
     let of_alice = keys.split("\r\n").find(|line| line.starts_with("axum")).unwrap();
-    server.tell(&format!("SET {of_alice} wrong"));
+    server.run(&format!("SET {of_alice} wrong"));
     for turn in 0..5 {
-        // Alice is counted by each node for itself.
+        // Each node counts alice alone.
         assert_eq!(status(&nodes[1], "alice.2").await, 101);
         let socket = connected(&nodes[0], &format!("bob-{turn}.1")).await;
         assert_eq!(status(&nodes[1], &format!("bob-{turn}.2")).await, 429, "turn {turn}");
         drop(socket);
-        // Renewals and releases of others go on meanwhile.
-        eventually("his place is free", async || status(&nodes[1], &format!("bob-{turn}.3")).await == 101).await;
+        // Leases of other subjects are still released and renewed.
+        eventually("the lease is released", async || status(&nodes[1], &format!("bob-{turn}.3")).await == 101).await;
     }
     let _bob = connected(&nodes[0], "bob.1").await;
-    sleep(crate::LEASE * 2).await;
-    assert_eq!(status(&nodes[1], "bob.2").await, 429, "it was renewed");
+    sleep(LEASE * 2).await;
+    assert_eq!(status(&nodes[1], "bob.2").await, 429, "the lease is renewed");
     drop(alice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn evictions_are_heard_again_when_the_primary_has_moved() {
+async fn evictions_are_received_after_the_primary_has_moved() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
-    let name = Proxy::to(old.port()).await;
+    let proxy = Proxy::to(old.port()).await;
     let nodes: Vec<Router> = (0..2)
         .map(|_| {
-            let store = Redis::new(&name.url()).unwrap();
+            let store = Redis::new(&proxy.url()).unwrap();
             let limits = Limits::new().per_subject(1, AtLimit::EvictOldest).unwrap().across_nodes(store);
-            let sessions = Sessions::with_limits(limits);
-            Router::new().route("/", any(idle)).layer(WsAuthLayer::new(verifier).sessions(&sessions))
+            limited_node(limits)
         })
         .collect();
     let _bob = (connected(&nodes[0], "bob.1").await, connected(&nodes[1], "carol.1").await);
     sleep(Duration::from_millis(600)).await;
-    old.tell("REPLICAOF 127.0.0.1 1");
-    name.lead_to(new.port());
+    old.run("REPLICAOF 127.0.0.1 1");
+    proxy.set_target(new.port());
     let mut first = connected(&nodes[0], "alice.1").await;
-    // Less than until leases are renewed.
+    // Before leases are renewed.
     sleep(Duration::from_secs(4)).await;
     let begin = Instant::now();
     let _second = connected(&nodes[1], "alice.2").await;

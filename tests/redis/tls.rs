@@ -1,4 +1,4 @@
-//! Redis by TLS.
+//! TLS to Redis.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ use axum_ws_auth::{
 };
 
 use crate::{
-    access::{MINUTE, each_kind, lease, problem, works},
+    access::{MINUTE, error_of, lease, store_one_of_each, store_works},
     redis::RedisServer,
 };
 
-/// A certification authority of one's own, and what it has signed.
+/// A private certificate authority, and certificates for a server and a client.
 struct Certificates(PathBuf);
 
 impl Certificates {
@@ -62,12 +62,12 @@ impl Drop for Certificates {
     }
 }
 
-fn server_with_tls(certificates: &Certificates, wants_client: bool) -> RedisServer {
+fn server_with_tls(certificates: &Certificates, requires_client: bool) -> RedisServer {
     let path = |name: &str| -> &'static str {
-        // As long as the test runs.
+        // Leaked, because the options are static.
         Box::leak(certificates.path(name).into_os_string().into_string().unwrap().into_boxed_str())
     };
-    let wants_client = if wants_client { "yes" } else { "no" };
+    let requires_client = if requires_client { "yes" } else { "no" };
     RedisServer::start_with_tls([
         "--tls-cert-file",
         path("server.crt"),
@@ -76,12 +76,12 @@ fn server_with_tls(certificates: &Certificates, wants_client: bool) -> RedisServ
         "--tls-ca-cert-file",
         path("ca.crt"),
         "--tls-auth-clients",
-        wants_client,
+        requires_client,
     ])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_with_a_private_authority_and_a_client_certificate_works_and_nothing_less_does() {
+async fn tls_requires_the_private_authority_and_the_client_certificate() {
     let certificates = Certificates::new();
     let (server, strict) = (server_with_tls(&certificates, false), server_with_tls(&certificates, true));
     let url = |server: &RedisServer| format!("rediss://localhost:{}", server.port());
@@ -94,26 +94,26 @@ async fn tls_with_a_private_authority_and_a_client_certificate_works_and_nothing
         Client::build_with_tls(url(server), TlsCertificates { client_tls: own, root_cert }).unwrap()
     };
 
-    // By its URL alone it is reached, and not trusted.
-    let error = problem(&Redis::new(&url(&server)).unwrap()).await;
+    // By its URL alone, the certificate is not trusted.
+    let error = error_of(&Redis::new(&url(&server)).unwrap()).await;
     assert!(error.contains("invalid peer certificate: UnknownIssuer"), "{error}");
-    let error = problem(&Redis::with_client(&client(&server, false, false)).unwrap()).await;
+    let error = error_of(&Redis::with_client(&client(&server, false, false)).unwrap()).await;
     assert!(error.contains("invalid peer certificate: UnknownIssuer"), "{error}");
     let plain = Redis::new(&format!("redis://localhost:{}", server.port())).unwrap();
-    let error = problem(&plain).await;
+    let error = error_of(&plain).await;
     assert!(error.contains("does it require TLS"), "{error}");
 
     let store = Redis::with_client(&client(&server, true, false)).unwrap();
-    works(&store).await;
-    each_kind(&store).await;
-    let (listening, lease) = (store.clone(), lease(1));
-    let hears = tokio::spawn(async move { listening.evicted().await.unwrap() });
+    store_works(&store).await;
+    store_one_of_each(&store).await;
+    let (subscriber, lease) = (store.clone(), lease(1));
+    let waiting = tokio::spawn(async move { subscriber.evicted().await.unwrap() });
     tokio::time::sleep(Duration::from_millis(500)).await;
     let acquire = Acquire::new(&lease, NonZeroUsize::MIN, AtLimit::EvictOldest, MINUTE);
-    let Acquired::Taken { evicted } = store.acquire(acquire).await.unwrap() else { panic!("one had to go") };
-    assert_eq!(hears.await.unwrap(), evicted);
+    let Acquired::Taken { evicted } = store.acquire(acquire).await.unwrap() else { panic!("a session is evicted") };
+    assert_eq!(waiting.await.unwrap(), evicted);
 
-    let error = problem(&Redis::with_client(&client(&strict, true, false)).unwrap()).await;
+    let error = error_of(&Redis::with_client(&client(&strict, true, false)).unwrap()).await;
     assert!(error.to_lowercase().contains("certificate"), "{error}");
-    works(&Redis::with_client(&client(&strict, true, true)).unwrap()).await;
+    store_works(&Redis::with_client(&client(&strict, true, true)).unwrap()).await;
 }

@@ -1,4 +1,4 @@
-//! A store of limits in the memory of the test, which can be had not to work.
+//! A store of limits in memory that can be made to fail.
 
 use std::{
     collections::HashMap,
@@ -24,29 +24,29 @@ use tokio::{
 pub(crate) struct MemoryLimits(Arc<State>);
 
 pub(crate) struct State {
-    leases: Mutex<HashMap<ScopedId, Vec<Held>>>,
-    told: broadcast::Sender<SessionId>,
-    /// Answers with an error.
-    pub(crate) broken: AtomicBool,
-    /// Answers with an error for this subject.
-    pub(crate) broken_for: Mutex<Option<&'static str>>,
-    /// Does not answer.
-    pub(crate) silent: AtomicBool,
-    /// Does not tell of evictions.
-    pub(crate) discreet: AtomicBool,
-    /// Does not release.
-    pub(crate) keeping: AtomicBool,
-    /// Answers after half a second: what was asked for has happened by then, and a release happens only then.
+    leases: Mutex<HashMap<ScopedId, Vec<Entry>>>,
+    evictions: broadcast::Sender<SessionId>,
+    /// Every operation fails.
+    pub(crate) fails: AtomicBool,
+    /// Every operation on this subject fails.
+    pub(crate) fails_for: Mutex<Option<&'static str>>,
+    /// No operation answers.
+    pub(crate) hangs: AtomicBool,
+    /// `evicted` reports nothing.
+    pub(crate) hides_evictions: AtomicBool,
+    /// `release` fails.
+    pub(crate) release_fails: AtomicBool,
+    /// Answers half a second after `acquire` has taken effect, and half a second before `release` does.
     pub(crate) slow: AtomicBool,
-    /// How often it was asked for a lease.
-    pub(crate) asked: AtomicUsize,
-    /// How many were to be released when it was last asked for one.
-    pub(crate) carried: AtomicUsize,
+    /// How many times `acquire` was called.
+    pub(crate) acquire_calls: AtomicUsize,
+    /// How many leases the last `acquire` was to release.
+    pub(crate) released_by_acquire: AtomicUsize,
 }
 
-struct Held {
+struct Entry {
     lease: SessionLease,
-    until: Instant,
+    expires_at: Instant,
     is_evicted: bool,
 }
 
@@ -54,76 +54,76 @@ impl MemoryLimits {
     pub(crate) fn new() -> Self {
         Self(Arc::new(State {
             leases: Mutex::default(),
-            told: broadcast::Sender::new(64),
-            broken: AtomicBool::new(false),
-            broken_for: Mutex::default(),
-            silent: AtomicBool::new(false),
-            discreet: AtomicBool::new(false),
-            keeping: AtomicBool::new(false),
+            evictions: broadcast::Sender::new(64),
+            fails: AtomicBool::new(false),
+            fails_for: Mutex::default(),
+            hangs: AtomicBool::new(false),
+            hides_evictions: AtomicBool::new(false),
+            release_fails: AtomicBool::new(false),
             slow: AtomicBool::new(false),
-            asked: AtomicUsize::new(0),
-            carried: AtomicUsize::new(0),
+            acquire_calls: AtomicUsize::new(0),
+            released_by_acquire: AtomicUsize::new(0),
         }))
     }
 
-    /// How many leases there are that have not run out.
+    /// How many leases have not expired.
     pub(crate) fn count(&self) -> usize {
         self.count_of(|_| true)
     }
 
-    pub(crate) fn count_of(&self, is_one: impl Fn(&str) -> bool) -> usize {
+    pub(crate) fn count_of(&self, matches: impl Fn(&str) -> bool) -> usize {
         let leases = self.leases.lock().expect("no panic");
-        let live = |held: &&Held| held.until > Instant::now() && !held.is_evicted;
-        leases.values().flatten().filter(live).filter(|held| is_one(held.lease.subject.id())).count()
+        let live = |entry: &&Entry| entry.expires_at > Instant::now() && !entry.is_evicted;
+        leases.values().flatten().filter(live).filter(|entry| matches(entry.lease.subject.id())).count()
     }
 
-    pub(crate) fn forget_everything(&self) {
+    pub(crate) fn remove_all_leases(&self) {
         self.leases.lock().expect("no panic").clear();
     }
 
-    fn take(&self, request: Acquire<'_>) -> Acquired {
+    fn acquire_now(&self, request: Acquire<'_>) -> Acquired {
         let mut leases = self.leases.lock().expect("no panic");
         let of_subject = leases.entry(request.lease.subject.clone()).or_default();
-        let over = |held: &Held| request.released.contains(&held.lease) || held.lease == *request.lease;
-        of_subject.retain(|held| held.until > Instant::now() && !over(held));
-        of_subject.sort_by_key(|held| held.lease.accepted);
-        let count = of_subject.iter().filter(|held| !held.is_evicted).count();
-        let more = (count + 1).saturating_sub(request.limit.get());
-        if more > 0 && request.at_limit == AtLimit::RefuseNew {
+        let is_released = |entry: &Entry| request.released.contains(&entry.lease) || entry.lease == *request.lease;
+        of_subject.retain(|entry| entry.expires_at > Instant::now() && !is_released(entry));
+        of_subject.sort_by_key(|entry| entry.lease.accepted);
+        let count = of_subject.iter().filter(|entry| !entry.is_evicted).count();
+        let excess = (count + 1).saturating_sub(request.limit.get());
+        if excess > 0 && request.at_limit == AtLimit::RefuseNew {
             return Acquired::Full;
         }
         let mut evicted = Vec::new();
-        let until = Instant::now() + request.lifetime;
-        for held in of_subject.iter_mut().filter(|held| !held.is_evicted).take(more) {
-            (held.is_evicted, held.until) = (true, until);
-            evicted.push(held.lease.session);
-            if !self.discreet.load(SeqCst) {
-                let _ = self.told.send(held.lease.session);
+        let expires_at = Instant::now() + request.lifetime;
+        for entry in of_subject.iter_mut().filter(|entry| !entry.is_evicted).take(excess) {
+            (entry.is_evicted, entry.expires_at) = (true, expires_at);
+            evicted.push(entry.lease.session);
+            if !self.hides_evictions.load(SeqCst) {
+                let _ = self.evictions.send(entry.lease.session);
             }
         }
-        of_subject.push(Held { lease: request.lease.clone(), until, is_evicted: false });
+        of_subject.push(Entry { lease: request.lease.clone(), expires_at, is_evicted: false });
         Acquired::Taken { evicted }
     }
 
-    async fn pause(&self) {
+    async fn delay(&self) {
         if self.slow.load(SeqCst) {
             sleep(Duration::from_millis(500)).await;
         }
     }
 
-    async fn works_for(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
-        let broken = *self.broken_for.lock().expect("no panic");
-        if leases.iter().any(|lease| Some(lease.subject.id()) == broken) {
+    async fn check_for(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
+        let fails_for = *self.fails_for.lock().expect("no panic");
+        if leases.iter().any(|lease| Some(lease.subject.id()) == fails_for) {
             return Err(StoreError::unavailable());
         }
-        self.works().await
+        self.check().await
     }
 
-    async fn works(&self) -> Result<(), StoreError> {
-        if self.silent.load(SeqCst) {
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.hangs.load(SeqCst) {
             pending::<()>().await;
         }
-        if self.broken.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
+        if self.fails.load(SeqCst) { Err(StoreError::unavailable()) } else { Ok(()) }
     }
 }
 
@@ -137,43 +137,43 @@ impl std::ops::Deref for MemoryLimits {
 
 impl LimitStore for MemoryLimits {
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
-        self.asked.fetch_add(1, SeqCst);
-        self.carried.store(request.released.len(), SeqCst);
-        self.works_for(std::slice::from_ref(request.lease)).await?;
-        let acquired = self.take(request);
-        self.pause().await;
+        self.acquire_calls.fetch_add(1, SeqCst);
+        self.released_by_acquire.store(request.released.len(), SeqCst);
+        self.check_for(std::slice::from_ref(request.lease)).await?;
+        let acquired = self.acquire_now(request);
+        self.delay().await;
         Ok(acquired)
     }
 
     async fn renew(&self, renewed: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
-        self.works_for(renewed).await?;
+        self.check_for(renewed).await?;
         let mut leases = self.leases.lock().expect("no panic");
         let mut evicted = Vec::new();
-        let until = Instant::now() + lifetime;
+        let expires_at = Instant::now() + lifetime;
         for lease in renewed {
             let of_subject = leases.entry(lease.subject.clone()).or_default();
-            match of_subject.iter_mut().find(|held| held.lease == *lease) {
-                Some(held) if held.is_evicted => evicted.push(lease.session),
-                Some(held) => held.until = until,
-                None => of_subject.push(Held { lease: lease.clone(), until, is_evicted: false }),
+            match of_subject.iter_mut().find(|entry| entry.lease == *lease) {
+                Some(entry) if entry.is_evicted => evicted.push(lease.session),
+                Some(entry) => entry.expires_at = expires_at,
+                None => of_subject.push(Entry { lease: lease.clone(), expires_at, is_evicted: false }),
             }
         }
         Ok(evicted)
     }
 
     async fn release(&self, released: &[SessionLease]) -> Result<(), StoreError> {
-        self.works_for(released).await?;
-        self.pause().await;
-        if self.keeping.load(SeqCst) {
+        self.check_for(released).await?;
+        self.delay().await;
+        if self.release_fails.load(SeqCst) {
             return Err(StoreError::unavailable());
         }
         let mut leases = self.leases.lock().expect("no panic");
-        leases.values_mut().for_each(|of_subject| of_subject.retain(|held| !released.contains(&held.lease)));
+        leases.values_mut().for_each(|of_subject| of_subject.retain(|entry| !released.contains(&entry.lease)));
         Ok(())
     }
 
     async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {
-        let mut told = self.told.subscribe();
-        told.recv().await.map(|session| vec![session]).map_err(|_| StoreError::unavailable())
+        let mut evictions = self.evictions.subscribe();
+        evictions.recv().await.map(|session| vec![session]).map_err(|_| StoreError::unavailable())
     }
 }

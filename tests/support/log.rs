@@ -1,34 +1,77 @@
-//! What a subscriber writes.
+//! Captures events, for assertions.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
+    future::{Future, poll_fn},
     io,
-    sync::{Arc, Mutex},
+    pin::pin,
+    sync::{Arc, Mutex, OnceLock},
 };
 
-use tracing::{Dispatch, Level, subscriber::DefaultGuard, subscriber::NoSubscriber};
+use tracing::{
+    Dispatch, Level, Subscriber,
+    dispatcher::with_default,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// Everything on this thread is logged for as long as this is there.
-pub(crate) struct Logging {
+/// Captures the events of this thread until it is dropped.
+pub(crate) struct Capture {
     _guard: DefaultGuard,
-    /// With two dispatchers tracing asks this one, whatever another thread thinks of an event.
-    _another: Dispatch,
+    _second: Dispatch,
+}
+
+/// Runs a future, on whatever thread, and captures its events of this level and more severe ones.
+pub(crate) async fn captured<T>(level: Level, future: impl Future<Output = T>) -> (T, String) {
+    let log = Log::default();
+    let (dispatch, _second) = (Dispatch::new(log.subscriber(level)), second_dispatch());
+    let mut future = pin!(future);
+    let output = poll_fn(|cx| with_default(&dispatch, || future.as_mut().poll(cx))).await;
+    (output, log.text())
+}
+
+/// Tracing asks each of several dispatchers for its interest in an event, but of a single one it remembers what the first
+/// thread to meet the event was told.
+fn second_dispatch() -> Dispatch {
+    Dispatch::new(NoSubscriber::new())
 }
 
 impl Log {
-    pub(crate) fn everything(&self) -> Logging {
-        let subscriber =
-            tracing_subscriber::fmt().with_max_level(Level::TRACE).with_ansi(false).with_writer(self.clone()).finish();
-        Logging { _guard: tracing::subscriber::set_default(subscriber), _another: Dispatch::new(NoSubscriber::new()) }
+    /// Captures all events of this thread.
+    pub(crate) fn everything(&self) -> Capture {
+        self.capture(Level::TRACE)
+    }
+
+    /// Captures the events of this thread of this level and more severe ones.
+    pub(crate) fn capture(&self, level: Level) -> Capture {
+        Capture { _guard: tracing::subscriber::set_default(self.subscriber(level)), _second: second_dispatch() }
+    }
+
+    /// Captures the events of all tests in this process, down to info.
+    pub(crate) fn of_process() -> Self {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let install = || {
+            let log = Self::default();
+            tracing::subscriber::set_global_default(log.subscriber(Level::INFO)).unwrap();
+            log
+        };
+        LOG.get_or_init(install).clone()
     }
 
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(crate) fn has(&self, level: &str, message: &str) -> bool {
+        self.text().lines().any(|line| line.contains(level) && line.contains(message))
+    }
+
+    fn subscriber(&self, level: Level) -> impl Subscriber + Send + Sync + use<> {
+        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(self.clone()).finish()
     }
 }
 

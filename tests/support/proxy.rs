@@ -1,5 +1,4 @@
-//! A name that leads to one server after another, while connections that were opened before stay with the one they were
-//! opened to: a TCP proxy.
+//! A TCP proxy: a host name that moves to another server, while open connections stay with the old one.
 
 use std::sync::{
     Arc, Mutex,
@@ -20,7 +19,7 @@ pub(crate) struct Proxy {
 struct State {
     target: AtomicU16,
     accepted: AtomicUsize,
-    /// What is answered to each command on the connections up to this one, in place of the server's answers.
+    /// The answer to each command on the connections up to this number, instead of the server's.
     answer: Mutex<(usize, &'static str)>,
 }
 
@@ -43,17 +42,17 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Where new connections lead.
-    pub(crate) fn lead_to(&self, target: u16) {
+    /// Sets the server of new connections.
+    pub(crate) fn set_target(&self, target: u16) {
         self.state.target.store(target, SeqCst);
     }
 
-    /// Has each command on a connection that is open now answered with this line.
-    pub(crate) fn answer_on_open_ones(&self, line: &'static str) {
+    /// Answers each command on a connection that is open now with this line.
+    pub(crate) fn override_answers(&self, line: &'static str) {
         *self.state.answer.lock().expect("no panic") = (self.accepted(), line);
     }
 
-    /// How many connections there were.
+    /// How many connections were opened.
     pub(crate) fn accepted(&self) -> usize {
         self.state.accepted.load(SeqCst)
     }
@@ -64,17 +63,23 @@ async fn pass(client: TcpStream, number: usize, state: Arc<State>) {
     let _ = client.set_nodelay(true);
     let (mut from_client, mut to_client) = client.into_split();
     let (from_server, mut to_server) = server.into_split();
-    let (answers, mut of_server) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(read(from_server, answers.clone()));
+    let (answers, mut to_write) = tokio::sync::mpsc::unbounded_channel();
+    let mut reading = tokio::spawn(read(from_server, answers.clone()));
     let writing = tokio::spawn(async move {
-        while let Some(bytes) = of_server.recv().await {
+        while let Some(bytes) = to_write.recv().await {
             if to_client.write_all(&bytes).await.is_err() {
                 return;
             }
         }
     });
     let mut bytes = [0; 16_384];
-    while let Ok(len @ 1..) = from_client.read(&mut bytes).await {
+    loop {
+        let len = tokio::select! {
+            Ok(len @ 1..) = from_client.read(&mut bytes) => len,
+            // The server or the client has closed its connection.
+            _ = &mut reading => break,
+            else => break,
+        };
         let bytes = bytes.get(..len).unwrap_or_default();
         let (up_to, line) = *state.answer.lock().expect("no panic");
         if number <= up_to {
@@ -85,6 +90,7 @@ async fn pass(client: TcpStream, number: usize, state: Arc<State>) {
             break;
         }
     }
+    reading.abort();
     writing.abort();
 }
 

@@ -1,4 +1,4 @@
-//! A Redis server of one's own, on a port of its own; and a cluster of them.
+//! Redis servers, sentinels and clusters, started for one test.
 
 use std::{
     fs,
@@ -12,17 +12,17 @@ use std::{
 
 use axum_ws_auth::Redis;
 
-/// Ended when it is dropped. What it has it keeps in a directory of its own, also when it is killed.
+/// Stops when it is dropped. Its data is in a temporary directory, and survives a kill.
 pub(crate) struct RedisServer {
-    /// What kind of port it is.
-    kind: &'static str,
+    /// `--port` or `--tls-port`.
+    port_option: &'static str,
     port: u16,
     directory: PathBuf,
     options: Vec<&'static str>,
     process: Child,
 }
 
-/// Three servers with a third of the slots each.
+/// Three servers, each with a third of the slots.
 pub(crate) struct RedisCluster {
     pub(crate) servers: Vec<RedisServer>,
 }
@@ -36,17 +36,17 @@ impl RedisServer {
         Self::start_at("--port", options)
     }
 
-    /// One that speaks TLS and nothing else.
+    /// Starts a server that accepts TLS only.
     pub(crate) fn start_with_tls(options: impl IntoIterator<Item = &'static str>) -> Self {
         Self::start_at("--tls-port", ["--port", "0"].into_iter().chain(options))
     }
 
-    fn start_at(kind: &'static str, options: impl IntoIterator<Item = &'static str>) -> Self {
+    fn start_at(port_option: &'static str, options: impl IntoIterator<Item = &'static str>) -> Self {
         let (port, options) = (free_port(), options.into_iter().collect::<Vec<_>>());
         let directory = std::env::temp_dir().join(format!("axum-ws-auth-redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
-        let process = run(kind, port, &directory, &options);
-        Self { kind, port, directory, options, process }
+        let process = spawn(port_option, port, &directory, &options);
+        Self { port_option, port, directory, options, process }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -57,11 +57,11 @@ impl RedisServer {
         self.port
     }
 
-    /// Until it has read what it had.
-    pub(crate) fn wait(&self) {
+    /// Waits until the server has loaded its data.
+    pub(crate) fn wait_until_ready(&self) {
         let begin = Instant::now();
-        while !self.ask("PING").starts_with("+PONG") {
-            assert!(begin.elapsed() < Duration::from_secs(10), "it does not answer");
+        while !self.query("PING").starts_with("+PONG") {
+            assert!(begin.elapsed() < Duration::from_secs(10), "the server does not answer");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -70,40 +70,40 @@ impl RedisServer {
         Redis::new(&self.url()).expect("a url")
     }
 
-    /// As a machine that loses its power, but for what the kernel has.
+    /// Ends the process without notice.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it has ended");
     }
 
     pub(crate) fn restart(&mut self) {
-        self.process = run(self.kind, self.port, &self.directory, &self.options);
+        self.process = spawn(self.port_option, self.port, &self.directory, &self.options);
     }
 
-    /// Starts again without what it had.
+    /// Restarts the server without its data.
     pub(crate) fn restart_empty(&mut self) {
         fs::remove_dir_all(&self.directory).expect("a directory");
         fs::create_dir_all(&self.directory).expect("a directory");
         self.restart();
     }
 
-    /// Has it carry out a command, in the words of its protocol.
-    pub(crate) fn tell(&self, command: &str) {
-        let answer = self.ask(command);
+    /// Runs a command that answers `+OK`.
+    pub(crate) fn run(&self, command: &str) {
+        let answer = self.query(command);
         assert!(answer.starts_with("+OK"), "{command}: {answer}");
     }
 
-    /// The beginning of the answer to a command.
-    pub(crate) fn ask(&self, command: &str) -> String {
-        ask(self.port, command)
+    /// Runs a command, and returns the beginning of the answer.
+    pub(crate) fn query(&self, command: &str) -> String {
+        query(self.port, command)
     }
 
-    /// It is there, and does not answer.
-    pub(crate) fn stop(&self) {
+    /// Suspends the process: it accepts connections, and does not answer.
+    pub(crate) fn suspend(&self) {
         self.signal("-STOP");
     }
 
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -121,7 +121,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// Watches one server under the name `mymaster`, together with others of its kind.
+/// A sentinel that monitors one server under the name `mymaster`, together with other sentinels.
 pub(crate) struct SentinelServer {
     port: u16,
     directory: PathBuf,
@@ -150,8 +150,8 @@ impl SentinelServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn ask(&self, command: &str) -> String {
-        ask(self.port, command)
+    pub(crate) fn query(&self, command: &str) -> String {
+        query(self.port, command)
     }
 }
 
@@ -173,9 +173,9 @@ impl RedisCluster {
         options.extend(more);
         let servers: Vec<_> = (0..3).map(|_| RedisServer::start_with(options.iter().copied())).collect();
         for (server, slots) in servers.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
-            server.tell(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
+            server.run(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
             for other in &servers {
-                server.tell(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
+                server.run(&format!("CLUSTER MEET 127.0.0.1 {}", other.port));
             }
         }
         let cluster = Self { servers };
@@ -183,26 +183,26 @@ impl RedisCluster {
         cluster
     }
 
-    /// Until all of them know all slots.
+    /// Waits until all servers know all slots.
     pub(crate) fn wait(&self) {
         let begin = Instant::now();
         let knows_all = |server: &RedisServer| {
-            let state = server.ask("CLUSTER INFO");
+            let state = server.query("CLUSTER INFO");
             state.contains("cluster_state:ok") && state.contains("cluster_slots_ok:16384")
         };
         while !self.servers.iter().all(knows_all) {
-            assert!(begin.elapsed() < Duration::from_secs(30), "there is no cluster");
+            assert!(begin.elapsed() < Duration::from_secs(30), "the cluster does not form");
             thread::sleep(Duration::from_millis(50));
         }
     }
 
     pub(crate) fn store(&self) -> Redis {
-        // The others are learned.
+        // These name the third server.
         Redis::cluster(self.servers.iter().take(2).map(RedisServer::url)).expect("urls")
     }
 }
 
-/// One that leaves room for the port of the cluster's bus, which is higher by ten thousand.
+/// A free port whose cluster bus port, which is higher by ten thousand, is free too.
 fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -213,9 +213,9 @@ fn free_port() -> u16 {
     }
 }
 
-fn run(kind: &str, port: u16, directory: &PathBuf, options: &[&str]) -> Child {
+fn spawn(port_option: &str, port: u16, directory: &PathBuf, options: &[&str]) -> Child {
     let process = Command::new("redis-server")
-        .args([kind, &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
+        .args([port_option, &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
         .arg(directory)
         .args(options)
         .stdout(Stdio::null())
@@ -233,7 +233,7 @@ fn wait_for(port: u16) {
     }
 }
 
-fn ask(port: u16, command: &str) -> String {
+fn query(port: u16, command: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
     let mut answer = [0; 4096];

@@ -1,5 +1,5 @@
-//! A node in a process of its own: the test program runs itself again, with one test that serves until its standard input
-//! is closed.
+//! A node in a separate process: the test program runs itself again, with an ignored test that serves until its standard input is
+//! closed.
 
 use std::{
     io::{BufRead, BufReader, Lines, Read},
@@ -27,21 +27,23 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-/// Where the address of Redis stands for such a process.
+use crate::nodes::{idle, verifier};
+
+/// The environment variable with the URL of Redis.
 const REDIS: &str = "AXUM_WS_AUTH_TEST_REDIS";
-/// For how long the sessions of a node count that is gone.
+/// How long the sessions of a dead node count.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// Killed when it is dropped.
 pub(crate) struct NodeProcess {
     process: Child,
     address: SocketAddr,
-    /// What it says at its end must go somewhere.
+    /// Kept open, because the process writes to it when it ends.
     _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl NodeProcess {
-    /// By the name of the test that [`serve`]s.
+    /// Starts the test that calls [`serve`].
     pub(crate) fn start(test: &str, redis: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", test, "--ignored", "--nocapture"])
@@ -52,7 +54,7 @@ impl NodeProcess {
             .expect("it starts");
         let mut output = BufReader::new(process.stdout.take().expect("its output")).lines();
         let mut lines = output.by_ref().map(|line| line.expect("a line"));
-        let line = lines.find(|line| line.contains("node at ")).expect("it says where it is");
+        let line = lines.find(|line| line.contains("node at ")).expect("it prints its address");
         let address = line.split("node at ").nth(1).and_then(|address| address.trim().parse().ok());
         Self { process, address: address.expect("an address"), _output: output }
     }
@@ -62,18 +64,21 @@ impl NodeProcess {
         self.process.wait().expect("it has ended");
     }
 
-    /// It ends by itself when nobody needs it any more.
-    pub(crate) fn leave(mut self) {
+    /// Stops the node and checks that it ends without an error.
+    pub(crate) fn shut_down(mut self) {
         drop(self.process.stdin.take());
         assert!(self.process.wait().expect("it has ended").success());
     }
 
-    /// A socket, or the status of the refusal.
+    /// Opens a socket, or returns the status of the refusal.
     pub(crate) async fn connect(&self, token: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
         self.open("/chat", Some(token)).await
     }
 
-    pub(crate) async fn connect_by(&self, ticket: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+    pub(crate) async fn connect_with_ticket(
+        &self,
+        ticket: &str,
+    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
         self.open(&format!("/by-ticket?ticket={ticket}"), None).await
     }
 
@@ -114,7 +119,7 @@ impl Drop for NodeProcess {
     }
 }
 
-/// What such a process does: a subject may have one session on all nodes.
+/// Serves until standard input is closed. A subject may have one session on all nodes together.
 pub(crate) async fn serve() {
     let Ok(url) = std::env::var(REDIS) else { return };
     let redis = Redis::new(&url).expect("a url");
@@ -122,15 +127,15 @@ pub(crate) async fn serve() {
     let sessions = Sessions::with_limits(limits.lease_lifetime(LEASE).expect("long enough"));
     let tickets = Tickets::<String>::new(redis.clone());
     let revocations = Revocations::new(redis);
-    let by_token = WsAuthLayer::new(super::verifier).sessions(&sessions).revocations(&revocations);
+    let by_token = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations);
     let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).expect("a source");
     let by_ticket = by_ticket.sessions(&sessions).revocations(&revocations);
     let app = Router::new()
         .route("/ticket", tickets.route(TicketOptions::new()))
         .route("/logout", post(log_out))
-        .route("/chat", any(super::idle))
+        .route("/chat", any(idle))
         .layer(by_token)
-        .route("/by-ticket", any(super::idle).layer(by_ticket))
+        .route("/by-ticket", any(idle).layer(by_ticket))
         .with_state(Arc::new(revocations));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("node at {}", listener.local_addr().expect("an address"));

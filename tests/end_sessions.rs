@@ -1,4 +1,4 @@
-//! Orders reach every session that somebody holds, and however many these are, they hold up nobody.
+//! Ending sessions: it reaches every session that somebody holds, and blocks nobody however many there are.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,11 +17,12 @@ use axum_ws_auth::{
 };
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use support::*;
+use support::{log::captured, *};
+use tracing::Level;
 
 type Kept = Arc<Mutex<Vec<Session<String>>>>;
 
-/// Keeps the session of each request, as what upgrades later does.
+/// Keeps the session of each request, like a handler that upgrades later.
 fn keeping(layer: WsAuthLayer) -> (Router, Kept) {
     let kept = Kept::default();
     let keep = Arc::clone(&kept);
@@ -35,9 +36,9 @@ fn polling(token: &str) -> Request<axum::body::Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_order_reaches_a_session_that_is_no_connection() {
-    type Give = fn(&Sessions, &Revocations, &Session<String>) -> Option<usize>;
-    let orders: [(&str, Give, EndReason); 8] = [
+async fn every_way_to_end_sessions_reaches_one_that_is_not_a_connection() {
+    type End = fn(&Sessions, &Revocations, &Session<String>) -> Option<usize>;
+    let ways: [(&str, End, EndReason); 8] = [
         ("end", |sessions, _, session| Some(sessions.end(session.id())), EndReason::Revoked),
         ("end_subject", |sessions, _, _| Some(sessions.end_subject("alice")), EndReason::Revoked),
         (
@@ -75,22 +76,22 @@ async fn every_order_reaches_a_session_that_is_no_connection() {
             EndReason::Revoked,
         ),
     ];
-    for (name, give, reason) in orders {
+    for (name, end, reason) in ways {
         let sessions = Sessions::new();
         let revocations = Revocations::new(MemoryRevocations::new());
         let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions).revocations(&revocations));
         assert_eq!(answer(&app, polling("alice.3600.id")).await.status(), StatusCode::OK);
         let session = kept.lock().unwrap().pop().unwrap();
-        assert_eq!((sessions.count(), sessions.iter().count()), (0, 0), "{name}: it is not counted");
-        assert_eq!(give(&sessions, &revocations, &session).unwrap_or(1), 1, "{name}");
+        assert_eq!((sessions.count(), sessions.iter().count()), (0, 0), "{name}: it does not count");
+        assert_eq!(end(&sessions, &revocations, &session).unwrap_or(1), 1, "{name}");
         assert_eq!(session.ended().await, reason, "{name}");
         drop(session);
-        assert_eq!(sessions.end_all(), 0, "{name}: nothing is left of it");
+        assert_eq!(sessions.end_all(), 0, "{name}: nothing is left");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_connection_takes_no_place() {
+async fn a_session_that_is_not_a_connection_does_not_count() {
     let limits = Limits::new().total(1).unwrap().per_subject(1, AtLimit::EvictOldest).unwrap();
     let sessions = Sessions::with_limits(limits);
     let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
@@ -103,13 +104,13 @@ async fn what_is_no_connection_takes_no_place() {
     assert!(kept.lock().unwrap().iter().all(|session| session.end_reason().is_none()), "nobody was evicted");
     assert_eq!(sessions.count(), 1);
     let drained = sessions.drain(Drain::going_away().within(Duration::ZERO)).await;
-    assert_eq!(drained.remaining, 1, "only connections are waited for");
+    assert_eq!(drained.remaining, 1, "drain waits for connections only");
     assert!(kept.lock().unwrap().iter().all(|session| session.end_reason() == Some(EndReason::Shutdown)));
 }
 
-/// Its own socket is not closed by anybody else, so the session must be gone with the last handle to it, whoever watches.
+/// Nobody else closes the handler's socket, so a session ends with its last handle, even if it is watched.
 #[tokio::test(start_paused = true)]
-async fn a_watcher_holds_nothing() {
+async fn a_watcher_does_not_keep_a_session_alive() {
     let sessions = Sessions::with_limits(Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap());
     let (app, kept) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
     for request in [handshake().bearer_subprotocol("alice.3600").build(), polling("alice.3600")] {
@@ -130,7 +131,7 @@ async fn a_watcher_holds_nothing() {
         assert_eq!(watcher.expiring_in(Duration::from_secs(1)).await, Duration::ZERO);
         assert_eq!(watcher.end_reason(), Some(EndReason::Closed));
     }
-    // It sees orders and deadlines, too.
+    // A watcher also sees deadlines and revocations.
     for (token, reason) in [("alice.60", EndReason::TokenExpired), ("alice.3600", EndReason::Revoked)] {
         assert_eq!(answer(&app, handshake().bearer_subprotocol(token).build()).await.status(), StatusCode::OK);
         let session = kept.lock().unwrap().pop().unwrap();
@@ -157,26 +158,26 @@ async fn many(of_one_subject: bool, registered: bool) -> (Sessions, Vec<Session<
     (sessions, kept)
 }
 
-/// The order holds at once, and its work is done in pieces.
+/// All sessions have ended when the call returns; their sockets are closed in slices.
 #[tokio::test]
-async fn an_order_about_very_many_sessions_holds_at_once_and_holds_up_nobody() {
-    type Give = fn(&Sessions) -> usize;
-    let orders: [(&str, bool, Give); 4] = [
+async fn ending_many_sessions_takes_effect_at_once_and_blocks_nobody() {
+    type End = fn(&Sessions) -> usize;
+    let ways: [(&str, bool, End); 4] = [
         ("end_subject", true, |sessions| sessions.end_subject("alice")),
         ("end_token", false, |sessions| sessions.end_token("id")),
         ("end_all", false, Sessions::end_all),
         ("end_all of one subject", true, Sessions::end_all),
     ];
-    for (name, of_one_subject, give) in orders {
+    for (name, of_one_subject, end) in ways {
         for registered in [true, false] {
             let (sessions, kept) = many(of_one_subject, registered).await;
             let began = Instant::now();
-            assert_eq!(give(&sessions), MANY, "{name}");
+            assert_eq!(end(&sessions), MANY, "{name}");
             let took = began.elapsed();
-            assert_eq!(give(&sessions), 0, "{name}: each is ended once");
+            assert_eq!(end(&sessions), 0, "{name}: each is ended once");
             assert!(kept.iter().all(|session| session.end_reason() == Some(EndReason::Revoked)), "{name}");
             assert_eq!(sessions.iter().count(), 0, "{name}");
-            // Quadratic, or all in one go, it took many times as long.
+            // A quadratic or blocking implementation takes many times as long.
             assert!(took < Duration::from_millis(200), "{name}: {took:?}");
             drop(kept);
             assert_eq!(sessions.count(), 0, "{name}");
@@ -184,9 +185,9 @@ async fn an_order_about_very_many_sessions_holds_at_once_and_holds_up_nobody() {
     }
 }
 
-/// There is nothing to be held up then, and nobody who would do the rest.
+/// Without a runtime, no task can close the sockets later.
 #[test]
-fn an_order_about_many_sessions_is_carried_out_without_a_runtime() {
+fn many_sessions_are_ended_without_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (sessions, kept) = runtime.block_on(many(true, true));
     drop(runtime);
@@ -194,15 +195,15 @@ fn an_order_about_many_sessions_is_carried_out_without_a_runtime() {
     assert!(kept.iter().all(|session| session.end_reason() == Some(EndReason::Revoked)));
 }
 
-/// Sessions that begin after an order are not ended by it, though it is still being carried out.
+/// Sessions that begin after the call are not ended, although its task still runs.
 #[tokio::test]
-async fn an_order_that_is_being_carried_out_is_not_about_later_sessions() {
+async fn ending_sessions_spares_those_that_begin_later() {
     let (sessions, kept) = many(true, true).await;
     let (app, later) = keeping(WsAuthLayer::new(timed).sessions(&sessions));
     assert_eq!(sessions.end_subject("alice"), MANY);
     assert_eq!(answer(&app, handshake().bearer_subprotocol("alice.3600").build()).await.status(), StatusCode::OK);
     let later = later.lock().unwrap().pop().unwrap();
-    // Before it is carried out, and after.
+    // Before the task has finished, and after.
     assert_eq!(later.end_reason(), None);
     for _ in 0..50 {
         settle().await;
@@ -212,34 +213,12 @@ async fn an_order_that_is_being_carried_out_is_not_about_later_sessions() {
     assert_eq!(sessions.end_subject("alice"), 1);
 }
 
-/// What is logged while the future runs on this thread.
-async fn logged(run: impl Future<Output = ()>) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    run.await;
-    drop(guard);
-    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
-}
-
-/// What a handler does with a session that it does not hand to `AuthenticatedUpgrade`.
+/// What a handler without `AuthenticatedUpgrade` does with its session.
 type Handle = fn(Option<Authenticated<String>>) -> StatusCode;
 
-/// By the time of the answer nobody has the session, so that no order can end the connection.
+/// Nobody holds the session when the response is sent, so nothing can end the connection.
 #[tokio::test]
-async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
+async fn a_dropped_session_of_an_accepted_handshake_is_logged_once() {
     if cfg!(not(feature = "tracing")) {
         return;
     }
@@ -278,7 +257,7 @@ async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
         ("ended by the handler, and dropped", ends, http1, [0, 1]),
     ];
     for (name, handle, request, events) in cases {
-        let log = logged(async {
+        let (_, log) = captured(Level::INFO, async {
             let sessions = Sessions::new();
             let handler = async move |session: Option<Authenticated<String>>| handle(session);
             let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed).sessions(&sessions));
@@ -292,9 +271,9 @@ async fn an_accepted_handshake_whose_session_was_dropped_is_said_once() {
     }
 }
 
-/// A leased session has its supervisor, and without a registry there is no order that could be missed.
+/// A supervised socket is closed with its session, and without a registry nothing ends sessions.
 #[tokio::test]
-async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_dropped() {
+async fn supervised_sessions_and_sessions_without_a_registry_are_not_logged_as_dropped() {
     if cfg!(not(feature = "tracing")) {
         return;
     }
@@ -304,7 +283,7 @@ async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_drop
     async fn drops<C>(_: Authenticated<C>) -> StatusCode {
         StatusCode::SWITCHING_PROTOCOLS
     }
-    let log = logged(async {
+    let (_, log) = captured(Level::INFO, async {
         let app = Router::new().route("/", any(drops::<String>)).layer(WsAuthLayer::new(timed));
         answer(&app, handshake().bearer_subprotocol("alice.3600").build()).await;
         let sessions = Sessions::new();
@@ -317,8 +296,8 @@ async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_drop
     })
     .await;
     assert!(!log.contains("WARN"), "{log}");
-    // A verifier that need not wait takes another way to the same warning.
-    let log = logged(async {
+    // A verifier that answers at once takes another code path to the same warning.
+    let (_, log) = captured(Level::INFO, async {
         let app =
             Router::new().route("/", any(drops::<serde_json::Value>)).layer(jwt_layer().sessions(&Sessions::new()));
         answer(&app, handshake().bearer_subprotocol(&token()).build()).await;
@@ -329,8 +308,8 @@ async fn a_supervised_session_and_one_without_a_registry_are_not_said_to_be_drop
 
 #[tokio::test]
 async fn a_watcher_knows_the_close_code() {
-    type Give = fn(&Sessions);
-    let orders: [(Give, u16); 2] = [
+    type End = fn(&Sessions);
+    let ways: [(End, u16); 2] = [
         (|sessions| assert_eq!(sessions.end_all(), 1), 4401),
         (
             |sessions| {
@@ -340,7 +319,7 @@ async fn a_watcher_knows_the_close_code() {
             1012,
         ),
     ];
-    for (give, code) in orders {
+    for (end, code) in ways {
         let sessions = Sessions::new();
         let layer = WsAuthLayer::new(timed).sessions(&sessions).close_codes(CloseCodes::HTTP_LIKE);
         let (app, kept) = keeping(layer);
@@ -348,14 +327,14 @@ async fn a_watcher_knows_the_close_code() {
         let session = kept.lock().unwrap().pop().unwrap();
         let watcher = session.watch();
         assert_eq!((session.close_code(), watcher.close_code()), (None, None));
-        give(&sessions);
+        end(&sessions);
         watcher.ended().await;
         assert_eq!((session.close_code(), watcher.close_code()), (Some(code), Some(code)));
     }
 }
 
 #[tokio::test]
-async fn what_is_not_limited_or_not_closed_is_said_once() {
+async fn unlimited_and_unwatched_sessions_are_logged_once() {
     if cfg!(not(feature = "tracing")) {
         return;
     }
@@ -367,7 +346,7 @@ async fn what_is_not_limited_or_not_closed_is_said_once() {
         ("alice.3600", true, true, [0, 0]),
         ("alice.3600", false, true, [0, 1]),
     ] {
-        let log = logged(async {
+        let (_, log) = captured(Level::INFO, async {
             let mut limit = Limits::new();
             if limits {
                 limit = limit.per_subject(5, AtLimit::RefuseNew).unwrap();
