@@ -1,4 +1,4 @@
-//! What is read of claims, against `jsonwebtoken::decode` and a whole parser, over claims that are spelled in every way.
+//! The claims scanner, compared with `jsonwebtoken::decode` and a full parser over random claims.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// What most tokens say, in as many ways as JSON has, and then some.
+/// Common claims with their values in many JSON encodings, valid and invalid.
 const MEMBERS: [(&str, &[&str]); 10] = [
     (
         r#""exp""#,
@@ -65,7 +65,7 @@ fn verify(verifier: &JwtVerifier<Value>, token: &str) -> Result<Verified<Value>,
     let (token, (parts, _)) = (Token::new(token), handshake().build().into_parts());
     let input = VerifyInput::new(&token, &parts, SystemTime::now());
     let now = verifier.verify_now(input).unwrap();
-    // The two ways to ask are one.
+    // Both methods agree.
     let later = verifier.verify(input).now_or_never().unwrap();
     match (&now, &later) {
         (Ok(now), Ok(later)) => assert!(now == later),
@@ -81,15 +81,15 @@ fn sign(claims: &str) -> String {
     format!("{message}.{}", base64url(signer.try_sign(message.as_bytes()).unwrap()))
 }
 
-/// Seconds since the epoch, as a parser has them.
-fn moment(seconds: &Value) -> Option<SystemTime> {
+/// The time of a number of seconds since the epoch.
+fn time(seconds: &Value) -> Option<SystemTime> {
     let seconds = seconds.as_f64()?;
     let distance = Duration::from_secs_f64(seconds.abs());
     Some(if seconds < 0.0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance })
 }
 
-/// Each member in one of its spellings, mostly the first; some left out, or there twice; space where it may be, and where it
-/// may not.
+/// Each member with one of its values, mostly the first; some members are missing or repeated; with white space in valid and
+/// invalid places.
 fn claims() -> impl Strategy<Value = String> {
     let space = || prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just("\r\n\t")];
     let member = MEMBERS.to_vec().into_iter().map(move |(name, values)| {
@@ -101,9 +101,8 @@ fn claims() -> impl Strategy<Value = String> {
             r#""\u0065xp""# | r#""cnf""# => prop_oneof![30 => Just(0), 1 => Just(1)].boxed(),
             _ => prop_oneof![5 => Just(0), 10 => Just(1), 1 => Just(2)].boxed(),
         };
-        (times, space(), space(), value).prop_map(move |(times, before, behind, value)| {
-            vec![format!("{before}{name}{behind}:{behind}{value}"); times]
-        })
+        (times, space(), space(), value)
+            .prop_map(move |(times, before, after, value)| vec![format!("{before}{name}{after}:{after}{value}"); times])
     });
     let members = member.collect::<Vec<_>>().prop_map(|members| members.concat()).prop_shuffle();
     let comma = prop_oneof![60 => Just(","), 1 => Just(",,"), 1 => Just(" ,"), 1 => Just(" ")];
@@ -113,7 +112,7 @@ fn claims() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn claims_are_read_as_others_read_them_or_refused() {
+fn claims_are_read_as_by_jsonwebtoken_or_refused() {
     let (verifier, key) = (verifier(), DecodingKey::from_secret(TEST_SECRET));
     let _ = DEFAULT_PROVIDER.install_default();
     let mut validation = Validation::new(Algorithm::HS256);
@@ -122,7 +121,7 @@ fn claims_are_read_as_others_read_them_or_refused() {
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     validation.validate_nbf = true;
     validation.leeway = 0;
-    let (good, stricter) = (Cell::new(0), Cell::new(0));
+    let (accepted, stricter) = (Cell::new(0), Cell::new(0));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 10_000,
         failure_persistence: None,
@@ -134,23 +133,23 @@ fn claims_are_read_as_others_read_them_or_refused() {
         match verify(&verifier, &token) {
             Ok(ours) => {
                 let theirs = theirs.map(|data| data.claims);
-                // The one thing that is taken here and not there: no beginning is none.
+                // The only claims accepted here and not there: a `null` in `nbf` counts as absent.
                 if ours.claims.get("nbf") != Some(&Value::Null) {
                     prop_assert_eq!(theirs.as_ref().ok(), Some(&ours.claims), "{}", claims);
                 }
                 prop_assert!(!claims.contains(r#""cnf""#), "{}", claims);
-                // A name that is empty is none.
+                // An empty string counts as absent.
                 let text = |name: &str| ours.claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
                 prop_assert_eq!(ours.subject.as_deref(), text("sub"));
                 prop_assert_eq!(ours.issuer.as_deref(), text("iss"));
                 prop_assert_eq!(ours.token_id.as_deref(), text("jti"));
-                prop_assert_eq!(ours.issued_at, ours.claims.get("iat").and_then(moment), "{}", claims);
-                prop_assert_eq!(ours.expires_at, ours.claims.get("exp").and_then(moment), "{}", claims);
-                good.set(good.get() + 1);
+                prop_assert_eq!(ours.issued_at, ours.claims.get("iat").and_then(time), "{}", claims);
+                prop_assert_eq!(ours.expires_at, ours.claims.get("exp").and_then(time), "{}", claims);
+                accepted.set(accepted.get() + 1);
             }
             Err(error) => {
                 if theirs.is_ok() {
-                    // A claim that is there is of its type, and there once; and it is no bound token.
+                    // Here, claims must have the right type and be unique, and bound tokens are refused.
                     let is_bound = claims.contains(r#""cnf""#) && error.kind() == VerifyErrorKind::SenderConstrained;
                     prop_assert!(is_bound || error.kind() == VerifyErrorKind::MalformedClaim, "{} {}", claims, error);
                     stricter.set(stricter.get() + 1);
@@ -160,13 +159,13 @@ fn claims_are_read_as_others_read_them_or_refused() {
         Ok(())
     });
     outcome.unwrap();
-    let (good, stricter) = (good.get(), stricter.get());
-    assert!(good > 1000 && stricter > 100, "{good} were good, {stricter} were refused that are good to others");
+    let (accepted, stricter) = (accepted.get(), stricter.get());
+    assert!(accepted > 1000 && stricter > 100, "{accepted} accepted, {stricter} refused that jsonwebtoken accepts");
 }
 
-/// What is in a text is no claim, and what is beside one is, wherever the text ends.
+/// The scanner must find the end of every string.
 #[test]
-fn a_claim_is_found_behind_every_kind_of_text() {
+fn claims_before_and_after_strings_with_escapes_are_found() {
     let verifier = verifier();
     for text in [
         r#""\"""#,

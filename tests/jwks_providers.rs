@@ -1,4 +1,4 @@
-//! Key sets as identity providers publish them, written from their documentation and sources with these tests' keys.
+//! Key sets as identity providers publish them, recreated from their documentation and sources with the test keys.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` at each call reads better")]
@@ -40,15 +40,15 @@ const SECRET: &[u8] = b"TEST KEY TEST KEY TEST KEY TEST KEY";
 struct Case {
     name: &'static str,
     set: Value,
-    /// The ids of the keys that can be used, in the set's order, and what each signs with.
+    /// The ids of the usable keys in order, and their algorithms.
     usable: &'static [(&'static str, Algorithm)],
-    /// The ids of those that cannot, and a word of the problem.
+    /// The ids of the unusable keys, and a word from the problem.
     unusable: &'static [(&'static str, &'static str)],
 }
 
-/// Stands for the id of a key that has none.
+/// The id shown for a key without one.
 const NO_ID: &str = "(none)";
-/// A key that is put into every set: the one that the others must not spoil.
+/// The id of a valid key in every set, which the other keys must not affect.
 const COMPANION: &str = "companion";
 
 async fn check(cases: impl IntoIterator<Item = Case>) {
@@ -76,9 +76,9 @@ async fn check(cases: impl IntoIterator<Item = Case>) {
         for &(key_id, algorithm) in &usable {
             assert_eq!(verify(&verifier, key_id, algorithm).await, Ok(()), "{name}, {key_id} with {algorithm:?}");
         }
-        let answered = |key_id: &str| usable.iter().any(|&(usable, _)| usable == NO_ID || usable == key_id);
-        for key_id in unusable.iter().map(|&(key_id, _)| key_id).filter(|&id| id != NO_ID && !answered(id)) {
-            // With every private key there is, the one that belongs to it among them.
+        let is_usable = |key_id: &str| usable.iter().any(|&(usable, _)| usable == NO_ID || usable == key_id);
+        for key_id in unusable.iter().map(|&(key_id, _)| key_id).filter(|&id| id != NO_ID && !is_usable(id)) {
+            // Every private key, including the matching one.
             for algorithm in [HS256, RS256, RS512, PS256, ES256, ES384, EdDSA] {
                 let outcome = verify(&verifier, key_id, algorithm).await;
                 assert_eq!(outcome, Err(Kind::UnknownKey), "{name}, {key_id} with {algorithm:?}");
@@ -88,7 +88,7 @@ async fn check(cases: impl IntoIterator<Item = Case>) {
 }
 
 #[tokio::test]
-async fn sets_of_hosted_providers_are_read() {
+async fn sets_of_hosted_providers() {
     check([
         // The current key and the next one.
         case(
@@ -97,7 +97,7 @@ async fn sets_of_hosted_providers_are_read() {
             &[("current", RS256), ("next", RS256)],
             &[],
         ),
-        plain("Okta", &[("k1", RS256), ("k2", RS256)]),
+        simple("Okta", &[("k1", RS256), ("k2", RS256)]),
         // No `alg`.
         case(
             "Microsoft Entra ID",
@@ -112,13 +112,13 @@ async fn sets_of_hosted_providers_are_read() {
             &[],
         ),
         case("Azure AD B2C", json!([rsa("a", json!({"use": "sig", "nbf": 1_493_763_266}))]), &[("a", RS256)], &[]),
-        // One for ID tokens and one for access tokens, the ids in the other Base64 and padded.
-        plain("AWS Cognito", &[("U+/est=", RS256), ("c+/est=", RS256)]),
-        plain("Google", &[("93a9358c", RS256), ("d543e21a", RS256)]),
-        plain("Firebase (securetoken)", &[("f1", RS256), ("f2", RS256)]),
-        plain("Apple", &[("A1", RS256), ("B2", RS256), ("C3", RS256)]),
-        plain("GitLab", &[("oidc", RS256), ("ci", RS256)]),
-        // Only some have certificates.
+        // One key for ID tokens and one for access tokens. The ids are padded standard base64.
+        simple("AWS Cognito", &[("U+/est=", RS256), ("c+/est=", RS256)]),
+        simple("Google", &[("93a9358c", RS256), ("d543e21a", RS256)]),
+        simple("Firebase (securetoken)", &[("f1", RS256), ("f2", RS256)]),
+        simple("Apple", &[("A1", RS256), ("B2", RS256), ("C3", RS256)]),
+        simple("GitLab", &[("oidc", RS256), ("ci", RS256)]),
+        // Only some keys have certificates.
         case(
             "GitHub Actions",
             json!([rsa("cc413527-173f", sig("RS256")), rsa("38E9B30B", certified(sig("RS256")))]),
@@ -130,10 +130,10 @@ async fn sets_of_hosted_providers_are_read() {
 }
 
 #[tokio::test]
-async fn sets_of_servers_for_oneself_are_read() {
+async fn sets_of_self_hosted_servers() {
     let ml_dsa = |algorithm| with(sig(algorithm), json!({"kty": "AKP", "kid": "pq", "pub": base64url([1; 1312])}));
     check([
-        // A key for each purpose, with certificates for RSA, and the other kinds once a realm has them.
+        // A key for each purpose, with certificates for RSA, and other types if the realm has them.
         case(
             "Keycloak",
             json!([
@@ -148,7 +148,7 @@ async fn sets_of_servers_for_oneself_are_read() {
             &[("sig", RS256), ("es256", ES256), ("ed", EdDSA)],
             &[("enc", "`use`"), ("ecdh", "`use`"), ("es512", "curve"), ("pq", "type")],
         ),
-        // Numbers for ids, as strings; kind, curve and hash are a matter of configuration.
+        // The ids are numeric strings; type, curve and hash are configurable.
         case(
             "Zitadel",
             json!([
@@ -160,14 +160,14 @@ async fn sets_of_servers_for_oneself_are_read() {
             &[("2690001", RS512), ("2690002", ES384), ("2690004", EdDSA)],
             &[("2690003", "curve")],
         ),
-        // Old ids say which half it is.
+        // Old ids have a `public:` prefix.
         case(
             "Ory Hydra",
             json!([rsa("public:hydra.openid.id-token", sig("RS256")), ec("P-256", "9b2d-4c1e", sig("ES256"))]),
             &[("public:hydra.openid.id-token", RS256), ("9b2d-4c1e", ES256)],
             &[],
         ),
-        // The encryption key has `enc` besides. Of a key that is neither RSA nor EC there is nothing but `alg`.
+        // The encryption key also has `enc`. A key that is neither RSA nor EC has only `alg`.
         case(
             "authentik",
             json!([
@@ -178,14 +178,14 @@ async fn sets_of_servers_for_oneself_are_read() {
             &[("sig", RS256)],
             &[("enc", "`use`"), (NO_ID, "type")],
         ),
-        // The key that signs, and those before it.
+        // The current signing key and the previous ones.
         case(
             "Dex",
             json!([ed("4f0e8a0c", sig("EdDSA")), rsa("0a1b2c3d", sig("RS256"))]),
             &[("4f0e8a0c", EdDSA), ("0a1b2c3d", RS256)],
             &[],
         ),
-        // Whatever the cluster was given.
+        // The types are configurable.
         case(
             "Kubernetes",
             json!([
@@ -198,15 +198,15 @@ async fn sets_of_servers_for_oneself_are_read() {
             &[("rsa", RS256), ("es256", ES256), ("es384", ES384)],
             &[("es512", "curve"), ("pq", "type")],
         ),
-        // No `use` unless it is configured.
+        // No `use` by default.
         case(
             "SPIRE's OIDC discovery provider",
             json!([rsa("rsa", json!({"alg": "RS256"})), ec("P-256", "ec", json!({"alg": "ES256"}))]),
             &[("rsa", RS256), ("ec", ES256)],
             &[],
         ),
-        // No `alg`, no id for certificate authorities, and a `use` of its own, which is as good as `enc` here: RFC 7517
-        // §4.2 leaves it to the application.
+        // No `alg`, no id for certificate authorities, and its own `use` values, which RFC 7517 §4.2 permits. Like `enc`, they
+        // are not `sig`.
         Case {
             name: "a SPIFFE bundle",
             set: json!({
@@ -224,7 +224,7 @@ async fn sets_of_servers_for_oneself_are_read() {
 }
 
 #[tokio::test]
-async fn one_key_does_not_spoil_the_others() {
+async fn an_invalid_key_does_not_affect_the_others() {
     let secp256k1 = json!({
         "kty": "EC", "crv": "secp256k1", "kid": "k1", "alg": "ES256K",
         "x": "eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g", "y": "SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg",
@@ -232,21 +232,21 @@ async fn one_key_does_not_spoil_the_others() {
     let x25519 = |id, more| with(json!({"kty": "OKP", "crv": "X25519", "x": base64url([9; 32]), "kid": id}), more);
     let oct = |id, secret: &[u8], more| with(json!({"kty": "oct", "k": base64url(secret), "kid": id}), more);
     check([
-        case("nothing", json!([]), &[], &[]),
+        case("empty", json!([]), &[], &[]),
         case(
-            "no `alg`, where the type or curve says it",
+            "no `alg`, but a type or curve that implies it",
             json!([rsa("a", json!({})), ec("P-256", "b", json!({})), ec("P-384", "c", json!({})), ed("d", json!({}))]),
             &[("a", RS256), ("b", ES256), ("c", ES384), ("d", EdDSA)],
             &[],
         ),
         case(
-            "curves that are not known",
+            "unsupported curves",
             json!([ec("P-521", "a", json!({})), secp256k1, x25519("b", json!({})), x25519("c", json!({"use": "enc"}))]),
             &[],
             &[("a", "curve"), ("k1", "curve"), ("b", "curve"), ("c", "`use`")],
         ),
         case("the name of RFC 9864", json!([ed("a", json!({"alg": "Ed25519"}))]), &[("a", EdDSA)], &[]),
-        // They count because the set is in hand.
+        // Accepted because the set is local.
         case(
             "secrets",
             json!([oct("a", SECRET, sig("HS256")), oct("b", b"secret", json!({})), oct("c", SECRET, sig("A256KW"))]),
@@ -254,13 +254,13 @@ async fn one_key_does_not_spoil_the_others() {
             &[("b", "bits"), ("c", "`alg`")],
         ),
         case(
-            "nothing but a certificate",
+            "only a certificate",
             json!([with(sig("RS256"), json!({"kty": "RSA", "kid": "a", "x5c": [certificate()]}))]),
             &[],
             &[("a", "type")],
         ),
         case(
-            "operations, as browsers export them",
+            "`key_ops`, as browsers export them",
             json!([
                 rsa("a", json!({"alg": "PS256", "key_ops": ["verify"], "ext": true})),
                 ec("P-256", "b", json!({"key_ops": ["sign"], "ext": true})),
@@ -270,7 +270,7 @@ async fn one_key_does_not_spoil_the_others() {
             &[("b", "`key_ops`"), ("c", "`key_ops`")],
         ),
         case(
-            "an `alg` for something else",
+            "an `alg` for another purpose or type",
             json!([
                 rsa("a", json!({"alg": "RSA-OAEP-256"})),
                 rsa("b", sig("ES256")),
@@ -281,7 +281,7 @@ async fn one_key_does_not_spoil_the_others() {
             &[("a", "`alg`"), ("b", "ES256"), ("c", "ES384"), ("d", "HS256")],
         ),
         case(
-            "numbers that are no good",
+            "invalid numbers",
             json!([
                 rsa("a", json!({"n": base64url([0xff; 128])})),
                 rsa("b", json!({"e": "AQ"})),
@@ -298,14 +298,14 @@ async fn one_key_does_not_spoil_the_others() {
             &[(NO_ID, "string"), ("b", "`alg`")],
         ),
         case(
-            "members that are not read, of the wrong type",
+            "ignored members of the wrong type",
             json!([rsa("a", json!({"x5c": certificate(), "x5t": 7, "x5u": []}))]),
             &[("a", RS256)],
             &[],
         ),
-        case("what is no key", json!([7, null, {}]), &[], &[(NO_ID, ""), (NO_ID, ""), (NO_ID, "type")]),
+        case("values that are not keys", json!([7, null, {}]), &[], &[(NO_ID, ""), (NO_ID, ""), (NO_ID, "type")]),
         case(
-            "members that are `null`",
+            "`null` members",
             json!([rsa(
                 "a",
                 json!({"use": null, "alg": null, "key_ops": null, "x5c": null, "x5t": null, "x5u": null, "d": null})
@@ -314,7 +314,7 @@ async fn one_key_does_not_spoil_the_others() {
             &[],
         ),
         case(
-            "members that are empty",
+            "empty members",
             json!([rsa("a", json!({"use": "", "alg": "", "x5t": "", "x5c": [], "d": ""}))]),
             &[("a", RS256)],
             &[],
@@ -370,9 +370,9 @@ async fn one_key_does_not_spoil_the_others() {
             &[(NO_ID, RS256), (NO_ID, ES256), (NO_ID, ES384)],
             &[],
         ),
-        // RFC 7517 §4.5 has a use for it.
+        // Allowed by RFC 7517 §4.5.
         case(
-            "one id for several keys",
+            "several keys with the same id",
             json!([
                 rsa("a", json!({"alg": "RSA-OAEP", "use": "enc"})),
                 rsa("a", sig("RS256")),
@@ -386,9 +386,9 @@ async fn one_key_does_not_spoil_the_others() {
     .await;
 }
 
-/// The first is what authentik says of an application without keys, the second how Go writes a list without elements.
+/// The first is what authentik returns for an application without keys; the second is an empty list in Go.
 #[test]
-fn what_has_no_list_of_keys_is_no_set() {
+fn json_without_a_list_of_keys_is_not_a_set() {
     for text in ["{}", r#"{"keys": null}"#, r#"{"keys": {}}"#, r#"{"error": "not_found"}"#, "null", "", "<html>"] {
         assert!(serde_json::from_str::<JwkSet>(text).is_err(), "{text}");
     }
@@ -430,8 +430,8 @@ fn case(
     Case { name, set: json!({"keys": keys}), usable, unusable }
 }
 
-/// The form that says all that is needed and no more.
-fn plain(name: &'static str, usable: &'static [(&'static str, Algorithm)]) -> Case {
+/// A set of RSA keys with only the usual members.
+fn simple(name: &'static str, usable: &'static [(&'static str, Algorithm)]) -> Case {
     let keys = usable.iter().map(|(id, algorithm)| rsa(id, sig(&format!("{algorithm:?}"))));
     case(name, keys.collect(), usable, &[])
 }
@@ -468,7 +468,7 @@ fn doubly_certified(key: Value) -> Value {
     with(certified(key), json!({"x5t#S256": base64url([2; 32])}))
 }
 
-/// Nobody looks into it.
+/// Not parsed.
 fn certificate() -> String {
     STANDARD.encode([0x30; 64])
 }
@@ -483,7 +483,7 @@ fn without(name: &str, mut key: Value) -> Value {
     key
 }
 
-/// At the end of the DER of a public key.
+/// The point at the end of a public key's DER.
 fn point(public: &str, len: usize) -> Vec<u8> {
     let der = der(public);
     der[der.len() - len..].to_vec()

@@ -1,4 +1,4 @@
-//! `JwtVerifier`: every kind of key, and every way in which it is stricter than `jsonwebtoken` by itself.
+//! `JwtVerifier`: every kind of key, and every check that `jsonwebtoken` does not make by default.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` at each call reads better")]
@@ -54,7 +54,7 @@ fn signing_key(algorithm: Algorithm) -> EncodingKey {
     }
 }
 
-/// Signs whatever it is given, well-formed or not.
+/// Signs any header and claims, well-formed or not.
 fn sign_raw(algorithm: Algorithm, key: &EncodingKey, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
     let message = format!("{}.{}", base64url(header), base64url(claims));
     let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, key).expect("a signing key");
@@ -67,7 +67,7 @@ fn sign(algorithm: Algorithm, header: Value, claims: &Value) -> String {
     sign_raw(algorithm, &signing_key(algorithm), complete.to_string(), claims.to_string())
 }
 
-fn good_claims() -> Value {
+fn valid_claims() -> Value {
     json!({"sub": "alice", "exp": NOW + 60})
 }
 
@@ -92,15 +92,15 @@ async fn verify(verifier: &JwtVerifier<Value>, token: &str) -> Result<Verified<V
     verify_at(verifier, token, UNIX_EPOCH + Duration::from_secs(NOW)).await.map_err(|error| error.kind())
 }
 
-/// What `jsonwebtoken::decode` says, which looks at the system's clock.
-fn plainly_accepts(token: &str, key: &DecodingKey, validation: &Validation) -> bool {
-    // Once for the process; later calls find it there.
+/// Whether `jsonwebtoken::decode` accepts the token, by the system clock.
+fn jsonwebtoken_accepts(token: &str, key: &DecodingKey, validation: &Validation) -> bool {
+    // Fails if it is already installed.
     let _ = DEFAULT_PROVIDER.install_default();
     jsonwebtoken::decode::<Value>(token, key, validation).is_ok()
 }
 
 #[tokio::test]
-async fn every_algorithm_with_every_form_of_key() {
+async fn every_algorithm_works_with_every_key_format() {
     let rsa = || {
         [
             JwtKey::pem(RSA_PUBLIC),
@@ -128,7 +128,7 @@ async fn every_algorithm_with_every_form_of_key() {
         (Algorithm::ES384, ec(P384_PUBLIC, ec_jwk(P384_PUBLIC, "P-384", 96))),
         (Algorithm::EdDSA, ed()),
     ] {
-        let token = sign(algorithm, json!({}), &good_claims());
+        let token = sign(algorithm, json!({}), &valid_claims());
         let (rest, signature) = token.rsplit_once('.').unwrap();
         let mut forged = base64url_decode(signature);
         forged[7] ^= 1;
@@ -146,7 +146,7 @@ async fn every_algorithm_with_every_form_of_key() {
 }
 
 #[test]
-fn an_algorithm_follows_from_the_key_where_it_can() {
+fn the_algorithm_follows_from_the_key() {
     for (key, algorithm) in [
         (JwtKey::secret(LONG_SECRET), "HS256"),
         (JwtKey::pem(RSA_PUBLIC), "RS256"),
@@ -159,17 +159,17 @@ fn an_algorithm_follows_from_the_key_where_it_can() {
     }
 }
 
-/// As some Java issuers write them; one of the backends would verify nothing with it.
+/// Some Java issuers write it, and one of the backends would reject every signature.
 #[tokio::test]
 async fn a_leading_zero_in_an_rsa_key_makes_no_difference() {
     let original = serde_json::to_value(rsa_jwk(json!({}))).unwrap();
     let padded = |name: &str| base64url([vec![0], base64url_decode(original[name].as_str().unwrap())].concat());
     let key = JwtKey::jwk(&rsa_jwk(json!({"n": padded("n"), "e": padded("e")}))).unwrap();
-    assert!(verify(&with_key(key), &sign(Algorithm::RS256, json!({}), &good_claims())).await.is_ok());
+    assert!(verify(&with_key(key), &sign(Algorithm::RS256, json!({}), &valid_claims())).await.is_ok());
 }
 
 #[tokio::test]
-async fn keys_are_chosen_by_key_id() {
+async fn keys_are_selected_by_key_id() {
     let other_secret = [7; 32];
     let verifier = JwtVerifier::<Value>::builder()
         .key(JwtKey::secret(&other_secret).unwrap().key_id("old").unwrap())
@@ -178,31 +178,31 @@ async fn keys_are_chosen_by_key_id() {
         .build()
         .unwrap();
     for (name, algorithm, header, expected) in [
-        ("the right one", Algorithm::HS256, json!({"kid": "new"}), None),
+        ("matching", Algorithm::HS256, json!({"kid": "new"}), None),
         ("another", Algorithm::HS256, json!({"kid": "old"}), Some(Kind::BadSignature)),
-        ("of another algorithm", Algorithm::HS256, json!({"kid": "rsa"}), Some(Kind::WrongAlgorithm)),
+        ("another algorithm", Algorithm::HS256, json!({"kid": "rsa"}), Some(Kind::WrongAlgorithm)),
         ("rsa", Algorithm::RS256, json!({"kid": "rsa"}), None),
         ("unknown", Algorithm::HS256, json!({"kid": "newer"}), Some(Kind::UnknownKey)),
-        ("none: each of the algorithm is tried", Algorithm::HS256, json!({}), None),
-        ("of the wrong type", Algorithm::HS256, json!({"kid": 1}), Some(Kind::Malformed)),
-        ("null is none", Algorithm::HS256, json!({"kid": null}), None),
-        ("an empty one is none", Algorithm::HS256, json!({"kid": ""}), None),
+        ("none: every key of the algorithm is tried", Algorithm::HS256, json!({}), None),
+        ("wrong type", Algorithm::HS256, json!({"kid": 1}), Some(Kind::Malformed)),
+        ("null", Algorithm::HS256, json!({"kid": null}), None),
+        ("empty", Algorithm::HS256, json!({"kid": ""}), None),
     ] {
-        let token = sign(algorithm, header, &good_claims());
+        let token = sign(algorithm, header, &valid_claims());
         assert_eq!(verify(&verifier, &token).await.err(), expected, "{name}");
     }
-    // A key without an id answers to any.
+    // A key without an id matches any key id.
     let verifier = with_secret().build().unwrap();
-    assert!(verify(&verifier, &sign(Algorithm::HS256, json!({"kid": "any"}), &good_claims())).await.is_ok());
+    assert!(verify(&verifier, &sign(Algorithm::HS256, json!({"kid": "any"}), &valid_claims())).await.is_ok());
 }
 
-/// Each of these is accepted by `jsonwebtoken::decode` with issuer and audience configured, and refused here.
+/// `jsonwebtoken::decode` with a configured issuer and audience accepts all of these.
 #[tokio::test]
-async fn stricter_than_plain_decode() {
+async fn tokens_that_jsonwebtoken_accepts_are_refused() {
     struct Case {
         name: &'static str,
         header: Value,
-        /// What the claims have instead, at this second; `REMOVED` takes one out.
+        /// The changed claims, given the current second. `REMOVED` removes a claim.
         change: fn(u64) -> Value,
         expected: Option<Kind>,
     }
@@ -218,21 +218,21 @@ async fn stricter_than_plain_decode() {
     let system_second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
     for Case { name, header, change, expected } in [
-        Case { name: "good to both", header: typed(), change: |_| json!({}), expected: None },
+        Case { name: "valid to both", header: typed(), change: |_| json!({}), expected: None },
         case("no issuer", typed(), |_| json!({"iss": "REMOVED"}), Kind::MissingClaim),
         case("no audience", typed(), |_| json!({"aud": "REMOVED"}), Kind::MissingClaim),
         case("an issuer of the wrong type", typed(), |_| json!({"iss": 7}), Kind::MalformedClaim),
         case("an audience of the wrong type", typed(), |_| json!({"aud": {"chat": 1}}), Kind::MalformedClaim),
         case("an issuer that is null", typed(), |_| json!({"iss": null}), Kind::MissingClaim),
-        case("critical", json!({"typ": "at+jwt", "crit": ["b64"]}), |_| json!({}), Kind::CriticalHeader),
-        case("nothing critical", json!({"typ": "at+jwt", "crit": []}), |_| json!({}), Kind::CriticalHeader),
+        case("crit", json!({"typ": "at+jwt", "crit": ["b64"]}), |_| json!({}), Kind::CriticalHeader),
+        case("empty crit", json!({"typ": "at+jwt", "crit": []}), |_| json!({}), Kind::CriticalHeader),
         case("expired on the second", typed(), |now| json!({"exp": now - 30}), Kind::Expired),
         case("expired by a fraction", typed(), |now| json!({"exp": now as f64 - 30.4}), Kind::Expired),
         case("never expiring", typed(), |_| json!({"exp": u64::MAX}), Kind::MalformedClaim),
-        case("of another type", json!({"typ": "JWT"}), |_| json!({}), Kind::WrongType),
+        case("another token type", json!({"typ": "JWT"}), |_| json!({}), Kind::WrongType),
         case("not valid yet", typed(), |now| json!({"nbf": now + 60}), Kind::NotYetValid),
     ] {
-        // `decode` reads the system's clock, so the second must not change under way.
+        // `decode` reads the system clock, so repeat if the second changes meanwhile.
         let (now, token, accepted) = loop {
             let now = system_second();
             let mut claims = json!({"sub": "alice", "exp": now + 60, "iss": "us", "aud": "chat"});
@@ -240,7 +240,7 @@ async fn stricter_than_plain_decode() {
             claims_object.extend(change(now).as_object().unwrap().clone());
             claims_object.retain(|_, value| value != "REMOVED");
             let token = sign(Algorithm::HS256, header.clone(), &claims);
-            let accepted = plainly_accepts(&token, &key, &validation);
+            let accepted = jsonwebtoken_accepts(&token, &key, &validation);
             if now == system_second() {
                 break (now, token, accepted);
             }
@@ -251,9 +251,9 @@ async fn stricter_than_plain_decode() {
     }
 }
 
-/// Keys that `jsonwebtoken` takes, and with which it verifies or fails at run time.
+/// `jsonwebtoken` accepts these keys, and verifies with them or fails at run time.
 #[test]
-fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
+fn weak_invalid_and_unsupported_keys_are_refused() {
     let weak = |algorithm: &str, bits, minimum| ConfigError::WeakKey { algorithm: algorithm.to_owned(), bits, minimum };
     let mismatch = |algorithm: &str| ConfigError::AlgorithmMismatch { algorithm: algorithm.to_owned() };
     for (key, expected) in [
@@ -283,10 +283,10 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
         ("private EC", JwtKey::pem(P256)),
         ("private Ed25519", JwtKey::pem(ED25519)),
         ("P-521", JwtKey::pem(P521_PUBLIC)),
-        ("no PEM", JwtKey::pem("secret")),
+        ("not PEM", JwtKey::pem("secret")),
         ("empty PEM", JwtKey::pem("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n")),
         ("a certificate", JwtKey::pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")),
-        ("no DER", JwtKey::der(b"secret")),
+        ("not DER", JwtKey::der(b"secret")),
         ("empty DER", JwtKey::der(b"")),
         ("truncated DER", JwtKey::der(&der(RSA_PUBLIC)[..200])),
         ("private DER", JwtKey::der(&der(P256))),
@@ -299,7 +299,7 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
         ("even exponent", JwtKey::jwk(&rsa_jwk(json!({"e": "Ag"})))),
         ("not base64url", JwtKey::jwk(&rsa_jwk(json!({"n": "+/=="})))),
         ("point off the curve", JwtKey::jwk(&jwk(on(&x, &off, "P-256")))),
-        ("curve misnamed", JwtKey::jwk(&jwk(on(&x, &y, "P-384")))),
+        ("wrong curve name", JwtKey::jwk(&jwk(on(&x, &y, "P-384")))),
         ("short coordinate", JwtKey::jwk(&jwk(on(&x[1..], &y, "P-256")))),
         ("shifted coordinates", JwtKey::jwk(&jwk(on(&x[1..], &[&x[..1], &y].concat(), "P-256")))),
         ("short Ed25519", JwtKey::jwk(&jwk(json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})))),
@@ -335,23 +335,23 @@ fn a_key_that_is_weak_broken_or_of_another_kind_does_not_build() {
     }
 }
 
-/// Why such secrets do not build: to `jsonwebtoken` they are as good as any.
+/// `jsonwebtoken` accepts these secrets.
 #[test]
-fn plain_decode_takes_secrets_that_can_be_guessed() {
+fn weak_secrets_are_refused() {
     let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
     for secret in [b"".as_slice(), b"secret"] {
         let key = EncodingKey::from_secret(secret);
         let token = sign_raw(Algorithm::HS256, &key, r#"{"alg":"HS256"}"#, json!({"exp": exp}).to_string());
-        assert!(plainly_accepts(&token, &DecodingKey::from_secret(secret), &Validation::new(Algorithm::HS256)));
+        assert!(jsonwebtoken_accepts(&token, &DecodingKey::from_secret(secret), &Validation::new(Algorithm::HS256)));
         assert!(JwtKey::secret(secret).is_err());
     }
 }
 
 #[tokio::test]
-async fn the_algorithm_is_the_keys_and_not_the_tokens() {
+async fn the_key_determines_the_algorithm() {
     let rsa = with_key(JwtKey::pem(RSA_PUBLIC).unwrap());
     let public = EncodingKey::from_secret(RSA_PUBLIC.as_bytes());
-    let claims = good_claims().to_string();
+    let claims = valid_claims().to_string();
     let header = |algorithm: &str| json!({"alg": algorithm}).to_string();
     // The public key as an HMAC secret.
     let confused = sign_raw(Algorithm::HS256, &public, header("HS256"), &claims);
@@ -359,7 +359,7 @@ async fn the_algorithm_is_the_keys_and_not_the_tokens() {
     let renamed = sign_raw(Algorithm::HS256, &public, header("RS256"), &claims);
     assert_eq!(verify(&rsa, &renamed).await, Err(Kind::BadSignature));
     // Another algorithm of the same key.
-    let pss = sign(Algorithm::PS256, json!({}), &good_claims());
+    let pss = sign(Algorithm::PS256, json!({}), &valid_claims());
     assert_eq!(verify(&rsa, &pss).await, Err(Kind::WrongAlgorithm));
     for none in ["none", "None", "NONE", "", "hs256", "HS257"] {
         let unsigned = format!("{}.{}.", base64url(header(none)), base64url(&claims));
@@ -372,46 +372,46 @@ async fn the_algorithm_is_the_keys_and_not_the_tokens() {
 }
 
 #[tokio::test]
-async fn keys_in_the_header_are_never_followed() {
+async fn keys_in_the_header_are_ignored() {
     let verifier = with_secret().build().unwrap();
     let own_key = jwk(json!({"kty": "oct", "k": base64url([9; 32])}));
     let header = json!({
         "alg": "HS256", "jku": "https://evil.example/keys", "x5u": "https://evil.example/cert", "jwk": own_key, "x5c": ["AAAA"],
     });
     let forged =
-        sign_raw(Algorithm::HS256, &EncodingKey::from_secret(&[9; 32]), header.to_string(), good_claims().to_string());
+        sign_raw(Algorithm::HS256, &EncodingKey::from_secret(&[9; 32]), header.to_string(), valid_claims().to_string());
     assert_eq!(verify(&verifier, &forged).await, Err(Kind::BadSignature));
-    // They do not spoil a good token either.
-    let good = sign(Algorithm::HS256, header, &good_claims());
-    assert!(verify(&verifier, &good).await.is_ok());
+    // A valid token with these members is accepted.
+    let valid = sign(Algorithm::HS256, header, &valid_claims());
+    assert!(verify(&verifier, &valid).await.is_ok());
 }
 
 #[tokio::test]
-async fn what_is_no_jwt_is_malformed() {
+async fn malformed_tokens_are_refused() {
     let verifier = with_secret().build().unwrap();
-    let good = sign(Algorithm::HS256, json!({}), &good_claims());
-    let (head, signature) = good.rsplit_once('.').unwrap();
+    let valid = sign(Algorithm::HS256, json!({}), &valid_claims());
+    let (head, signature) = valid.rsplit_once('.').unwrap();
     let raw = |header: &str, claims: &str| sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), header, claims);
-    let claims = good_claims().to_string();
+    let claims = valid_claims().to_string();
     for (name, token, expected) in [
-        ("nothing", String::new(), Kind::Malformed),
+        ("empty", String::new(), Kind::Malformed),
         ("one part", "abc".to_owned(), Kind::Malformed),
         ("two parts", head.to_owned(), Kind::Malformed),
-        ("four parts", format!("{good}."), Kind::Malformed),
-        ("five parts (JWE)", format!("{good}.a.b"), Kind::Malformed),
+        ("four parts", format!("{valid}."), Kind::Malformed),
+        ("five parts (JWE)", format!("{valid}.a.b"), Kind::Malformed),
         ("dots", "..".to_owned(), Kind::Malformed),
         ("padding", format!("{head}.{signature}="), Kind::Malformed),
         ("the other alphabet", format!("{head}.+/{}", &signature[2..]), Kind::Malformed),
-        ("a header that is no JSON", raw("nope", &claims), Kind::Malformed),
+        ("a header that is not JSON", raw("nope", &claims), Kind::Malformed),
         ("a header that is an array", raw("[]", &claims), Kind::Malformed),
         ("a header without alg", raw("{}", &claims), Kind::Malformed),
         ("alg twice", raw(r#"{"alg":"HS256","alg":"none"}"#, &claims), Kind::Malformed),
         ("alg of the wrong type", raw(r#"{"alg":1}"#, &claims), Kind::Malformed),
-        ("claims that are no JSON", raw(r#"{"alg":"HS256"}"#, "nope"), Kind::MalformedClaim),
-        ("a header by position", raw(r#"["HS256"]"#, &claims), Kind::Malformed),
+        ("claims that are not JSON", raw(r#"{"alg":"HS256"}"#, "nope"), Kind::MalformedClaim),
+        ("a header as an array", raw(r#"["HS256"]"#, &claims), Kind::Malformed),
         ("claims that are an array", raw(r#"{"alg":"HS256"}"#, "[1]"), Kind::MalformedClaim),
         (
-            "claims by position",
+            "claims as an array",
             raw(r#"{"alg":"HS256"}"#, &format!(r#"["i","s","a",{}]"#, NOW + 60)),
             Kind::MalformedClaim,
         ),
@@ -420,25 +420,25 @@ async fn what_is_no_jwt_is_malformed() {
             raw(r#"{"alg":"HS256"}"#, &format!(r#"{{"exp":{},"exp":{}}}"#, NOW - 99, NOW + 99)),
             Kind::MalformedClaim,
         ),
-        ("text behind the claims", raw(r#"{"alg":"HS256"}"#, &format!("{claims} x")), Kind::MalformedClaim),
+        ("text after the claims", raw(r#"{"alg":"HS256"}"#, &format!("{claims} x")), Kind::MalformedClaim),
         (
-            "deep claims",
+            "deeply nested claims",
             raw(r#"{"alg":"HS256"}"#, &format!(r#"{{"exp":{},"x":{}"#, NOW + 60, "[".repeat(4000))),
             Kind::MalformedClaim,
         ),
     ] {
         assert_eq!(verify(&verifier, &token).await.err(), Some(expected), "{name}");
     }
-    // Not canonical: the last symbol of the signature has bits that stand for nothing.
+    // Not canonical: the last symbol of the signature has unused bits, one of which is set.
     let last = signature.chars().last().unwrap();
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let next = alphabet.chars().nth(alphabet.find(last).unwrap() ^ 1).unwrap();
-    let twin = format!("{}{next}", &good[..good.len() - 1]);
-    assert_eq!(verify(&verifier, &twin).await, Err(Kind::Malformed));
+    let noncanonical = format!("{}{next}", &valid[..valid.len() - 1]);
+    assert_eq!(verify(&verifier, &noncanonical).await, Err(Kind::Malformed));
 }
 
 #[tokio::test]
-async fn expiry_to_the_nanosecond() {
+async fn expiry_is_exact_to_the_nanosecond() {
     let exact = with_secret().leeway(Duration::ZERO).build().unwrap();
     let lenient = with_secret().build().unwrap();
     let at = |seconds: u64, nanos: u32| UNIX_EPOCH + Duration::new(seconds, nanos);
@@ -463,7 +463,7 @@ async fn expiry_to_the_nanosecond() {
         let outcome = verify_at(&exact, &token, now).await;
         assert_eq!(outcome.as_ref().err().map(VerifyError::kind), expected, "{exp} at {now:?}");
         if let Ok(verified) = outcome {
-            // The deadline is the moment at which it would be refused.
+            // `expires_at` is the first time at which the token is refused.
             let deadline = verified.expires_at.unwrap();
             assert_eq!(verify_at(&exact, &token, deadline).await.unwrap_err().kind(), Kind::Expired, "{exp}");
         }
@@ -471,16 +471,16 @@ async fn expiry_to_the_nanosecond() {
     let token = sign(Algorithm::HS256, json!({}), &json!({"exp": NOW}));
     assert!(verify_at(&lenient, &token, at(NOW + 29, 999_999_999)).await.is_ok());
     assert_eq!(verify_at(&lenient, &token, at(NOW + 30, 0)).await.unwrap_err().kind(), Kind::Expired);
-    // i64::MAX seconds are a moment, but not with leeway.
+    // `SystemTime` can represent i64::MAX seconds, but not with leeway added.
     let token = sign(Algorithm::HS256, json!({}), &json!({"exp": i64::MAX}));
     assert_eq!(verify(&lenient, &token).await, Err(Kind::MalformedClaim));
     // A clock before 1970 does not panic.
-    let token = sign(Algorithm::HS256, json!({}), &good_claims());
+    let token = sign(Algorithm::HS256, json!({}), &valid_claims());
     assert!(verify_at(&exact, &token, UNIX_EPOCH - Duration::from_secs(1)).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_token_without_exp_is_refused_unless_asked_for_by_name() {
+async fn a_token_without_exp_is_refused_unless_allowed() {
     let token = sign(Algorithm::HS256, json!({}), &json!({"sub": "alice"}));
     let verifier = with_secret().build().unwrap();
     assert_eq!(verify(&verifier, &token).await, Err(Kind::MissingClaim));
@@ -491,7 +491,7 @@ async fn a_token_without_exp_is_refused_unless_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn not_before_is_its_own_reason() {
+async fn a_token_before_its_nbf_is_not_valid_yet() {
     let verifier = with_secret().build().unwrap();
     for (nbf, expected) in [
         (json!(NOW + 30), None),
@@ -507,9 +507,9 @@ async fn not_before_is_its_own_reason() {
 }
 
 #[tokio::test]
-async fn issuers_and_audiences() {
+async fn issuers_and_audiences_are_checked() {
     let token = |claims: Value| {
-        let mut all = good_claims();
+        let mut all = valid_claims();
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
         sign(Algorithm::HS256, json!({}), &all)
     };
@@ -518,32 +518,32 @@ async fn issuers_and_audiences() {
     let two = with_secret().issuer("a").issuer("b").audience("x").audience("y").build().unwrap();
     let any = with_secret().insecure_any_audience().build().unwrap();
     for (name, verifier, claims, expected) in [
-        ("nothing asked", &none, json!({}), None),
-        ("any issuer", &none, json!({"iss": "whoever"}), None),
-        ("for somebody else", &none, json!({"aud": "whoever"}), Some(Kind::WrongAudience)),
-        ("for nobody", &none, json!({"aud": []}), Some(Kind::WrongAudience)),
-        ("any audience", &any, json!({"aud": "whoever"}), None),
-        ("right", &one, json!({"iss": "a", "aud": "x"}), None),
+        ("nothing configured", &none, json!({}), None),
+        ("any issuer", &none, json!({"iss": "any"}), None),
+        ("an audience, none configured", &none, json!({"aud": "any"}), Some(Kind::WrongAudience)),
+        ("an empty audience, none configured", &none, json!({"aud": []}), Some(Kind::WrongAudience)),
+        ("any audience", &any, json!({"aud": "any"}), None),
+        ("matching", &one, json!({"iss": "a", "aud": "x"}), None),
         ("an array", &one, json!({"iss": "a", "aud": ["w", "x"]}), None),
         ("wrong issuer", &one, json!({"iss": "A", "aud": "x"}), Some(Kind::WrongIssuer)),
         ("issuer with a slash", &one, json!({"iss": "a/", "aud": "x"}), Some(Kind::WrongIssuer)),
         ("wrong audience", &one, json!({"iss": "a", "aud": "y"}), Some(Kind::WrongAudience)),
         ("an empty array", &one, json!({"iss": "a", "aud": []}), Some(Kind::WrongAudience)),
-        ("issuers are no array", &one, json!({"iss": ["a"], "aud": "x"}), Some(Kind::MalformedClaim)),
-        ("audiences are strings", &one, json!({"iss": "a", "aud": ["x", 1]}), Some(Kind::MalformedClaim)),
-        ("the second", &two, json!({"iss": "b", "aud": "y"}), None),
-        ("a subject that is no string", &one, json!({"iss": "a", "aud": "x", "sub": 1}), Some(Kind::MalformedClaim)),
+        ("an array of issuers", &one, json!({"iss": ["a"], "aud": "x"}), Some(Kind::MalformedClaim)),
+        ("an audience that is not a string", &one, json!({"iss": "a", "aud": ["x", 1]}), Some(Kind::MalformedClaim)),
+        ("the second of each", &two, json!({"iss": "b", "aud": "y"}), None),
+        ("a subject that is not a string", &one, json!({"iss": "a", "aud": "x", "sub": 1}), Some(Kind::MalformedClaim)),
     ] {
         assert_eq!(verify(verifier, &token(claims)).await.err(), expected, "{name}");
     }
-    // Escapes are the same text.
+    // Escaped strings are equal.
     let escaped = format!(r#"{{"exp":{},"iss":"\u0061","aud":"\u0078"}}"#, NOW + 60);
     let escaped = sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), r#"{"alg":"HS256"}"#, escaped);
     assert!(verify(&one, &escaped).await.is_ok());
 }
 
 #[tokio::test]
-async fn the_type_of_a_token_can_be_required() {
+async fn the_token_type_can_be_required() {
     let verifier = with_secret().token_type("at+jwt").build().unwrap();
     for (typ, expected) in [
         (json!("at+jwt"), None),
@@ -555,19 +555,19 @@ async fn the_type_of_a_token_can_be_required() {
         (json!(""), Some(Kind::WrongType)),
         (json!(1), Some(Kind::Malformed)),
     ] {
-        let token = sign(Algorithm::HS256, json!({"typ": typ}), &good_claims());
+        let token = sign(Algorithm::HS256, json!({"typ": typ}), &valid_claims());
         assert_eq!(verify(&verifier, &token).await.err(), expected, "{typ}");
     }
     let untyped =
-        sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), r#"{"alg":"HS256"}"#, good_claims().to_string());
+        sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), r#"{"alg":"HS256"}"#, valid_claims().to_string());
     assert_eq!(verify(&verifier, &untyped).await, Err(Kind::WrongType));
 }
 
 #[tokio::test]
-async fn claims_of_another_shape_are_named_as_such() {
+async fn claims_that_do_not_deserialize_are_unexpected() {
     #[derive(Debug, serde::Deserialize)]
     struct Claims {
-        #[expect(dead_code, reason = "only its absence is looked at")]
+        #[expect(dead_code, reason = "only its absence matters")]
         room: String,
     }
     let verifier = JwtVerifier::<Claims>::builder().secret(TEST_SECRET).unwrap().build().unwrap();
@@ -580,19 +580,20 @@ async fn claims_of_another_shape_are_named_as_such() {
 #[tokio::test]
 async fn errors_name_the_claim() {
     let verifier = with_secret().issuer("us").build().unwrap();
-    let token = sign(Algorithm::HS256, json!({}), &good_claims());
+    let token = sign(Algorithm::HS256, json!({}), &valid_claims());
     let error = verify_at(&verifier, &token, UNIX_EPOCH).await.unwrap_err();
     assert_eq!(error.claim(), Some("iss"));
     assert_eq!(error.to_string(), "a required claim is missing (`iss`)");
 }
 
 #[test]
-fn nothing_prints_a_key() {
+fn keys_are_never_printed() {
     let builder = with_secret().issuer("us");
     let shown = format!("{builder:?} {:?} {:?}", builder, with_secret().build().unwrap());
-    for form in [String::from_utf8_lossy(LONG_SECRET).into_owned(), base64url(LONG_SECRET), format!("{LONG_SECRET:?}")]
+    for format in
+        [String::from_utf8_lossy(LONG_SECRET).into_owned(), base64url(LONG_SECRET), format!("{LONG_SECRET:?}")]
     {
-        assert!(!shown.contains(&form), "{shown}");
+        assert!(!shown.contains(&format), "{shown}");
     }
 }
 

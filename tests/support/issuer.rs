@@ -1,4 +1,4 @@
-//! An issuer that publishes keys, and misbehaves when it is told to: in process, for paused time, and over TCP.
+//! An issuer that publishes keys, with scripted replies: in process, for paused time, or over TCP.
 
 use std::{
     collections::HashMap,
@@ -28,18 +28,18 @@ use tower::ServiceExt;
 pub(crate) const METADATA: &str = "/.well-known/openid-configuration";
 pub(crate) const KEYS: &str = "/keys";
 pub(crate) const NOW: u64 = 1_700_000_000;
-/// In the year 2100, so that it does not matter which clock a test goes by.
+/// In the year 2100, so tests can use either clock.
 pub(crate) const EXP: u64 = 4_102_444_800;
 
-/// For signing, and for publishing its public half.
+/// A key pair for signing tokens, with a public half to publish.
 #[derive(Clone)]
 pub(crate) struct Key {
     id: Option<String>,
-    pair: Pair,
+    pair: KeyPair,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pair {
+pub(crate) enum KeyPair {
     Rsa,
     P256,
     P384,
@@ -50,19 +50,19 @@ pub(crate) enum Pair {
 }
 
 impl Key {
-    pub(crate) fn new(pair: Pair, id: &str) -> Self {
+    pub(crate) fn new(pair: KeyPair, id: &str) -> Self {
         Self { id: Some(id.to_owned()), pair }
     }
 
-    pub(crate) fn without_id(pair: Pair) -> Self {
+    pub(crate) fn without_id(pair: KeyPair) -> Self {
         Self { id: None, pair }
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self.pair {
-            Pair::Rsa => Algorithm::RS256,
-            Pair::P256 => Algorithm::ES256,
-            Pair::P384 => Algorithm::ES384,
+            KeyPair::Rsa => Algorithm::RS256,
+            KeyPair::P256 => Algorithm::ES256,
+            KeyPair::P384 => Algorithm::ES384,
             _ => Algorithm::EdDSA,
         }
     }
@@ -70,20 +70,20 @@ impl Key {
     /// The public half, without `alg`.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match self.pair {
-            Pair::Rsa => {
+            KeyPair::Rsa => {
                 let der = der(include_str!("../test_keys/rsa2048.pkcs1.pub.pem"));
                 let (n, e) =
                     (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(&der).expect("an RSA public key");
                 json!({"kty": "RSA", "n": base64url(n), "e": base64url(e)})
             }
-            Pair::P256 => ec("P-256", include_str!("../test_keys/p256.pub.pem"), 32),
-            Pair::P384 => ec("P-384", include_str!("../test_keys/p384.pub.pem"), 48),
-            Pair::Ed25519 => {
+            KeyPair::P256 => ec("P-256", include_str!("../test_keys/p256.pub.pem"), 32),
+            KeyPair::P384 => ec("P-384", include_str!("../test_keys/p384.pub.pem"), 48),
+            KeyPair::Ed25519 => {
                 let point = end_of(include_str!("../test_keys/ed25519.pub.pem"), 32);
                 json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(point)})
             }
-            Pair::EdTest1 => ed("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
-            Pair::EdTest2 => ed("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+            KeyPair::EdTest1 => ed("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+            KeyPair::EdTest2 => ed("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
         };
         if let Some(id) = &self.id {
             jwk["kid"] = id.as_str().into();
@@ -91,7 +91,7 @@ impl Key {
         jwk
     }
 
-    /// A token of this issuer that is good if its key is.
+    /// A token of this issuer, valid if the key is.
     pub(crate) fn token(&self, issuer: &str) -> String {
         self.sign(&claims(issuer))
     }
@@ -107,17 +107,17 @@ impl Key {
 
     fn private(&self) -> EncodingKey {
         let ed = |seed| {
-            // RFC 8410 §7: the seed stands at the end.
+            // RFC 8410 §7: the seed comes last.
             let der = [hex("302e020100300506032b657004220420"), hex(seed)].concat();
             EncodingKey::from_ed_der(&der)
         };
         match self.pair {
-            Pair::Rsa => EncodingKey::from_rsa_pem(include_bytes!("../test_keys/rsa2048.pem")).expect("a key"),
-            Pair::P256 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p256.pem")).expect("a key"),
-            Pair::P384 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p384.pem")).expect("a key"),
-            Pair::Ed25519 => EncodingKey::from_ed_pem(include_bytes!("../test_keys/ed25519.pem")).expect("a key"),
-            Pair::EdTest1 => ed("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"),
-            Pair::EdTest2 => ed("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"),
+            KeyPair::Rsa => EncodingKey::from_rsa_pem(include_bytes!("../test_keys/rsa2048.pem")).expect("a key"),
+            KeyPair::P256 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p256.pem")).expect("a key"),
+            KeyPair::P384 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p384.pem")).expect("a key"),
+            KeyPair::Ed25519 => EncodingKey::from_ed_pem(include_bytes!("../test_keys/ed25519.pem")).expect("a key"),
+            KeyPair::EdTest1 => ed("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"),
+            KeyPair::EdTest2 => ed("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"),
         }
     }
 }
@@ -126,12 +126,12 @@ pub(crate) fn claims(issuer: &str) -> Value {
     json!({"iss": issuer, "aud": "chat", "sub": "alice", "exp": EXP})
 }
 
-/// A token that nobody has signed, well-formed in every other way.
-pub(crate) fn invented(issuer: &str, id: &str) -> String {
+/// A token without a valid signature, well-formed in every other way.
+pub(crate) fn forged(issuer: &str, id: &str) -> String {
     format!("{}.{}", message("EdDSA", Some(id), &claims(issuer)), base64url([7; 64]))
 }
 
-/// What is signed of a token.
+/// The signing input of a token.
 pub(crate) fn message(algorithm: &str, id: Option<&str>, claims: &Value) -> String {
     let mut header = json!({"alg": algorithm, "typ": "JWT"});
     if let Some(id) = id {
@@ -149,9 +149,9 @@ pub(crate) fn set(keys: &[Key]) -> Value {
     json!({"keys": keys.iter().map(Key::jwk).collect::<Value>()})
 }
 
-/// What an issuer answers at one path.
+/// The reply to requests for one path.
 #[derive(Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Reply {
     status: StatusCode,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -159,7 +159,7 @@ pub(crate) struct Answer {
     gate: Option<Gate>,
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn raw(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let status = StatusCode::from_u16(status).expect("a status");
         Self { status, headers: Vec::new(), body: body.into(), etag: None, gate: None }
@@ -182,20 +182,20 @@ impl Answer {
         self
     }
 
-    /// A `304` with the same headers for whoever has it already.
+    /// Adds an `ETag`, and replies `304` to a matching conditional request.
     pub(crate) fn etag(mut self, etag: &'static str) -> Self {
         self.etag = Some(etag);
         self.header("etag", etag)
     }
 
-    /// Keeps this answer back, as it is when it is asked for, until the gate is opened.
-    pub(crate) fn behind(mut self, gate: &Gate) -> Self {
+    /// Holds this reply, as it was at the time of the request, until the gate opens.
+    pub(crate) fn held_by(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
         self
     }
 }
 
-/// Closed until it is opened.
+/// Holds replies until it is opened.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Semaphore>);
 
@@ -218,20 +218,20 @@ pub(crate) struct TestIssuer {
 
 #[derive(Default)]
 struct State {
-    answers: Mutex<HashMap<String, Answer>>,
-    seen: Mutex<Vec<(String, HeaderMap)>>,
+    replies: Mutex<HashMap<String, Reply>>,
+    requests: Mutex<Vec<(String, HeaderMap)>>,
 }
 
 impl TestIssuer {
-    /// Is asked by [`client`](Self::client) only.
+    /// Reachable only by [`client`](Self::client).
     pub(crate) fn in_process(name: &str, keys: &[Key]) -> Self {
         let issuer = Self { name: name.to_owned(), state: Arc::default(), server: None };
-        issuer.answer(METADATA, Answer::json(&issuer.metadata()));
+        issuer.reply(METADATA, Reply::json(&issuer.metadata()));
         issuer.publish(keys);
         issuer
     }
 
-    /// Listens on a port of its own, and is named after it.
+    /// Listens on a port, which is part of its name.
     pub(crate) async fn over_tcp(keys: &[Key]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let name = format!("http://{}", listener.local_addr().expect("an address"));
@@ -241,7 +241,7 @@ impl TestIssuer {
         issuer
     }
 
-    /// Nobody listens on the port any more, once the runtime had a moment.
+    /// Stops listening, once the runtime has aborted the server task.
     pub(crate) fn stop(&self) {
         self.server.as_ref().expect("it is over TCP").abort();
     }
@@ -259,31 +259,31 @@ impl TestIssuer {
     }
 
     pub(crate) fn publish(&self, keys: &[Key]) {
-        self.answer(KEYS, Answer::keys(keys));
+        self.reply(KEYS, Reply::keys(keys));
     }
 
-    pub(crate) fn answer(&self, path: &str, answer: Answer) {
-        self.state.answers.lock().expect("no panic").insert(path.to_owned(), answer);
+    pub(crate) fn reply(&self, path: &str, reply: Reply) {
+        self.state.replies.lock().expect("no panic").insert(path.to_owned(), reply);
     }
 
-    /// How often the key set has been asked for.
+    /// The number of requests for the key set.
     pub(crate) fn fetches(&self) -> usize {
         self.fetches_of(KEYS)
     }
 
     pub(crate) fn fetches_of(&self, path: &str) -> usize {
-        self.seen(path).len()
+        self.requests_for(path).len()
     }
 
     /// The headers of the requests for this path.
-    pub(crate) fn seen(&self, path: &str) -> Vec<HeaderMap> {
-        let seen = self.state.seen.lock().expect("no panic");
-        seen.iter().filter(|(seen, _)| seen == path).map(|(_, headers)| headers.clone()).collect()
+    pub(crate) fn requests_for(&self, path: &str) -> Vec<HeaderMap> {
+        let requests = self.state.requests.lock().expect("no panic");
+        requests.iter().filter(|(requested, _)| requested == path).map(|(_, headers)| headers.clone()).collect()
     }
 
-    /// How many requests there have been in all.
-    pub(crate) fn requests(&self) -> usize {
-        self.state.seen.lock().expect("no panic").len()
+    /// The number of all requests.
+    pub(crate) fn request_count(&self) -> usize {
+        self.state.requests.lock().expect("no panic").len()
     }
 
     /// In process, by discovery.
@@ -296,7 +296,7 @@ impl TestIssuer {
         IssuerKeys::jwks_url(self.name(), self.url(KEYS)).fetch(self.client())
     }
 
-    /// Asks this issuer, whatever host the URL says.
+    /// Sends every request to this issuer, whatever host the URL has.
     pub(crate) fn client(&self) -> impl FetchJwks + use<> {
         let app = self.app();
         move |request: http::Request<()>| {
@@ -319,23 +319,24 @@ impl State {
     async fn respond(&self, request: Request) -> Response {
         assert_eq!(request.method(), Method::GET);
         let path = request.uri().path().to_owned();
-        self.seen.lock().expect("no panic").push((path.clone(), request.headers().clone()));
-        let answer = self.answers.lock().expect("no panic").get(&path).cloned();
-        let answer = answer.unwrap_or_else(|| Answer::raw(404, "nothing here"));
-        if let Some(gate) = &answer.gate {
+        self.requests.lock().expect("no panic").push((path.clone(), request.headers().clone()));
+        let reply = self.replies.lock().expect("no panic").get(&path).cloned();
+        let reply = reply.unwrap_or_else(|| Reply::raw(404, "nothing here"));
+        if let Some(gate) = &reply.gate {
             let _ = gate.0.acquire().await;
         }
         let known = request.headers().get("if-none-match").and_then(|value| value.to_str().ok());
-        let unchanged = answer.etag.is_some() && known == answer.etag;
-        let mut response = Response::builder().status(if unchanged { StatusCode::NOT_MODIFIED } else { answer.status });
-        for (name, value) in answer.headers {
+        let is_unchanged = reply.etag.is_some() && known == reply.etag;
+        let status = if is_unchanged { StatusCode::NOT_MODIFIED } else { reply.status };
+        let mut response = Response::builder().status(status);
+        for (name, value) in reply.headers {
             response = response.header(name, value);
         }
-        response.body(if unchanged { Body::empty() } else { Body::from(answer.body) }).expect("an answer")
+        response.body(if is_unchanged { Body::empty() } else { Body::from(reply.body) }).expect("a response")
     }
 }
 
-/// With the audience of [`claims`].
+/// A verifier with the audience of [`claims`].
 pub(crate) fn verifier(keys: impl IntoIterator<Item = IssuerKeys>) -> JwtVerifierBuilder<Value> {
     keys.into_iter().fold(JwtVerifier::builder().audience("chat"), JwtVerifierBuilder::issuer_keys)
 }
@@ -349,7 +350,7 @@ pub(crate) async fn verify_at(verifier: &JwtVerifier<Value>, token: &str, now: S
     verifier.verify(VerifyInput::new(&Token::new(token), &parts, now)).await.map(|_| ())
 }
 
-/// Of a verifier with one issuer.
+/// The status of a verifier with one issuer.
 pub(crate) fn status(verifier: &JwtVerifier<Value>) -> IssuerStatus {
     verifier.status().into_iter().next().expect("an issuer")
 }
@@ -364,7 +365,7 @@ fn ed(point: &str) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(hex(point))})
 }
 
-/// The point stands at the end of a public key's DER.
+/// The last bytes of a public key's DER, which hold the point.
 fn end_of(pem: &str, len: usize) -> Vec<u8> {
     let mut der = der(pem);
     der.split_off(der.len() - len)

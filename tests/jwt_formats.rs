@@ -1,4 +1,4 @@
-//! Tokens and keys as issuers write them: what is read, and what is refused because it is something else.
+//! Tokens and keys as issuers write them: variants that are accepted, and similar input that is refused.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` at each call reads better")]
@@ -70,13 +70,13 @@ async fn outcome(verifier: &impl Verifier, token: &str) -> Option<Kind> {
     verified(verifier, token).await.err().map(|error| error.kind())
 }
 
-// ---- Tokens of other kinds.
+// ---- Other kinds of tokens.
 
 #[tokio::test]
-async fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
+async fn a_token_that_is_bound_to_a_key_is_refused() {
     let strict = with_secret::<Value>().build().unwrap();
     let cached = CachedVerifier::new(strict.clone());
-    let checked_elsewhere = with_secret::<Value>().insecure_ignore_cnf().build().unwrap();
+    let lenient = with_secret::<Value>().insecure_ignore_cnf().build().unwrap();
     let thumbprint = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     for cnf in [
         json!({"jkt": thumbprint}),
@@ -98,26 +98,26 @@ async fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
         for _ in 0..2 {
             assert_eq!(outcome(&cached, &token).await, Some(Kind::SenderConstrained), "{cnf}");
         }
-        let verified = verified(&checked_elsewhere, &token).await.unwrap();
-        assert_eq!(verified.claims["cnf"], cnf, "whoever checks it needs it");
+        let verified = verified(&lenient, &token).await.unwrap();
+        assert_eq!(verified.claims["cnf"], cnf, "another check needs it");
     }
     let raw = |claims: &str| sign(r#"{"alg":"HS256"}"#, claims.replace("NOW", &(NOW + 60).to_string()));
     for (name, claims, expected) in [
         ("first", r#"{"cnf":{"jkt":"a"},"exp":NOW}"#, Some(Kind::SenderConstrained)),
-        ("spelled with an escape", r#"{"exp":NOW,"c\u006ef":{"jkt":"a"}}"#, Some(Kind::SenderConstrained)),
-        ("among claims that are not plain", r#"{"exp":NOW,"sub":"\u0061","cnf":{}}"#, Some(Kind::SenderConstrained)),
+        ("escaped name", r#"{"exp":NOW,"c\u006ef":{"jkt":"a"}}"#, Some(Kind::SenderConstrained)),
+        ("after an escaped claim", r#"{"exp":NOW,"sub":"\u0061","cnf":{}}"#, Some(Kind::SenderConstrained)),
         ("twice", r#"{"exp":NOW,"cnf":null,"cnf":{}}"#, Some(Kind::MalformedClaim)),
         ("within another claim", r#"{"exp":NOW,"act":{"cnf":{"jkt":"a"}}}"#, None),
         ("another name", r#"{"exp":NOW,"Cnf":{"jkt":"a"},"cnf ":1}"#, None),
-        ("as a text", r#"{"exp":NOW,"sub":"\"cnf\":{}"}"#, None),
+        ("inside a string", r#"{"exp":NOW,"sub":"\"cnf\":{}"}"#, None),
     ] {
         assert_eq!(outcome(&strict, &raw(claims)).await, expected, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_token_of_another_type_is_no_access_token() {
-    let usual = with_secret::<Value>().build().unwrap();
+async fn a_token_of_another_type_is_refused() {
+    let default = with_secret::<Value>().build().unwrap();
     let one = with_secret::<Value>().token_type("Application/AT+jwt").build().unwrap();
     let two = with_secret::<Value>().token_type("at+jwt").token_type("my-token").build().unwrap();
     const REFUSED: Option<Kind> = Some(Kind::WrongType);
@@ -158,78 +158,83 @@ async fn a_token_of_another_type_is_no_access_token() {
         (json!({"typ": {}}), Some(Kind::Malformed), Some(Kind::Malformed), Some(Kind::Malformed)),
     ] {
         let token = with_header(typ.clone());
-        assert_eq!(outcome(&usual, &token).await, by_default, "{typ}");
-        assert_eq!(outcome(&one, &token).await, if_at_jwt, "{typ}, of one type");
-        assert_eq!(outcome(&two, &token).await, if_two, "{typ}, of two types");
+        assert_eq!(outcome(&default, &token).await, by_default, "{typ}");
+        assert_eq!(outcome(&one, &token).await, if_at_jwt, "{typ}, one type allowed");
+        assert_eq!(outcome(&two, &token).await, if_two, "{typ}, two types allowed");
     }
 }
 
-// ---- Members that say nothing.
+// ---- Null and empty members.
 
-/// The table of the module's documentation.
+/// The table in the module docs.
 #[tokio::test]
-async fn null_and_the_empty_string_are_read_where_they_loosen_nothing() {
-    let plain = with_secret::<Value>().build().unwrap();
-    let lasting = with_secret::<Value>().insecure_allow_missing_exp().build().unwrap();
+async fn null_and_empty_members_are_accepted_where_this_weakens_no_check() {
+    let default = with_secret::<Value>().build().unwrap();
+    let without_exp = with_secret::<Value>().insecure_allow_missing_exp().build().unwrap();
     let strict = with_secret::<Value>().issuer("us").audience("chat").build().unwrap();
     for (name, verifier, token, expected) in [
-        ("kid null", &plain, with_header(json!({"kid": null})), None),
-        ("kid empty", &plain, with_header(json!({"kid": ""})), None),
-        ("alg null", &plain, with_header(json!({"alg": null})), Some(Kind::Malformed)),
-        ("alg empty", &plain, with_header(json!({"alg": ""})), Some(Kind::WrongAlgorithm)),
-        ("crit null", &plain, with_header(json!({"crit": null})), Some(Kind::CriticalHeader)),
-        ("crit without names", &plain, with_header(json!({"crit": []})), Some(Kind::CriticalHeader)),
-        ("crit empty", &plain, with_header(json!({"crit": ""})), Some(Kind::CriticalHeader)),
+        ("kid null", &default, with_header(json!({"kid": null})), None),
+        ("kid empty", &default, with_header(json!({"kid": ""})), None),
+        ("alg null", &default, with_header(json!({"alg": null})), Some(Kind::Malformed)),
+        ("alg empty", &default, with_header(json!({"alg": ""})), Some(Kind::WrongAlgorithm)),
+        ("crit null", &default, with_header(json!({"crit": null})), Some(Kind::CriticalHeader)),
+        ("crit empty list", &default, with_header(json!({"crit": []})), Some(Kind::CriticalHeader)),
+        ("crit empty", &default, with_header(json!({"crit": ""})), Some(Kind::CriticalHeader)),
         (
-            "what is not read",
-            &plain,
+            "ignored members",
+            &default,
             with_header(json!({"cty": null, "jku": null, "jwk": null, "x5c": null, "x5t": "", "x5u": null})),
             None,
         ),
-        ("iss null, none asked for", &plain, with_claims(json!({"iss": null})), None),
+        ("iss null, none configured", &default, with_claims(json!({"iss": null})), None),
         ("iss null", &strict, with_claims(json!({"iss": null, "aud": "chat"})), Some(Kind::MissingClaim)),
         ("iss empty", &strict, with_claims(json!({"iss": "", "aud": "chat"})), Some(Kind::MissingClaim)),
-        ("iss empty, none asked for", &plain, with_claims(json!({"iss": ""})), None),
-        ("aud null, none asked for", &plain, with_claims(json!({"aud": null})), None),
+        ("iss empty, none configured", &default, with_claims(json!({"iss": ""})), None),
+        ("aud null, none configured", &default, with_claims(json!({"aud": null})), None),
         ("aud null", &strict, with_claims(json!({"iss": "us", "aud": null})), Some(Kind::MissingClaim)),
         ("aud empty", &strict, with_claims(json!({"iss": "us", "aud": ""})), Some(Kind::WrongAudience)),
-        ("aud empty, none asked for", &plain, with_claims(json!({"aud": ""})), Some(Kind::WrongAudience)),
+        ("aud empty, none configured", &default, with_claims(json!({"aud": ""})), Some(Kind::WrongAudience)),
         (
             "aud null in a list",
             &strict,
             with_claims(json!({"iss": "us", "aud": ["chat", null]})),
             Some(Kind::MalformedClaim),
         ),
-        ("exp null", &plain, with_claims(json!({"exp": null})), Some(Kind::MalformedClaim)),
-        ("exp null, which may be absent", &lasting, with_claims(json!({"exp": null})), Some(Kind::MalformedClaim)),
-        ("exp empty", &lasting, with_claims(json!({"exp": ""})), Some(Kind::MalformedClaim)),
-        ("nbf null", &plain, with_claims(json!({"nbf": null})), None),
-        ("nbf empty", &plain, with_claims(json!({"nbf": ""})), Some(Kind::MalformedClaim)),
-        ("iat null", &plain, with_claims(json!({"iat": null})), None),
-        ("jti null", &plain, with_claims(json!({"jti": null})), None),
-        ("sub null", &plain, with_claims(json!({"sub": null})), None),
-        ("sub and jti empty", &plain, with_claims(json!({"sub": "", "jti": ""})), None),
-        ("twice, and null", &plain, sign(r#"{"alg":"HS256","kid":null,"kid":"a"}"#, "{}"), Some(Kind::Malformed)),
-        ("padding", &plain, with_header(json!({})) + "=", Some(Kind::Malformed)),
+        ("exp null", &default, with_claims(json!({"exp": null})), Some(Kind::MalformedClaim)),
+        ("exp null, not required", &without_exp, with_claims(json!({"exp": null})), Some(Kind::MalformedClaim)),
+        ("exp empty", &without_exp, with_claims(json!({"exp": ""})), Some(Kind::MalformedClaim)),
+        ("nbf null", &default, with_claims(json!({"nbf": null})), None),
+        ("nbf empty", &default, with_claims(json!({"nbf": ""})), Some(Kind::MalformedClaim)),
+        ("iat null", &default, with_claims(json!({"iat": null})), None),
+        ("jti null", &default, with_claims(json!({"jti": null})), None),
+        ("sub null", &default, with_claims(json!({"sub": null})), None),
+        ("sub and jti empty", &default, with_claims(json!({"sub": "", "jti": ""})), None),
+        (
+            "kid twice, once null",
+            &default,
+            sign(r#"{"alg":"HS256","kid":null,"kid":"a"}"#, "{}"),
+            Some(Kind::Malformed),
+        ),
+        ("padding", &default, with_header(json!({})) + "=", Some(Kind::Malformed)),
     ] {
         assert_eq!(outcome(verifier, &token).await, expected, "{name}");
     }
-    // All who have no name are not one user.
-    for nothing in [json!(null), json!("")] {
-        let claims = with_claims(json!({"sub": nothing, "jti": nothing, "iat": null, "iss": nothing}));
-        let verified = verified(&plain, &claims).await.unwrap();
+    // Users without a name are not all the same subject.
+    for absent in [json!(null), json!("")] {
+        let claims = with_claims(json!({"sub": absent, "jti": absent, "iat": null, "iss": absent}));
+        let verified = verified(&default, &claims).await.unwrap();
         let found = (&verified.subject, &verified.token_id, verified.issued_at, &verified.issuer);
-        assert_eq!(found, (&None, &None, None, &None), "{nothing}");
+        assert_eq!(found, (&None, &None, None, &None), "{absent}");
     }
 }
 
 #[tokio::test]
-async fn a_header_that_is_not_utf_8_is_refused() {
+async fn a_token_that_is_not_utf_8_is_refused() {
     let verifier = with_secret::<Value>().build().unwrap();
     let claims = json!({"exp": NOW + 60}).to_string();
     for (name, header) in [
-        ("in a member that is not read", b"{\"alg\":\"HS256\",\"x\":\"\xff\"}".as_slice()),
-        ("in the name of one", b"{\"alg\":\"HS256\",\"\xc3\":1}"),
+        ("in an ignored member", b"{\"alg\":\"HS256\",\"x\":\"\xff\"}".as_slice()),
+        ("in the name of a member", b"{\"alg\":\"HS256\",\"\xc3\":1}"),
         ("in a list", b"{\"x\":[\"\xed\xa0\x80\"],\"alg\":\"HS256\"}"),
         ("in the type", b"{\"alg\":\"HS256\",\"typ\":\"\xc0\xaf\"}"),
         ("UTF-16", &[b"\xff\xfe", r#"{"alg":"HS256"}"#.as_bytes()].concat()),
@@ -238,17 +243,17 @@ async fn a_header_that_is_not_utf_8_is_refused() {
         assert_eq!(outcome(&verifier, &sign(header, &claims)).await, Some(Kind::Malformed), "{name}");
     }
     assert_eq!(outcome(&verifier, &sign(r#"{"alg":"HS256","x":"ü€🦀"}"#, &claims)).await, None);
-    // Claims likewise (RFC 7519 §7.2).
-    let bad = [format!(r#"{{"exp":{},"x":""#, NOW + 60).as_bytes(), b"\xff\"}"].concat();
-    assert_eq!(outcome(&verifier, &sign(r#"{"alg":"HS256"}"#, bad)).await, Some(Kind::MalformedClaim));
+    // The same applies to claims (RFC 7519 §7.2).
+    let invalid = [format!(r#"{{"exp":{},"x":""#, NOW + 60).as_bytes(), b"\xff\"}"].concat();
+    assert_eq!(outcome(&verifier, &sign(r#"{"alg":"HS256"}"#, invalid)).await, Some(Kind::MalformedClaim));
 }
 
-// ---- Claims that nobody wants.
+// ---- Claims types.
 
 #[tokio::test]
-async fn claims_of_no_interest_are_checked_all_the_same() {
+async fn registered_claims_are_checked_with_every_claims_type() {
     #[derive(Deserialize)]
-    struct Nothing;
+    struct Unit;
     #[derive(Deserialize)]
     struct Empty {}
 
@@ -271,22 +276,22 @@ async fn claims_of_no_interest_are_checked_all_the_same() {
     }
 
     check::<()>("()").await;
-    check::<Nothing>("a unit struct").await;
+    check::<Unit>("a unit struct").await;
     check::<Empty>("a struct without fields").await;
-    check::<serde::de::IgnoredAny>("ignored").await;
+    check::<serde::de::IgnoredAny>("IgnoredAny").await;
     check::<Value>("a value").await;
     check::<serde_json::Map<String, Value>>("a map").await;
     check::<Option<Value>>("an option").await;
 }
 
 #[test]
-fn claims_that_no_object_can_be_do_not_build() {
+fn claims_types_that_are_never_an_object_do_not_build() {
     #[derive(Deserialize)]
     struct Pair(#[expect(dead_code, reason = "it is never read")] u8, #[expect(dead_code, reason = "as above")] u8);
     #[derive(Deserialize)]
     struct Id(#[expect(dead_code, reason = "it is never read")] u64);
     #[derive(Deserialize)]
-    struct Nothing(());
+    struct Newtype(());
 
     fn check<C: DeserializeOwned + Send + Sync + 'static>() {
         let built = with_secret::<C>().build();
@@ -302,15 +307,15 @@ fn claims_that_no_object_can_be_do_not_build() {
     check::<(Value, Value)>();
     check::<Pair>();
     check::<Id>();
-    check::<Nothing>();
+    check::<Newtype>();
     check::<Option<String>>();
     check::<Box<str>>();
 }
 
-// ---- Names of algorithms.
+// ---- Algorithm names.
 
 #[tokio::test]
-async fn ed25519_and_eddsa_are_one_algorithm() {
+async fn ed25519_and_eddsa_are_the_same_algorithm() {
     let x = base64url(&der(ED25519_PUBLIC)[12..]);
     let key = |members: Value| {
         let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
@@ -338,24 +343,24 @@ async fn ed25519_and_eddsa_are_one_algorithm() {
             assert_eq!(outcome(&verifier, &token).await, expected, "{alg}");
         }
     }
-    // It is the name of that algorithm only.
+    // `Ed25519` is not another algorithm's name.
     let ec = JwtVerifier::<Value>::builder().pem(P256_PUBLIC).unwrap().build().unwrap();
     let ec_private = EncodingKey::from_ec_pem(P256.as_bytes()).unwrap();
     let token = |alg: &str| sign_with(Algorithm::ES256, &ec_private, json!({ "alg": alg }).to_string(), &claims);
     assert_eq!(outcome(&ec, &token("ES256")).await, None);
     assert_eq!(outcome(&ec, &token("Ed25519")).await, Some(Kind::WrongAlgorithm));
-    let misnamed = json!({"kty": "RSA", "alg": "Ed25519", "n": base64url([0xff; 256]), "e": "AQAB"});
-    assert!(JwtKey::jwk(&serde_json::from_value::<Jwk>(misnamed).unwrap()).is_err());
+    let wrong_alg = json!({"kty": "RSA", "alg": "Ed25519", "n": base64url([0xff; 256]), "e": "AQAB"});
+    assert!(JwtKey::jwk(&serde_json::from_value::<Jwk>(wrong_alg).unwrap()).is_err());
 }
 
-// ---- Numbers of keys.
+// ---- Numbers in keys.
 
 #[test]
-fn numbers_of_keys_are_read_in_every_spelling_that_means_the_same() {
-    fn respelled(jwk: &Value, names: &[&str], spell: impl Fn(Vec<u8>) -> String) -> Result<JwtKey, ConfigError> {
+fn numbers_in_keys_are_accepted_in_equivalent_encodings() {
+    fn reencoded(jwk: &Value, names: &[&str], encode: impl Fn(Vec<u8>) -> String) -> Result<JwtKey, ConfigError> {
         let mut jwk = jwk.clone();
         for name in names {
-            jwk[*name] = spell(base64url_decode(jwk[*name].as_str().unwrap())).into();
+            jwk[*name] = encode(base64url_decode(jwk[*name].as_str().unwrap())).into();
         }
         JwtKey::jwk(&serde_json::from_value::<Jwk>(jwk).unwrap())
     }
@@ -369,28 +374,28 @@ fn numbers_of_keys_are_read_in_every_spelling_that_means_the_same() {
     let zeros = |count: usize, bytes: Vec<u8>| base64url([vec![0; count], bytes].concat());
     for (jwk, names) in [(&rsa, &["n", "e"][..]), (&ec, &["x", "y"]), (&ed, &["x"]), (&oct, &["k"])] {
         let kty = &jwk["kty"];
-        assert!(respelled(jwk, names, base64url).is_ok(), "{kty}");
-        assert!(respelled(jwk, names, |bytes| STANDARD.encode(bytes)).is_ok(), "{kty}: padding, the other alphabet");
-        assert!(respelled(jwk, names, |bytes| base64url(bytes) + "\n").is_err(), "{kty}: a line end");
-        assert!(respelled(jwk, names, |bytes| base64url(bytes) + "A===").is_err(), "{kty}: wrong padding");
-        assert!(respelled(jwk, names, |_| "===".into()).is_err(), "{kty}: nothing but padding");
-        // Numbers may have leading zeros. Strings of bytes, as the other two are, may not.
+        assert!(reencoded(jwk, names, base64url).is_ok(), "{kty}");
+        assert!(reencoded(jwk, names, |bytes| STANDARD.encode(bytes)).is_ok(), "{kty}: padding, the other alphabet");
+        assert!(reencoded(jwk, names, |bytes| base64url(bytes) + "\n").is_err(), "{kty}: a line end");
+        assert!(reencoded(jwk, names, |bytes| base64url(bytes) + "A===").is_err(), "{kty}: wrong padding");
+        assert!(reencoded(jwk, names, |_| "===".into()).is_err(), "{kty}: only padding");
+        // Numbers may have leading zeros. Byte strings, as in the other two, may not.
         let is_number = kty == "RSA" || kty == "EC";
         if kty != "oct" {
-            assert_eq!(respelled(jwk, names, |bytes| zeros(1, bytes)).is_ok(), is_number, "{kty}: a leading zero");
+            assert_eq!(reencoded(jwk, names, |bytes| zeros(1, bytes)).is_ok(), is_number, "{kty}: a leading zero");
         }
     }
-    // The point on P-256 whose x is 5, with and without the zeros before it.
+    // The point on P-256 whose x is 5, with and without leading zeros.
     for x in [base64url([5]), base64url([[0; 31].as_slice(), &[5]].concat())] {
         let point = json!({"kty": "EC", "crv": "P-256", "x": x, "y": "RZJDuapYGAb-kTvOmYF63hHKUDxk2aPFM0FcCDJI-8w"});
         assert!(JwtKey::jwk(&serde_json::from_value::<Jwk>(point).unwrap()).is_ok(), "{x}");
     }
 }
 
-// ---- Keys where a secret was meant.
+// ---- Public keys in place of a secret.
 
 #[test]
-fn what_everybody_may_know_is_no_secret() {
+fn public_keys_in_any_format_are_refused_as_secrets() {
     let ssh = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7vbqajDw4o6gJy8UtmIbkcpnkO3Kwc4qsEnSZp0b me@example.com";
     let ssh_blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20TEST KEY TEST KEY TEST KEY TEST!".as_slice();
     let jwk = r#"{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"2026-11"}"#;
@@ -410,52 +415,52 @@ fn what_everybody_may_know_is_no_secret() {
         ("PEM, P-521", text(P521_PUBLIC)),
         ("PEM, Ed25519", text(ED25519_PUBLIC)),
         ("PEM, private", text(RSA)),
-        ("PEM, another private", text(P256)),
+        ("PEM, private EC", text(P256)),
         ("PEM, a certificate", text("-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIU\n-----END CERTIFICATE-----\n")),
         ("PEM, cut off", text("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQ")),
         ("PEM without its first line", text(RSA_PUBLIC.split_once('\n').unwrap().1)),
-        ("PEM behind blanks", text(&format!("\n\t  {P256_PUBLIC}"))),
-        ("PEM behind a byte order mark", text(&format!("\u{feff}{P256_PUBLIC}"))),
-        ("PEM behind text", text(&format!("Bag Attributes\n    friendlyName: a\n{P256_PUBLIC}"))),
-        ("PEM with other line ends", text(&P256_PUBLIC.replace('\n', "\r\n"))),
+        ("PEM after white space", text(&format!("\n\t  {P256_PUBLIC}"))),
+        ("PEM after a byte order mark", text(&format!("\u{feff}{P256_PUBLIC}"))),
+        ("PEM after text", text(&format!("Bag Attributes\n    friendlyName: a\n{P256_PUBLIC}"))),
+        ("PEM with CRLF", text(&P256_PUBLIC.replace('\n', "\r\n"))),
         ("PEM in one line", text(&P256_PUBLIC.replace('\n', "\\n"))),
         ("PEM in quotes", text(&format!("\"{}\"", P256_PUBLIC.replace('\n', "\\n")))),
         ("PEM in a URL", text(&P256_PUBLIC.replace('\n', "%0A").replace(' ', "%20"))),
         ("PEM in UTF-16", utf16.clone()),
-        ("PEM in UTF-16 without a mark", utf16[2..].to_vec()),
-        ("PEM, of PGP", text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEYzAAABYJKwYBBAHaRw8BAQdA")),
+        ("PEM in UTF-16 without a byte order mark", utf16[2..].to_vec()),
+        ("PGP", text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEYzAAABYJKwYBBAHaRw8BAQdA")),
         ("SSH", text(ssh)),
         ("SSH, Ed25519", text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxpdHRsZQ me@example.com")),
         ("SSH, EC", text("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY")),
         ("SSH, a security key", text("sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t")),
         ("SSH, a certificate", text("ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAx")),
         ("SSH, with options", text(&format!("restrict,command=\"true\" {ssh}"))),
-        ("SSH, of a host", text(&format!("git.example.com,192.0.2.1 {ssh}"))),
-        ("SSH behind blanks", text(&format!("\n  {ssh}"))),
+        ("SSH, known_hosts", text(&format!("git.example.com,192.0.2.1 {ssh}"))),
+        ("SSH after white space", text(&format!("\n  {ssh}"))),
         (
             "SSH, RFC 4716",
             text("---- BEGIN SSH2 PUBLIC KEY ----\nComment: \"me\"\nAAAAB3NzaC1yc2E\n---- END SSH2 PUBLIC KEY ----\n"),
         ),
-        ("SSH, its bytes", ssh_blob.to_vec()),
-        ("SSH, its base64", text(&STANDARD.encode(ssh_blob))),
+        ("SSH, binary", ssh_blob.to_vec()),
+        ("SSH, base64", text(&STANDARD.encode(ssh_blob))),
         ("SSH, private", text(&STANDARD.encode(b"openssh-key-v1\0\0\0\0\x04none"))),
         ("PuTTY", text("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: me\n")),
         ("JWK", text(jwk)),
-        ("JWK of an even newer kind", text(r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AQAB"}"#)),
-        ("JWK that is a secret", text(&format!(r#"{{"kty":"oct","k":"{}"}}"#, base64url(SECRET)))),
-        ("JWK behind a byte order mark", text(&format!("\u{feff}\n {jwk}"))),
-        ("JWK with a comma too many", text(r#"{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"2026-11",}"#)),
-        ("JWK in another language", text("{kty: 'RSA', n: 'AQAB', e: 'AQAB', kid: '2026-11'}")),
+        ("JWK, post-quantum", text(r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AQAB"}"#)),
+        ("JWK, symmetric", text(&format!(r#"{{"kty":"oct","k":"{}"}}"#, base64url(SECRET)))),
+        ("JWK after a byte order mark", text(&format!("\u{feff}\n {jwk}"))),
+        ("JWK with a trailing comma", text(r#"{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"2026-11",}"#)),
+        ("JWK as a JavaScript object", text("{kty: 'RSA', n: 'AQAB', e: 'AQAB', kid: '2026-11'}")),
         ("JWK in YAML", text("kid: 2026-11\nkty: RSA\nn: AQAB\ne: AQAB\n")),
-        ("JWK in a text", text(&serde_json::to_string(jwk).unwrap())),
+        ("JWK in a JSON string", text(&serde_json::to_string(jwk).unwrap())),
         ("JWK set", text(&format!(r#"{{"keys":[{jwk}]}}"#))),
         ("JWK list", text(&format!("[{jwk}]"))),
-        ("JWK set without keys", text(r#"{"keys": [], "what": "there are none"}"#)),
-        ("certificates of Google", text(r#"{"2026":"-----BEGIN CERTIFICATE-----\nMIIB\n-----END"}"#)),
+        ("empty JWK set", text(r#"{"keys": [], "what": "there are none"}"#)),
+        ("certificates in JSON, as from Google", text(r#"{"2026":"-----BEGIN CERTIFICATE-----\nMIIB\n-----END"}"#)),
         ("discovery document", text(r#"{"issuer":"https://id.example.com","jwks_uri":"https://id.example.com/k"}"#)),
         ("URL of a set", text("https://id.example.com/.well-known/jwks.json")),
-        ("XML of .NET", text("<RSAKeyValue><Modulus>AQAB</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>")),
-        ("XML of SAML", text("<?xml version=\"1.0\"?><ds:X509Certificate>MIIB</ds:X509Certificate>")),
+        ("XML, .NET", text("<RSAKeyValue><Modulus>AQAB</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>")),
+        ("XML, SAML", text("<?xml version=\"1.0\"?><ds:X509Certificate>MIIB</ds:X509Certificate>")),
         ("DER, RSA", der(RSA_PUBLIC)),
         ("DER, PKCS#1", der(RSA_PKCS1)),
         ("DER, EC", der(P256_PUBLIC)),
@@ -464,25 +469,25 @@ fn what_everybody_may_know_is_no_secret() {
         ("DER, private", der(RSA)),
         ("DER, private Ed25519", der(ED25519)),
         ("DER, a certificate", certificate.clone()),
-        ("DER and a line end", [der(P256_PUBLIC), b"\r\n".to_vec()].concat()),
-        ("DER behind a line end", [b"\n".to_vec(), der(P256_PUBLIC)].concat()),
+        ("DER before a line end", [der(P256_PUBLIC), b"\r\n".to_vec()].concat()),
+        ("DER after a line end", [b"\n".to_vec(), der(P256_PUBLIC)].concat()),
         ("DER, a chain", [certificate.clone(), certificate.clone()].concat()),
-        ("DER in base64 that is named so", text(&format!("base64:{}", STANDARD.encode(der(P256_PUBLIC))))),
-        ("DER in a variable", text(&format!("KEY={}", STANDARD.encode(der(P256_PUBLIC))))),
+        ("DER in base64 with a prefix", text(&format!("base64:{}", STANDARD.encode(der(P256_PUBLIC))))),
+        ("DER in a variable assignment", text(&format!("KEY={}", STANDARD.encode(der(P256_PUBLIC))))),
         ("DER in a data URL", text(&format!("data:application/pkix-cert;base64,{}", STANDARD.encode(&certificate)))),
         ("DER in base64", text(&STANDARD.encode(der(P256_PUBLIC)))),
-        ("DER in base64 lines", text(&body(RSA_PUBLIC))),
+        ("DER in several lines of base64", text(&body(RSA_PUBLIC))),
         ("DER in base64url", text(&base64url(der(ED25519_PUBLIC)))),
         ("DER in quoted base64", text(&format!("'{}'", STANDARD.encode(certificate)))),
-        ("DER in hexadecimal digits", text(&hex(&der(P256_PUBLIC)))),
-        ("DER in digits and colons", text(&colons(&der(P256_PUBLIC)))),
+        ("DER in hexadecimal", text(&hex(&der(P256_PUBLIC)))),
+        ("DER in hexadecimal with colons", text(&colons(&der(P256_PUBLIC)))),
         ("DER in base64 in base64", text(&STANDARD.encode(STANDARD.encode(der(P256_PUBLIC))))),
         ("PEM in base64", text(&STANDARD.encode(P256_PUBLIC))),
         ("PEM in base64 without padding", text(STANDARD.encode(P256_PUBLIC).trim_end_matches('='))),
         ("JWK in base64", text(&base64url(jwk))),
         ("a point", point.clone()),
         ("a point in base64", text(&STANDARD.encode(&point))),
-        ("a point in hexadecimal digits", text(&hex(&point))),
+        ("a point in hexadecimal", text(&hex(&point))),
     ];
     for (name, bytes) in cases {
         let problem = |built: Result<JwtKey, ConfigError>| match built {
@@ -497,8 +502,8 @@ fn what_everybody_may_know_is_no_secret() {
 }
 
 #[test]
-fn secrets_in_every_usual_form_are_secrets() {
-    // A few of each length, so that chance would show.
+fn random_secrets_and_passphrases_are_accepted() {
+    // Enough secrets of each length to find false positives.
     let mut random = 1_u64;
     let mut bytes = |len: usize| -> Vec<u8> {
         let mut next = || {
@@ -512,8 +517,8 @@ fn secrets_in_every_usual_form_are_secrets() {
         assert!(JwtKey::secret(&secret).is_ok(), "{secret:?}");
         if len == 64 {
             let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            for form in [STANDARD.encode(&secret), base64url(&secret), hex.to_uppercase(), hex] {
-                assert!(JwtKey::secret(form.as_bytes()).is_ok(), "{form}");
+            for encoded in [STANDARD.encode(&secret), base64url(&secret), hex.to_uppercase(), hex] {
+                assert!(JwtKey::secret(encoded.as_bytes()).is_ok(), "{encoded}");
             }
         }
     }
