@@ -1,4 +1,4 @@
-//! Which requests are WebSocket handshakes, and what is left of an upgrade for all others.
+//! Which requests are WebSocket handshakes, and that no other request can be upgraded.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,16 +25,16 @@ use tokio::{
     process::Command,
 };
 
-struct Shape {
+struct TestRequest {
     name: &'static str,
     version: Version,
     method: Method,
-    /// Of the extended `CONNECT`.
+    /// The `:protocol` of an extended `CONNECT`.
     protocol: Option<&'static str>,
     headers: &'static [(&'static str, &'static str)],
 }
 
-impl Shape {
+impl TestRequest {
     const fn get(name: &'static str, headers: &'static [(&'static str, &'static str)]) -> Self {
         Self { name, version: Version::HTTP_11, method: Method::GET, protocol: None, headers }
     }
@@ -44,7 +44,7 @@ impl Shape {
         Self { name, version: Version::HTTP_2, method: Method::CONNECT, protocol, headers }
     }
 
-    /// A request that hyper could upgrade, as far as its extensions say.
+    /// Builds a request with the extension that hyper adds to upgradable requests.
     fn build(&self, token: Option<&str>) -> Request<Body> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = self.method.clone();
@@ -71,17 +71,17 @@ impl Shape {
 const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
 const VERSION: (&str, &str) = ("sec-websocket-version", "13");
 
-/// What has to reach the `101` (or, over HTTP/2, the `200`).
-fn handshakes() -> Vec<Shape> {
+/// Valid handshakes, with the response `101` (`200` over HTTP/2).
+fn handshakes() -> Vec<TestRequest> {
     vec![
-        Shape::get("as browsers send it", &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION]),
-        Shape::get("case", &[("connection", "uPGRADE"), ("upgrade", "WebSocket"), KEY, VERSION]),
-        Shape::get("Firefox", &[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), KEY, VERSION]),
-        Shape::get(
+        TestRequest::get("as browsers send it", &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION]),
+        TestRequest::get("other case", &[("connection", "uPGRADE"), ("upgrade", "WebSocket"), KEY, VERSION]),
+        TestRequest::get("Firefox", &[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), KEY, VERSION]),
+        TestRequest::get(
             "two lines of Connection",
             &[("connection", "keep-alive"), ("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION],
         ),
-        Shape::get(
+        TestRequest::get(
             "three lines of Connection",
             &[
                 ("connection", ""),
@@ -92,18 +92,18 @@ fn handshakes() -> Vec<Shape> {
                 VERSION,
             ],
         ),
-        Shape::get("first of two", &[("connection", "Upgrade"), ("upgrade", "websocket, h2c"), KEY, VERSION]),
-        Shape::get("last of two", &[("connection", "Upgrade"), ("upgrade", "h2c,websocket"), KEY, VERSION]),
-        Shape::get(
+        TestRequest::get("first of two", &[("connection", "Upgrade"), ("upgrade", "websocket, h2c"), KEY, VERSION]),
+        TestRequest::get("last of two", &[("connection", "Upgrade"), ("upgrade", "h2c,websocket"), KEY, VERSION]),
+        TestRequest::get(
             "among many",
             &[("connection", "Upgrade"), ("upgrade", ", TLS/1.0 ,\tWEBSOCKET\t,,h2c"), KEY, VERSION],
         ),
-        Shape::get(
+        TestRequest::get(
             "two lines of Upgrade",
             &[("connection", "Upgrade"), ("upgrade", "h2c"), ("upgrade", "websocket"), KEY, VERSION],
         ),
-        Shape::get(
-            "both in two lines",
+        TestRequest::get(
+            "two lines of both",
             &[
                 ("connection", "HTTP2-Settings"),
                 ("connection", "Upgrade"),
@@ -113,68 +113,72 @@ fn handshakes() -> Vec<Shape> {
                 VERSION,
             ],
         ),
-        Shape::get(
-            "the same twice",
+        TestRequest::get(
+            "repeated values",
             &[("connection", "Upgrade, Upgrade"), ("upgrade", "websocket"), ("upgrade", "websocket"), KEY, VERSION],
         ),
-        Shape::connect("extended CONNECT", Some("websocket")),
+        TestRequest::connect("extended CONNECT", Some("websocket")),
     ]
 }
 
-/// What asks for a WebSocket, and gets axum's answer: it is malformed.
-fn malformed() -> Vec<Shape> {
+/// Malformed handshakes, which axum's extractor refuses.
+fn malformed() -> Vec<TestRequest> {
     vec![
-        Shape::get("no Connection", &[("upgrade", "websocket"), KEY, VERSION]),
-        Shape::get("another Connection", &[("connection", "close"), ("upgrade", "websocket"), KEY, VERSION]),
-        Shape::get("no key", &[("connection", "Upgrade"), ("upgrade", "websocket"), VERSION]),
-        Shape::get("no version", &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY]),
-        Shape { headers: &[], ..Shape::connect("extended CONNECT without a version", Some("websocket")) },
+        TestRequest::get("no Connection", &[("upgrade", "websocket"), KEY, VERSION]),
+        TestRequest::get("another Connection", &[("connection", "close"), ("upgrade", "websocket"), KEY, VERSION]),
+        TestRequest::get("no key", &[("connection", "Upgrade"), ("upgrade", "websocket"), VERSION]),
+        TestRequest::get("no version", &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY]),
+        TestRequest { headers: &[], ..TestRequest::connect("extended CONNECT without a version", Some("websocket")) },
     ]
 }
 
-fn plain() -> Vec<Shape> {
-    let with = |method, name| Shape {
+/// Requests that are not handshakes.
+fn plain() -> Vec<TestRequest> {
+    let with = |method, name| TestRequest {
         method,
-        ..Shape::get(name, &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION])
+        ..TestRequest::get(name, &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION])
     };
     vec![
-        Shape::get("nothing", &[]),
-        Shape::get(
-            "curl --http2, and Java's HttpClient",
+        TestRequest::get("no headers", &[]),
+        TestRequest::get(
+            "curl --http2, Java's HttpClient",
             &[
                 ("connection", "Upgrade, HTTP2-Settings"),
                 ("upgrade", "h2c"),
                 ("http2-settings", "AAMAAABkAAQAoAAAAAIAAAAA"),
             ],
         ),
-        Shape::get("TLS", &[("connection", "Upgrade"), ("upgrade", "TLS/1.0, HTTP/1.1")]),
-        Shape::get("empty", &[("connection", "Upgrade"), ("upgrade", "")]),
-        Shape::get("commas", &[("connection", "Upgrade"), ("upgrade", ", ,")]),
-        Shape::get("no Upgrade", &[("connection", "Upgrade"), KEY, VERSION]),
-        Shape::get(
+        TestRequest::get("TLS", &[("connection", "Upgrade"), ("upgrade", "TLS/1.0, HTTP/1.1")]),
+        TestRequest::get("empty", &[("connection", "Upgrade"), ("upgrade", "")]),
+        TestRequest::get("commas", &[("connection", "Upgrade"), ("upgrade", ", ,")]),
+        TestRequest::get("no Upgrade", &[("connection", "Upgrade"), KEY, VERSION]),
+        TestRequest::get(
             "another name",
             &[("connection", "Upgrade"), ("upgrade", "websockets, web socket, xwebsocket"), KEY, VERSION],
         ),
-        // No version of the protocol is registered, and RFC 6455 §4.2.1 wants the name alone.
-        Shape::get("a version", &[("connection", "Upgrade"), ("upgrade", "websocket/13"), KEY, VERSION]),
-        Shape::get("quotes", &[("connection", "Upgrade"), ("upgrade", "\"websocket\""), KEY, VERSION]),
+        // RFC 6455 §4.2.1 requires the name without a version.
+        TestRequest::get("a version", &[("connection", "Upgrade"), ("upgrade", "websocket/13"), KEY, VERSION]),
+        TestRequest::get("quotes", &[("connection", "Upgrade"), ("upgrade", "\"websocket\""), KEY, VERSION]),
         with(Method::POST, "POST"),
         with(Method::HEAD, "HEAD"),
         with(Method::OPTIONS, "OPTIONS"),
         with(Method::CONNECT, "CONNECT over HTTP/1.1"),
-        // RFC 9110 §7.8: to be ignored there.
-        Shape { version: Version::HTTP_10, ..with(Method::GET, "HTTP/1.0") },
-        Shape { version: Version::HTTP_2, ..with(Method::GET, "Upgrade over HTTP/2") },
-        Shape { version: Version::HTTP_2, ..with(Method::CONNECT, "CONNECT and Upgrade over HTTP/2") },
-        Shape::connect("CONNECT without a protocol", None),
-        Shape::connect("CONNECT with another protocol", Some("connect-udp")),
-        Shape::connect("CONNECT with an empty protocol", Some("")),
-        Shape { method: Method::GET, ..Shape::connect("a protocol without CONNECT", Some("websocket")) },
-        Shape { version: Version::HTTP_11, ..Shape::connect("a protocol over HTTP/1.1", Some("websocket")) },
+        // RFC 9110 §7.8: `Upgrade` is ignored in HTTP/1.0.
+        TestRequest { version: Version::HTTP_10, ..with(Method::GET, "HTTP/1.0") },
+        TestRequest { version: Version::HTTP_2, ..with(Method::GET, "Upgrade over HTTP/2") },
+        TestRequest { version: Version::HTTP_2, ..with(Method::CONNECT, "CONNECT and Upgrade over HTTP/2") },
+        TestRequest::connect("CONNECT without a protocol", None),
+        TestRequest::connect("CONNECT with another protocol", Some("connect-udp")),
+        TestRequest::connect("CONNECT with an empty protocol", Some("")),
+        TestRequest { method: Method::GET, ..TestRequest::connect("a protocol without CONNECT", Some("websocket")) },
+        TestRequest {
+            version: Version::HTTP_11,
+            ..TestRequest::connect("a protocol over HTTP/1.1", Some("websocket"))
+        },
     ]
 }
 
-/// Says whether it could upgrade the request.
+/// A handler that reports whether it could upgrade the request.
 async fn can_upgrade(request: Request<Body>) -> &'static str {
     match request.extensions().get::<OnUpgrade>() {
         Some(_) => "upgradable",
@@ -197,7 +201,7 @@ fn layers() -> [(&'static str, WsAuthLayer); 6] {
     ]
 }
 
-/// axum empties the body of an answer to `CONNECT` and `HEAD`, so this one says it in a header.
+/// The handler's report, in a header because axum removes the body of responses to `CONNECT` and `HEAD`.
 async fn outcome(layer: WsAuthLayer, request: Request<Body>) -> Result<String, StatusCode> {
     let handler = async |request| [("x-outcome", can_upgrade(request).await)];
     let response = answer(&Router::new().fallback(handler).layer(layer), request).await;
@@ -208,57 +212,57 @@ async fn outcome(layer: WsAuthLayer, request: Request<Body>) -> Result<String, S
 }
 
 #[tokio::test]
-async fn nothing_is_left_to_upgrade_in_a_plain_request() {
-    for shape in plain() {
+async fn plain_requests_cannot_be_upgraded() {
+    for request in plain() {
         for (name, layer) in layers() {
-            let what = format!("{}, {name}", shape.name);
-            assert_eq!(outcome(layer.clone(), shape.build(Some(TOKEN))).await.as_deref(), Ok("plain"), "{what}");
-            // Let through unseen by one layer, refused by another.
-            let is_let_through = name.contains("optional") || name.contains("handshakes only");
-            let expected = if is_let_through { Ok("plain".to_owned()) } else { Err(StatusCode::UNAUTHORIZED) };
-            assert_eq!(outcome(layer.clone(), shape.build(None)).await, expected, "{what}, without a token");
+            let case = format!("{}, {name}", request.name);
+            assert_eq!(outcome(layer.clone(), request.build(Some(TOKEN))).await.as_deref(), Ok("plain"), "{case}");
+            let is_admitted = name.contains("optional") || name.contains("handshakes only");
+            let expected = if is_admitted { Ok("plain".to_owned()) } else { Err(StatusCode::UNAUTHORIZED) };
+            assert_eq!(outcome(layer.clone(), request.build(None)).await, expected, "{case}, without a token");
             let expected = if name.contains("handshakes only") { expected } else { Err(StatusCode::UNAUTHORIZED) };
-            assert_eq!(outcome(layer, shape.build(Some("bad"))).await, expected, "{what}, with a bad token");
+            assert_eq!(outcome(layer, request.build(Some("bad"))).await, expected, "{case}, with a bad token");
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_asks_for_a_websocket_is_authenticated() {
-    for shape in handshakes().into_iter().chain(malformed()) {
+async fn every_handshake_is_authenticated_even_if_malformed() {
+    for request in handshakes().into_iter().chain(malformed()) {
         for (name, layer) in layers() {
-            let what = format!("{}, {name}", shape.name);
-            assert_eq!(outcome(layer.clone(), shape.build(Some(TOKEN))).await.as_deref(), Ok("upgradable"), "{what}");
+            let case = format!("{}, {name}", request.name);
+            assert_eq!(outcome(layer.clone(), request.build(Some(TOKEN))).await.as_deref(), Ok("upgradable"), "{case}");
             let refused = Err(StatusCode::UNAUTHORIZED);
-            assert_eq!(outcome(layer.clone(), shape.build(Some("bad"))).await, refused, "{what}, with a bad token");
-            let without = outcome(layer, shape.build(None)).await;
+            assert_eq!(outcome(layer.clone(), request.build(Some("bad"))).await, refused, "{case}, with a bad token");
+            let without = outcome(layer, request.build(None)).await;
             let expected = if name.ends_with("optional") { Ok("upgradable".to_owned()) } else { refused };
             if !name.starts_with("first message") {
-                assert_eq!(without, expected, "{what}, without a token");
+                assert_eq!(without, expected, "{case}, without a token");
             }
         }
     }
 }
 
-/// axum's extractor reads the first line of a header alone, and wants it to say `websocket` and nothing else.
+/// axum's extractor reads only the first line of each header, and requires the exact value `websocket`.
 #[tokio::test]
-async fn every_form_of_a_handshake_reaches_every_extractor() {
+async fn every_valid_handshake_reaches_every_extractor() {
     async fn ours(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |_| {})
     }
-    async fn axums(_: Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
+    async fn from_axum(_: Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
         upgrade.on_upgrade(async |_| {})
     }
-    async fn either(_: Option<Authenticated<String>>, upgrade: WebSocketUpgrade) -> Response {
+    async fn optional(_: Option<Authenticated<String>>, upgrade: WebSocketUpgrade) -> Response {
         upgrade.on_upgrade(async |_| {})
     }
     let first = FirstMessage::home_assistant();
-    for shape in handshakes() {
-        let expected = if shape.version == Version::HTTP_2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
+    for request in handshakes() {
+        let expected =
+            if request.version == Version::HTTP_2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
         for (name, app, token) in [
             ("ours", Router::new().route("/", any(ours)).layer(opaque_layer()), Some(TOKEN)),
-            ("axum's", Router::new().route("/", any(axums)).layer(opaque_layer()), Some(TOKEN)),
-            ("anonymous", Router::new().route("/", any(either)).layer(opaque_layer().optional()), None),
+            ("axum's", Router::new().route("/", any(from_axum)).layer(opaque_layer()), Some(TOKEN)),
+            ("anonymous", Router::new().route("/", any(optional)).layer(opaque_layer().optional()), None),
             (
                 "by first message",
                 Router::new().route("/", any(ours)).layer(opaque_layer().first_message(first.clone())),
@@ -266,28 +270,33 @@ async fn every_form_of_a_handshake_reaches_every_extractor() {
             ),
             ("refused", Router::new().route("/", any(ours)).layer(opaque_layer().accept_then_close()), Some("bad")),
         ] {
-            assert_eq!(answer(&app, shape.build(token)).await.status(), expected, "{}, {name}", shape.name);
+            assert_eq!(answer(&app, request.build(token)).await.status(), expected, "{}, {name}", request.name);
         }
     }
     let app = Router::new().route("/", any(ours)).layer(opaque_layer());
-    for shape in malformed() {
-        assert_eq!(answer(&app, shape.build(Some(TOKEN))).await.status(), StatusCode::BAD_REQUEST, "{}", shape.name);
+    for request in malformed() {
+        assert_eq!(
+            answer(&app, request.build(Some(TOKEN))).await.status(),
+            StatusCode::BAD_REQUEST,
+            "{}",
+            request.name
+        );
     }
 }
 
 #[tokio::test]
 async fn only_a_completed_handshake_selects_a_subprotocol() {
     let app = Router::new().fallback(async || StatusCode::OK).layer(opaque_layer());
-    for shape in plain() {
-        let mut request = shape.build(None);
+    for plain in plain() {
+        let mut request = plain.build(None);
         request.headers_mut().insert("sec-websocket-protocol", format!("bearer, {TOKEN}").parse().unwrap());
         let response = answer(&app, request).await;
-        assert_eq!((response.status(), selected(&response)), (StatusCode::OK, None), "{}", shape.name);
+        assert_eq!((response.status(), selected(&response)), (StatusCode::OK, None), "{}", plain.name);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_request_takes_no_place_and_evicts_nobody() {
+async fn a_plain_request_neither_counts_toward_limits_nor_evicts() {
     async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     }
@@ -301,32 +310,35 @@ async fn a_plain_request_takes_no_place_and_evicts_nobody() {
         let app = Router::new().route("/ws", any(idle)).fallback(me).layer(layer);
         let request = handshake().path("/ws").bearer_subprotocol(TOKEN).build();
         let (mut socket, _) = test_util::connect(app.clone(), request).await.unwrap();
-        for shape in plain() {
-            let response = answer(&app, shape.build(Some(TOKEN))).await;
-            assert_eq!(response.status(), StatusCode::OK, "{}", shape.name);
+        for request in plain() {
+            let response = answer(&app, request.build(Some(TOKEN))).await;
+            assert_eq!(response.status(), StatusCode::OK, "{}", request.name);
             settle().await;
-            assert_eq!(sessions.count(), 1, "{}", shape.name);
-            assert!(socket.next().now_or_never().is_none(), "{}: the socket lives", shape.name);
+            assert_eq!(sessions.count(), 1, "{}", request.name);
+            assert!(socket.next().now_or_never().is_none(), "{}: the socket is open", request.name);
         }
     }
 }
 
 #[tokio::test]
-async fn a_handshake_that_lost_its_upgrade_is_named_in_the_log() {
+async fn a_handshake_that_lost_its_upgrade_is_logged() {
     if cfg!(not(feature = "tracing")) {
         return;
     }
-    let get = |name, headers| Shape::get(name, headers);
-    for (shape, missing) in [
+    let get = |name, headers| TestRequest::get(name, headers);
+    for (request, missing) in [
         (get("no Upgrade", &[("connection", "Upgrade"), KEY, VERSION]), Some("Upgrade")),
         (get("neither", &[("connection", "close"), KEY, VERSION]), Some("Upgrade")),
         (get("no Connection", &[("connection", "close"), ("upgrade", "websocket"), KEY, VERSION]), Some("Connection")),
         (
-            Shape { version: Version::HTTP_10, ..get("nginx by default", &[("connection", "close"), KEY, VERSION]) },
+            TestRequest {
+                version: Version::HTTP_10,
+                ..get("nginx by default", &[("connection", "close"), KEY, VERSION])
+            },
             Some("HTTP/1.1"),
         ),
-        (Shape { version: Version::HTTP_2, ..get("GET over HTTP/2", &[KEY, VERSION]) }, Some(":protocol")),
-        (get("nothing", &[]), None),
+        (TestRequest { version: Version::HTTP_2, ..get("GET over HTTP/2", &[KEY, VERSION]) }, Some(":protocol")),
+        (get("no headers", &[]), None),
         (get("an offer of h2c", &[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")]), None),
         (get("complete", &[("connection", "Upgrade"), ("upgrade", "websocket"), KEY, VERSION]), None),
     ] {
@@ -335,38 +347,38 @@ async fn a_handshake_that_lost_its_upgrade_is_named_in_the_log() {
         {
             let log = Log::default();
             let logging = log.everything();
-            let _ = outcome(layer, shape.build(token)).await;
+            let _ = outcome(layer, request.build(token)).await;
             drop(logging);
             let log = log.text();
             let event = missing.map(|missing| {
                 format!("handshake incomplete: a proxy in front has dropped its upgrade missing=\"{missing}\"")
             });
             match event {
-                Some(event) => assert!(log.contains(&event), "{}: {log}", shape.name),
-                None => assert!(!log.contains("incomplete"), "{}: {log}", shape.name),
+                Some(event) => assert!(log.contains(&event), "{}: {log}", request.name),
+                None => assert!(!log.contains("incomplete"), "{}: {log}", request.name),
             }
-            // Only a handshake is admitted as one.
-            let is_handshake = shape.headers.contains(&("upgrade", "websocket"));
+            // Only a handshake is logged as one.
+            let is_handshake = request.headers.contains(&("upgrade", "websocket"));
             let admitted = token.is_some() && is_handshake;
-            assert_eq!(log.contains("handshake admitted"), admitted, "{}: {log}", shape.name);
-            assert_eq!(log.contains("request admitted"), token.is_some() && !is_handshake, "{}: {log}", shape.name);
+            assert_eq!(log.contains("handshake admitted"), admitted, "{}: {log}", request.name);
+            assert_eq!(log.contains("request admitted"), token.is_some() && !is_handshake, "{}: {log}", request.name);
         }
     }
 }
 
-/// Serves a health check, a WebSocket, and a handler that upgrades to whatever it is asked for.
+/// Serves a health check, a WebSocket, and a handler that responds with `101` to any request.
 async fn serve(layer: WsAuthLayer) -> String {
     async fn socket(upgrade: AuthenticatedUpgrade<String>) -> Response {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     }
     async fn anything(request: Request<Body>) -> Response {
         let upgraded = hyper::upgrade::on(request).now_or_never();
-        assert!(matches!(upgraded, Some(Err(_))), "there is nothing to upgrade");
+        assert!(matches!(upgraded, Some(Err(_))), "the request cannot be upgraded");
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response
     }
-    let routes = Router::new().route("/health", get(async || "well")).route("/ws", any(socket));
+    let routes = Router::new().route("/health", get(async || "healthy")).route("/ws", any(socket));
     let app = routes.route("/anything", any(anything)).layer(layer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -384,24 +396,24 @@ async fn status_of(address: &str, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn over_a_real_connection_too() {
+async fn handshakes_are_detected_on_a_real_connection() {
     let address = serve(opaque_layer().handshakes_only()).await;
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
     let token = format!("Authorization: Bearer {TOKEN}");
     for (name, head, expected) in [
         (
-            "an offer",
+            "an offer of h2c",
             "GET /health HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk"
                 .to_owned(),
             "200",
         ),
         (
-            "an upgrade to something else",
+            "an upgrade to another protocol",
             "GET /anything HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c".to_owned(),
             "101",
         ),
         ("CONNECT", "CONNECT /health HTTP/1.1".to_owned(), "405"),
-        ("a stranger", format!("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\n{key}"), "401"),
+        ("no token", format!("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket\r\n{key}"), "401"),
         (
             "two lines",
             format!(
@@ -410,7 +422,7 @@ async fn over_a_real_connection_too() {
             "101",
         ),
         (
-            "two members",
+            "two protocols",
             format!("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n{key}\r\n{token}"),
             "101",
         ),
@@ -421,7 +433,7 @@ async fn over_a_real_connection_too() {
 }
 
 #[tokio::test]
-async fn connect_without_the_protocol_of_websockets_is_plain_over_http2() {
+async fn http2_connect_with_another_protocol_is_plain() {
     for (protocol, status) in [
         (None, StatusCode::NOT_FOUND),
         (Some("connect-udp"), StatusCode::BAD_REQUEST),
@@ -442,9 +454,9 @@ async fn connect_without_the_protocol_of_websockets_is_plain_over_http2() {
     }
 }
 
-/// curl offers HTTP/2 with every request that it sends without TLS.
+/// With `--http2`, curl offers h2c in every request without TLS.
 #[tokio::test]
-async fn curl_with_http2_gets_its_answer_and_disturbs_nobody() {
+async fn curl_with_http2_gets_a_response_and_evicts_nobody() {
     if Command::new("curl").arg("--version").output().await.is_err() {
         return;
     }
@@ -467,8 +479,8 @@ async fn curl_with_http2_gets_its_answer_and_disturbs_nobody() {
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(curl(&["--header", &format!("Authorization: Bearer {TOKEN}")]).await, "well200");
+    assert_eq!(curl(&["--header", &format!("Authorization: Bearer {TOKEN}")]).await, "healthy200");
     assert!(curl(&[]).await.ends_with("401"));
     assert_eq!(sessions.count(), 1);
-    assert!(socket.next().now_or_never().is_none(), "the socket lives");
+    assert!(socket.next().now_or_never().is_none(), "the socket is open");
 }

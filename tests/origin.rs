@@ -39,7 +39,7 @@ const MISSING: Option<&str> = Some("origin_missing");
 const MALFORMED: Option<&str> = Some("origin_malformed");
 
 #[tokio::test]
-async fn a_cookie_counts_only_from_the_same_origin_by_default() {
+async fn a_cookie_is_accepted_only_from_the_same_origin_by_default() {
     struct Case {
         name: &'static str,
         host: &'static str,
@@ -51,7 +51,7 @@ async fn a_cookie_counts_only_from_the_same_origin_by_default() {
         Case { name: "case", host: "EXAMPLE.com", origin: "HTTPS://Example.COM", expected: None },
         Case { name: "port", host: "example.com:8443", origin: "https://example.com:8443", expected: None },
         Case { name: "default port", host: "example.com:443", origin: "https://example.com", expected: None },
-        Case { name: "spelled default port", host: "example.com", origin: "https://example.com:443", expected: None },
+        Case { name: "explicit default port", host: "example.com", origin: "https://example.com:443", expected: None },
         Case { name: "http", host: "localhost:3000", origin: "http://localhost:3000", expected: None },
         Case { name: "http default port", host: "localhost:80", origin: "http://localhost", expected: None },
         Case { name: "IPv6", host: "[::1]:3000", origin: "http://[::1]:3000", expected: None },
@@ -101,13 +101,13 @@ async fn a_cookie_counts_only_from_the_same_origin_by_default() {
     ] {
         let request = with_cookie().header("host", host).origin(origin);
         assert_eq!(reason(cookie_layer(), request.clone()).await, expected, "{name}");
-        let named = cookie_layer().allow_origin(AllowOrigin::same_origin()).unwrap();
-        assert_eq!(reason(named, request).await, expected, "{name}, named");
+        let explicit = cookie_layer().allow_origin(AllowOrigin::same_origin()).unwrap();
+        assert_eq!(reason(explicit, request).await, expected, "{name}, set explicitly");
     }
 }
 
 #[tokio::test]
-async fn a_cookie_without_one_clear_origin_is_refused() {
+async fn a_cookie_with_a_missing_repeated_or_malformed_origin_is_refused() {
     let layers = || {
         [
             cookie_layer(),
@@ -123,14 +123,14 @@ async fn a_cookie_without_one_clear_origin_is_refused() {
         assert_eq!(reason(layer, twice).await, MALFORMED);
     }
     for layer in layers() {
-        // A Cyrillic `е`, which a browser would have sent as `xn--…`.
+        // A Cyrillic `е`, which a browser would send as `xn--…`.
         let lookalike = HeaderValue::from_bytes("https://еxample.com".as_bytes()).unwrap();
         assert_eq!(reason(layer, with_cookie().header("origin", lookalike)).await, MALFORMED);
     }
 }
 
 #[tokio::test]
-async fn the_host_must_be_clear_too() {
+async fn the_host_must_be_present_once_and_agree_with_the_target() {
     let request = |change: fn(&mut http::HeaderMap)| {
         let mut request = with_cookie().origin("https://localhost").build();
         change(request.headers_mut());
@@ -147,7 +147,7 @@ async fn the_host_must_be_clear_too() {
     }
     assert_eq!(answer(&app, request(|_| {})).await.status(), StatusCode::SWITCHING_PROTOCOLS);
 
-    // HTTP/2 names the host in the target, and so may HTTP/1.1; a `Host` beside it must agree.
+    // The target has the host in HTTP/2, and may have it in HTTP/1.1. A `Host` header must agree with it.
     for (target, host, origin, status) in [
         ("https://a.example/", "a.example", "https://a.example", StatusCode::OK),
         ("https://a.example/", "a.example:443", "https://a.example", StatusCode::OK),
@@ -155,7 +155,7 @@ async fn the_host_must_be_clear_too() {
         ("https://a.example:443/", "A.example:443", "https://a.example:443", StatusCode::OK),
         ("http://a.example/", "a.example:80", "http://a.example", StatusCode::OK),
         ("http://a.example:80/", "a.example", "http://a.example", StatusCode::OK),
-        // Behind a proxy that ends TLS.
+        // Behind a proxy that terminates TLS.
         ("http://a.example/", "a.example:443", "https://a.example", StatusCode::OK),
         ("https://a.example/", "a.example:80", "https://a.example", StatusCode::FORBIDDEN),
         ("http://a.example/", "a.example:443", "http://a.example", StatusCode::FORBIDDEN),
@@ -180,7 +180,7 @@ async fn the_host_must_be_clear_too() {
     assert_eq!(answer(&app, http2.clone().build()).await.status(), StatusCode::OK);
     assert_eq!(answer(&app, http2.clone().header("host", "localhost").build()).await.status(), StatusCode::OK);
     assert_eq!(answer(&app, http2.clone().header("host", "other").build()).await.status(), StatusCode::FORBIDDEN);
-    // … and the scheme: a page that came unencrypted is not the one that asks for `https`.
+    // The scheme must agree too: a page at `http:` is not the same origin as an `https` target.
     for (origin, status) in [("http://localhost", StatusCode::FORBIDDEN), ("https://localhost", StatusCode::OK)] {
         let mut request = with_cookie().http2().origin(origin).build();
         *request.uri_mut() = "https://localhost/".parse().unwrap();
@@ -189,7 +189,7 @@ async fn the_host_must_be_clear_too() {
 }
 
 #[tokio::test]
-async fn a_list_means_what_it_says() {
+async fn a_list_allows_exactly_its_origins() {
     let list = || {
         cookie_layer()
             .allow_origin([
@@ -248,9 +248,9 @@ async fn a_list_means_what_it_says() {
     assert_eq!(reason(null, with_cookie().origin("https://localhost")).await, NOT_ALLOWED);
 }
 
-/// Browsers send such a cookie over TLS only, so a page that came without TLS did not get it from this server.
+/// Browsers send such a cookie over TLS only, so a page without TLS is another origin.
 #[tokio::test]
-async fn a_cookie_for_tls_does_not_count_from_a_page_without() {
+async fn a_secure_cookie_is_refused_from_a_page_without_tls() {
     for (name, is_secure) in [
         ("__Host-session", true),
         ("__Secure-session", true),
@@ -277,26 +277,26 @@ async fn a_cookie_for_tls_does_not_count_from_a_page_without() {
             ("127.1.2.3", "http://127.1.2.3", true),
             ("[::1]:3000", "http://[::1]:3000", true),
         ] {
-            let what = format!("{name}, {origin}");
+            let case = format!("{name}, {origin}");
             let layer = || opaque_layer().sources([TokenSource::cookie(name), TokenSource::authorization()]).unwrap();
-            let named = || layer().allow_origin(AllowOrigin::same_origin()).unwrap();
+            let same_origin = || layer().allow_origin(AllowOrigin::same_origin()).unwrap();
             let request = || handshake().header("host", host).origin(origin).cookie(name, TOKEN);
             let expected = if is_secure && !is_safe { NOT_ALLOWED } else { None };
-            assert_eq!(reason(layer(), request()).await, expected, "{what}");
-            assert_eq!(reason(named(), request()).await, expected, "{what}, named");
-            // Nor does such a page learn whether its visitor has a session.
+            assert_eq!(reason(layer(), request()).await, expected, "{case}");
+            assert_eq!(reason(same_origin(), request()).await, expected, "{case}, set explicitly");
+            // Such a page does not learn whether the user has a session.
             let bad = handshake().header("host", host).origin(origin).authorization("bad").build();
             let response = answer(&echo_behind(layer().accept_then_close()), bad).await;
             let status = if expected.is_none() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::UNAUTHORIZED };
-            assert_eq!(response.status(), status, "{what}");
-            // An operator may know better, and another token is no cookie.
+            assert_eq!(response.status(), status, "{case}");
+            // A list can allow such a page, and explicit tokens are not affected.
             let listed = layer().allow_origin([origin]).unwrap();
-            assert_eq!(reason(listed, request()).await, None, "{what}, listed");
+            assert_eq!(reason(listed, request()).await, None, "{case}, listed");
             let explicit = handshake().header("host", host).origin(origin).authorization(TOKEN);
-            assert_eq!(reason(named(), explicit).await, None, "{what}, explicit");
+            assert_eq!(reason(same_origin(), explicit).await, None, "{case}, explicit");
         }
     }
-    // The same token in a cookie of either kind is as strict as the stricter one.
+    // If cookies of both kinds hold the same token, the stricter rule applies.
     let both = [TokenSource::cookie("session"), TokenSource::cookie("__Host-session")];
     let layer = opaque_layer().sources(both).unwrap();
     let page = || handshake().header("host", "a.example.com").origin("http://a.example.com");
@@ -305,9 +305,9 @@ async fn a_cookie_for_tls_does_not_count_from_a_page_without() {
     assert_eq!(reason(layer, page().cookie("session", TOKEN)).await, None);
 }
 
-/// What is left of a session that is over is no token: there is nothing that a page could misuse.
+/// An empty cookie remains after signing out, and grants nothing that a page could misuse.
 #[tokio::test]
-async fn an_empty_cookie_is_a_visitor_without_a_session() {
+async fn an_empty_cookie_is_no_token() {
     for value in ["", "\"\"", " "] {
         for request in
             [handshake().cookie("session", value), handshake().cookie("session", value).origin("https://x.example")]
@@ -322,8 +322,8 @@ async fn an_empty_cookie_is_a_visitor_without_a_session() {
 }
 
 #[tokio::test]
-async fn a_ticket_for_an_origin_is_good_from_the_pages_of_that_origin() {
-    for (named, page, is_good) in [
+async fn a_ticket_for_an_origin_is_accepted_from_that_origin_only() {
+    for (allowed, page, is_accepted) in [
         ("https://a.example", "https://a.example", true),
         ("https://a.example:443", "https://a.example", true),
         ("HTTPS://A.example:443", "https://a.example", true),
@@ -334,15 +334,15 @@ async fn a_ticket_for_an_origin_is_good_from_the_pages_of_that_origin() {
         ("https://a.example", "http://a.example", false),
     ] {
         let tickets = Tickets::<String>::new(MemoryTickets::new());
-        let options = TicketOptions::new().origin(named).unwrap();
+        let options = TicketOptions::new().origin(allowed).unwrap();
         let ticket = tickets.issue_for(&Verified::new("alice".to_owned()), &options).await.unwrap();
         let layer = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).unwrap();
         let request = handshake().path(format!("/?ticket={}", ticket.token().expose())).origin(page).build();
         let status = answer(&echo_behind(layer), request).await.status();
-        assert_eq!(status == StatusCode::SWITCHING_PROTOCOLS, is_good, "{named}, {page}: {status}");
+        assert_eq!(status == StatusCode::SWITCHING_PROTOCOLS, is_accepted, "{allowed}, {page}: {status}");
     }
-    for never in ["https://a.example/", "https://a.example:0443", "a.example", "https://"] {
-        assert!(matches!(TicketOptions::new().origin(never), Err(ConfigError::InvalidOrigin { .. })), "{never}");
+    for invalid in ["https://a.example/", "https://a.example:0443", "a.example", "https://"] {
+        assert!(matches!(TicketOptions::new().origin(invalid), Err(ConfigError::InvalidOrigin { .. })), "{invalid}");
     }
 }
 
@@ -356,13 +356,13 @@ async fn an_explicit_token_needs_no_origin() {
     assert_eq!(reason(with_policy(), explicit().origin("https://anywhere.example")).await, NOT_ALLOWED);
     let any = opaque_layer().allow_origin(AllowOrigin::insecure_any()).unwrap();
     assert_eq!(reason(any, explicit().origin("https://anywhere.example")).await, None);
-    // Not even anonymously.
+    // The policy applies to anonymous handshakes too.
     let foreign = handshake().origin("https://anywhere.example");
     assert_eq!(reason(with_policy().optional(), foreign).await, NOT_ALLOWED);
 }
 
 #[tokio::test]
-async fn a_predicate_decides_over_the_normal_form() {
+async fn a_predicate_gets_the_normalized_origin() {
     let policy = AllowOrigin::predicate(|origin, parts| {
         origin.strip_prefix("https://").is_some_and(|host| host.ends_with(".example.com")) && parts.uri.path() == "/"
     });
@@ -399,14 +399,14 @@ fn an_origin_that_can_never_match_does_not_build() {
         "https://example.com:65979",
     ] {
         let error = opaque_layer().allow_origin([origin]).map(|_| ()).expect_err(origin);
-        assert!(matches!(&error, ConfigError::InvalidOrigin { origin: named, .. } if named == origin), "{error:?}");
+        assert!(matches!(&error, ConfigError::InvalidOrigin { origin: found, .. } if found == origin), "{error:?}");
         assert!(error.to_string().contains(origin), "{error}");
     }
     assert_eq!(opaque_layer().allow_origin(Vec::<String>::new()).map(|_| ()).unwrap_err(), ConfigError::NoOrigin);
 }
 
 #[test]
-fn a_cookie_from_any_origin_does_not_build() {
+fn a_cookie_source_with_any_origin_does_not_build() {
     let expected = ConfigError::CookieFromAnyOrigin { cookie: "session".to_owned() };
     let cookie_first = cookie_layer().allow_origin(AllowOrigin::insecure_any());
     assert_eq!(cookie_first.map(|_| ()).unwrap_err(), expected);
@@ -415,7 +415,7 @@ fn a_cookie_from_any_origin_does_not_build() {
 }
 
 #[test]
-fn policies_can_be_printed() {
+fn debug_shows_the_policy() {
     assert_eq!(format!("{:?}", AllowOrigin::predicate(|_, _| true)), "AllowOrigin(<fn>)");
     assert_eq!(format!("{:?}", AllowOrigin::list(["null"])), r#"AllowOrigin(["null"])"#);
     assert_eq!(format!("{:?}", AllowOrigin::insecure_any()), "AllowOrigin(Any)");
