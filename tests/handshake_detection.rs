@@ -351,7 +351,7 @@ async fn a_handshake_that_lost_its_upgrade_is_logged() {
             drop(logging);
             let log = log.text();
             let event = missing.map(|missing| {
-                format!("handshake incomplete: a proxy in front has dropped its upgrade missing=\"{missing}\"")
+                format!("handshake incomplete: a proxy in front has dropped the upgrade missing=\"{missing}\"")
             });
             match event {
                 Some(event) => assert!(log.contains(&event), "{}: {log}", request.name),
