@@ -1,4 +1,4 @@
-//! A session ends when its right to exist ends, whatever the handler is doing.
+//! A session ends at its deadline or when it is revoked, whatever the handler is doing.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -64,7 +64,7 @@ async fn read_on(mut socket: Socket) {
     while let Some(Ok(_)) = socket.recv().await {}
 }
 
-/// Where the callbacks of a test leave what they have.
+/// For the results of callbacks.
 fn channel<T>() -> (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>) {
     mpsc::unbounded_channel()
 }
@@ -76,7 +76,7 @@ fn expired() -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_socket_is_closed_on_the_millisecond() {
+async fn idle_socket_is_closed_on_the_millisecond() {
     let sessions = Sessions::new();
     let (ended, mut reasons) = channel();
     let app = app(&sessions, move |mut socket| {
@@ -104,23 +104,22 @@ async fn an_idle_socket_is_closed_on_the_millisecond() {
     }
 }
 
-/// What the handler may be doing while its session ends.
 #[tokio::test(start_paused = true)]
-async fn whatever_the_handler_does_the_socket_is_closed() {
+async fn socket_is_closed_whatever_the_handler_does() {
     let sessions = Sessions::new();
     let elsewhere: Arc<Mutex<Vec<Socket>>> = Arc::default();
     let hold = Arc::clone(&elsewhere);
     let apps = [
         ("reads", app(&sessions, read_on)),
         (
-            "is busy elsewhere for ever",
+            "never looks at the socket",
             app(&sessions, |socket| async {
                 let _held = socket;
                 pending::<()>().await;
             }),
         ),
         (
-            "is busy elsewhere for minutes",
+            "sleeps for ten minutes",
             app(&sessions, |socket| async {
                 sleep(Duration::from_secs(600)).await;
                 read_on(socket).await;
@@ -135,7 +134,7 @@ async fn whatever_the_handler_does_the_socket_is_closed() {
             }),
         ),
         (
-            "has split it over two tasks, and returned",
+            "moves the halves into two tasks, and returns",
             app(&sessions, |socket| async {
                 let (mut sink, mut stream) = socket.split();
                 tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
@@ -147,7 +146,7 @@ async fn whatever_the_handler_does_the_socket_is_closed() {
             }),
         ),
         (
-            "has left it in a place where nobody looks",
+            "stores the socket, and returns",
             app(&sessions, move |socket| {
                 hold.lock().unwrap().push(socket);
                 async {}
@@ -167,7 +166,7 @@ async fn whatever_the_handler_does_the_socket_is_closed() {
         assert_eq!(closed, expired(), "{name}");
         assert_eq!(start.elapsed().as_secs(), 60, "{name}");
         assert!(client.next().await.is_none(), "{name}");
-        // Not waiting for the handler.
+        // The supervisor did not wait for the handler.
         assert_eq!(start.elapsed().as_secs(), 60, "{name}");
         settle().await;
         assert_eq!(sessions.count(), 0, "{name}");
@@ -177,7 +176,7 @@ async fn whatever_the_handler_does_the_socket_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_dropped_after_two_seconds() {
+async fn client_that_does_not_read_is_dropped_after_two_seconds() {
     let sessions = Sessions::new();
     let (ended, mut ends) = channel();
     let app = app(&sessions, move |mut socket| {
@@ -197,41 +196,41 @@ async fn a_client_that_does_not_read_is_dropped_after_two_seconds() {
     let (error, at) = ends.recv().await.unwrap();
     assert_eq!(error, EndReason::TokenExpired, "a blocked send fails at once");
     assert_eq!((at - start).as_secs(), 60);
-    assert_eq!(sessions.count(), 1, "the connection is still held");
+    assert_eq!(sessions.count(), 1, "the connection is still open");
     sleep(Duration::from_millis(1900)).await;
     assert_eq!(sessions.count(), 1);
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(sessions.count(), 0, "and now it is not");
-    // It sees the connection break.
+    assert_eq!(sessions.count(), 0, "the connection is dropped");
+    // The client sees the connection break.
     let last = async { while let Some(Ok(_)) = client.next().await {} };
     timeout(Duration::from_secs(1), last).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_answer_the_close_frame_is_dropped_after_two_seconds() {
+async fn client_that_does_not_answer_the_close_frame_is_dropped_after_two_seconds() {
     let sessions = Sessions::new();
     let app = app(&sessions, read_on);
     let client = connected(&app, "alice.60").await;
     sleep(Duration::from_secs(61)).await;
-    assert_eq!(sessions.count(), 1, "it may still answer");
-    assert_eq!(sessions.iter().count(), 0, "but the session has ended");
+    assert_eq!(sessions.count(), 1, "the client may still answer");
+    assert_eq!(sessions.iter().count(), 0, "the session has ended");
     sleep(Duration::from_secs(2)).await;
     assert_eq!(sessions.count(), 0);
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wall_clock_may_jump() {
+async fn wall_clock_may_jump() {
     let jump = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)));
     let wall = Arc::clone(&jump);
     let start = Instant::now();
     let time = TimeSource::new(move || *wall.lock().unwrap() + start.elapsed());
     let app = behind(WsAuthLayer::new(timed).time_source(time), read_on);
     for (name, forward, backward, expected) in [
-        ("it stays", 0, 0, 3600..3601),
-        ("an hour forward, as after sleep: seen within a minute", 3600, 0, 10..71),
+        ("no jump", 0, 0, 3600..3601),
+        ("an hour forward, as after sleep: noticed within a minute", 3600, 0, 10..71),
         ("half an hour forward", 1800, 0, 1800..1861),
-        ("a day backward: the time that has passed counts", 0, 86400, 3600..3601),
+        ("a day backward: the monotonic clock decides", 0, 86400, 3600..3601),
     ] {
         let start = Instant::now();
         let mut client = connected(&app, "alice.3600").await;
@@ -245,7 +244,7 @@ async fn the_wall_clock_may_jump() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_without_a_deadline_lasts() {
+async fn session_without_a_deadline_does_not_end() {
     let sessions = Sessions::new();
     let app = app(&sessions, read_on);
     let mut client = connected(&app, "alice").await;
@@ -253,13 +252,13 @@ async fn a_session_without_a_deadline_lasts() {
     assert_eq!((info.subject(), info.expires_at()), (Some("alice"), None));
     assert!(timeout(Duration::from_secs(365 * 24 * 3600), client.next()).await.is_err());
     assert_eq!(sessions.count(), 1);
-    // And a deadline that no clock reaches is none.
+    // A deadline that a clock cannot represent is no deadline.
     let _far = connected(&app, &format!("alice.{}", u64::from(u32::MAX) * 1000)).await;
     assert_eq!(sessions.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_session_outlives_its_greatest_age() {
+async fn session_ends_at_its_max_lifetime() {
     let day = Duration::from_secs(24 * 3600);
     let app = behind(WsAuthLayer::new(timed).max_lifetime(day).unwrap(), read_on);
     for (token, seconds, reason) in [
@@ -276,22 +275,22 @@ async fn no_session_outlives_its_greatest_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_is_told_before_the_end_and_at_the_end() {
-    let (told, mut times) = channel();
+async fn handler_is_notified_before_the_end_and_at_the_end() {
+    let (sender, mut times) = channel();
     let start = Instant::now();
     let app = behind(WsAuthLayer::new(timed), move |socket| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
             let session = socket.session().clone();
             let left = session.expires_at().unwrap().duration_since(session.connected_at()).unwrap();
             assert_eq!(left, Duration::from_secs(600));
             let left = session.expiring_in(Duration::from_secs(60)).await;
-            told.send((left.as_secs(), start.elapsed().as_secs())).unwrap();
-            // What is nearer than asked for is told at once.
+            sender.send((left.as_secs(), start.elapsed().as_secs())).unwrap();
+            // Less time is left than asked for: returns at once.
             assert_eq!(session.expiring_in(Duration::from_secs(3600)).await.as_secs(), 60);
             let reason = session.ended().await;
             assert_eq!(reason, EndReason::TokenExpired);
-            told.send((session.expiring_in(Duration::ZERO).await.as_secs(), start.elapsed().as_secs())).unwrap();
+            sender.send((session.expiring_in(Duration::ZERO).await.as_secs(), start.elapsed().as_secs())).unwrap();
         }
     });
     let mut client = connected(&app, "alice.600").await;
@@ -301,7 +300,7 @@ async fn a_handler_is_told_before_the_end_and_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_may_end_its_own_session() {
+async fn handler_may_end_its_session() {
     for codes in [CloseCodes::IANA, CloseCodes::HTTP_LIKE, CloseCodes::CENTRIFUGO.policy(4000).unwrap()] {
         let sessions = Sessions::new();
         let layer = || WsAuthLayer::new(timed).sessions(&sessions).close_codes(codes);
@@ -310,17 +309,17 @@ async fn a_handler_may_end_its_own_session() {
             CloseCodes::HTTP_LIKE => 4403,
             _ => 4000,
         };
-        // The socket is dropped in the same breath: the close frame is sent all the same.
+        // The socket is dropped at once, and the close frame is still sent.
         let app = behind(layer(), |socket| async move {
             assert!(socket.session().end());
-            assert!(!socket.session().end(), "it ends once");
+            assert!(!socket.session().end(), "a session ends once");
             assert!(futures_util::stream::FusedStream::is_terminated(&socket), "a `select!` must not ask it again");
             assert!(futures_util::stream::FusedStream::is_terminated(&socket), "a `select!` must not ask it again");
         });
         let mut client = connected(&app, "alice.60").await;
         assert_eq!(closed(&mut client).await, (code, "policy".to_owned()));
 
-        // Before the socket is open: then the callback does not run.
+        // If the session ends before the socket is open, the callback does not run.
         let handler = async |upgrade: AuthenticatedUpgrade<String>| {
             upgrade.session().unwrap().end();
             upgrade.on_upgrade(|_| async { panic!("the callback runs") })
@@ -334,7 +333,7 @@ async fn a_handler_may_end_its_own_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_expires_during_the_handshake_closes_the_socket_at_once() {
+async fn token_that_expires_during_the_handshake_closes_the_socket_at_once() {
     let ran = Arc::new(AtomicBool::new(false));
     let run = Arc::clone(&ran);
     let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
@@ -347,7 +346,7 @@ async fn a_token_that_expires_during_the_handshake_closes_the_socket_at_once() {
     assert!(!ran.load(Ordering::SeqCst));
 }
 
-/// However a connection ends, nothing of it is left.
+/// Sessions, slots and tasks are freed, however a connection ends.
 #[tokio::test(start_paused = true)]
 async fn everything_is_freed() {
     let sessions = Sessions::new();
@@ -364,7 +363,7 @@ async fn everything_is_freed() {
             }),
         )
         .route(
-            "/thrown-away",
+            "/drops-upgrade",
             any(async |upgrade: AuthenticatedUpgrade<String>| {
                 let _ = upgrade.on_upgrade(read_on);
                 StatusCode::NOT_FOUND
@@ -376,8 +375,8 @@ async fn everything_is_freed() {
     let request = |path: &str| handshake().path(path).bearer_subprotocol("alice.60").build();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
-    for path in ["/nowhere", "/plain", "/fails", "/thrown-away", "/reads", "/returns", "/panics"] {
-        // Over a pipe that the client drops, and with an upgrade that never is.
+    for path in ["/nowhere", "/plain", "/fails", "/drops-upgrade", "/reads", "/returns", "/panics"] {
+        // Over a pipe that the client drops, and without a connection.
         let connection = test_util::connect(handlers.clone(), request(path)).await;
         let connected = matches!(path, "/reads" | "/returns" | "/panics");
         assert_eq!(connection.is_ok(), connected, "{path}");
@@ -393,11 +392,11 @@ async fn everything_is_freed() {
         settle().await;
         assert_eq!((sessions.count(), sessions.iter().count(), tasks()), (0, 0, before), "{path}");
     }
-    // The service that answers is asked in vain.
+    // The token is refused.
     let refused = handshake().path("/reads").bearer_subprotocol("bad").build();
     assert_eq!(answer(&handlers, refused).await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(sessions.count(), 0);
-    // A request that is no handshake is none of the registry's.
+    // A request that is not a handshake is not counted.
     let seen = Arc::new(AtomicUsize::new(usize::MAX));
     let (see, registry) = (Arc::clone(&seen), sessions.clone());
     let look = async move |Authenticated(session): Authenticated<String>| {
@@ -411,9 +410,9 @@ async fn everything_is_freed() {
     assert_eq!(seen.load(Ordering::SeqCst), 0);
 }
 
-/// A handle that somebody keeps holds nothing but itself.
+/// A handle does not keep a session with an `AuthenticatedSocket` alive.
 #[tokio::test(start_paused = true)]
-async fn a_session_kept_elsewhere_ends_with_its_connection() {
+async fn session_kept_elsewhere_ends_with_its_connection() {
     let sessions = Sessions::new();
     let (keep, mut kept) = channel::<Session<String>>();
     let app = app(&sessions, move |socket| {
@@ -431,9 +430,9 @@ async fn a_session_kept_elsewhere_ends_with_its_connection() {
     assert_eq!(session.refresh(axum_ws_auth::Token::new("alice.60")).await.unwrap_err().reason(), "session_ended");
 }
 
-/// The half that reads sees it, and the other one is in a task of its own and has nothing to send.
+/// The half that reads notices it, while the other half has nothing to send.
 #[tokio::test(start_paused = true)]
-async fn a_broken_connection_ends_the_session() {
+async fn broken_connection_ends_the_session() {
     let sessions = Sessions::new();
     let (said, mut last) = channel();
     let app = app(&sessions, move |socket| {
@@ -453,7 +452,7 @@ async fn a_broken_connection_ends_the_session() {
     assert_eq!((sessions.count(), sessions.iter().count()), (0, 0));
     assert!(!last.recv().await.unwrap());
 
-    // A client that breaks the rules can still be told so.
+    // After a protocol error, the handler can still send.
     let mut client = connected(&app, "alice").await;
     let frame = Frame::message(vec![0xff], OpCode::Data(Data::Text), true);
     client.send(ClientMessage::Frame(frame)).await.unwrap();
@@ -462,9 +461,9 @@ async fn a_broken_connection_ends_the_session() {
     assert!(last.recv().await.unwrap());
 }
 
-/// The handler keeps the session in a place of its own before it knows whether there will be a connection.
+/// The handler keeps a handle before it knows whether the upgrade succeeds.
 #[tokio::test(start_paused = true)]
-async fn a_failed_upgrade_frees_a_session_that_is_kept_elsewhere() {
+async fn failed_upgrade_frees_a_session_that_is_kept_elsewhere() {
     let sessions = Sessions::new();
     let (keep, mut kept) = channel::<Session<String>>();
     let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
@@ -472,7 +471,7 @@ async fn a_failed_upgrade_frees_a_session_that_is_kept_elsewhere() {
         upgrade.on_upgrade(read_on)
     };
     let app = Router::new().route("/", any(handler)).layer(WsAuthLayer::new(timed).sessions(&sessions));
-    // A `101` on a request that no connection belongs to.
+    // A `101` for a request without a connection.
     let response = answer(&app, handshake().bearer_subprotocol("alice.60").build()).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     settle().await;
@@ -481,11 +480,11 @@ async fn a_failed_upgrade_frees_a_session_that_is_kept_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn odd_buffer_sizes_do_no_harm() {
+async fn odd_write_buffer_sizes_work() {
     for write in [0, 1, 989, 1000, 128 * 1024] {
         let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
             upgrade.write_buffer_size(write).on_upgrade(async |mut socket| {
-                // Queued, and not sent: the close frame goes behind it.
+                // Queued and not flushed: the close frame follows it.
                 let _ = socket.feed(Message::Binary(vec![7; 990].into())).await;
                 pending::<()>().await;
             })
@@ -501,9 +500,9 @@ async fn odd_buffer_sizes_do_no_harm() {
     }
 }
 
-/// With axum's own upgrade the handler closes, and the session tells it when.
+/// With axum's own upgrade, the handler closes the socket when its session ends.
 #[tokio::test(start_paused = true)]
-async fn a_handler_with_another_upgrade_is_told_when_to_close() {
+async fn handler_with_another_upgrade_closes_when_the_session_ends() {
     async fn handler(Authenticated(session): Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
         upgrade.on_upgrade(async move |mut socket| {
             let reason = session.ended().await;
@@ -516,7 +515,7 @@ async fn a_handler_with_another_upgrade_is_told_when_to_close() {
     for (end, reason, seconds) in [(false, "token_expired", 60), (true, "revoked", 5)] {
         let start = Instant::now();
         let mut client = connected(&app, "alice.60").await;
-        assert_eq!(sessions.count(), 1, "it is registered for as long as the session is held");
+        assert_eq!(sessions.count(), 1, "registered while the handler holds the session");
         if end {
             sleep(Duration::from_secs(5)).await;
             assert_eq!(sessions.end_all(), 1);
@@ -530,13 +529,13 @@ async fn a_handler_with_another_upgrade_is_told_when_to_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recv_that_is_dropped_loses_nothing() {
+async fn dropped_recv_loses_nothing() {
     let (got, mut messages) = channel();
     let app = behind(WsAuthLayer::new(timed), move |mut socket| {
         let got = got.clone();
         async move {
             loop {
-                // Dropped over and over, also while half a message is there.
+                // Dropped repeatedly, also in the middle of a message.
                 match timeout(Duration::from_millis(1), socket.recv()).await {
                     Err(_) => {}
                     Ok(Some(Ok(Message::Binary(bytes)))) => got.send(bytes).unwrap(),
@@ -546,7 +545,7 @@ async fn a_recv_that_is_dropped_loses_nothing() {
         }
     });
     let mut client = connected(&app, "alice.60").await;
-    // Longer than the pipe, so that they arrive in pieces.
+    // Longer than the pipe, so that messages arrive in pieces.
     let sent: Vec<Vec<u8>> = (0..50).map(|n| vec![n; 40_000]).collect();
     for message in sent.clone() {
         client.send(ClientMessage::binary(message)).await.unwrap();
@@ -558,7 +557,7 @@ async fn a_recv_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_dropped_sends_all_of_the_message_or_nothing() {
+async fn dropped_send_sends_the_whole_message_or_nothing() {
     let (sent, mut log) = channel();
     let app = behind(WsAuthLayer::new(timed), move |mut socket| {
         let sent = sent.clone();
@@ -581,19 +580,19 @@ async fn a_send_that_is_dropped_sends_all_of_the_message_or_nothing() {
         }
         sleep(Duration::from_millis(2)).await;
     }
-    assert!(received.is_sorted_by(|a, b| a < b), "in order, and none twice: {received:?}");
+    assert!(received.is_sorted_by(|a, b| a < b), "in order, without duplicates: {received:?}");
     let mut dropped = 0;
     while let Ok((n, done)) = log.try_recv() {
-        assert!(!done || received.contains(&n), "{n} was sent, and did not arrive");
+        assert!(!done || received.contains(&n), "{n} was sent and lost");
         dropped += usize::from(!done);
     }
-    assert!(dropped > 0, "none was dropped: the test shows nothing");
+    assert!(dropped > 0, "no send was dropped");
 }
 
-/// tungstenite reads no further after such a message. A connection dropped with unread bytes would be reset, and the close
-/// frame lost with that.
+/// tungstenite reads no further after such a message. A connection dropped with unread bytes would be reset, and the
+/// close frame lost with that.
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_was_sent_too_much_is_not_dropped_as_soon_as_it_is_closed() {
+async fn socket_with_unread_bytes_is_not_dropped_right_after_its_close_frame() {
     let (leave, mut left) = channel();
     let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.max_message_size(100).max_frame_size(100).on_upgrade(async move |mut socket| {
@@ -615,7 +614,7 @@ async fn a_socket_that_was_sent_too_much_is_not_dropped_as_soon_as_it_is_closed(
         let (failed, session) = left.recv().await.unwrap();
         assert!(failed && session.end());
         let start = Instant::now();
-        // Only its close frame is read, and not answered.
+        // The client reads the close frame and does not answer it.
         let Some(Ok(ClientMessage::Close(Some(frame)))) = client.next().await else { panic!("no close frame") };
         assert_eq!((u16::from(frame.code), start.elapsed()), (1008, Duration::ZERO), "{by_first_message}");
         let mut pipe = client.into_inner();
@@ -624,11 +623,12 @@ async fn a_socket_that_was_sent_too_much_is_not_dropped_as_soon_as_it_is_closed(
     }
 }
 
-/// A client waits for the server to end the connection (RFC 6455 §7.1.1), and not every client sends a close frame first.
+/// A client waits for the server to close the connection (RFC 6455 §7.1.1), and not every client sends a close frame
+/// first.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_not_understood_is_ended_at_once() {
+async fn protocol_error_closes_the_connection_at_once() {
     let app = app(&Sessions::new(), async |mut socket| while let Some(Ok(_)) = socket.recv().await {});
-    // All masked with zeros.
+    // The masks are zero.
     let cases: [(&str, &[u8], u16); 5] = [
         ("an unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], 1002),
         ("a reserved bit", &[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),
@@ -644,7 +644,7 @@ async fn a_connection_that_is_not_understood_is_ended_at_once() {
         pipe.read_to_end(&mut answer).await.unwrap();
         let [high, low] = code.to_be_bytes();
         assert_eq!((answer.as_slice(), start.elapsed()), (&[0x88, 2, high, low][..], Duration::ZERO), "{name}");
-        // What the client still sends is read, so that the connection is not reset.
+        // The server reads on, so that the connection is not reset.
         pipe.write_all(&[0; 4096]).await.expect(name);
     }
 }

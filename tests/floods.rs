@@ -1,8 +1,6 @@
-//! A client that never pauses, and a handler that never waits, hold off neither the end of their session nor the clients
-//! beside them.
+//! A client that never pauses and a handler that never waits delay neither the end of their session nor other clients.
 //!
-//! How much work is done too late is counted in messages, because a clock would say more about the machine than about
-//! the crate.
+//! The delay is counted in messages handled after the end, because a clock would measure the machine.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -32,32 +30,32 @@ use tokio::{
 
 type Socket = AuthenticatedSocket<String>;
 
-/// When a session is to end.
+/// When the session must end.
 const DUE: Duration = Duration::from_millis(200);
 
-/// The work that a handler may still do once its session is over.
-const MOST: Duration = Duration::from_millis(50);
+/// How much work a handler may do after the end of its session.
+const MAX_LATE: Duration = Duration::from_millis(50);
 
-/// What a handler has done, and when it should have been stopped.
+/// The work that a handler does after its session should have ended.
 struct Tally {
     work: Duration,
     due: Instant,
     late: AtomicU32,
-    /// For handlers that would go on for ever.
+    /// Stops handlers that ignore the end.
     stop: AtomicBool,
 }
 
 impl Tally {
-    /// Works on one message. Returns whether the handler is to go on.
+    /// Works on one message. Returns whether the handler should continue.
     fn work(&self) -> bool {
-        let began = Instant::now();
-        if began > self.due {
+        let start = Instant::now();
+        if start > self.due {
             self.late.fetch_add(1, SeqCst);
         }
-        while began.elapsed() < self.work {
+        while start.elapsed() < self.work {
             spin_loop();
         }
-        // A fault must not keep the test for ever.
+        // A bug must not hang the test.
         !self.stop.load(SeqCst) && self.late() < Duration::from_secs(2)
     }
 
@@ -69,30 +67,30 @@ impl Tally {
 #[derive(Clone, Copy, Debug)]
 enum Handler {
     Receives,
-    ReceivesInATaskOfItsOwn,
+    ReceivesInAnotherTask,
     ReceivesAndIgnoresTheEnd,
     Echoes,
     Feeds,
-    FeedsInATaskOfItsOwn,
+    FeedsInAnotherTask,
     Sends,
     SendsAndIgnoresErrors,
     Flushes,
-    QueuesWithoutAsking,
-    WaitsForWhatHasCome,
+    SendsWithoutPollReady,
+    WaitsForWhatHasHappened,
 }
 
 const ALL: [Handler; 11] = [
     Handler::Receives,
-    Handler::ReceivesInATaskOfItsOwn,
+    Handler::ReceivesInAnotherTask,
     Handler::ReceivesAndIgnoresTheEnd,
     Handler::Echoes,
     Handler::Feeds,
-    Handler::FeedsInATaskOfItsOwn,
+    Handler::FeedsInAnotherTask,
     Handler::Sends,
     Handler::SendsAndIgnoresErrors,
     Handler::Flushes,
-    Handler::QueuesWithoutAsking,
-    Handler::WaitsForWhatHasCome,
+    Handler::SendsWithoutPollReady,
+    Handler::WaitsForWhatHasHappened,
 ];
 
 fn tick() -> Message {
@@ -107,7 +105,7 @@ impl Handler {
                     && tally.work()
                 {}
             }
-            Self::ReceivesInATaskOfItsOwn => {
+            Self::ReceivesInAnotherTask => {
                 let (_sink, mut stream) = socket.split();
                 let receiving = async move {
                     while let Some(Ok(_)) = stream.next().await
@@ -129,7 +127,7 @@ impl Handler {
                 {}
             }
             Self::Feeds => while socket.feed(tick()).await.is_ok() && tally.work() {},
-            Self::FeedsInATaskOfItsOwn => {
+            Self::FeedsInAnotherTask => {
                 let (mut sink, _stream) = socket.split();
                 let feeding = async move { while sink.feed(tick()).await.is_ok() && tally.work() {} };
                 tokio::spawn(feeding).await.unwrap();
@@ -142,8 +140,8 @@ impl Handler {
                 }
             },
             Self::Flushes => while socket.flush().await.is_ok() && tally.work() {},
-            Self::QueuesWithoutAsking => while Pin::new(&mut socket).start_send(tick()).is_ok() && tally.work() {},
-            Self::WaitsForWhatHasCome => loop {
+            Self::SendsWithoutPollReady => while Pin::new(&mut socket).start_send(tick()).is_ok() && tally.work() {},
+            Self::WaitsForWhatHasHappened => loop {
                 socket.session().expiring_in(Duration::from_secs(3600)).await;
                 if !tally.work() {
                     break;
@@ -152,13 +150,13 @@ impl Handler {
         }
     }
 
-    /// An order comes from another task of the same thread, which a handler that awaits nothing does not let run.
-    fn lets_others_run(self) -> bool {
-        !matches!(self, Self::QueuesWithoutAsking)
+    /// A revocation comes from another task of the same thread, which cannot run if the handler never awaits.
+    fn yields(self) -> bool {
+        !matches!(self, Self::SendsWithoutPollReady)
     }
 }
 
-/// Sends empty messages without pause and reads all that comes, on the thread of the handler, until it is dropped.
+/// Sends empty messages without pause and reads everything, on the thread of the handler, until it is dropped.
 fn flood(client: ClientSocket) -> JoinSet<()> {
     let (mut read, mut write) = split(client.into_inner());
     let mut tasks = JoinSet::new();
@@ -173,10 +171,10 @@ fn flood(client: ClientSocket) -> JoinSet<()> {
     tasks
 }
 
-/// How late the handler is stopped, in work, if its session ends at its deadline or by an order.
-async fn lateness(handler: Handler, work: Duration, layer: WsAuthLayer, by_order: bool) -> Duration {
+/// How much work the handler does after its session ends, at its deadline or by a revocation.
+async fn lateness(handler: Handler, work: Duration, layer: WsAuthLayer, revoked: bool) -> Duration {
     let sessions = Sessions::new();
-    let layer = if by_order { layer } else { layer.max_lifetime(DUE).unwrap() };
+    let layer = if revoked { layer } else { layer.max_lifetime(DUE).unwrap() };
     let (tallies, mut tally) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |socket| {
@@ -189,7 +187,7 @@ async fn lateness(handler: Handler, work: Duration, layer: WsAuthLayer, by_order
     let app = Router::new().route("/", any(route)).layer(layer.sessions(&sessions));
     let client = flood(connected(&app, "alice.3600").await);
     let tally = tally.recv().await.unwrap();
-    if by_order {
+    if revoked {
         sleep(tally.due.saturating_duration_since(Instant::now())).await;
         sessions.end_subject("alice");
     }
@@ -197,51 +195,51 @@ async fn lateness(handler: Handler, work: Duration, layer: WsAuthLayer, by_order
         sleep(Duration::from_millis(1)).await;
     }
     let late = tally.late();
-    // Its connection is closed, whether the handler has noticed or not. The client is not to delay that.
+    // The connection is closed even if the handler has not noticed. The client must not delay that.
     drop(client);
     let closed = async {
         while sessions.count() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    assert!(timeout(Duration::from_secs(10), closed).await.is_ok(), "{handler:?}: the connection is still there");
+    assert!(timeout(Duration::from_secs(10), closed).await.is_ok(), "{handler:?}: the connection is still open");
     tally.stop.store(true, SeqCst);
     late
 }
 
 #[tokio::test]
-async fn a_deadline_ends_a_session_whatever_is_sent() {
+async fn deadline_ends_a_session_during_a_flood() {
     for handler in ALL {
         for work in [100, 1000].map(Duration::from_micros) {
             let late = lateness(handler, work, WsAuthLayer::new(timed), false).await;
-            assert!(late <= MOST, "{handler:?} with {work:?} a message: {late:?} late");
+            assert!(late <= MAX_LATE, "{handler:?} with {work:?} a message: {late:?} late");
         }
     }
 }
 
 #[tokio::test]
-async fn an_order_ends_a_session_whatever_is_sent() {
-    for handler in ALL.into_iter().filter(|handler| handler.lets_others_run()) {
+async fn revocation_ends_a_session_during_a_flood() {
+    for handler in ALL.into_iter().filter(|handler| handler.yields()) {
         for work in [100, 1000].map(Duration::from_micros) {
             let late = lateness(handler, work, WsAuthLayer::new(timed), true).await;
-            assert!(late <= MOST, "{handler:?} with {work:?} a message: {late:?} late");
+            assert!(late <= MAX_LATE, "{handler:?} with {work:?} a message: {late:?} late");
         }
     }
 }
 
-/// The messages are read in another way then.
+/// The supervisor reads the messages in this case.
 #[tokio::test]
-async fn so_it_is_where_clients_refresh_their_sessions() {
-    for by_order in [false, true] {
+async fn session_with_a_refresh_protocol_ends_during_a_flood() {
+    for revoked in [false, true] {
         let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
-        let late = lateness(Handler::Echoes, Duration::from_micros(100), layer, by_order).await;
-        assert!(late <= MOST, "{late:?} late");
+        let late = lateness(Handler::Echoes, Duration::from_micros(100), layer, revoked).await;
+        assert!(late <= MAX_LATE, "{late:?} late");
     }
 }
 
-/// Neither tokio's budget nor another task counts here: the socket itself sees that its time is over.
+/// Without tokio's coop budget, the socket itself checks the deadline.
 #[tokio::test]
-async fn a_handler_that_opted_out_of_yielding_is_stopped_by_its_deadline() {
+async fn unconstrained_handler_is_stopped_by_its_deadline() {
     let (done, mut late) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |mut socket| {
@@ -259,13 +257,13 @@ async fn a_handler_that_opted_out_of_yielding_is_stopped_by_its_deadline() {
     let app = Router::new().route("/", any(route)).layer(WsAuthLayer::new(timed).max_lifetime(DUE).unwrap());
     let _client = flood(connected(&app, "alice").await);
     let (late, reason) = late.recv().await.unwrap();
-    assert!(late <= MOST, "{late:?} late");
+    assert!(late <= MAX_LATE, "{late:?} late");
     assert_eq!(reason, Some(EndReason::MaxLifetime));
 }
 
-/// A handler that takes one message each time that it is woken for something else gets one each time.
+/// A handler that polls once whenever it wakes for something else gets one message each time.
 #[tokio::test]
-async fn a_message_that_has_come_is_there_at_the_first_look() {
+async fn available_message_is_ready_at_the_first_poll() {
     const MESSAGES: usize = 50;
     let (done, mut counts) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
@@ -289,9 +287,9 @@ async fn a_message_that_has_come_is_there_at_the_first_look() {
     assert_eq!(counts.recv().await.unwrap(), MESSAGES);
 }
 
-/// Without a runtime's budget there is nothing to wait for.
+/// Outside a runtime there is no coop budget.
 #[tokio::test]
-async fn an_operation_that_is_polled_by_hand_is_ready() {
+async fn operation_polled_outside_a_runtime_is_ready() {
     let (done, mut counts) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |mut socket| {
@@ -313,9 +311,9 @@ async fn an_operation_that_is_polled_by_hand_is_ready() {
     assert_eq!(counts.recv().await.unwrap(), 1000);
 }
 
-/// The close frame of somebody who shares the thread comes in time.
+/// The close frame of another session on the same thread is sent in time.
 #[tokio::test]
-async fn a_flood_does_not_hold_off_the_end_of_another_session() {
+async fn flood_does_not_delay_the_end_of_another_session() {
     for work in [100, 1000].map(Duration::from_micros) {
         let due = Instant::now() + Duration::from_secs(1);
         let tally = Arc::new(Tally { work, due, late: AtomicU32::new(0), stop: AtomicBool::new(false) });
@@ -336,6 +334,6 @@ async fn a_flood_does_not_hold_off_the_end_of_another_session() {
         assert_eq!(closed(&mut neighbour).await, (3000, "token_expired".to_owned()));
         let late = tally.late();
         tally.stop.store(true, SeqCst);
-        assert!(late <= MOST, "with {work:?} a message: {late:?} late");
+        assert!(late <= MAX_LATE, "with {work:?} a message: {late:?} late");
     }
 }

@@ -1,4 +1,4 @@
-//! A session stands on a new token, or on the one it had.
+//! A refresh replaces the token of a session, or leaves the session unchanged.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -34,12 +34,12 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message as ClientMessage;
 
-/// A client, and the session at the other end, whose handler echoes.
+/// A client of an echo handler, and its session.
 async fn session_with<C: Send + Sync + 'static>(layer: WsAuthLayer, token: &str) -> (ClientSocket, Session<C>) {
-    let (leave, mut left) = mpsc::unbounded_channel();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     let handler = async move |upgrade: AuthenticatedUpgrade<C>| {
         upgrade.on_upgrade(async move |mut socket| {
-            let _ = leave.send(socket.session().clone());
+            let _ = sender.send(socket.session().clone());
             while let Some(Ok(message)) = socket.recv().await {
                 if matches!(message, Message::Text(_) | Message::Binary(_)) && socket.send(message).await.is_err() {
                     break;
@@ -49,7 +49,7 @@ async fn session_with<C: Send + Sync + 'static>(layer: WsAuthLayer, token: &str)
     };
     let app = Router::new().route("/", any(handler)).layer(layer);
     let client = connected(&app, token).await;
-    (client, left.recv().await.unwrap())
+    (client, receiver.recv().await.unwrap())
 }
 
 fn refused(result: Result<(), axum_ws_auth::RefreshError>) -> Kind {
@@ -57,7 +57,7 @@ fn refused(result: Result<(), axum_ws_auth::RefreshError>) -> Kind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_replaces_claims_and_deadline_at_once() {
+async fn new_token_replaces_claims_and_deadline() {
     let sessions = Sessions::new();
     let layer = WsAuthLayer::new(timed).sessions(&sessions);
     let (mut client, session) = session_with::<String>(layer, "alice.60.one").await;
@@ -65,24 +65,20 @@ async fn a_new_token_replaces_claims_and_deadline_at_once() {
     let old = session.claims();
     sleep(Duration::from_secs(50)).await;
     session.refresh(Token::new("alice.60.two")).await.unwrap();
-    assert_eq!(
-        (old.as_str(), session.claims().as_str()),
-        ("alice.60.one", "alice.60.two"),
-        "handles stay what they are"
-    );
+    assert_eq!((old.as_str(), session.claims().as_str()), ("alice.60.one", "alice.60.two"), "old claims stay valid");
     assert_eq!(sessions.iter().next().unwrap().expires_at(), session.expires_at());
-    // It now stands on the new token alone.
+    // Only the new token's id finds it now.
     assert_eq!(sessions.end_token("one"), 0);
     sleep(Duration::from_secs(50)).await;
     assert_eq!(session.end_reason(), None);
-    // A token may also bring the end nearer.
+    // A token may also expire earlier.
     session.refresh(Token::new("alice.5.three")).await.unwrap();
     assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
     assert_eq!(start.elapsed().as_secs(), 105);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_refreshes_its_session() {
+async fn socket_refreshes_its_session() {
     let handler = async |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async |mut socket| {
             while let Some(Ok(Message::Text(token))) = socket.recv().await {
@@ -101,7 +97,7 @@ async fn a_socket_refreshes_its_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_the_end_is_put_off_by_a_refresh() {
+async fn refresh_delays_expiring_in() {
     let (_client, session) = session_with::<String>(WsAuthLayer::new(timed), "alice.60").await;
     let start = Instant::now();
     let refresh = async {
@@ -113,7 +109,7 @@ async fn who_waits_for_the_end_is_put_off_by_a_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_changes_nothing() {
+async fn refused_token_changes_nothing() {
     let day = Duration::from_secs(24 * 3600);
     let layer = || WsAuthLayer::new(timed).refresh_limit(100, day);
     let (mut client, session) = session_with::<String>(layer().max_token_len(30).unwrap(), "alice.60").await;
@@ -135,7 +131,7 @@ async fn a_refused_token_changes_nothing() {
     assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
     assert_eq!(start.elapsed().as_secs(), 60);
 
-    // A session of nobody cannot be told from anybody else's.
+    // Without a subject, sessions cannot be told apart.
     let (_client, session) = session_with::<String>(layer(), "nobody.60").await;
     assert_eq!(refused(session.refresh(Token::new("nobody.60")).await), Kind::NoSubject);
     assert_eq!(refused(session.refresh(Token::new("alice.60")).await), Kind::NoSubject);
@@ -154,7 +150,7 @@ async fn jwts_are_verified_again_with_issuer_and_id() {
         ("no issuer", token().without("iss"), Kind::OtherIssuer),
         ("expired", token().claim("exp", 1), Kind::NotVerified(VerifyErrorKind::Expired)),
         ("not allowed", token().claim("admin", true), Kind::NotVerified(VerifyErrorKind::Forbidden)),
-        ("an id that is none", token().claim("jti", 7), Kind::NotVerified(VerifyErrorKind::MalformedClaim)),
+        ("a malformed id", token().claim("jti", 7), Kind::NotVerified(VerifyErrorKind::MalformedClaim)),
     ] {
         assert_eq!(refused(session.refresh(Token::new(token.sign())).await), kind, "{name}");
     }
@@ -169,31 +165,31 @@ async fn jwts_are_verified_again_with_issuer_and_id() {
     assert_eq!(session.end_reason(), Some(EndReason::Revoked));
 }
 
-/// The verifier is shown the handshake as it was then, but for what is about the upgrade alone.
+/// The verifier sees the original handshake, except the headers that only concern the upgrade.
 #[tokio::test(start_paused = true)]
 async fn the_verifier_sees_the_handshake_again() {
     fn describe(input: &VerifyInput<'_>) -> String {
         let parts = input.parts;
         let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri.to_string());
-        let mechanics =
+        let upgrade_headers =
             ["connection", "upgrade", "sec-websocket-extensions", "sec-websocket-key", "sec-websocket-version"];
         let mut headers: Vec<String> = parts
             .headers
             .iter()
-            .filter(|(name, _)| !mechanics.contains(&name.as_str()))
+            .filter(|(name, _)| !upgrade_headers.contains(&name.as_str()))
             .map(|(name, value)| format!("{name}={:?}/{}", value.as_bytes(), value.is_sensitive()))
             .collect();
         headers.sort();
         format!("{} {} {:?} {original:?} {headers:?}", parts.method, parts.uri, parts.version)
     }
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut descriptions) = mpsc::unbounded_channel();
     let verifier = move |input: VerifyInput<'_>| {
-        tell.send(describe(&input)).unwrap();
+        sender.send(describe(&input)).unwrap();
         async { Ok(Verified::new(()).with_subject("alice")) }
     };
-    let (leave, mut left) = mpsc::unbounded_channel();
+    let (sender, mut sessions) = mpsc::unbounded_channel();
     let handler = async move |upgrade: AuthenticatedUpgrade<()>| {
-        leave.send(upgrade.session().unwrap().clone()).unwrap();
+        sender.send(upgrade.session().unwrap().clone()).unwrap();
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     };
     let layer = WsAuthLayer::new(verifier).sources([TokenSource::header("x-token"), TokenSource::query("t")]);
@@ -211,15 +207,15 @@ async fn the_verifier_sees_the_handshake_again() {
     ] {
         let response = answer(&app, request.build()).await;
         assert!(matches!(response.status().as_u16(), 101 | 200));
-        let session = left.recv().await.unwrap();
+        let session = sessions.recv().await.unwrap();
         session.refresh(Token::new("new")).await.unwrap();
-        let (first, second) = (told.recv().await.unwrap(), told.recv().await.unwrap());
+        let (first, second) = (descriptions.recv().await.unwrap(), descriptions.recv().await.unwrap());
         assert_eq!(first, second);
         assert!(!first.contains("secret") && first.contains("/api/rooms"), "{first}");
     }
 }
 
-/// A verifier that waits until it is told to go on.
+/// A verifier that waits at the gate for tokens that end in `slow`.
 fn slow(gate: Arc<Notify>) -> impl Verifier<Claims = String> {
     move |input: VerifyInput<'_>| {
         let (token, now, gate) = (input.token.clone(), input.now, Arc::clone(&gate));
@@ -234,7 +230,7 @@ fn slow(gate: Arc<Notify>) -> impl Verifier<Claims = String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_refresh_at_a_time_and_a_dropped_one_makes_room() {
+async fn one_refresh_at_a_time_until_it_is_dropped() {
     let gate = Arc::new(Notify::new());
     let (_client, session) = session_with::<String>(WsAuthLayer::new(slow(Arc::clone(&gate))), "alice.60").await;
     {
@@ -242,14 +238,14 @@ async fn one_refresh_at_a_time_and_a_dropped_one_makes_room() {
         assert!(first.as_mut().now_or_never().is_none());
         assert_eq!(refused(session.refresh(Token::new("alice.601")).await), Kind::InProgress);
     }
-    // The first one was dropped where it stood.
+    // The first refresh was dropped halfway.
     assert_eq!(session.claims().as_str(), "alice.60");
     session.refresh(Token::new("alice.601")).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_races_the_end_loses() {
-    for (name, revoke) in [("its deadline", false), ("an order to end", true)] {
+async fn refresh_that_races_the_end_fails() {
+    for (name, revoke) in [("its deadline", false), ("a revocation", true)] {
         let gate = Arc::new(Notify::new());
         let sessions = Sessions::new();
         let layer = WsAuthLayer::new(slow(Arc::clone(&gate))).sessions(&sessions).refresh_timeout(TOMORROW).unwrap();
@@ -273,7 +269,7 @@ async fn a_refresh_that_races_the_end_loses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_counted_whether_they_succeed_or_not() {
+async fn successful_and_failed_attempts_count() {
     let per = Duration::from_secs(60);
     let layer = WsAuthLayer::new(timed).refresh_limit(3, per);
     let (_client, session) = session_with::<String>(layer, "alice.6000").await;
@@ -289,7 +285,7 @@ async fn attempts_are_counted_whether_they_succeed_or_not() {
     }
     let (_client, session) = session_with::<String>(WsAuthLayer::new(timed).refresh_limit(0, per), "alice.60").await;
     let error = session.refresh(Token::new("alice.60")).await.unwrap_err();
-    assert_eq!((error.kind(), error.retry_after()), (Kind::TooManyAttempts, None), "it never will");
+    assert_eq!((error.kind(), error.retry_after()), (Kind::TooManyAttempts, None), "no refresh is ever allowed");
 }
 
 fn ask(token: impl Into<Value>) -> ClientMessage {
@@ -301,7 +297,7 @@ async fn next_json(client: &mut ClientSocket) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_refresh_by_messages_that_the_handler_never_sees() {
+async fn handler_never_sees_refresh_messages() {
     let layer = WsAuthLayer::new(timed)
         .time_source(TimeSource::new(|| SystemTime::UNIX_EPOCH))
         .refresh_protocol(RefreshProtocol::json())
@@ -320,7 +316,7 @@ async fn clients_refresh_by_messages_that_the_handler_never_sees() {
         assert_eq!(next_json(&mut client).await, answer, "{token}");
     }
     assert_eq!(session.claims().as_str(), "alice.60");
-    // All else is the handler's, and comes in its order.
+    // Other messages reach the handler, in order.
     for message in [
         ClientMessage::text("auth.refresh"),
         ClientMessage::text(r#"{"type":"chat","text":"auth.refresh"}"#),
@@ -332,7 +328,7 @@ async fn clients_refresh_by_messages_that_the_handler_never_sees() {
         assert_eq!(client.next().await.unwrap().unwrap(), message);
         assert_eq!(next_json(&mut client).await["type"], "auth.refused");
     }
-    // What is nearly a request may hold a token: it is not the handler's either.
+    // A malformed request may contain a token, so it does not reach the handler.
     for text in [
         r#"{"type":"auth.refresh","token":"alice.60","token":"alice.61"}"#,
         r#"{"type":"auth.refresh","token":"alice.60"} "#.repeat(2).as_str(),
@@ -345,9 +341,9 @@ async fn clients_refresh_by_messages_that_the_handler_never_sees() {
     assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
 }
 
-/// A client that asks and never reads the answers costs no more than one that is silent.
+/// A client that sends requests and never reads the answers must not fill the memory.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_its_answers_is_not_read_from() {
+async fn client_that_does_not_read_answers_is_not_read() {
     let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
     let (mut client, _session) = session_with::<String>(layer, "alice").await;
     let flood = async {
@@ -355,12 +351,12 @@ async fn a_client_that_does_not_read_its_answers_is_not_read_from() {
             client.feed(r#"{"type":"auth.refresh"}"#.into()).await.unwrap();
         }
     };
-    assert!(timeout(Duration::from_secs(600), flood).await.is_err(), "it is held up before long");
+    assert!(timeout(Duration::from_secs(600), flood).await.is_err(), "backpressure stops it");
 }
 
-/// Of two tasks that write, one gives up. The other one goes on nevertheless.
+/// A sender in another task drops its send; the answer is still sent.
 #[tokio::test(start_paused = true)]
-async fn an_answer_is_not_forgotten_when_a_sender_gives_up() {
+async fn answer_is_sent_although_another_sender_gives_up() {
     let handler = async |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async |socket| {
             let (mut sink, mut stream) = socket.split();
@@ -373,7 +369,7 @@ async fn an_answer_is_not_forgotten_when_a_sender_gives_up() {
     };
     let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
     let app = Router::new().route("/", any(handler)).layer(layer);
-    // No deadline, so that nothing but the client's reading moves it on.
+    // Without a deadline, only the client's reads wake the supervisor.
     let mut client = connected(&app, "alice").await;
     sleep(Duration::from_secs(1)).await;
     client.send(ask("alice")).await.unwrap();
@@ -383,13 +379,13 @@ async fn an_answer_is_not_forgotten_when_a_sender_gives_up() {
         assert!(client.next().await.unwrap().unwrap().is_binary());
         assert_eq!(next_json(&mut client).await["type"], "auth.refreshed");
     });
-    both.await.expect("nothing comes any more");
+    both.await.expect("an answer");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-/// The deadline comes while the new token is verified, and only the wall clock has seen it.
+/// The deadline passes during verification, on the wall clock only.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_does_not_revive_what_has_expired() {
+async fn refresh_does_not_revive_an_expired_session() {
     let wall = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let time = TimeSource::new({
         let wall = Arc::clone(&wall);
@@ -409,9 +405,9 @@ async fn a_refresh_does_not_revive_what_has_expired() {
     assert_eq!(closed(&mut client).await, (3000, "token_expired".to_owned()));
 }
 
-/// The two clocks may go apart. The greatest age is reached by the one that is ahead, refreshed or not.
+/// If the clocks diverge, the max lifetime ends on the clock that is ahead, refreshed or not.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_does_not_lift_the_greatest_age() {
+async fn refresh_does_not_extend_max_lifetime() {
     let hour = Duration::from_secs(3600);
     let skipped = Arc::new(Mutex::new(Duration::ZERO));
     let start = Instant::now();
@@ -428,9 +424,9 @@ async fn a_refresh_does_not_lift_the_greatest_age() {
     assert!(start.elapsed() <= hour + Duration::from_secs(60));
 }
 
-/// What claims do when they are dropped is their own affair.
+/// The old claims are dropped without a lock.
 #[tokio::test(start_paused = true)]
-async fn claims_may_look_at_the_registry_when_they_go() {
+async fn claims_may_use_the_registry_in_drop() {
     struct Curious(Sessions);
     impl Drop for Curious {
         fn drop(&mut self) {
@@ -449,7 +445,6 @@ async fn claims_may_look_at_the_registry_when_they_go() {
     session.refresh(Token::new("any")).await.unwrap();
 }
 
-/// Without a protocol every message is the handler's.
 #[tokio::test(start_paused = true)]
 async fn without_a_protocol_nothing_is_intercepted() {
     let (mut client, _session) = session_with::<String>(WsAuthLayer::new(timed), "alice.60").await;
@@ -458,7 +453,7 @@ async fn without_a_protocol_nothing_is_intercepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protocol_of_ones_own() {
+async fn custom_protocol() {
     let protocol = RefreshProtocol::new(
         |message| match message {
             Message::Binary(bytes) => {
@@ -466,7 +461,7 @@ async fn a_protocol_of_ones_own() {
             }
             _ => None,
         },
-        // Says nothing where all is well. The request is there to be answered.
+        // Answers failures only. The request is there for the answer.
         |request, outcome| {
             let error = outcome.err()?;
             Some(Message::Text(format!("{} of {}", error.reason(), request.clone().into_data().len()).into()))
@@ -482,9 +477,9 @@ async fn a_protocol_of_ones_own() {
     assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "token_invalid of 4");
 }
 
-/// What else is in the message is received when the request is answered, and before what comes behind it.
+/// The rest of the message is received after the answer, and before the next message.
 #[tokio::test(start_paused = true)]
-async fn a_protocol_may_pass_on_a_part_of_the_message_or_say_that_it_is_malformed() {
+async fn protocol_passes_on_the_rest_of_a_message_or_calls_it_malformed() {
     let protocol = RefreshProtocol::new(
         |message| match message.to_text().ok()?.strip_prefix("refresh ")? {
             "" => Some(RefreshRequest::malformed()),
@@ -509,14 +504,14 @@ async fn a_protocol_may_pass_on_a_part_of_the_message_or_say_that_it_is_malforme
     assert_eq!(printed, "RefreshRequest { token: Some(Token(..)), .. }");
 }
 
-/// A message is taken from the handler because it is a request, and not because it looks like one.
+/// A message is intercepted if it is a request, and not if it only resembles one.
 #[tokio::test(start_paused = true)]
-async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
+async fn json_recognizes_requests_in_every_spelling_and_nothing_else() {
     let layer = WsAuthLayer::new(timed)
         .refresh_protocol(RefreshProtocol::json())
         .refresh_limit(1, Duration::from_secs(24 * 3600));
     for (name, text) in [
-        ("SignalR, speaking of it", r#"{"type":1,"target":"send","arguments":["how does auth.refresh work?"]}"#),
+        ("SignalR, about a refresh", r#"{"type":1,"target":"send","arguments":["how does auth.refresh work?"]}"#),
         ("SignalR, with its separator", "{\"type\":1,\"text\":\"auth.refresh\"}\u{1e}"),
         ("another type", r#"{"type":"say","text":"auth.refresh"}"#),
         ("another type, with a token", r#"{"type":"say","text":"auth.refresh","token":"a"}"#),
@@ -540,7 +535,7 @@ async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
         client.send(text.into()).await.unwrap();
         assert_eq!(client.next().await.unwrap().unwrap(), text.into(), "{name}");
         client.send(ask("alice")).await.unwrap();
-        assert_eq!(next_json(&mut client).await["type"], "auth.refreshed", "{name}: it cost no attempt");
+        assert_eq!(next_json(&mut client).await["type"], "auth.refreshed", "{name}: not an attempt");
     }
     for (name, text, reason) in [
         ("an escape", r#"{"type":"auth\u002erefresh","token":"alice"}"#, ""),
@@ -550,7 +545,7 @@ async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
         ("a separator", "{\"type\":\"auth.refresh\",\"token\":\"alice\"}\u{1e}", ""),
         ("another order", r#"{"token":"alice","n":[1,{"type":"x"}],"type":"auth.refresh"}"#, ""),
         ("an emoji", r#"{"type":"auth.refresh","token":"alice","x":"\ud83d\ude00"}"#, ""),
-        // What may hold a token is refused, and is not the handler's either.
+        // These may contain a token, so they are refused and do not reach the handler.
         ("two types", r#"{"type":"auth.refresh","type":"say","token":"alice"}"#, "malformed_message"),
         ("two types, the other way", r#"{"type":"say","type":"auth.refresh","token":"alice"}"#, "malformed_message"),
         ("two tokens", r#"{"type":"auth.refresh","token":"alice","token":"alice"}"#, "malformed_message"),
@@ -562,7 +557,7 @@ async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
         ("a comma too many", r#"{"token":"alice","type":"auth.refresh",}"#, "malformed_message"),
         ("two at once", r#"{"type":"auth.refresh","token":"alice"}{"type":"x"}"#, "malformed_message"),
         ("broken before its type", r#"{"token":"alice" "type":"auth.refresh"}"#, "malformed_message"),
-        // As in a handshake, no verifier is asked about these.
+        // As in a handshake, the verifier is not asked.
         ("empty", r#"{"type":"auth.refresh","token":""}"#, "malformed_message"),
         ("blank", r#"{"type":"auth.refresh","token":" "}"#, "malformed_message"),
         ("a line break", r#"{"type":"auth.refresh","token":"alice\r\nX-Admin: 1"}"#, "malformed_message"),
@@ -576,13 +571,13 @@ async fn json_takes_requests_however_they_are_spelled_and_nothing_else() {
         };
         assert_eq!(answer, expected, "{name}");
         client.send(ask("alice")).await.unwrap();
-        assert_eq!(next_json(&mut client).await["reason"], "too_many_attempts", "{name}: it was one");
+        assert_eq!(next_json(&mut client).await["reason"], "too_many_attempts", "{name}: an attempt");
     }
 }
 
-/// The checks of a handshake's token go for every other one.
+/// A new token passes the same checks as the token of a handshake.
 #[tokio::test(start_paused = true)]
-async fn no_verifier_is_shown_a_new_token_that_could_be_none() {
+async fn verifier_never_sees_a_malformed_new_token() {
     let shown = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&shown);
     let verifier = move |input: VerifyInput<'_>| {
@@ -620,7 +615,7 @@ async fn no_verifier_is_shown_a_new_token_that_could_be_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn centrifugos_commands_are_answered_with_their_ids() {
+async fn centrifugo_commands_are_answered_with_their_ids() {
     let verifier = |input: VerifyInput<'_>| match input.token.expose() {
         "expired" => std::future::ready(Err(VerifyError::expired())),
         "down" => std::future::ready(Err(VerifyError::unavailable(Duration::from_secs(1)))),
@@ -635,7 +630,7 @@ async fn centrifugos_commands_are_answered_with_their_ids() {
     let command = |id: u32, token: &str| json!({ "id": id, "refresh": { "token": token } }).to_string();
     for (sent, expected) in [
         (command(2, "alice.3600"), vec![json!({ "id": 2, "refresh": { "expires": true, "ttl": 3570 } })]),
-        // A session must not end just as its client asks for the next token.
+        // The ttl is shorter than the session, so that the client has time to refresh.
         (command(3, "alice.3"), vec![json!({ "id": 3, "refresh": { "expires": true, "ttl": 2 } })]),
         (command(4, "alice"), vec![json!({ "id": 4, "refresh": { "expires": false } })]),
         (command(5, "expired"), vec![error(5, 109, "token_expired", true)]),
@@ -643,7 +638,7 @@ async fn centrifugos_commands_are_answered_with_their_ids() {
         (command(7, "bad"), vec![error(7, 101, "token_invalid", false)]),
         (command(8, "bob"), vec![error(8, 101, "other_subject", false)]),
         (command(9, ""), vec![error(9, 107, "malformed_message", false)]),
-        // Escapes, and other commands before and behind it.
+        // Escapes, and other commands before and after it.
         (
             "{\"id\":10,\"rpc\":{}}\n{\"id\":11,\"r\\u0065fresh\":{\"token\":\"alice\"}}\n{\"id\":12}".to_owned(),
             vec![json!({ "id": 11, "refresh": { "expires": false } }), json!([{ "id": 10, "rpc": {} }, { "id": 12 }])],
@@ -661,7 +656,7 @@ async fn centrifugos_commands_are_answered_with_their_ids() {
         }
     }
     assert_eq!(session.claims().as_str(), "alice");
-    // All else is the handler's.
+    // Other messages reach the handler.
     for text in [
         r#"{"id":1,"connect":{"token":"alice"}}"#,
         r#"{"id":1,"sub_refresh":{"channel":"refresh","token":"a"}}"#,
@@ -673,16 +668,16 @@ async fn centrifugos_commands_are_answered_with_their_ids() {
         client.send(text.into()).await.unwrap();
         assert_eq!(client.next().await.unwrap().unwrap(), text.into());
     }
-    // What may hold a token is not. Without an id there is nothing to answer.
+    // Messages that may contain a token do not. Without an id there is nothing to answer.
     for text in [r#"{"id":1,"refresh":{"token":"SECRET""#, r#"{"refresh":{"token":"SECRET"}}"#, "next"] {
         client.send(text.into()).await.unwrap();
     }
     assert_eq!(client.next().await.unwrap().unwrap(), "next".into());
 }
 
-/// A handler that drops its `recv` all the time, or reads in another task, or sends meanwhile.
+/// The handler drops its `recv` again and again, or reads in another task.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_goes_on_whatever_the_handler_does() {
+async fn refresh_proceeds_whatever_the_handler_does() {
     let gate = Arc::new(Notify::new());
     let layer = |gate: &Arc<Notify>| WsAuthLayer::new(slow(Arc::clone(gate))).refresh_protocol(RefreshProtocol::json());
     let impatient = async |upgrade: AuthenticatedUpgrade<String>| {
@@ -707,18 +702,18 @@ async fn a_refresh_goes_on_whatever_the_handler_does() {
         let request = handshake().path(path).bearer_subprotocol("alice.60").build();
         let (mut client, _) = test_util::connect(app.clone(), request).await.unwrap();
         client.send(ask("alice.600.slow")).await.unwrap();
-        client.send("behind it".into()).await.unwrap();
-        assert!(timeout(Duration::from_secs(10), client.next()).await.is_err(), "{path}: it waits for the verifier");
+        client.send("next".into()).await.unwrap();
+        assert!(timeout(Duration::from_secs(10), client.next()).await.is_err(), "{path}: the verifier is pending");
         gate.notify_one();
         let answer = next_json(&mut client).await;
         assert_eq!(answer["type"], "auth.refreshed", "{path}");
-        assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "behind it", "{path}");
+        assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), "next", "{path}");
     }
 }
 
-/// The client sends its token and reads nothing; somebody else sends. Both get on once it reads.
+/// The client sends its token and does not read, while the handler sends. Both proceed once the client reads.
 #[tokio::test(start_paused = true)]
-async fn an_answer_gets_past_a_send_that_is_blocked() {
+async fn answer_is_sent_after_a_blocked_send() {
     let received = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&received);
     let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
@@ -742,10 +737,10 @@ async fn an_answer_gets_past_a_send_that_is_blocked() {
     client.send(ask("alice.3600")).await.unwrap();
     client.send("after it".into()).await.unwrap();
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(received.load(Ordering::SeqCst), 0, "a client that does not read the answer is not asked for more");
+    assert_eq!(received.load(Ordering::SeqCst), 0, "a client that does not read its answer is not read");
     let (mut binary, mut answers) = (0, 0);
     while binary < 20 || answers < 1 {
-        match timeout(Duration::from_secs(5), client.next()).await.expect("it goes on").unwrap().unwrap() {
+        match timeout(Duration::from_secs(5), client.next()).await.expect("a message").unwrap().unwrap() {
             ClientMessage::Binary(bytes) => {
                 assert_eq!(bytes.len(), 20_000);
                 binary += 1;
@@ -758,7 +753,7 @@ async fn an_answer_gets_past_a_send_that_is_blocked() {
     }
 }
 
-/// Accepts every token but `hang`, which takes for ever.
+/// Accepts every token except `hang`, which never completes.
 fn hanging(input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<String>, VerifyError>> + Send + use<> {
     let token = input.token.expose().to_owned();
     async move {
@@ -772,13 +767,13 @@ fn hanging(input: VerifyInput<'_>) -> impl Future<Output = Result<Verified<Strin
 const TOMORROW: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::test(start_paused = true)]
-async fn a_verifier_that_hangs_is_given_up_in_time() {
+async fn hanging_verifier_times_out() {
     let layer = || WsAuthLayer::new(hanging).refresh_protocol(RefreshProtocol::json());
     for (layer, seconds) in [(layer(), 10), (layer().refresh_timeout(Duration::from_millis(2500)).unwrap(), 3)] {
         let (mut client, session) = session_with::<String>(layer, "alice").await;
         let start = Instant::now();
         client.send(ask("hang")).await.unwrap();
-        // More than is read ahead.
+        // More messages than are read ahead.
         for number in 0..100 {
             client.send(ClientMessage::text(number.to_string())).await.unwrap();
         }
@@ -789,7 +784,7 @@ async fn a_verifier_that_hangs_is_given_up_in_time() {
         for number in 0..100 {
             assert_eq!(client.next().await.unwrap().unwrap().to_text().unwrap(), number.to_string());
         }
-        // By the handler's own call too.
+        // The handler's own call times out too.
         let kind = refused(session.refresh(Token::new("hang")).await);
         assert_eq!(kind, Kind::NotVerified(VerifyErrorKind::Unavailable));
         session.refresh(Token::new("alice")).await.unwrap();
@@ -797,28 +792,27 @@ async fn a_verifier_that_hangs_is_given_up_in_time() {
     assert!(layer().refresh_timeout(Duration::ZERO).is_err());
 }
 
-/// How a client leaves, or does not.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_its_token_is_verified_is_noticed() {
+async fn client_that_disconnects_during_verification_is_noticed() {
     #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Leaves {
-        ByCloseFrame,
-        WithoutAWord,
-        Not,
+    enum Disconnect {
+        WithCloseFrame,
+        Abruptly,
+        Never,
     }
-    for (leaves, words) in [
-        (Leaves::ByCloseFrame, 0),
-        (Leaves::ByCloseFrame, 10),
-        (Leaves::WithoutAWord, 0),
-        (Leaves::WithoutAWord, 10),
-        (Leaves::Not, 10),
+    for (disconnect, messages) in [
+        (Disconnect::WithCloseFrame, 0),
+        (Disconnect::WithCloseFrame, 10),
+        (Disconnect::Abruptly, 0),
+        (Disconnect::Abruptly, 10),
+        (Disconnect::Never, 10),
     ] {
         let sessions = Sessions::new();
-        let (heard, mut hears) = mpsc::unbounded_channel();
+        let (sender, mut received) = mpsc::unbounded_channel();
         let handler = async move |upgrade: AuthenticatedUpgrade<String>| {
             upgrade.on_upgrade(async move |mut socket| {
                 while let Some(Ok(message)) = socket.recv().await {
-                    heard.send(message).unwrap();
+                    sender.send(message).unwrap();
                 }
             })
         };
@@ -830,34 +824,34 @@ async fn a_client_that_leaves_while_its_token_is_verified_is_noticed() {
         let app = Router::new().route("/", any(handler)).layer(layer);
         let mut client = connected(&app, "alice").await;
         client.send(ask("hang")).await.unwrap();
-        for number in 0..words {
+        for number in 0..messages {
             client.send(ClientMessage::text(number.to_string())).await.unwrap();
         }
         settle().await;
-        assert_eq!((sessions.count(), hears.len()), (1, 0), "{leaves:?}");
-        match leaves {
-            Leaves::ByCloseFrame => {
+        assert_eq!((sessions.count(), received.len()), (1, 0), "{disconnect:?}");
+        match disconnect {
+            Disconnect::WithCloseFrame => {
                 client.close(None).await.unwrap();
                 assert!(matches!(client.next().await, Some(Ok(ClientMessage::Close(_)))), "it is answered");
             }
-            Leaves::WithoutAWord => drop(client),
-            Leaves::Not => {
+            Disconnect::Abruptly => drop(client),
+            Disconnect::Never => {
                 sleep(TOMORROW / 2).await;
-                assert_eq!((sessions.count(), hears.len()), (1, 0));
+                assert_eq!((sessions.count(), received.len()), (1, 0));
                 continue;
             }
         }
         settle().await;
-        assert_eq!(sessions.count(), 0, "{leaves:?} after {words}");
-        for number in 0..words {
-            assert_eq!(hears.try_recv().unwrap(), Message::Text(number.to_string().into()), "{leaves:?}");
+        assert_eq!(sessions.count(), 0, "{disconnect:?} after {messages}");
+        for number in 0..messages {
+            assert_eq!(received.try_recv().unwrap(), Message::Text(number.to_string().into()), "{disconnect:?}");
         }
-        let rest = hears.try_recv();
-        assert_eq!(matches!(rest, Ok(Message::Close(_))), leaves == Leaves::ByCloseFrame, "{rest:?}");
+        let rest = received.try_recv();
+        assert_eq!(matches!(rest, Ok(Message::Close(_))), disconnect == Disconnect::WithCloseFrame, "{rest:?}");
     }
 }
 
-/// A request that was read ahead is one all the same, and its turn comes.
+/// Requests that were read ahead are handled in turn.
 #[tokio::test(start_paused = true)]
 async fn requests_behind_one_that_hangs_are_answered_in_order() {
     let layer = WsAuthLayer::new(hanging).refresh_protocol(RefreshProtocol::json());

@@ -1,4 +1,4 @@
-//! The registry: who is there, who may come, and who has to go.
+//! The registry lists, limits and ends sessions.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -26,20 +26,20 @@ fn registered(sessions: &Sessions) -> Router {
     app(WsAuthLayer::new(timed).sessions(sessions))
 }
 
-/// How a handshake is refused: status, reason, and the seconds to wait.
+/// How a handshake is refused: status, reason, and `Retry-After`.
 async fn refused(app: &Router, token: &str) -> (u16, &'static str, Option<u64>) {
     let response = answer(app, handshake().bearer_subprotocol(token).build()).await;
     let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
     (response.status().as_u16(), refusal(&response).expect("a refusal").1, retry_after)
 }
 
-async fn is_alive(client: &mut ClientSocket) -> bool {
+async fn is_open(client: &mut ClientSocket) -> bool {
     settle().await;
     client.next().now_or_never().is_none()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_registry_knows_who_is_there() {
+async fn registry_lists_sessions() {
     let sessions = Sessions::new();
     let app = registered(&sessions);
     assert_eq!((sessions.count(), sessions.iter().count()), (0, 0));
@@ -49,8 +49,9 @@ async fn the_registry_knows_who_is_there() {
     infos.sort_by_key(SessionInfo::connected_at);
     let subjects: Vec<_> = infos.iter().map(|info| info.subject()).collect();
     assert_eq!(subjects, [Some("alice"), Some("bob"), None]);
-    let lives = infos.iter().map(|info| info.expires_at().map(|at| at.duration_since(info.connected_at()).unwrap()));
-    assert_eq!(lives.collect::<Vec<_>>(), [Some(Duration::from_secs(60)), None, Some(Duration::from_secs(9))]);
+    let lifetimes =
+        infos.iter().map(|info| info.expires_at().map(|at| at.duration_since(info.connected_at()).unwrap()));
+    assert_eq!(lifetimes.collect::<Vec<_>>(), [Some(Duration::from_secs(60)), None, Some(Duration::from_secs(9))]);
     let ids: BTreeSet<SessionId> = infos.iter().map(SessionInfo::id).collect();
     assert_eq!(ids.len(), 3);
     for id in ids {
@@ -65,7 +66,7 @@ async fn the_registry_knows_who_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_are_ended_by_id_by_subject_by_token_and_all() {
+async fn sessions_are_ended_by_id_subject_token_or_all_at_once() {
     let sessions = Sessions::new();
     let app = registered(&sessions);
     let id_of = |subject: &str| sessions.iter().find(|info| info.subject() == Some(subject)).unwrap().id();
@@ -81,41 +82,41 @@ async fn sessions_are_ended_by_id_by_subject_by_token_and_all() {
         assert_eq!((sessions.end_subject(unknown), sessions.end_token(unknown)), (0, 0), "{unknown}");
     }
     assert_eq!(sessions.end_subject("alice"), 2);
-    assert_eq!(sessions.end_subject("alice"), 0, "they have ended");
-    assert_eq!((sessions.iter().count(), sessions.count()), (2, 4), "and are being closed");
+    assert_eq!(sessions.end_subject("alice"), 0, "already ended");
+    assert_eq!((sessions.iter().count(), sessions.count()), (2, 4), "still closing");
     assert_eq!(closed(&mut clients[0]).await, revoked);
     assert_eq!(closed(&mut clients[1]).await, revoked);
-    assert!(is_alive(&mut clients[2]).await && is_alive(&mut clients[3]).await);
+    assert!(is_open(&mut clients[2]).await && is_open(&mut clients[3]).await);
 
     let bob = id_of("bob");
     assert_eq!((sessions.end(bob), sessions.end(bob)), (1, 0));
     assert_eq!(closed(&mut clients[2]).await, revoked);
     settle().await;
-    assert_eq!(sessions.end(bob), 0, "it is gone");
+    assert_eq!(sessions.end(bob), 0, "no longer registered");
 
     let mut more = [connected(&app, "alice.60.t").await, connected(&app, "bob.60.t").await];
     assert_eq!(sessions.end_token("t"), 2);
     for client in &mut more {
         assert_eq!(closed(client).await, revoked);
     }
-    assert!(is_alive(&mut clients[3]).await);
+    assert!(is_open(&mut clients[3]).await);
     assert_eq!(sessions.end_all(), 1);
     assert_eq!(closed(&mut clients[3]).await, revoked);
     settle().await;
     assert_eq!(sessions.count(), 0);
-    // They may come again: this is no ban.
+    // The subject may connect again.
     let _again = connected(&app, "alice.60.a").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_end_has_its_code() {
+async fn each_end_reason_has_a_close_code() {
     for (name, codes, expected) in [
         ("IANA", CloseCodes::IANA, [3000, 3000, 3000, 1008, 1008]),
         ("HTTP-like", CloseCodes::HTTP_LIKE, [4401, 4401, 4401, 4409, 4403]),
         ("graphql-ws", CloseCodes::GRAPHQL_WS, [4403, 4403, 4401, 1008, 1008]),
         ("Centrifugo", CloseCodes::CENTRIFUGO, [3005, 3005, 3500, 3504, 3503]),
         (
-            "one's own",
+            "custom",
             CloseCodes::IANA
                 .expired(4001)
                 .and_then(|codes| codes.revoked(4002))
@@ -139,7 +140,7 @@ async fn each_end_has_its_code() {
                     None
                 }
                 "too_many_sessions" => Some(connected(&app, "alice").await),
-                "policy" => continue, // Of a handler; see `enforcement`.
+                "policy" => continue, // Tested in `enforcement`.
                 _ => None,
             };
             assert_eq!(closed(&mut client).await, (code, reason.to_owned()), "{name}");
@@ -154,17 +155,18 @@ async fn each_end_has_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subject_with_enough_sessions_is_refused_another() {
+async fn subject_at_its_limit_is_refused() {
     let limits = Limits::new().per_subject(2, AtLimit::RefuseNew).unwrap().retry_after(Duration::from_millis(6500));
     let sessions = Sessions::with_limits(limits);
     let app = registered(&sessions);
     let mut first = connected(&app, "alice.60").await;
     let second = connected(&app, "alice").await;
     assert_eq!(refused(&app, "alice").await, (429, "too_many_sessions", Some(7)));
-    assert_eq!(sessions.count(), 2, "what was refused holds nothing");
+    assert_eq!(sessions.count(), 2, "a refused handshake takes no slot");
     let _bob = connected(&app, "bob").await;
-    let _nameless = [connected(&app, "nobody").await, connected(&app, "nobody").await, connected(&app, "nobody").await];
-    // A session that has ended no longer counts, also while it is being closed.
+    let _no_subject =
+        [connected(&app, "nobody").await, connected(&app, "nobody").await, connected(&app, "nobody").await];
+    // An ended session does not count, even while it is being closed.
     sleep(Duration::from_secs(60)).await;
     settle().await;
     let third = connected(&app, "alice").await;
@@ -177,7 +179,7 @@ async fn a_subject_with_enough_sessions_is_refused_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_oldest_session_makes_room_for_a_new_one() {
+async fn oldest_session_is_evicted_for_a_new_one() {
     let limits = Limits::new().per_subject(2, AtLimit::EvictOldest).unwrap();
     let sessions = Sessions::with_limits(limits);
     let app = registered(&sessions);
@@ -190,16 +192,16 @@ async fn the_oldest_session_makes_room_for_a_new_one() {
         assert_eq!(closed(client).await, (1008, "too_many_sessions".to_owned()));
     }
     for client in &mut clients[3..] {
-        assert!(is_alive(client).await);
+        assert!(is_open(client).await);
     }
-    // One that was refused evicts nobody.
+    // A refused handshake evicts nothing.
     assert_eq!(refused(&app, "bad").await.0, 401);
     settle().await;
     assert_eq!(sessions.count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_no_more_connections_than_there_may_be() {
+async fn total_limit_counts_connections() {
     let sessions = Sessions::with_limits(Limits::new().total(3).unwrap());
     let app = registered(&sessions);
     let mut clients = Vec::new();
@@ -207,7 +209,7 @@ async fn there_are_no_more_connections_than_there_may_be() {
         clients.push(connected(&app, token).await);
     }
     assert_eq!(refused(&app, "carol").await, (503, "server_full", Some(5)));
-    // A connection that is being closed is one.
+    // A connection counts while it is being closed.
     sleep(Duration::from_secs(61)).await;
     assert_eq!((sessions.iter().count(), sessions.count()), (2, 3));
     assert_eq!(refused(&app, "carol").await, (503, "server_full", Some(5)));
@@ -219,38 +221,37 @@ async fn there_are_no_more_connections_than_there_may_be() {
     }
 }
 
-/// Exactly as many as there may be get in, however many come at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn limits_are_exact_under_a_rush() {
-    for (limits, most) in [
+async fn limits_are_exact_under_concurrent_handshakes() {
+    for (limits, max) in [
         (Limits::new().total(10).unwrap(), 10),
         (Limits::new().per_subject(7, AtLimit::RefuseNew).unwrap(), 7),
         (Limits::new().per_subject(7, AtLimit::EvictOldest).unwrap(), 7),
     ] {
         let sessions = Sessions::with_limits(limits);
         let app = registered(&sessions);
-        let rush = (0..200).map(|_| {
+        let handshakes = (0..200).map(|_| {
             let app = app.clone();
             tokio::spawn(async move {
                 let request = handshake().bearer_subprotocol("alice").build();
                 axum_ws_auth::test_util::connect(app, request).await.ok()
             })
         });
-        let clients: Vec<_> = join_all(rush).await.into_iter().filter_map(Result::unwrap).collect();
-        assert_eq!(sessions.iter().count(), most);
-        assert!(clients.len() >= most);
+        let clients: Vec<_> = join_all(handshakes).await.into_iter().filter_map(Result::unwrap).collect();
+        assert_eq!(sessions.iter().count(), max);
+        assert!(clients.len() >= max);
         drop(clients);
         while sessions.count() > 0 {
             tokio::task::yield_now().await;
         }
-        // Nothing is left behind that would count against the next.
-        let again = join_all((0..most).map(|_| connected(&app, "alice"))).await;
+        // Nothing is left that counts against the limit.
+        let again = join_all((0..max).map(|_| connected(&app, "alice"))).await;
         assert_eq!(sessions.iter().count(), again.len());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_closes_all_in_batches_and_admits_nobody() {
+async fn drain_closes_all_in_batches_and_refuses_handshakes() {
     for (drain, code) in [(Drain::service_restart(), 1012), (Drain::going_away(), 1001)] {
         let sessions = Sessions::new();
         let app = registered(&sessions);
@@ -267,7 +268,7 @@ async fn a_drain_closes_all_in_batches_and_admits_nobody() {
             async move { sessions.drain(drain).await }
         });
         settle().await;
-        assert_eq!(sessions.iter().count(), 20, "the first batch is gone");
+        assert_eq!(sessions.iter().count(), 20, "the first batch has ended");
         assert_eq!(refused(&app, "alice").await, (503, "draining", Some(5)));
 
         let drained = draining.await.unwrap();
@@ -278,9 +279,9 @@ async fn a_drain_closes_all_in_batches_and_admits_nobody() {
         times.sort_unstable();
         for (first, second) in (0..4).map(|batch| (times[batch * 5], times[batch * 5 + 5])) {
             let pause = second - first;
-            assert!((500..=1502).contains(&pause), "a second, longer or shorter by half: {pause}");
+            assert!((500..=1502).contains(&pause), "a second, plus or minus half: {pause}");
         }
-        // Another time there is nobody left.
+        // A second drain finds no sessions.
         let Drained { closed, remaining, .. } = sessions.drain(drain).await;
         assert_eq!((closed, remaining), (0, 0));
     }
@@ -288,23 +289,23 @@ async fn a_drain_closes_all_in_batches_and_admits_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_when_its_time_is_up() {
+async fn drain_returns_when_its_time_is_up() {
     let sessions = Sessions::new();
     let app = registered(&sessions);
-    // They never answer a close frame.
+    // These clients never answer a close frame.
     let clients = join_all((0..10).map(|_| connected(&app, "alice"))).await;
     let start = Instant::now();
     let drain = Drain::service_restart().batch(1).unwrap().every(Duration::from_secs(3600));
     let drained = sessions.drain(drain.within(Duration::from_secs(10))).await;
     assert!(start.elapsed() <= Duration::from_millis(10_002));
-    assert_eq!(sessions.iter().count(), 0, "all were told");
-    assert!(drained.closed >= 7, "they had their turn early enough: {drained:?}");
+    assert_eq!(sessions.iter().count(), 0, "all have ended");
+    assert!(drained.closed >= 7, "closed early enough: {drained:?}");
     assert_eq!(drained.closed + drained.remaining, 10);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(sessions.count(), 0);
     drop(clients);
 
-    // No time at all, and more than there is.
+    // Extreme durations.
     for within in [Duration::ZERO, Duration::MAX] {
         let sessions = Sessions::new();
         let app = registered(&sessions);
@@ -315,13 +316,13 @@ async fn a_drain_ends_when_its_time_is_up() {
     }
 }
 
-/// Who comes during a drain is refused or closed, whichever step the handshake had reached.
+/// A handshake during a drain is refused, or its socket is closed, whichever step it has reached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_slips_through_a_drain() {
+async fn no_handshake_escapes_a_drain() {
     for _ in 0..20 {
         let sessions = Sessions::new();
         let app = registered(&sessions);
-        let rush = (0..50).map(|_| {
+        let handshakes = (0..50).map(|_| {
             let app = app.clone();
             tokio::spawn(async move {
                 let request = handshake().bearer_subprotocol("alice").build();
@@ -334,17 +335,17 @@ async fn nobody_slips_through_a_drain() {
                 }
             })
         });
-        let rush: Vec<_> = rush.collect();
+        let handshakes: Vec<_> = handshakes.collect();
         let drained = sessions.drain(Drain::going_away().every(Duration::ZERO)).await;
         assert_eq!(drained.remaining, 0);
-        for client in rush {
+        for client in handshakes {
             client.await.unwrap();
         }
         assert_eq!(sessions.count(), 0);
     }
 }
 
-/// One registry for several layers: a route's rules are its own, the limits are common.
+/// Layers that share a registry share its limits, and keep their own close codes.
 #[tokio::test(start_paused = true)]
 async fn layers_share_a_registry() {
     let sessions = Sessions::with_limits(Limits::new().total(2).unwrap());
