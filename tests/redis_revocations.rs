@@ -1,4 +1,5 @@
-//! Revocations in a real Redis that loses data: a lagging replica is promoted, a primary is demoted, or the server is flushed.
+//! Revocations in a real Redis that loses data: a lagging replica is promoted, a primary is demoted, or the server is
+//! flushed.
 //!
 //! Needs `redis-server` on the path.
 
@@ -50,15 +51,15 @@ fn store_by(proxy: &Proxy) -> Redis {
     Redis::new(&proxy.url()).unwrap()
 }
 
-fn token(id: impl ToString) -> Revocation {
-    Revocation::Token(id.to_string().into())
+fn token(number: usize) -> Revocation {
+    Revocation::Token(number.to_string().into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_to_a_lagging_replica_loses_no_revocation_and_is_logged() {
     let log = Log::of_process();
-    // How many revocations the replica lacks, and how many the new primary gets before the nodes reach it: as many, so that each
-    // new entry has the number of a lost one; fewer; more; and none.
+    // How many revocations the replica lacks, and how many the new primary gets before the nodes reach it: as many, so
+    // that each new entry has the number of a lost one; fewer; more; and none.
     for (lost, new) in [(1, 1), (2, 1), (1, 3), (3, 0)] {
         let (mut primary, replica) = (RedisServer::start(), RedisServer::start());
         replicate(&replica, &primary);
@@ -194,24 +195,24 @@ async fn a_cursor_is_valid_in_its_own_log_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_starts_while_others_restore_admits_nobody() {
     let server = RedisServer::start();
-    let batch = |id: &str| [(token(id), MINUTE)];
+    let batch = |number| [(token(number), MINUTE)];
     let restoring = server.store();
-    assert!(restoring.add_many(&batch("1"), true).await.iter().all(Result::is_ok));
+    assert!(restoring.add_many(&batch(1), true).await.iter().all(Result::is_ok));
     let revocations = Revocations::new(server.store());
     let app = node(&revocations);
     // Known revocations are in effect.
     assert_eq!((status(&app, "alice.1").await, status(&app, "alice.2").await), (401, 503));
     assert_eq!(revocations.status().age, None);
-    assert!(restoring.add_many(&batch("2"), false).await.iter().all(Result::is_ok));
+    assert!(restoring.add_many(&batch(2), false).await.iter().all(Result::is_ok));
     eventually("the store is complete", async || status(&app, "alice.3").await == 101).await;
     assert_eq!(status(&app, "alice.2").await, 401);
 
     // A node that was up to date once keeps admitting while two nodes restore.
     let other = server.store();
     for store in [&restoring, &other] {
-        assert!(store.add_many(&batch("3"), true).await.iter().all(Result::is_ok));
+        assert!(store.add_many(&batch(3), true).await.iter().all(Result::is_ok));
     }
-    assert!(restoring.add_many(&batch("4"), false).await.iter().all(Result::is_ok));
+    assert!(restoring.add_many(&batch(4), false).await.iter().all(Result::is_ok));
     let late = Revocations::new(server.store());
     assert_eq!(status(&node(&late), "alice.5").await, 503, "the other node is still restoring");
     assert_eq!(status(&app, "alice.5").await, 101);

@@ -1,4 +1,5 @@
-//! Revocations: which sessions and tokens they affect, on one node and on several, and what a node does without the store.
+//! Revocations: which sessions and tokens they affect, on one node and on several, and what a node does without the
+//! store.
 
 #![allow(
     clippy::indexing_slicing,
@@ -32,8 +33,8 @@ use http::StatusCode;
 use support::{ClientSocket, answer, closed, connected, is_refused_with, settle};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Accepts `SUBJECT.ID.ISSUED`: a token of this subject, with this id, issued this many seconds after the epoch. Each part is
-/// optional.
+/// Accepts `SUBJECT.ID.ISSUED`: a token of this subject, with this id, issued this many seconds after the epoch. Each
+/// part is optional.
 fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut verified = Verified::new(text.clone());
@@ -414,7 +415,8 @@ async fn a_refresh_on_a_stale_node_fails_and_keeps_the_old_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_with_a_token_that_was_revoked_meanwhile_is_refused() {
-    // The new token is older than the current one. While it is verified, everything up to a time between the two is revoked.
+    // The new token is older than the current one. While it is verified, everything up to a time between the two is
+    // revoked.
     let revocations = Revocations::new(MemoryRevocations::new());
     let (then, revoking) = (now() - 1000, revocations.clone());
     let verifier = move |input: VerifyInput<'_>| {
@@ -440,8 +442,8 @@ async fn a_refresh_with_a_token_that_was_revoked_meanwhile_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revocation_between_check_and_change_of_a_refresh_ends_the_session() {
-    // The new token is older than the current one. After it was checked, when the clock is read for its expiry, everything up to a
-    // time between the two is revoked. The session still has the current token then.
+    // The new token is older than the current one. After it was checked, when the clock is read for its expiry,
+    // everything up to a time between the two is revoked. The session still has the current token then.
     let revocations = Revocations::new(MemoryRevocations::new());
     let then = now() - 1000;
     let is_due = Arc::new(AtomicBool::new(false));
@@ -700,8 +702,8 @@ async fn a_million_revocations_are_applied_while_other_tasks_run() {
     let store = LoadedOnly::of(COUNT);
     let revocations = Revocations::new(Arc::clone(&store));
     let app = node(&revocations);
-    // On a single thread, another task does not wait for long. The limits are generous, because the machine may be busy: without
-    // yielding, it takes a second or more.
+    // On a single thread, another task does not wait for long. The limits are generous, because the machine may be
+    // busy: without yielding, it takes a second or more.
     let (mut turns, mut entries) = (Vec::new(), 0);
     while entries < COUNT {
         let begin = std::time::Instant::now();

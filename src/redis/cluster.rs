@@ -1,4 +1,5 @@
-//! A cluster: finds the server that has a key, and keeps a connection to each. A command for one server never waits for another.
+//! A cluster: finds the server that has a key, and keeps a connection to each. A command for one server never waits for
+//! another.
 
 use std::{
     collections::HashMap,

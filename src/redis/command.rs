@@ -37,8 +37,8 @@ impl Redis {
         self.send_with_retry(command, command, limit).await.map(|(value, _)| value)
     }
 
-    /// Sends a command. If the connection breaks before the answer, sends `retry` on another one: the first command has run, or
-    /// not. Returns whether it was the retry that was answered.
+    /// Sends a command. If the connection breaks before the answer, sends `retry` on another one: the first command has
+    /// run, or not. Returns whether it was the retry that was answered.
     pub(super) async fn send_with_retry(
         &self,
         command: &Cmd,

@@ -13,13 +13,14 @@ use super::{
 };
 use crate::error::ConfigError;
 
-/// The part of the timeout that connecting may take, so that the cause of a failure is known before the timeout is over.
+/// The part of the timeout that connecting may take, so that the cause of a failure is known before the timeout is
+/// over.
 const CONNECT_PART: f64 = 0.9;
 
 impl Redis {
     /// Uses one server, by its URL: `redis://user:password@host:port/database`, `rediss://…` for TLS with the feature
-    /// `redis-tls`, or `unix:///path?db=1&user=…&pass=…`. User, password, port (6379) and database (0) are optional. In a user or
-    /// password, characters that have a meaning in URLs are percent-encoded.
+    /// `redis-tls`, or `unix:///path?db=1&user=…&pass=…`. User, password, port (6379) and database (0) are optional. In
+    /// a user or password, characters that have a meaning in URLs are percent-encoded.
     ///
     /// The host name is resolved for each connection, so after a failover it may lead to another server.
     ///
@@ -39,9 +40,9 @@ impl Redis {
         Ok(Self::with_topology(Topology::Single(Endpoint::Server(Box::new(url::server(url)?)))))
     }
 
-    /// Uses one server, by the settings of a client of the crate `redis`, version 1. This allows for a private certificate
-    /// authority or a client certificate (`Client::build_with_tls`), and for TCP settings. The client itself is not used:
-    /// connections are opened and replaced as with [`new`](Self::new), and speak RESP2.
+    /// Uses one server, by the settings of a client of the crate `redis`, version 1. This allows for a private
+    /// certificate authority or a client certificate (`Client::build_with_tls`), and for TCP settings. The client
+    /// itself is not used: connections are opened and replaced as with [`new`](Self::new), and speak RESP2.
     ///
     /// ```
     /// # use axum_ws_auth::Redis;
@@ -61,7 +62,8 @@ impl Redis {
         Ok(Self::with_topology(Topology::Single(Endpoint::Server(Box::new(url::server_of(client)?)))))
     }
 
-    /// Uses a cluster, by the URLs of some of its nodes, which name the others. The URLs may differ in host and port only.
+    /// Uses a cluster, by the URLs of some of its nodes, which name the others. The URLs may differ in host and port
+    /// only.
     ///
     /// While one primary is down, the data of the others stays available.
     ///
@@ -80,8 +82,8 @@ impl Redis {
         Self::with_nodes(nodes.collect::<Result<_, _>>()?)
     }
 
-    /// Uses a cluster, by the settings of clients of some of its nodes; see [`with_client`](Self::with_client). Certificates
-    /// and credentials are those of the first client.
+    /// Uses a cluster, by the settings of clients of some of its nodes; see [`with_client`](Self::with_client).
+    /// Certificates and credentials are those of the first client.
     ///
     /// # Errors
     ///
@@ -90,9 +92,9 @@ impl Redis {
         Self::with_nodes(clients.into_iter().map(url::server_of).collect::<Result<_, _>>()?)
     }
 
-    /// Uses the primary of a service that sentinels monitor. For each connection the sentinels are asked, and the majority
-    /// decides. The URL of the service has the service's name instead of a host; its user, password, database and TLS are
-    /// for the servers. Those in the URLs of the sentinels are for the sentinels.
+    /// Uses the primary of a service that sentinels monitor. For each connection the sentinels are asked, and the
+    /// majority decides. The URL of the service has the service's name instead of a host; its user, password, database
+    /// and TLS are for the servers. Those in the URLs of the sentinels are for the sentinels.
     ///
     /// ```
     /// # use axum_ws_auth::Redis;
@@ -160,8 +162,8 @@ impl Redis {
         }
     }
 
-    /// Sets the prefix of all keys and of the channel, which a colon follows. Defaults to `axum-ws-auth`. Applications that
-    /// share a database need different prefixes.
+    /// Sets the prefix of all keys and of the channel, which a colon follows. Defaults to `axum-ws-auth`. Applications
+    /// that share a database need different prefixes.
     ///
     /// # Errors
     ///
@@ -175,8 +177,8 @@ impl Redis {
         Ok(self)
     }
 
-    /// Sets how long to wait for an answer, including connecting. Leases are waited for at most a second and a half. Defaults to
-    /// one second, because handshakes wait.
+    /// Sets how long to wait for an answer, including connecting. Leases are waited for at most a second and a half.
+    /// Defaults to one second, because handshakes wait.
     ///
     /// # Errors
     ///
@@ -193,9 +195,9 @@ impl Redis {
         Ok(self.with_new_connections())
     }
 
-    /// Sets a provider of credentials, which replace those of URLs. It is called for each new connection, so a password may
-    /// change while the application runs. Open connections stay open until the server closes them. The call counts towards
-    /// the time for connecting. Sentinels get the credentials of their own URLs.
+    /// Sets a provider of credentials, which replace those of URLs. It is called for each new connection, so a password
+    /// may change while the application runs. Open connections stay open until the server closes them. The call counts
+    /// towards the time for connecting. Sentinels get the credentials of their own URLs.
     ///
     /// ```
     /// # use axum_ws_auth::{Redis, RedisCredentials};

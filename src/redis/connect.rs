@@ -95,8 +95,8 @@ pub(super) async fn subscribe(
     timeout(options.timeout, subscribing).await.unwrap_or_else(|_| Err(timed_out(info, options.timeout)))
 }
 
-/// Installs a default crypto provider if there is none, because the crate `redis` would panic. rustls does so only if a single
-/// provider is compiled in.
+/// Installs a default crypto provider if there is none, because the crate `redis` would panic. rustls does so only if a
+/// single provider is compiled in.
 #[cfg(feature = "redis-tls")]
 fn prepare_tls(info: &ConnectionInfo) {
     if is_tls(info) && rustls::crypto::CryptoProvider::get_default().is_none() {

@@ -2,8 +2,8 @@ use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 use super::failure::Failure;
 
-/// The user and password for a connection to Redis; see [`Redis::credentials`](super::Redis::credentials). `Debug` does not show
-/// the password.
+/// The user and password for a connection to Redis; see [`Redis::credentials`](super::Redis::credentials). `Debug` does
+/// not show the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisCredentials {
     username: Option<String>,

@@ -59,8 +59,8 @@ impl Failure {
             ErrorKind::Server(ServerErrorKind::Moved) => address().map_or(Recovery::None, Recovery::Moved),
             ErrorKind::Server(ServerErrorKind::Ask) => address().map_or(Recovery::None, Recovery::Ask),
             ErrorKind::Io | ErrorKind::Parse => Recovery::Reconnect,
-            // A script of Redis 6 wraps these in an error of its own. `NOREPLICAS` comes from an old primary that was cut off,
-            // and `NOAUTH` on a connection whose user was changed.
+            // A script of Redis 6 wraps these in an error of its own. `NOREPLICAS` comes from an old primary that was
+            // cut off, and `NOAUTH` on a connection whose user was changed.
             _ if ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH", "UNBLOCKED"]
                 .iter()
                 .any(|code| self.has_code(code)) =>

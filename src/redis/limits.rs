@@ -1,5 +1,5 @@
-//! Limits. The leases of a subject are in one sorted set, so in a cluster the subjects are spread over all slots. Evictions are
-//! published on a channel.
+//! Limits. The leases of a subject are in one sorted set, so in a cluster the subjects are spread over all slots.
+//! Evictions are published on a channel.
 
 use std::{
     error::Error,
@@ -32,8 +32,8 @@ use crate::{
 const PING_AFTER: Duration = Duration::from_secs(14);
 /// How often a subscription is checked for whether its server is still where others publish.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest time to wait for an answer. It is shorter than the caller waits for this store, so that a silent connection is
-/// noticed here.
+/// The longest time to wait for an answer. It is shorter than the caller waits for this store, so that a silent
+/// connection is noticed here.
 const MAX_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Redis {
@@ -111,8 +111,9 @@ impl Redis {
 }
 
 impl LimitStore for Redis {
-    // Each script may run twice. Acquiring or renewing a lease again changes only its expiry, and releasing it again changes
-    // nothing. If the answer with evicted sessions is lost, these learn of it by the channel and at their next renewal.
+    // Each script may run twice. Acquiring or renewing a lease again changes only its expiry, and releasing it again
+    // changes nothing. If the answer with evicted sessions is lost, these learn of it by the channel and at their next
+    // renewal.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let mut args = Cmd::new();
         args.arg(self.leases_key(&request.lease.subject))
@@ -162,7 +163,8 @@ async fn next(messages: &mut PubSub) -> Option<Msg> {
     poll_fn(|cx| messages.as_mut().poll_next(cx)).await
 }
 
-/// The member of a lease: the time when the session was accepted in twelve digits, which last until the year 10889, and its id.
+/// The member of a lease: the time when the session was accepted in twelve digits, which last until the year 10889, and
+/// its id.
 fn member(lease: &SessionLease) -> String {
     let accepted = lease.accepted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{:012x}{}", accepted.as_millis(), lease.session)

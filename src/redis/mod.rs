@@ -33,21 +33,22 @@ use self::{
 /// Stores tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
 ///
 /// Implements [`TicketStore`](crate::store::TicketStore), [`RevocationStore`](crate::store::RevocationStore) and
-/// [`LimitStore`](crate::store::LimitStore). Clones share one connection to each server. A clone that follows revocations opens one
-/// more, and so does a clone that waits for evictions. Connections are opened when they are first needed.
+/// [`LimitStore`](crate::store::LimitStore). Clones share one connection to each server. A clone that follows
+/// revocations opens one more, and so does a clone that waits for evictions. Connections are opened when they are first
+/// needed.
 ///
-/// If Redis does not answer in [time](Self::timeout), no ticket is issued or accepted, a node that cannot read revocations
-/// becomes stale after a while, and each node applies the limits of subjects to its own sessions. Errors and events name the
-/// cause: a refused port, an unknown host, a wrong password, an untrusted certificate, or the server's answer. They never hold a
-/// password.
+/// If Redis does not answer in [time](Self::timeout), no ticket is issued or accepted, a node that cannot read
+/// revocations becomes stale after a while, and each node applies the limits of subjects to its own sessions. Errors
+/// and events name the cause: a refused port, an unknown host, a wrong password, an untrusted certificate, or the
+/// server's answer. They never hold a password.
 ///
-/// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. Subjects are counted together with their
-/// issuer, so several issuers can share a prefix even if their subjects have the same names.
+/// All tickets under one [prefix](Self::prefix) are one pool, and so are all limits. Subjects are counted together with
+/// their issuer, so several issuers can share a prefix even if their subjects have the same names.
 ///
 /// # Example
 ///
-/// With the same three lines, all nodes act as one: a ticket from any node is valid once on all of them, a log-out on one closes
-/// the user's sockets on all of them, and the limit of a subject covers all of them together.
+/// With the same three lines, all nodes act as one: a ticket from any node is valid once on all of them, a log-out on
+/// one closes the user's sockets on all of them, and the limit of a subject covers all of them together.
 ///
 /// ```no_run
 /// use axum_ws_auth::{AtLimit, Limits, Redis, Revocations, Sessions, Tickets};
@@ -62,34 +63,36 @@ use self::{
 /// ```
 ///
 /// The clocks of nodes and issuers should agree to a second or two, and must agree to
-/// [five](crate::RevocationOptions::clock_skew): they decide which tokens are older than a revocation of their subject, and which
-/// session of a subject is the oldest. Revocations and leases expire by the clock of Redis.
+/// [five](crate::RevocationOptions::clock_skew): they decide which tokens are older than a revocation of their subject,
+/// and which session of a subject is the oldest. Revocations and leases expire by the clock of Redis.
 ///
 /// # Persistence
 ///
-/// Redis must persist its data (`appendonly yes`). Otherwise a restart loses all tickets, and all revocations that no running
-/// node can restore. It must not evict keys: `maxmemory-policy noeviction`, which is the default. Limits need no persistence: nodes
-/// restore their leases within 20 seconds.
+/// Redis must persist its data (`appendonly yes`). Otherwise a restart loses all tickets, and all revocations that no
+/// running node can restore. It must not evict keys: `maxmemory-policy noeviction`, which is the default. Limits need
+/// no persistence: nodes restore their leases within 20 seconds.
 ///
-/// If Redis comes back with older data, from a snapshot or as a replica that was behind, a redeemed ticket may be valid a second
-/// time until its 30 seconds are over. `appendfsync always` without failover rules that out.
+/// If Redis comes back with older data, from a snapshot or as a replica that was behind, a redeemed ticket may be valid
+/// a second time until its 30 seconds are over. `appendfsync always` without failover rules that out.
 ///
-/// After a failover to a replica that was behind, nodes find that their cursor is unknown. They load all revocations again and
-/// add those that the new primary lacks, with an event at level error. A revocation is lost only if all machines that knew it are
-/// gone; `min-replicas-to-write` makes that unlikely. A node follows revocations on a primary only. On a replica, or on a primary
-/// without the replicas it requires, the node becomes stale, and after a while it admits nobody.
+/// After a failover to a replica that was behind, nodes find that their cursor is unknown. They load all revocations
+/// again and add those that the new primary lacks, with an event at level error. A revocation is lost only if all
+/// machines that knew it are gone; `min-replicas-to-write` makes that unlikely. A node follows revocations on a primary
+/// only. On a replica, or on a primary without the replicas it requires, the node becomes stale, and after a while it
+/// admits nobody.
 ///
 /// The sessions of a node that is gone count for another minute, until their leases expire.
 ///
 /// # When a server fails
 ///
-/// A connection is replaced when it breaks, when nothing on it is answered in time, and when the server answers that it is not a
-/// writable primary (`READONLY`, `MASTERDOWN`, `LOADING`, `NOREPLICAS`). For the new one, the host name is resolved again, or the
-/// sentinels or the cluster are asked again. However many commands wait, one connection to a server is opened at a time, and at
-/// most ten in a second. In a cluster each server has a connection of its own, so a failed server does not affect the others.
+/// A connection is replaced when it breaks, when nothing on it is answered in time, and when the server answers that it
+/// is not a writable primary (`READONLY`, `MASTERDOWN`, `LOADING`, `NOREPLICAS`). For the new one, the host name is
+/// resolved again, or the sentinels or the cluster are asked again. However many commands wait, one connection to a
+/// server is opened at a time, and at most ten in a second. In a cluster each server has a connection of its own, so a
+/// failed server does not affect the others.
 ///
-/// A command whose connection broke is sent once more on a new one, within the same time limit. It may then run twice, which
-/// is safe for each command:
+/// A command whose connection broke is sent once more on a new one, within the same time limit. It may then run twice,
+/// which is safe for each command:
 ///
 /// | command | why it may run twice |
 /// | --- | --- |
@@ -103,11 +106,13 @@ use self::{
 ///
 /// # TLS
 ///
-/// `rediss://` needs the feature `redis-tls`; without it such a URL is an error. Certificates are verified with the roots that the
-/// operating system trusts. For a private authority or a client certificate see [`with_client`](Self::with_client).
+/// `rediss://` needs the feature `redis-tls`; without it such a URL is an error. Certificates are verified with the
+/// roots that the operating system trusts. For a private authority or a client certificate see
+/// [`with_client`](Self::with_client).
 ///
-/// The crate `redis` uses the default crypto provider of the process. If there is none when the first TLS connection is opened,
-/// aws-lc-rs is installed as the default. To use another one, install it earlier, for example at the beginning of `main`.
+/// The crate `redis` uses the default crypto provider of the process. If there is none when the first TLS connection is
+/// opened, aws-lc-rs is installed as the default. To use another one, install it earlier, for example at the beginning
+/// of `main`.
 ///
 /// # Rights
 ///
@@ -120,14 +125,16 @@ use self::{
 ///   +xadd +xread +xrange +xrevrange +del
 /// ```
 ///
-/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channel everything works, but a session
-/// that another node evicts ends only at its next renewal. Sentinels are asked `SENTINEL GET-MASTER-ADDR-BY-NAME`.
+/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channel everything works, but a
+/// session that another node evicts ends only at its next renewal. Sentinels are asked `SENTINEL
+/// GET-MASTER-ADDR-BY-NAME`.
 ///
 /// # Cost
 ///
-/// Every node has all revocations in memory and follows a stream for new ones. A handshake therefore waits for Redis only to redeem
-/// a ticket, and to take a lease if sessions are limited across nodes. Each command but that of a revocation uses one key. In a
-/// [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all.
+/// Every node has all revocations in memory and follows a stream for new ones. A handshake therefore waits for Redis
+/// only to redeem a ticket, and to take a lease if sessions are limited across nodes. Each command but that of a
+/// revocation uses one key. In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are
+/// spread over all.
 ///
 /// | | commands to Redis |
 /// | --- | --- |
@@ -145,18 +152,19 @@ use self::{
 /// | a revocation | 145 bytes for as long as it is kept; and the stream, 0.8 MB at most |
 /// | a session, with limits across nodes | 265 bytes for the first one of a subject, 64 for each further one |
 ///
-/// Measured with Redis 7.0, as the growth of its memory per item for 20 000 items with ids of 32 characters. To begin, renew or
-/// end a session takes Redis 20 to 25 µs.
+/// Measured with Redis 7.0, as the growth of its memory per item for 20 000 items with ids of 32 characters. To begin,
+/// renew or end a session takes Redis 20 to 25 µs.
 ///
 /// For example, 100 000 sessions of 100 000 subjects on four nodes:
 ///
 /// - a node holds 25 000: 266 MiB at 10.9 KiB each (measured in `benches/README.md`), plus what the application needs;
 /// - it renews 25 000 ÷ 20 s = 1 250 leases a second; four of them make 5 000, a tenth of what one core of Redis does;
 /// - their leases take 26 MB in Redis;
-/// - when a node goes down and its 25 000 clients reconnect within a minute: 420 handshakes a second, with as many `EVALSHA`; with
-///   tickets, as many `SET` and `GETDEL` too, and 6 MB of tickets if none is redeemed before it expires;
-/// - 100 000 revoked tokens in a day, and revocations kept for a day: 15 MB in Redis, and the same revocations in the memory of
-///   each node.
+/// - when a node goes down and its 25 000 clients reconnect within a minute: 420 handshakes a second, with as many
+///   `EVALSHA`; with tickets, as many `SET` and `GETDEL` too, and 6 MB of tickets if none is redeemed before it
+///   expires;
+/// - 100 000 revoked tokens in a day, and revocations kept for a day: 15 MB in Redis, and the same revocations in the
+///   memory of each node.
 pub struct Redis {
     topology: Topology,
     prefix: Arc<str>,

@@ -1,9 +1,9 @@
-//! Revocations. They are in a sorted set, by their expiry time, and in a stream, which nodes follow. One script writes both. In a
-//! cluster, all their keys are in one slot.
+//! Revocations. They are in a sorted set, by their expiry time, and in a stream, which nodes follow. One script writes
+//! both. In a cluster, all their keys are in one slot.
 //!
-//! Entries of the stream have consecutive numbers, and each has a nonce. After a failover to a replica that was behind, a number
-//! may be used again, but never with the same nonce. A cursor is therefore a number and a nonce, and the script that reads
-//! the stream first checks that the entry of the cursor is still there.
+//! Entries of the stream have consecutive numbers, and each has a nonce. After a failover to a replica that was behind,
+//! a number may be used again, but never with the same nonce. A cursor is therefore a number and a nonce, and the
+//! script that reads the stream first checks that the entry of the cursor is still there.
 
 use std::{collections::hash_map::RandomState, future::Future, hash::BuildHasher, sync::LazyLock, time::Duration};
 
@@ -137,8 +137,8 @@ impl Redis {
             if page.len() < count {
                 break;
             }
-            // The next page begins with the last expiry of this one, so that no revocation is missed and some are in both. A page
-            // with a single expiry is read again, at twice the size.
+            // The next page begins with the last expiry of this one, so that no revocation is missed and some are in
+            // both. A page with a single expiry is read again, at twice the size.
             let last_expiry = page.last().map_or(from, |(_, expiry)| *expiry);
             if last_expiry > from {
                 (from, count) = (last_expiry, PAGE);
@@ -159,8 +159,8 @@ impl Redis {
         restoring_node: &str,
         more: bool,
     ) -> Result<(), StoreError> {
-        // May run twice: two equal revocations are one. The retry has a nonce of its own, because the entries of the first run
-        // may be lost with their server.
+        // May run twice: two equal revocations are one. The retry has a nonce of its own, because the entries of the
+        // first run may be lost with their server.
         let [command, retry] = [
             self.add_command(revocations, restoring_node, more)?,
             self.add_command(revocations, restoring_node, more)?,
@@ -219,7 +219,8 @@ impl RevocationStore for Redis {
     }
 
     async fn next(&self, after: Cursor) -> Result<RevocationBatch, StoreError> {
-        // Put back only after success: after an error, or if the caller drops this future, an answer may still be on its way.
+        // Put back only after success: after an error, or if the caller drops this future, an answer may still be on
+        // its way.
         let open = lock(&self.log_connection).take();
         let mut connection = match open {
             Some(connection) => connection,

@@ -10,12 +10,12 @@ pub(super) struct Script {
     hash: String,
 }
 
-/// The scripts of limits. Each has one key, the sorted set of a subject's leases. The members sort by the age of the sessions, and
-/// the scores are the expiry times. An evicted lease stays for a while, as `!` and its member with a negative score, so that it
-/// differs from a lost one.
+/// The scripts of limits. Each has one key, the sorted set of a subject's leases. The members sort by the age of the
+/// sessions, and the scores are the expiry times. An evicted lease stays for a while, as `!` and its member with a
+/// negative score, so that it differs from a lost one.
 pub(super) struct LimitScripts {
-    /// Arguments: the lease, the limit, `evict` or `refuse`, the lifetime in milliseconds, the channel for evictions, and the
-    /// leases to release first. Returns the evicted sessions, or nil at the limit.
+    /// Arguments: the lease, the limit, `evict` or `refuse`, the lifetime in milliseconds, the channel for evictions,
+    /// and the leases to release first. Returns the evicted sessions, or nil at the limit.
     pub(super) acquire: Script,
     /// Arguments: the lifetime in milliseconds, and leases. Returns the evicted sessions among them.
     pub(super) renew: Script,
@@ -81,10 +81,10 @@ const RELEASE: &str = "
 
 /// Adds revocations to the set and to the stream.
 ///
-/// Keys: the set, the stream, and the nodes that are restoring. Arguments: a nonce, the length of the stream, the restoring node or
-/// an empty string, `more` or an empty string, for how many milliseconds `more` holds, and then each revocation and for how many
-/// milliseconds to keep it. If a node restores, the set may have some of the revocations already. The stream is written first,
-/// because a script that fails midway keeps what it has written.
+/// Keys: the set, the stream, and the nodes that are restoring. Arguments: a nonce, the length of the stream, the
+/// restoring node or an empty string, `more` or an empty string, for how many milliseconds `more` holds, and then each
+/// revocation and for how many milliseconds to keep it. If a node restores, the set may have some of the revocations
+/// already. The stream is written first, because a script that fails midway keeps what it has written.
 pub(super) const ADD: &str = "
     local set, log, restoring, nonce, node = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3]
     local time = redis.call('TIME')
@@ -112,12 +112,13 @@ pub(super) const ADD: &str = "
 
 /// Reads the stream after a cursor.
 ///
-/// Keys: the stream, the nodes that are restoring, and one that never exists. Arguments: the entry of the cursor and its nonce, the
-/// maximum number of entries, and a nonce for a first entry. Returns whether the entry is there, the entries after it, the time, and
-/// how many nodes are restoring. Without a cursor, returns the last entry, and adds a first one if there is none.
+/// Keys: the stream, the nodes that are restoring, and one that never exists. Arguments: the entry of the cursor and
+/// its nonce, the maximum number of entries, and a nonce for a first entry. Returns whether the entry is there, the
+/// entries after it, the time, and how many nodes are restoring. Without a cursor, returns the last entry, and adds a
+/// first one if there is none.
 ///
-/// The script begins with a write that changes nothing. A replica refuses it, and so does a primary that has lost the replicas
-/// it requires, so that a node without a primary gets an error instead of an empty answer.
+/// The script begins with a write that changes nothing. A replica refuses it, and so does a primary that has lost the
+/// replicas it requires, so that a node without a primary gets an error instead of an empty answer.
 pub(super) const READ: &str = "
     local log, after, nonce = KEYS[1], ARGV[1], ARGV[2]
     redis.call('DEL', KEYS[3])

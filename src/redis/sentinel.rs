@@ -23,8 +23,8 @@ impl Sentinels {
         format!("the primary of `{}`", self.service)
     }
 
-    /// The address that more than half of the sentinels name. If too few answer in half of the time, the one that most of those
-    /// name.
+    /// The address that more than half of the sentinels name. If too few answer in half of the time, the one that most
+    /// of those name.
     pub(super) async fn primary(&self, timeout: Duration) -> Result<ConnectionInfo, Failure> {
         let until = Instant::now() + timeout / 2;
         let options = ConnectOptions { timeout: timeout / 2, credentials: None };

@@ -1,7 +1,7 @@
 //! One server, and the connection that all commands to it share.
 //!
-//! The connection is opened when it is first needed, and again when it broke. One task at a time does so, however many callers
-//! wait for it, and even if all of them stop waiting. A server that is known to be down is not waited for long.
+//! The connection is opened when it is first needed, and again when it broke. One task at a time does so, however many
+//! callers wait for it, and even if all of them stop waiting. A server that is known to be down is not waited for long.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,8 +25,8 @@ use crate::lock::lock;
 const CONNECT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for a connection if the last attempt has failed.
 const TIMEOUT_WHEN_DOWN: Duration = Duration::from_millis(300);
-/// A connection to a server that is not a primary is replaced once it is this old. The name of a younger one may still lead to
-/// the same server.
+/// A connection to a server that is not a primary is replaced once it is this old. The name of a younger one may still
+/// lead to the same server.
 const MIN_AGE: Duration = Duration::from_millis(500);
 
 pub(super) struct Server {

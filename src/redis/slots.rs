@@ -25,8 +25,8 @@ impl SlotMap {
         self.ranges.iter().map(|(_, _, address)| address)
     }
 
-    /// Parses the answer to `CLUSTER SLOTS` from this host: `[[first, last, [host, port, …], [host, port, …] …] …]`. The first
-    /// server of a range is the primary, the others are its replicas.
+    /// Parses the answer to `CLUSTER SLOTS` from this host: `[[first, last, [host, port, …], [host, port, …] …] …]`.
+    /// The first server of a range is the primary, the others are its replicas.
     pub(super) fn parse(answer: Value, host: &str) -> Result<Self, Failure> {
         let unreadable = || Failure::unreachable("a redis cluster answered with slots that cannot be read");
         let entries: Vec<Vec<Value>> = FromRedisValue::from_redis_value(answer).map_err(|_| unreadable())?;

@@ -35,7 +35,8 @@ impl TicketStore for Redis {
     async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
         let mut redeem = cmd("GETDEL");
         redeem.arg(self.ticket_key(key));
-        // May run twice: the key is deleted once. If the first answer was lost, nobody has the ticket, and it is refused as used.
+        // May run twice: the key is deleted once. If the first answer was lost, nobody has the ticket, and it is
+        // refused as used.
         Ok(self.run(&redeem).await?)
     }
 }

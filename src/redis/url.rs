@@ -1,5 +1,5 @@
-//! Parses URLs of Redis, and names the problem of those that are unusable. Errors repeat nothing of the text: if a password is
-//! not percent-encoded, any part of the text may be the password.
+//! Parses URLs of Redis, and names the problem of those that are unusable. Errors repeat nothing of the text: if a
+//! password is not percent-encoded, any part of the text may be the password.
 
 use ::url::{ParseError, Url};
 use redis::{

@@ -26,8 +26,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_FAILURES: u32 = 5;
 /// How long a store may be silent: twice its heartbeat.
 pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest timeout, for large amounts of data. A load has [`HEARTBEAT_TIMEOUT`] first and twice as long after each failure,
-/// because a store that hangs looks the same as one that is slow.
+/// The longest timeout, for large amounts of data. A load has [`HEARTBEAT_TIMEOUT`] first and twice as long after each
+/// failure, because a store that hangs looks the same as one that is slow.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// The task is polled at least this often.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
@@ -112,7 +112,8 @@ async fn next(node: &Node, cursor: Cursor) -> Result<Cursor, StoreError> {
     let RevocationBatch { cursor, revocations, is_incomplete } =
         in_time(HEARTBEAT_TIMEOUT, node.store.next_boxed(cursor)).await?;
     node.apply(revocations, node.sync.last_load()).await;
-    // Whatever was confirmed before this request has been returned by now, unless the store has lost it without an error.
+    // Whatever was confirmed before this request has been returned by now, unless the store has lost it without an
+    // error.
     if !node.check_confirmed(confirmed) {
         telemetry::revocations_lost(&StoreError::lost());
         node.sync.request_restore();

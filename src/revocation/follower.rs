@@ -45,8 +45,8 @@ impl Follower {
         }
     }
 
-    /// Starts the task, on the runtime of the caller, unless one is running. One whose runtime has ended, or is no longer driven,
-    /// is not running.
+    /// Starts the task, on the runtime of the caller, unless one is running. One whose runtime has ended, or is no
+    /// longer driven, is not running.
     pub(super) fn ensure_running(&self) {
         let mut task = lock(&self.task);
         let is_alive = task.as_ref().is_some_and(|task| !task.handle.is_finished());

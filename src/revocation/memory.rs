@@ -19,8 +19,8 @@ use crate::{
     time::from_now,
 };
 
-/// Keeps revocations in memory, for servers that run as one process. A restart forgets them: revoked tokens are then valid again
-/// until they expire.
+/// Keeps revocations in memory, for servers that run as one process. A restart forgets them: revoked tokens are then
+/// valid again until they expire.
 pub struct MemoryRevocations {
     /// Part of each cursor, so that cursors of other logs are rejected.
     id: u64,

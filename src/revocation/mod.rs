@@ -24,21 +24,22 @@ use crate::store::RevocationStore;
 
 /// Revokes tokens before they expire: ends live sessions on every node, and refuses handshakes and refreshes.
 ///
-/// A revocation is about a token (`jti`), a session, a subject, or everything that was issued up to a time. A subject can sign in
-/// again: tokens that are issued more than [five seconds](RevocationOptions::clock_skew) after the revocation are valid. The
-/// margin allows for clocks that differ.
+/// A revocation is about a token (`jti`), a session, a subject, or everything that was issued up to a time. A subject
+/// can sign in again: tokens that are issued more than [five seconds](RevocationOptions::clock_skew) after the
+/// revocation are valid. The margin allows for clocks that differ.
 ///
-/// The [store](RevocationStore) decides which nodes a revocation reaches: [`MemoryRevocations`] serves one process, `Redis` many
-/// machines. Each node keeps all revocations in memory, so that a handshake needs no network, and follows the store for new ones.
-/// A node that has been out of touch with the store for longer than [a minute](RevocationOptions::max_staleness) answers
-/// handshakes with 503. Live sessions go on; those that were revoked in the meantime end when the node is in touch again.
+/// The [store](RevocationStore) decides which nodes a revocation reaches: [`MemoryRevocations`] serves one process,
+/// `Redis` many machines. Each node keeps all revocations in memory, so that a handshake needs no network, and follows
+/// the store for new ones. A node that has been out of touch with the store for longer than [a
+/// minute](RevocationOptions::max_staleness) answers handshakes with 503. Live sessions go on; those that were revoked
+/// in the meantime end when the node is in touch again.
 ///
 /// When the store loses revocations, in a restart or a failover, the nodes restore those that they know. If the store
-/// [marks its answers](crate::store::RevocationBatch::is_incomplete), a node that starts in the meantime admits nobody until that
-/// is done. Many revocations are processed in short steps, between which other tasks run.
+/// [marks its answers](crate::store::RevocationBatch::is_incomplete), a node that starts in the meantime admits nobody
+/// until that is done. Many revocations are processed in short steps, between which other tasks run.
 ///
-/// No revocation is missed: a session is registered before it is checked, and a revocation is recorded before it is matched against
-/// the sessions.
+/// No revocation is missed: a session is registered before it is checked, and a revocation is recorded before it is
+/// matched against the sessions.
 ///
 /// # Example
 ///
@@ -99,7 +100,8 @@ pub struct RevocationStatus {
     pub entries: usize,
     /// How long ago the node last knew everything in the store; `None` before it has loaded the store.
     pub age: Option<Duration>,
-    /// How many requests and refreshes were admitted while the node was [stale](RevocationOptions::insecure_admit_when_stale).
+    /// How many requests and refreshes were admitted while the node was
+    /// [stale](RevocationOptions::insecure_admit_when_stale).
     pub admitted_when_stale: u64,
 }
 
@@ -112,9 +114,9 @@ impl Revocations {
 
     /// Keeps revocations in this store.
     ///
-    /// A task follows the store, on the tokio runtime of this call, or else of the first handshake or revocation. If that runtime
-    /// ends or is no longer polled, the next handshake, refresh, revocation or [`status`](Self::status) starts a new task on its
-    /// own runtime.
+    /// A task follows the store, on the tokio runtime of this call, or else of the first handshake or revocation. If
+    /// that runtime ends or is no longer polled, the next handshake, refresh, revocation or [`status`](Self::status)
+    /// starts a new task on its own runtime.
     #[must_use]
     pub fn with_options(store: impl RevocationStore, options: RevocationOptions) -> Self {
         let follower = Follower::new(Node::new(store, options));
@@ -143,12 +145,14 @@ impl Revocations {
         outcome
     }
 
-    /// Whether the store has been silent for so long that nothing seems to follow it. Then [`catch_up`](Self::catch_up) first.
+    /// Whether the store has been silent for so long that nothing seems to follow it. Then [`catch_up`](Self::catch_up)
+    /// first.
     pub(crate) fn needs_catch_up(&self) -> bool {
         self.0.is_silent()
     }
 
-    /// Ensures that the store is followed. Waits for the first load if there was none yet, or if the follower was just restarted.
+    /// Ensures that the store is followed. Waits for the first load if there was none yet, or if the follower was just
+    /// restarted.
     pub(crate) async fn catch_up(&self) {
         self.0.catch_up().await;
     }

@@ -34,8 +34,8 @@ pub(super) struct Node {
     polled: Mutex<Instant>,
 }
 
-/// Up to this many new revocations are matched one by one, each against the sessions that it names. More are matched together,
-/// against all sessions.
+/// Up to this many new revocations are matched one by one, each against the sessions that it names. More are matched
+/// together, against all sessions.
 const MAX_SINGLE_MATCHES: usize = 16;
 /// How long a task works on many revocations before it yields.
 const TIME_SLICE: Duration = Duration::from_millis(1);
@@ -105,16 +105,16 @@ impl Node {
         }
     }
 
-    /// Records a revocation from this node, and then ends its sessions: one that is registered in between is refused by its
-    /// check.
+    /// Records a revocation from this node, and then ends its sessions: one that is registered in between is refused by
+    /// its check.
     pub(super) fn apply_own(&self, revocation: &Revocation) {
         if self.write().add(revocation, self.options.keep_for, NEVER_LOADED) {
             self.live_sessions().iter().for_each(|live| live.end_revoked(revocation, self.options.clock_skew));
         }
     }
 
-    /// Records what the store has returned, in short steps, and then ends the sessions. Known revocations are only marked as
-    /// seen in this load.
+    /// Records what the store has returned, in short steps, and then ends the sessions. Known revocations are only
+    /// marked as seen in this load.
     pub(super) async fn apply(&self, revocations: Vec<(Revocation, Duration)>, load: LoadId) {
         let mut revocations = revocations.into_iter();
         let mut new_count = 0_usize;

@@ -14,13 +14,13 @@ impl Revocations {
     ///
     /// # Errors
     ///
-    /// If the store does not confirm the revocation. It is in effect on this node all the same, and this node sends it to the
-    /// store again for as long as the process runs. Call again to be sure.
+    /// If the store does not confirm the revocation. It is in effect on this node all the same, and this node sends it
+    /// to the store again for as long as the process runs. Call again to be sure.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the revocation is in effect on this node, and other nodes receive it a little later. The same
-    /// holds for all methods that revoke.
+    /// If the future is dropped, the revocation is in effect on this node, and other nodes receive it a little later.
+    /// The same holds for all methods that revoke.
     pub async fn revoke_token(&self, token_id: impl Into<ScopedId>) -> Result<(), StoreError> {
         self.revoke(Revocation::Token(token_id.into())).await
     }
@@ -37,11 +37,12 @@ impl Revocations {
     /// Revokes everything that was issued to a subject (`sub`) until now.
     ///
     /// A [`ScopedId`] also names the issuer, which separates users of several issuers; see
-    /// [`Session::scoped_subject`](crate::Session::scoped_subject). A string means the subject of this name at every issuer.
+    /// [`Session::scoped_subject`](crate::Session::scoped_subject). A string means the subject of this name at every
+    /// issuer.
     ///
-    /// A session that was accepted before ends whatever its `iat` is. A token whose `iat` is later than now by no more than the
-    /// [clock skew](crate::RevocationOptions::clock_skew), five seconds by default, counts as issued before: a user who signs in
-    /// again within that time needs a newer token.
+    /// A session that was accepted before ends whatever its `iat` is. A token whose `iat` is later than now by no more
+    /// than the [clock skew](crate::RevocationOptions::clock_skew), five seconds by default, counts as issued before: a
+    /// user who signs in again within that time needs a newer token.
     ///
     /// # Errors
     ///

@@ -90,8 +90,8 @@ impl RevocationSet {
             || by_time(self.issued_until.as_ref())
     }
 
-    /// Whether the store has returned this revocation, or a later one that includes it, in this load or since. True if it has
-    /// expired.
+    /// Whether the store has returned this revocation, or a later one that includes it, in this load or since. True if
+    /// it has expired.
     pub(super) fn was_seen_since(&self, revocation: &Revocation, load: LoadId) -> bool {
         let by_time = |entry: Option<&(SystemTime, Entry)>, until: &SystemTime| {
             entry.is_none_or(|(other, entry)| other > until || entry.was_seen_since(load))
@@ -149,8 +149,8 @@ impl Entry {
     }
 }
 
-/// The later time wins, whichever revocation arrives first. A store that has returned the earlier one need not have the later.
-/// Returns whether the revocation may revoke something that was not revoked before.
+/// The later time wins, whichever revocation arrives first. A store that has returned the earlier one need not have the
+/// later. Returns whether the revocation may revoke something that was not revoked before.
 fn extend_until((until, entry): &mut (SystemTime, Entry), new_until: SystemTime, new: Entry) -> bool {
     let revokes_more = new_until > *until || entry.is_expired();
     entry.expires_at = entry.expires_at.max(new.expires_at);

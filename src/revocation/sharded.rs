@@ -1,4 +1,5 @@
-//! A map in many small shards, so that no single step takes long: neither growth, nor the removal of expired entries, nor a scan.
+//! A map in many small shards, so that no single step takes long: neither growth, nor the removal of expired entries,
+//! nor a scan.
 
 use std::{
     borrow::Borrow,

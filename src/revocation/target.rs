@@ -20,8 +20,8 @@ impl<'a> Target<'a> {
         [(Scope::from_claim(self.issuer), id), (Scope::Any, id)]
     }
 
-    /// Whether the token was issued by this time. The issuer's clock may be ahead by the skew. A token that was in use by then was
-    /// issued before, whatever the issuer's clock says.
+    /// Whether the token was issued by this time. The issuer's clock may be ahead by the skew. A token that was in use
+    /// by then was issued before, whatever the issuer's clock says.
     pub(crate) fn was_issued_by(&self, time: SystemTime, clock_skew: Duration) -> bool {
         let latest = time.checked_add(clock_skew).unwrap_or(time);
         self.since <= time || self.issued_at.is_none_or(|issued_at| issued_at <= latest)

@@ -60,8 +60,8 @@ impl StoreError {
 }
 
 impl StoreErrorKind {
-    /// A stable name, for logs and metrics of the application. This crate shows it nowhere: clients are told `unavailable`
-    /// whatever the kind is, and events have the text of the [`StoreError`].
+    /// A stable name, for logs and metrics of the application. This crate shows it nowhere: clients are told
+    /// `unavailable` whatever the kind is, and events have the text of the [`StoreError`].
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,36 +3,40 @@ use std::{future::Future, sync::Arc, time::Duration};
 use super::{Acquire, Acquired, SessionLease, StoreError, StoreFuture};
 use crate::id::SessionId;
 
-/// Counts the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a dead node
-/// expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
+/// Counts the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a
+/// dead node expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
 ///
 /// An implementation must pass [`test_util::conformance::limits`](crate::test_util::conformance::limits).
 ///
 /// # Safety rules
 ///
-/// - A subject is the whole [`ScopedId`](crate::ScopedId). A store that compares only the id is unsafe: users of one issuer
-///   evict those of another.
-/// - [`acquire`](Self::acquire) is atomic: of several concurrent calls for the last lease, one succeeds. A store that counts
-///   first and writes later is unsafe: a subject can exceed its limit.
-/// - A missing lease was lost, not evicted: [`renew`](Self::renew) adds it again. A store that reports missing leases as evicted
-///   is unsafe: when it is emptied, it ends all live sessions.
-/// - The store remembers an eviction until the lease is released, or for one lifetime. No renewal restores an evicted lease.
-/// - Leases expire by one clock, the store's. A late expiry or a late release is only slow: the subject waits for a lease.
-/// - A caller may drop the future of [`acquire`](Self::acquire). The operation then takes effect or not, but never after a
-///   later [`release`](Self::release). A store that breaks this is only slow: the lease counts until it expires.
-/// - A store that calls a server sets its own timeout. In a handshake, a node waits for at most two seconds, and then counts its
-///   own sessions only.
+/// - A subject is the whole [`ScopedId`](crate::ScopedId). A store that compares only the id is unsafe: users of one
+///   issuer evict those of another.
+/// - [`acquire`](Self::acquire) is atomic: of several concurrent calls for the last lease, one succeeds. A store that
+///   counts first and writes later is unsafe: a subject can exceed its limit.
+/// - A missing lease was lost, not evicted: [`renew`](Self::renew) adds it again. A store that reports missing leases
+///   as evicted is unsafe: when it is emptied, it ends all live sessions.
+/// - The store remembers an eviction until the lease is released, or for one lifetime. No renewal restores an evicted
+///   lease.
+/// - Leases expire by one clock, the store's. A late expiry or a late release is only slow: the subject waits for a
+///   lease.
+/// - A caller may drop the future of [`acquire`](Self::acquire). The operation then takes effect or not, but never
+///   after a later [`release`](Self::release). A store that breaks this is only slow: the lease counts until it
+///   expires.
+/// - A store that calls a server sets its own timeout. In a handshake, a node waits for at most two seconds, and then
+///   counts its own sessions only.
 pub trait LimitStore: Send + Sync + 'static {
-    /// Takes a lease. If the subject has reached its limit, [`AtLimit`](crate::AtLimit) decides: the lease is refused, or as many
-    /// of the oldest ones are evicted as exceed the limit. A lease that exists is taken again, and counts once.
+    /// Takes a lease. If the subject has reached its limit, [`AtLimit`](crate::AtLimit) decides: the lease is refused,
+    /// or as many of the oldest ones are evicted as exceed the limit. A lease that exists is taken again, and counts
+    /// once.
     ///
     /// # Errors
     ///
     /// If the store does not know whether the lease was taken.
     fn acquire(&self, request: Acquire<'_>) -> impl Future<Output = Result<Acquired, StoreError>> + Send;
 
-    /// Renews leases: each now lasts for this lifetime. Missing ones are added, even beyond the limit. Leases of one subject are
-    /// adjacent. Returns the sessions whose leases were evicted.
+    /// Renews leases: each now lasts for this lifetime. Missing ones are added, even beyond the limit. Leases of one
+    /// subject are adjacent. Returns the sessions whose leases were evicted.
     ///
     /// # Errors
     ///

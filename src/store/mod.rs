@@ -10,8 +10,8 @@
 //!
 //! # Example
 //!
-//! The smallest correct store of tickets, and a typical mistake: a `redeem` that reads a ticket in one step and deletes it in
-//! another, so that two handshakes get in with one ticket.
+//! The smallest correct store of tickets, and a typical mistake: a `redeem` that reads a ticket in one step and deletes
+//! it in another, so that two handshakes get in with one ticket.
 //!
 //! ```
 //! use std::{collections::HashMap, sync::Mutex, time::Duration};

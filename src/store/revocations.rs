@@ -17,16 +17,17 @@ use crate::id::{ScopedId, SessionId};
 ///
 /// # Safety rules
 ///
-/// - Once [`add`](Self::add) has returned `Ok`, every later [`load`](Self::load) returns the revocation until it expires, and
-///   so does every [`next`](Self::next) with an older cursor. A store that loses it is unsafe. One that keeps it longer, or
-///   returns it twice, is only slow.
+/// - Once [`add`](Self::add) has returned `Ok`, every later [`load`](Self::load) returns the revocation until it
+///   expires, and so does every [`next`](Self::next) with an older cursor. A store that loses it is unsafe. One that
+///   keeps it longer, or returns it twice, is only slow.
 /// - An empty batch means that nothing was added. A store that cannot be sure returns an error instead: the node's data
 ///   then becomes stale, and after a while the node admits nobody.
 /// - A cursor identifies both the log and the entry. A cursor that is not in the log is an error, preferably
-///   [`StoreError::lost`]: the node then loads everything again, and adds what the store has lost. A number alone is not
-///   enough: a log that was restored from a backup gives the same numbers to other entries.
-/// - Every operation is carried out by the authority for the log, never by a replica that may have lost its connection to it.
-/// - Whoever revokes waits for [`add`](Self::add), so a store that calls a server sets its own timeout.
+///   [`StoreError::lost`]: the node then loads everything again, and adds what the store has lost. A number alone is
+///   not enough: a log that was restored from a backup gives the same numbers to other entries.
+/// - Every operation is carried out by the authority for the log, never by a replica that may have lost its connection
+///   to it.
+/// - Callers that revoke wait for [`add`](Self::add), so a store that calls a server sets its own timeout.
 pub trait RevocationStore: Send + Sync + 'static {
     /// Adds a revocation, to be kept for this long.
     ///
@@ -38,8 +39,8 @@ pub trait RevocationStore: Send + Sync + 'static {
     /// Adds revocations that the store has lost or never confirmed. Returns the outcome of each, in the same order. A
     /// revocation that fails does not stop the others.
     ///
-    /// With `more`, another batch follows soon. Until the last batch, or until none has come for half a minute, a store that
-    /// can marks its answers as [incomplete](RevocationBatch::incomplete). Two equal revocations are one.
+    /// With `more`, another batch follows soon. Until the last batch, or until none has come for half a minute, a store
+    /// that can marks its answers as [incomplete](RevocationBatch::incomplete). Two equal revocations are one.
     ///
     /// The default adds one after the other, and marks nothing.
     fn add_many(
@@ -64,8 +65,8 @@ pub trait RevocationStore: Send + Sync + 'static {
     /// If the store does not know them all.
     fn load(&self) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send;
 
-    /// Waits for revocations that were added after this cursor. If there are none, returns an empty batch after about five
-    /// seconds, so that the node knows that it is up to date.
+    /// Waits for revocations that were added after this cursor. If there are none, returns an empty batch after about
+    /// five seconds, so that the node knows that it is up to date.
     ///
     /// # Errors
     ///
@@ -81,9 +82,9 @@ pub enum Revocation {
     Token(ScopedId),
     /// One session. Its token stays valid.
     Session(SessionId),
-    /// Everything that was issued to a subject (`sub`) up to a time, and every session of the subject that was accepted by
-    /// then. A token counts as issued by then if its `iat` is later by no more than the
-    /// [clock skew](crate::RevocationOptions::clock_skew), or if it has no `iat`.
+    /// Everything that was issued to a subject (`sub`) up to a time, and every session of the subject that was accepted
+    /// by then. A token counts as issued by then if its `iat` is later by no more than the [clock
+    /// skew](crate::RevocationOptions::clock_skew), or if it has no `iat`.
     Subject {
         /// The subject.
         subject: ScopedId,
@@ -117,8 +118,8 @@ pub struct RevocationBatch {
     pub cursor: Cursor,
     /// The revocations, each with how much longer to keep it.
     pub revocations: Vec<(Revocation, Duration)>,
-    /// Whether a node is still restoring what the store has lost. A node that starts meanwhile does not know enough: it admits
-    /// nobody until a batch is complete.
+    /// Whether a node is still restoring what the store has lost. A node that starts meanwhile does not know enough: it
+    /// admits nobody until a batch is complete.
     pub is_incomplete: bool,
 }
 

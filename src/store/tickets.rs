@@ -12,14 +12,14 @@ use super::{StoreError, StoreFuture};
 ///
 /// # Safety rules
 ///
-/// - [`redeem`](Self::redeem) is atomic: it returns a ticket **once**, however many callers on however many machines ask for it
-///   at the same time. A store that reads first and deletes later is unsafe: a ticket can be used twice.
-/// - A ticket is gone when its lifetime is over. One that stays longer is unsafe; one that goes earlier is only slow, because
-///   the client has to request another.
+/// - [`redeem`](Self::redeem) is atomic: it returns a ticket **once**, however many callers on however many machines
+///   ask for it at the same time. A store that reads first and deletes later is unsafe: a ticket can be used twice.
+/// - A ticket is gone when its lifetime is over. One that stays longer is unsafe; one that goes earlier is only slow,
+///   because the client has to request another.
 /// - A store that cannot carry out an operation returns an error. `None` means "no such ticket" and nothing else.
 /// - Handshakes wait for the store, so one that calls a server sets its own timeout.
-/// - Keys reveal neither tickets nor claims, but contents are the claims: whoever can read the store can read them, and whoever
-///   can write to it can forge tickets.
+/// - Keys reveal neither tickets nor claims, but contents are the claims: whoever can read the store can read them, and
+///   whoever can write to it can forge tickets.
 pub trait TicketStore: Send + Sync + 'static {
     /// Stores a ticket for this lifetime.
     ///
@@ -40,8 +40,9 @@ pub trait TicketStore: Send + Sync + 'static {
     /// If the store does not know whether the ticket exists. The ticket may be gone then.
     fn redeem(&self, key: TicketKey) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// The capacity of the whole store. [`Tickets::new`](crate::Tickets::new) asks once, and lets a subject have a tenth of it at
-    /// most, unless [set otherwise](crate::Tickets::max_per_subject). Defaults to [`TicketCapacity::UNKNOWN`].
+    /// The capacity of the whole store. [`Tickets::new`](crate::Tickets::new) asks once, and lets a subject have a
+    /// tenth of it at most, unless [set otherwise](crate::Tickets::max_per_subject). Defaults to
+    /// [`TicketCapacity::UNKNOWN`].
     fn total_capacity(&self) -> TicketCapacity {
         TicketCapacity::UNKNOWN
     }

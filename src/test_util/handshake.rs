@@ -100,7 +100,8 @@ impl HandshakeBuilder {
 
     /// Builds the request.
     ///
-    /// With `tower::ServiceExt::oneshot` it gets a `101`, and no connection follows. [`connect`](super::connect) opens a real one.
+    /// With `tower::ServiceExt::oneshot` it gets a `101`, and no connection follows. [`connect`](super::connect) opens
+    /// a real one.
     ///
     /// # Panics
     ///

@@ -1,6 +1,7 @@
 //! Handshakes, tokens and in-memory connections for tests of applications that use this crate.
 //!
-//! - [`handshake`] builds requests for `tower::ServiceExt::oneshot`, which returns the refusal, or the `101` of a completed handshake.
+//! - [`handshake`] builds requests for `tower::ServiceExt::oneshot`, which returns the refusal, or the `101` of a
+//!   completed handshake.
 //! - [`connect`] opens a WebSocket over an in-memory pipe.
 //! - [`conformance`] tests stores.
 //! - [`TestToken`] signs tokens, with your secret or for [`verifier`].

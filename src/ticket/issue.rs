@@ -36,8 +36,8 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// # Errors
     ///
-    /// If the session has ended, its subject has [too many](Self::max_per_subject) outstanding tickets, or the store is full
-    /// or unavailable.
+    /// If the session has ended, its subject has [too many](Self::max_per_subject) outstanding tickets, or the store is
+    /// full or unavailable.
     ///
     /// # Cancel safety
     ///
@@ -50,8 +50,8 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// # Errors
     ///
-    /// If the token has expired, its subject has [too many](Self::max_per_subject) outstanding tickets, or the store is full or
-    /// unavailable.
+    /// If the token has expired, its subject has [too many](Self::max_per_subject) outstanding tickets, or the store is
+    /// full or unavailable.
     ///
     /// # Cancel safety
     ///

@@ -39,15 +39,15 @@ struct Ticket {
 const OVERHEAD: usize = 256;
 
 impl MemoryTickets {
-    /// A capacity of 100 000 tickets, because so many are requested within 30 seconds when all clients of a large server
-    /// reconnect, and of 64 MiB, because so many tickets with small claims take that much.
+    /// A capacity of 100 000 tickets, because so many are requested within 30 seconds when all clients of a large
+    /// server reconnect, and of 64 MiB, because so many tickets with small claims take that much.
     #[must_use]
     pub fn new() -> Self {
         Self { state: Mutex::default(), capacity: TicketCapacity::new(100_000, 64 * 1024 * 1024) }
     }
 
-    /// Sets how many outstanding tickets the store holds. Beyond that it is [full](crate::store::StoreErrorKind::Full). Defaults to
-    /// 100 000.
+    /// Sets how many outstanding tickets the store holds. Beyond that it is [full](crate::store::StoreErrorKind::Full).
+    /// Defaults to 100 000.
     ///
     /// # Errors
     ///
@@ -60,7 +60,8 @@ impl MemoryTickets {
         Ok(self)
     }
 
-    /// Sets how many bytes the tickets may take together: their claims as JSON, and 256 bytes for each. Defaults to 64 MiB.
+    /// Sets how many bytes the tickets may take together: their claims as JSON, and 256 bytes for each. Defaults to 64
+    /// MiB.
     ///
     /// # Errors
     ///

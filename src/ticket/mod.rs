@@ -25,15 +25,17 @@ use crate::{
     time::TimeSource,
 };
 
-/// One-time tickets: a page puts one into the URL of its WebSocket instead of a token (OWASP ASVS 5.0, 4.4.3 and 4.4.4).
+/// One-time tickets: a page puts one into the URL of its WebSocket instead of a token (OWASP ASVS 5.0, 4.4.3 and
+/// 4.4.4).
 ///
-/// The page requests a ticket with its token or cookie, by an ordinary HTTP request, and opens its socket with the ticket. A ticket
-/// is valid once and for at most 30 seconds, and can be [bound](TicketOptions) to a path and an origin, so it does little harm
-/// when its URL ends up in a log. The session has the claims of the token that the ticket was issued for, and ends when that token
-/// expires.
+/// The page requests a ticket with its token or cookie, by an ordinary HTTP request, and opens its socket with the
+/// ticket. A ticket is valid once and for at most 30 seconds, and can be [bound](TicketOptions) to a path and an
+/// origin, so it does little harm when its URL ends up in a log. The session has the claims of the token that the
+/// ticket was issued for, and ends when that token expires.
 ///
-/// The [store](TicketStore) decides where a ticket is valid: [`MemoryTickets`] serves one process, `Redis` many machines. It
-/// holds hashes of tickets, never tickets. If it is full or unavailable, no ticket is issued and none is accepted: 503.
+/// The [store](TicketStore) decides where a ticket is valid: [`MemoryTickets`] serves one process, `Redis` many
+/// machines. It holds hashes of tickets, never tickets. If it is full or unavailable, no ticket is issued and none is
+/// accepted: 503.
 ///
 /// A subject may have [100 outstanding tickets](Self::max_per_subject), so that one user cannot fill the store.
 /// [`TicketOptions::max_per_key`] limits them by another key, such as the client's address.
@@ -90,15 +92,15 @@ impl<C> Tickets<C> {
         Self { store: Arc::new(store), quotas, per_subject, time: TimeSource::default(), claims: PhantomData }
     }
 
-    /// Sets how many outstanding tickets a subject may have: issued, and neither redeemed nor expired. Their contents, which
-    /// are the claims as JSON, may have ten KiB per ticket in total. Beyond that, issuing fails with
+    /// Sets how many outstanding tickets a subject may have: issued, and neither redeemed nor expired. Their contents,
+    /// which are the claims as JSON, may have ten KiB per ticket in total. Beyond that, issuing fails with
     /// [`TicketErrorKind::TooMany`]; the [route](Self::route) answers 429.
     ///
-    /// Defaults to 100 tickets, or to a tenth of the store's [capacity](TicketStore::total_capacity) if that is less, so that
-    /// one user cannot fill the store.
+    /// Defaults to 100 tickets, or to a tenth of the store's [capacity](TicketStore::total_capacity) if that is less,
+    /// so that one user cannot fill the store.
     ///
-    /// Claims without a subject are not limited; see [`TicketOptions::max_per_key`]. Each process counts the tickets that it
-    /// issued itself. A ticket that is redeemed on another node counts until it expires.
+    /// Claims without a subject are not limited; see [`TicketOptions::max_per_key`]. Each process counts the tickets
+    /// that it issued itself. A ticket that is redeemed on another node counts until it expires.
     ///
     /// # Errors
     ///
@@ -117,16 +119,16 @@ impl<C> Tickets<C> {
     }
 
     /// The verifier that redeems these tickets at the handshake. It accepts them from any source;
-    /// [`TokenSource::ticket`](crate::TokenSource::ticket) is the usual one. To accept other tokens too, join verifiers with
-    /// [`or`](crate::Verifier::or).
+    /// [`TokenSource::ticket`](crate::TokenSource::ticket) is the usual one. To accept other tokens too, join verifiers
+    /// with [`or`](crate::Verifier::or).
     #[must_use]
     pub fn verifier(&self) -> TicketVerifier<C> {
         TicketVerifier::new(self)
     }
 
-    /// A handler that answers an authenticated `POST` with `{"ticket": "…", "expires_in": 30}`, or with a problem document
-    /// (RFC 9457) whose `error` is a [`TicketErrorKind`]. Its route needs a [`WsAuthLayer`](crate::WsAuthLayer) whose verifier
-    /// has the same claims.
+    /// A handler that answers an authenticated `POST` with `{"ticket": "…", "expires_in": 30}`, or with a problem
+    /// document (RFC 9457) whose `error` is a [`TicketErrorKind`]. Its route needs a
+    /// [`WsAuthLayer`](crate::WsAuthLayer) whose verifier has the same claims.
     pub fn route<S: Clone + Send + Sync + 'static>(&self, options: TicketOptions) -> MethodRouter<S>
     where
         C: Serialize + DeserializeOwned + Send + Sync + 'static,

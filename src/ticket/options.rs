@@ -50,8 +50,8 @@ impl TicketOptions {
         Self { lifetime: MAX_LIFETIME, path: None, origin: None, by_key: None }
     }
 
-    /// Sets how long a ticket is valid. Defaults to 30 seconds, which is also the maximum, because a URL is easily logged. A
-    /// ticket never outlives the token that it was issued for.
+    /// Sets how long a ticket is valid. Defaults to 30 seconds, which is also the maximum, because a URL is easily
+    /// logged. A ticket never outlives the token that it was issued for.
     ///
     /// # Errors
     ///
@@ -81,7 +81,8 @@ impl TicketOptions {
         Ok(Self { path: Some(path), ..self })
     }
 
-    /// Binds the ticket to an origin, as browsers send it in `Origin`. Case and a scheme's default port make no difference.
+    /// Binds the ticket to an origin, as browsers send it in `Origin`. Case and a scheme's default port make no
+    /// difference.
     ///
     /// Defaults to none, because clients other than browsers send no `Origin`, or an arbitrary one.
     ///
@@ -93,22 +94,22 @@ impl TicketOptions {
         Ok(Self { origin: Some(BoundOrigin::Fixed(origin)), ..self })
     }
 
-    /// Binds the ticket to the origin that requests it at a [route](super::Tickets::route). A request without an `Origin`
-    /// then gets no ticket: 403.
+    /// Binds the ticket to the origin that requests it at a [route](super::Tickets::route). A request without an
+    /// `Origin` then gets no ticket: 403.
     pub fn asking_origin(mut self) -> Self {
         self.origin = Some(BoundOrigin::OfRequest);
         self
     }
 
-    /// Sets how many outstanding tickets each key may have, where a [route](super::Tickets::route) issues them. Their contents,
-    /// which are the claims as JSON, may have ten KiB per ticket in total. Beyond that the answer is 429.
+    /// Sets how many outstanding tickets each key may have, where a [route](super::Tickets::route) issues them. Their
+    /// contents, which are the claims as JSON, may have ten KiB per ticket in total. Beyond that the answer is 429.
     ///
     /// Defaults to no such limit; the one for each subject is
-    /// [`Tickets::max_per_subject`](super::Tickets::max_per_subject). Set this one if the verifier names no subject, or if
-    /// anybody may sign up.
+    /// [`Tickets::max_per_subject`](super::Tickets::max_per_subject). Set this one if the verifier names no subject, or
+    /// if anybody may sign up.
     ///
-    /// `key` sees the head of the request, such as the client's address in [`ConnectInfo`](axum::extract::ConnectInfo). Requests
-    /// with equal keys share one limit, and so do those whose key is `None`. For good keys see
+    /// `key` sees the head of the request, such as the client's address in [`ConnectInfo`](axum::extract::ConnectInfo).
+    /// Requests with equal keys share one limit, and so do those whose key is `None`. For good keys see
     /// [`FirstMessage::max_waiting_per_key`](crate::FirstMessage::max_waiting_per_key).
     ///
     /// ```

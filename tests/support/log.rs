@@ -34,8 +34,8 @@ pub(crate) async fn captured<T>(level: Level, future: impl Future<Output = T>) -
     (output, log.text())
 }
 
-/// Tracing asks each of several dispatchers for its interest in an event, but of a single one it remembers what the first
-/// thread to meet the event was told.
+/// With a single dispatcher, tracing caches whether the thread that first met an event has a subscriber, for all
+/// threads. With two, it asks each of them.
 fn second_dispatch() -> Dispatch {
     Dispatch::new(NoSubscriber::new())
 }

@@ -1,5 +1,5 @@
-//! A node in a separate process: the test program runs itself again, with an ignored test that serves until its standard input is
-//! closed.
+//! A node in a separate process: the test program runs itself again, with an ignored test that serves until its
+//! standard input is closed.
 
 use std::{
     io::{BufRead, BufReader, Lines, Read},

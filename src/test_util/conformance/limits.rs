@@ -78,7 +78,8 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
     let acquired = other.acquire(request.releasing(slice::from_ref(&third))).await.expect(WORKS);
     assert_eq!(acquired, taken(), "the leases in `released` are released first");
 
-    // The oldest session is evicted, whichever was acquired first. Its node learns of it at once if it waits, and when it renews.
+    // The oldest session is evicted, whichever was acquired first. Its node learns of it at once if it waits, and when
+    // it renews.
     let [oldest, older, newest] = [1, 2, 3].map(|accepted| lease("carol", accepted));
     for lease in [&older, &oldest] {
         assert_eq!(acquire(&one, lease, AtLimit::EvictOldest, LONG).await, taken(), "a lease for each");

@@ -8,8 +8,8 @@ use crate::{
     store::{Cursor, Revocation, RevocationStore},
 };
 
-/// Tests a store of revocations. Takes about ten seconds. The two values are the stores of two nodes, which share one log; nobody
-/// else may use it meanwhile.
+/// Tests a store of revocations. Takes about ten seconds. The two values are the stores of two nodes, which share one
+/// log; nobody else may use it meanwhile.
 ///
 /// # Panics
 ///
