@@ -1,4 +1,4 @@
-//! Reading, sending, flushing, closing and skipping in any order never panics. What is written is what was sent, in order, in
+//! Reading, sending, flushing, closing and skipping in any order never panics. The socket writes what was sent, in order, in
 //! frames that a client accepts.
 #![no_main]
 
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
             }
             1 => socket.io().is_ended = true,
             2 => socket.io().room += input::cycle(&[steps.next().unwrap_or_default()])(),
-            // Once something was skipped, nothing more is received.
+            // After a skip, nothing more is received.
             3 if !is_skipped => {
                 if let Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) =
                     socket.poll_next(&mut cx)
@@ -99,7 +99,7 @@ impl<'a> Steps<'a> {
         match kind % 8 {
             0 => Message::Text("x".repeat(len).into()),
             1 => Message::Binary(vec![kind; len].into()),
-            // Around the lengths at which headers grow, and at which payloads are not copied.
+            // Around the lengths at which the header grows, and at which payloads are not copied.
             2 => Message::Binary(vec![kind; 16_300 + len].into()),
             3 => Message::Text("y".repeat(65_400 + len).into()),
             4 => Message::Ping(vec![kind; len].into()),
@@ -110,7 +110,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Has a client read what was written.
+/// Lets a client read what was written.
 fn check(written: &[u8], mut sent: VecDeque<Message>) {
     let config = WebSocketConfig::default().read_buffer_size(8192);
     let mut client = tungstenite::WebSocket::from_raw_socket(Stream(Cursor::new(written)), Role::Client, Some(config));

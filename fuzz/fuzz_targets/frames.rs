@@ -1,5 +1,5 @@
-//! Any bytes, in pieces of any length, give the same messages and the same end as in tungstenite; `compare` names the
-//! exceptions.
+//! Any bytes, in chunks of any length, give the same messages and the same error as in tungstenite, with the exceptions that
+//! `compare` lists.
 #![no_main]
 
 use axum::extract::ws::Message;

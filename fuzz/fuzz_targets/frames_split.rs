@@ -1,5 +1,5 @@
-//! The same bytes, however they are cut and however often a read is given up, give the same messages, the same error and the
-//! same answers. Memory follows bytes.
+//! The same bytes, in any chunks and with cancelled reads, give the same messages, the same error and the same responses. Memory
+//! is proportional to the bytes received.
 #![no_main]
 
 use std::task::{Context, Poll, Waker};
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[settings, ration, extra], rest)) = data.split_first_chunk() else { return };
     let Some((first, rest)) = input::lens(rest) else { return };
     let Some((second, bytes)) = input::lens(rest) else { return };
-    // A large message needs many bytes, which the fuzzer does not like to write: the same ones again.
+    // The fuzzer rarely generates many bytes, so repeat them for a large message.
     let extra = if settings & 1 == 0 { 0 } else { usize::from(extra) << 7 };
     let bytes: Vec<u8> =
         bytes.iter().copied().cycle().take(bytes.len() + if bytes.is_empty() { 0 } else { extra }).collect();
@@ -49,7 +49,7 @@ fn run(bytes: &[u8], lens: &[u8], is_slow: bool, limits: Limits, ration: Option<
     let (mut messages, mut failed) = (Vec::new(), None);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
-        // What is pending is given up: the next call begins a new read.
+        // A pending read is cancelled: the next call begins a new one.
         let next = socket.poll_next(&mut cx);
         let arrived = socket.io().taken;
         assert!(socket.capacity() <= 6 * arrived + 1024, "{} for {arrived} bytes", socket.capacity());

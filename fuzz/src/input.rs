@@ -1,13 +1,13 @@
-//! How the targets read their input.
+//! Parses the input of the targets.
 
-/// The lengths at the start of the input, and what follows them. The first byte says how many there are.
+/// Splits the input into the lengths at its start, whose number is in the first byte, and the rest.
 pub fn lens(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&count, rest) = data.split_first()?;
     rest.split_at_checked(usize::from(count % 16))
 }
 
-/// These lengths again and again, or one that is never reached if there are none. None is zero, and some are long. A thousand are
-/// enough: what follows comes at once, so that a run does not take long.
+/// Cycles through these lengths, or returns `usize::MAX` if there are none. No length is zero, and some are long. After a thousand,
+/// returns `usize::MAX`, so a run stays short.
 pub fn cycle(lens: &[u8]) -> impl FnMut() -> usize + use<> {
     let mut lens = lens.to_vec().into_iter().cycle().take(1000);
     move || match lens.next() {

@@ -1,4 +1,4 @@
-//! What the targets share.
+//! Shared by the targets.
 
 #[path = "../../src/websocket/tests/comparison.rs"]
 pub mod comparison;

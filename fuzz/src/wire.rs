@@ -1,4 +1,4 @@
-//! A connection in memory.
+//! An in-memory connection.
 
 use std::{
     io::{self, IoSlice},
@@ -8,20 +8,20 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a client has sent and is sent.
+/// The bytes that a client sends and receives.
 pub struct Wire {
     pub to_read: Vec<u8>,
     pub taken: usize,
-    /// Nothing more comes behind [`to_read`](Self::to_read).
+    /// Whether the connection ends after [`to_read`](Self::to_read).
     pub is_ended: bool,
-    /// How many bytes at most the next read returns. Every second one is pending if `is_slow`.
+    /// The most bytes that the next read returns. If `is_slow`, every second read is pending.
     pub read_lens: Box<dyn FnMut() -> usize>,
     pub is_slow: bool,
     pub was_pending: bool,
     pub written: Vec<u8>,
-    /// How many bytes at most the next write takes.
+    /// The most bytes that the next write accepts.
     pub write_lens: Box<dyn FnMut() -> usize>,
-    /// How many bytes can be written before a write is pending.
+    /// The number of bytes that can be written before a write is pending.
     pub room: usize,
     pub is_vectored: bool,
     pub is_shut_down: bool,
