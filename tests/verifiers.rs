@@ -1,6 +1,6 @@
 //! Verifiers that an application writes itself: from functions, from other verifiers, and with checks of the path.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
