@@ -84,9 +84,9 @@ fn every_module_has_a_place_in_the_order() {
     assert_eq!(found, MODULES.iter().map(|&module| module.to_owned()).collect());
 }
 
-/// A folder and the one that contains it may use each other: `mod.rs` gathers what is beside it.
+/// A folder and its parent folder may use each other, because `mod.rs` reexports its submodules.
 #[test]
-fn folders_form_no_circle() {
+fn folders_form_no_cycle() {
     let folders: BTreeSet<_> = modules().into_iter().map(|(module, file)| folder_of(&module, &file)).collect();
     let mut uses_of: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
     for used in uses() {
@@ -98,7 +98,7 @@ fn folders_form_no_circle() {
         };
         uses_of.entry(folder).or_default().insert(target.clone());
     }
-    // A folder that uses no remaining folder is in no circle.
+    // A folder that uses no remaining folder is in no cycle.
     loop {
         let is_free = |used: &BTreeSet<_>| used.iter().all(|folder| !uses_of.contains_key(folder));
         let free: Vec<_> = uses_of.iter().filter(|(_, used)| is_free(used)).map(|(folder, _)| folder.clone()).collect();
@@ -107,7 +107,7 @@ fn folders_form_no_circle() {
         }
         uses_of.retain(|folder, _| !free.contains(folder));
     }
-    assert!(uses_of.is_empty(), "a circle among {uses_of:#?}");
+    assert!(uses_of.is_empty(), "a cycle among {uses_of:#?}");
 }
 
 fn folder_of(module: &[String], file: &Path) -> Vec<String> {
