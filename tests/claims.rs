@@ -88,8 +88,8 @@ fn time(seconds: &Value) -> Option<SystemTime> {
     Some(if seconds < 0.0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance })
 }
 
-/// Each member with one of its values, mostly the first; some members are missing or repeated; with white space in valid and
-/// invalid places.
+/// Each member with one of its values, mostly the first; some members are missing or repeated; with white space in
+/// valid and invalid places.
 fn claims() -> impl Strategy<Value = String> {
     let space = || prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just("\r\n\t")];
     let member = MEMBERS.to_vec().into_iter().map(move |(name, values)| {

@@ -205,8 +205,8 @@ async fn sets_of_self_hosted_servers() {
             &[("rsa", RS256), ("ec", ES256)],
             &[],
         ),
-        // No `alg`, no id for certificate authorities, and its own `use` values, which RFC 7517 §4.2 permits. Like `enc`, they
-        // are not `sig`.
+        // No `alg`, no id for certificate authorities, and its own `use` values, which RFC 7517 §4.2 permits. Like
+        // `enc`, they are not `sig`.
         Case {
             name: "a SPIFFE bundle",
             set: json!({

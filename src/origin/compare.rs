@@ -8,8 +8,8 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-/// Lower-cases an origin and removes the default port. Origins are compared as text, because URL parsers turn the origin of
-/// `tauri://localhost` into `null`.
+/// Lower-cases an origin and removes the default port. Origins are compared as text, because URL parsers turn the
+/// origin of `tauri://localhost` into `null`.
 pub(super) fn normalize(origin: &str) -> Cow<'_, str> {
     let origin = if origin.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(origin.to_ascii_lowercase())
@@ -95,8 +95,8 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
     host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str()))
 }
 
-/// Whether a page of this origin can have TLS-only cookies of its host. Browsers send these over `https`, and to loopback hosts
-/// without TLS too.
+/// Whether a page of this origin can have TLS-only cookies of its host. Browsers send these over `https`, and to
+/// loopback hosts without TLS too.
 pub(super) fn can_send_secure_cookies(origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("http://") else { return true };
     host_and_port(authority).is_some_and(|authority| {
@@ -108,8 +108,8 @@ pub(super) fn can_send_secure_cookies(origin: &str) -> bool {
     })
 }
 
-/// Parses a host and port as browsers write them. `Authority` also accepts user names and unusual ports, and treats a port that
-/// is not a number as missing.
+/// Parses a host and port as browsers write them. `Authority` also accepts user names and unusual ports, and treats a
+/// port that is not a number as missing.
 fn host_and_port(text: &str) -> Option<Authority> {
     let authority: Authority = text.parse().ok()?;
     let is_canonical = match authority.port() {

@@ -14,15 +14,16 @@ use crate::{error::ConfigError, token::CookieKind};
 
 /// Which web pages may open a WebSocket.
 ///
-/// A browser lets any page open a WebSocket to any server, with the server's cookies. It tells the server which page by the
-/// `Origin` header (RFC 6455 §10.2). So a cookie proves who the user is, but not that the user intended the request, and the
-/// origin must be checked too. `SameSite` does not replace this check, because sibling subdomains are the same site.
+/// A browser lets any page open a WebSocket to any server, with the server's cookies. It tells the server which page by
+/// the `Origin` header (RFC 6455 §10.2). So a cookie proves who the user is, but not that the user intended the
+/// request, and the origin must be checked too. `SameSite` does not replace this check, because sibling subdomains are
+/// the same site.
 ///
 /// - A token in a **cookie** is accepted only if an `Origin` is present and allowed. The default policy is
 ///   [`AllowOrigin::same_origin`].
-/// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to send. Once a
-///   policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that is present must be
-///   allowed for these tokens too.
+/// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to
+///   send. Once a policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that
+///   is present must be allowed for these tokens too.
 ///
 /// # Example
 ///
@@ -66,19 +67,21 @@ enum Policy {
 impl AllowOrigin {
     /// Allows pages with the same host and port as the request's `Host` (or `:authority`).
     ///
-    /// The scheme is compared only over HTTP/2, where the request has one, because a server behind a TLS proxy does not know its
-    /// own scheme. Use a [`list`](Self::list) to always compare the scheme, behind a proxy that rewrites `Host`, and to protect a
-    /// server on `localhost` from DNS rebinding, where both `Host` and `Origin` name the attacker's host.
+    /// The scheme is compared only over HTTP/2, where the request has one, because a server behind a TLS proxy does not
+    /// know its own scheme. Use a [`list`](Self::list) to always compare the scheme, behind a proxy that rewrites
+    /// `Host`, and to protect a server on `localhost` from DNS rebinding, where both `Host` and `Origin` name the
+    /// attacker's host.
     ///
-    /// Browsers send cookies named `__Host-…` or `__Secure-…` over TLS only, so with such a cookie a page at `http:` is not the
-    /// same origin. Loopback hosts such as `localhost` and `127.0.0.1` are an exception in browsers and here.
+    /// Browsers send cookies named `__Host-…` or `__Secure-…` over TLS only, so with such a cookie a page at `http:` is
+    /// not the same origin. Loopback hosts such as `localhost` and `127.0.0.1` are an exception in browsers and here.
     #[must_use]
     pub const fn same_origin() -> Self {
         Self(Policy::SameOrigin)
     }
 
     /// Allows these origins, each as a browser sends it: `https://app.example.com`, `http://localhost:3000`,
-    /// `capacitor://localhost`, or `null` for pages with an opaque origin (any page can send that from a sandboxed frame).
+    /// `capacitor://localhost`, or `null` for pages with an opaque origin (any page can send that from a sandboxed
+    /// frame).
     ///
     /// Schemes without a host can be listed too: `file://`, `qrc://`, `content://`.
     ///
@@ -91,16 +94,16 @@ impl AllowOrigin {
         Self(Policy::List(origins.into_iter().map(Into::into).collect()))
     }
 
-    /// Allows origins for which the function returns `true`. It gets the `Origin`, lower-cased and without a default port, and
-    /// the request.
+    /// Allows origins for which the function returns `true`. It gets the `Origin`, lower-cased and without a default
+    /// port, and the request.
     pub fn predicate(predicate: impl Fn(&str, &Parts) -> bool + Send + Sync + 'static) -> Self {
         Self(Policy::Predicate(Arc::new(predicate)))
     }
 
     /// Allows every origin.
     ///
-    /// Insecure because any page on the web may then open a WebSocket. It cannot be combined with a cookie as a token source,
-    /// because any page could then use the user's cookie.
+    /// Insecure because any page on the web may then open a WebSocket. It cannot be combined with a cookie as a token
+    /// source, because any page could then use the user's cookie.
     #[must_use]
     pub const fn insecure_any() -> Self {
         Self(Policy::Any)

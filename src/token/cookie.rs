@@ -113,8 +113,8 @@ enum Value<'a> {
 
 /// The pairs with this name in a line, with their ranges between the semicolons.
 fn pairs_named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = (Range<usize>, Value<'a>)> {
-    // Some parsers trim Unicode white space around a name; browsers trim only ASCII. So a page on a subdomain can set a cookie
-    // that such parsers read as `__Host-…`, but whose name has no such prefix to the browser.
+    // Some parsers trim Unicode white space around a name; browsers trim only ASCII. So a page on a subdomain can set a
+    // cookie that such parsers read as `__Host-…`, but whose name has no such prefix to the browser.
     let may_be_space = |b: &&u8| matches!(b, b' ' | b'\t') || !b.is_ascii();
     memmem::find_iter(line, name).filter_map(move |at| {
         let (before, after) = (line.get(..at)?, line.get(at + name.len()..)?);

@@ -1,7 +1,7 @@
 //! Finds and removes copies of the token in other parts of the request.
 //!
-//! Proxies repeat the URL in their own headers (`X-Original-URI`, `Forwarded`), browsers in `Referer`, and a client may send
-//! its token twice. Such copies would still expose a token that was removed from its source.
+//! Proxies repeat the URL in their own headers (`X-Original-URI`, `Forwarded`), browsers in `Referer`, and a client may
+//! send its token twice. Such copies would still expose a token that was removed from its source.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -26,8 +26,8 @@ use super::{Token, encoding};
 /// A shorter token may occur in other text by chance, as `t` in `chat`.
 const MIN_SEARCH_LEN: usize = 16;
 
-/// Headers that are not searched. The list of subprotocols has its own rules. `Origin` and `Host` must be checked unchanged.
-/// The others concern only the upgrade.
+/// Headers that are not searched. The list of subprotocols has its own rules. `Origin` and `Host` must be checked
+/// unchanged. The others concern only the upgrade.
 static SKIPPED_HEADERS: [HeaderName; 8] = [
     CONNECTION,
     HOST,
@@ -39,8 +39,8 @@ static SKIPPED_HEADERS: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Finds a token within text: literally, percent-encoded (once or repeatedly), or in base64 of either alphabet. A token of fewer
-/// than 16 bytes is found only if it is the whole text.
+/// Finds a token within text: literally, percent-encoded (once or repeatedly), or in base64 of either alphabet. A token
+/// of fewer than 16 bytes is found only if it is the whole text.
 pub(super) struct TokenFinder<'a> {
     token: &'a [u8],
     literal: OnceCell<Finder<'a>>,
@@ -202,8 +202,8 @@ fn decode_escape(text: &[u8]) -> Option<(u8, &[u8])> {
     byte
 }
 
-/// The base64 encodings of the token at each of the three alignments, without the symbols that depend on adjacent bytes; in
-/// both alphabets if they differ.
+/// The base64 encodings of the token at each of the three alignments, without the symbols that depend on adjacent
+/// bytes; in both alphabets if they differ.
 fn base64_encodings(token: &[u8]) -> Vec<Finder<'static>> {
     let mut encodings = Vec::with_capacity(6);
     for skipped in 0..3 {

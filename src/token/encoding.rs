@@ -70,8 +70,8 @@ fn ascii(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
     }
 }
 
-/// Whether the predicate is true for every byte. It does not stop early, so that the compiler can vectorize the loop, and valid
-/// tokens never stop early anyway.
+/// Whether the predicate is true for every byte. It does not stop early, so that the compiler can vectorize the loop,
+/// and valid tokens never stop early anyway.
 fn all(bytes: &[u8], predicate: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, &b| all & predicate(b))
 }

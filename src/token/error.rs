@@ -14,7 +14,8 @@ pub struct TokenError {
 pub enum TokenErrorKind {
     /// Two sources have different tokens (RFC 6750 §2).
     Conflicting,
-    /// One source has several tokens: two cookies or parameters with the same name, two header lines, two subprotocol names.
+    /// One source has several tokens: two cookies or parameters with the same name, two header lines, two subprotocol
+    /// names.
     Repeated,
     /// The token is empty: `Bearer` without a token, or the marker as the last subprotocol.
     Empty,

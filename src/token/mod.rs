@@ -24,8 +24,9 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 
 /// The secret that a client sends to authenticate.
 ///
-/// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be searched
-/// for. There is no `==`, because comparing secrets byte by byte leaks timing. Compare or look up hashes instead.
+/// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be
+/// searched for. There is no `==`, because comparing secrets byte by byte leaks timing. Compare or look up hashes
+/// instead.
 ///
 /// ```
 /// use axum_ws_auth::Token;

@@ -4,24 +4,24 @@ use super::subprotocol::Format;
 
 /// A part of the handshake that can hold the token.
 ///
-/// A browser can set only the URL, cookies and the list of subprotocols when it opens a WebSocket. There is a [`TokenSource`] for
-/// each convention that clients use with these. Native clients can also set headers.
+/// A browser can set only the URL, cookies and the list of subprotocols when it opens a WebSocket. There is a
+/// [`TokenSource`] for each convention that clients use with these. Native clients can also set headers.
 ///
 /// These rules hold for all sources:
 ///
 /// - A malformed token is a bad token, never "no token".
-/// - Several tokens in one source, or different tokens in two sources, are refused (RFC 6750 §2). Parts of the request that are
-///   not configured as sources are not searched for a token.
-/// - The token is removed from headers, the URI and axum's `OriginalUri` before anything else sees the request. This includes
-///   every configured source, even if another source takes precedence.
-/// - Copies of the token are removed from all other headers, and query parameters that hold a copy are removed: literal,
-///   percent-encoded, or in base64. Proxies repeat the URL in their own headers (`X-Original-URI`, `X-Forwarded-Uri`,
-///   `X-Original-Url`, `X-Rewrite-Url`, `X-Envoy-Original-Path`, `Forwarded`), and browsers in `Referer`. The rest of such a
-///   header stays, marked sensitive. A token of fewer than 16 bytes is removed only if it is the whole value, because it may
-///   occur in other text by chance. The path, `Origin` and `Host` never change.
-/// - A cookie is *ambient*: the browser attaches it, whichever page opens the WebSocket. Every other token is *explicit*: the
-///   client chose to send it. An explicit token takes precedence over a cookie, whether it is valid or not. A cookie is
-///   accepted only from an [allowed origin](crate::AllowOrigin).
+/// - Several tokens in one source, or different tokens in two sources, are refused (RFC 6750 §2). Parts of the request
+///   that are not configured as sources are not searched for a token.
+/// - The token is removed from headers, the URI and axum's `OriginalUri` before anything else sees the request. This
+///   includes every configured source, even if another source takes precedence.
+/// - Copies of the token are removed from all other headers, and query parameters that hold a copy are removed:
+///   literal, percent-encoded, or in base64. Proxies repeat the URL in their own headers (`X-Original-URI`,
+///   `X-Forwarded-Uri`, `X-Original-Url`, `X-Rewrite-Url`, `X-Envoy-Original-Path`, `Forwarded`), and browsers in
+///   `Referer`. The rest of such a header stays, marked sensitive. A token of fewer than 16 bytes is removed only if it
+///   is the whole value, because it may occur in other text by chance. The path, `Origin` and `Host` never change.
+/// - A cookie is *ambient*: the browser attaches it, whichever page opens the WebSocket. Every other token is
+///   *explicit*: the client chose to send it. An explicit token takes precedence over a cookie, whether it is valid or
+///   not. A cookie is accepted only from an [allowed origin](crate::AllowOrigin).
 ///
 /// [`WsAuthLayer::sources`](crate::WsAuthLayer::sources) validates the sources.
 ///
@@ -90,8 +90,8 @@ impl TokenSource {
 
     /// A header that holds only the token, such as `X-Auth-Token`.
     ///
-    /// It counts as explicit, because a browser cannot set it on a WebSocket. If a proxy derives the header from a cookie
-    /// (`Cf-Access-Jwt-Assertion`), the token is as ambient as that cookie, so also set
+    /// It counts as explicit, because a browser cannot set it on a WebSocket. If a proxy derives the header from a
+    /// cookie (`Cf-Access-Jwt-Assertion`), the token is as ambient as that cookie, so also set
     /// [`allow_origin`](crate::WsAuthLayer::allow_origin).
     pub fn header(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Header(name.into()))
@@ -99,26 +99,26 @@ impl TokenSource {
 
     /// A cookie that holds the token, for browsers.
     ///
-    /// It is accepted only from an allowed [origin](crate::AllowOrigin): the same origin by default. Use a name that begins with
-    /// `__Host-` (RFC 6265bis §4.1.3.2), which other subdomains cannot set and pages without TLS cannot use. An empty cookie is
-    /// no token, because it remains after signing out. Names are case-sensitive. A name that differs only by non-ASCII white
-    /// space is refused, because parsers disagree on it.
+    /// It is accepted only from an allowed [origin](crate::AllowOrigin): the same origin by default. Use a name that
+    /// begins with `__Host-` (RFC 6265bis §4.1.3.2), which other subdomains cannot set and pages without TLS cannot
+    /// use. An empty cookie is no token, because it remains after signing out. Names are case-sensitive. A name that
+    /// differs only by non-ASCII white space is refused, because parsers disagree on it.
     pub fn cookie(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Cookie(name.into()))
     }
 
     /// A query parameter that holds the token, such as `access_token` for SignalR.
     ///
-    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. The inner service sees the URI
-    /// and proxy headers without the parameter, but proxies and outer layers see it.
+    /// Off by default, because URLs end up in logs: RFC 9700 §4.3.2 forbids it for access tokens. The inner service
+    /// sees the URI and proxy headers without the parameter, but proxies and outer layers see it.
     pub fn query(name: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Query(name.into()))
     }
 
     /// The subprotocol pair `bearer, <token>`: `new WebSocket(url, ["bearer", token])`.
     ///
-    /// On by default, because it is the only way for browsers to send a token that is neither in a cookie nor in the URL. The
-    /// response selects `bearer`, exactly as it was offered.
+    /// On by default, because it is the only way for browsers to send a token that is neither in a cookie nor in the
+    /// URL. The response selects `bearer`, exactly as it was offered.
     #[must_use]
     pub const fn bearer_subprotocol() -> Self {
         Self(Source::Subprotocol(Format::BEARER))
@@ -131,7 +131,8 @@ impl TokenSource {
 
     /// One name with a prefix, such as `bearer.<token>`, with at least one other name, which is selected.
     ///
-    /// A token offered alone is refused: only the token could be selected, and browsers fail the connection if nothing is.
+    /// A token offered alone is refused: only the token could be selected, and browsers fail the connection if nothing
+    /// is.
     pub fn subprotocol_prefix(prefix: impl Into<Cow<'static, str>>) -> Self {
         Self(Source::Subprotocol(Format::prefix(prefix.into())))
     }
@@ -177,8 +178,8 @@ impl TokenSource {
 
     /// The token as the only name: `new WebSocket(url, token)`. For clients that cannot be changed.
     ///
-    /// Insecure because browsers require the server to select a name, and there is no other: **the response contains the
-    /// token**.
+    /// Insecure because browsers require the server to select a name, and there is no other: **the response contains
+    /// the token**.
     #[must_use]
     pub const fn insecure_raw_subprotocol() -> Self {
         Self(Source::Subprotocol(Format::Raw))

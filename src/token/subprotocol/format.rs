@@ -44,8 +44,8 @@ pub(super) enum Encoding {
 }
 
 impl Prefixed {
-    /// The encoded token, if the name has the prefix. Ignores case, because hiding a name from the handler is safer than
-    /// exposing a token.
+    /// The encoded token, if the name has the prefix. Ignores case, because hiding a name from the handler is safer
+    /// than exposing a token.
     pub(super) fn strip_prefix<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
         let (start, rest) = name.split_at_checked(self.prefix.len())?;
         start.eq_ignore_ascii_case(self.prefix.as_bytes()).then_some(rest)

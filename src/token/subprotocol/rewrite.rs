@@ -57,8 +57,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Whether a name holds no token: it is not among the secret names, and does not hold the handshake's token in a format
-    /// that is not a source.
+    /// Whether a name holds no token: it is not among the secret names, and does not hold the handshake's token in a
+    /// format that is not a source.
     fn is_public(&self, name: &[u8], token: Option<&TokenFinder<'_>>) -> bool {
         if self.secret_names.contains(&name) {
             return false;

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::token::{Token, TokenErrorKind, copies::TokenFinder, encoding};
 
-/// What the list of subprotocols holds. The header is rewritten later, by [`finish`](Self::finish), because the token may also
-/// come from another source.
+/// What the list of subprotocols holds. The header is rewritten later, by [`finish`](Self::finish), because the token
+/// may also come from another source.
 pub(in crate::token) struct Scan<'a> {
     pub(super) headers: &'a HeaderMap,
     max_len: usize,

@@ -21,8 +21,8 @@ pub(crate) struct Selection {
 impl Selection {
     /// The name to select if no handler runs: the fallback, or else the first offered name that is `supported`.
     ///
-    /// `Ok(None)` if no name was offered. An error if no offered name is supported: any of them might be a token in an unknown
-    /// format.
+    /// `Ok(None)` if no name was offered. An error if no offered name is supported: any of them might be a token in an
+    /// unknown format.
     pub(crate) fn without_handler(
         &self,
         supported: &[Cow<'static, str>],

@@ -18,22 +18,24 @@ use crate::{
 
 /// Caches the outcomes of a [`JwtVerifier`].
 ///
-/// A valid token is verified once. Later handshakes skip the signature, which is most of the work of `RS256` and `ES256`. This
-/// helps if many clients reconnect at once, after a restart or a network outage.
+/// A valid token is verified once. Later handshakes skip the signature, which is most of the work of `RS256` and
+/// `ES256`. This helps if many clients reconnect at once, after a restart or a network outage.
 ///
-/// - A **valid** token is accepted from the cache while its `exp` and `nbf` allow it and its issuer's keys are unchanged. When
-///   these change, all tokens of that issuer are verified again, so a withdrawn key stays in use no longer than without a
-///   cache. Claims are cloned for each handshake.
+/// - A **valid** token is accepted from the cache while its `exp` and `nbf` allow it and its issuer's keys are
+///   unchanged. When these change, all tokens of that issuer are verified again, so a withdrawn key stays in use no
+///   longer than without a cache. Claims are cloned for each handshake.
 /// - An **expired or badly signed** token is refused from the cache. From the second time on, the response has a
-///   `Retry-After` of one second, then two, four, and so on up to five minutes, to slow down clients that retry the same token
-///   forever. An expired token is verified again if the clock is set back, and a badly signed one if any key changes.
+///   `Retry-After` of one second, then two, four, and so on up to five minutes, to slow down clients that retry the
+///   same token forever. An expired token is verified again if the clock is set back, and a badly signed one if any key
+///   changes.
 ///
-/// The cache holds no tokens, only their hashes (SipHash-2-4 with 128 bits and a random key per verifier), so nobody can
-/// construct collisions. It is bounded: 10 000 valid tokens by default ([`capacity`](Self::capacity) sets another limit), each
-/// the size of its claims plus about 300 bytes, and 4 096 refused ones. Refused tokens never evict valid ones.
+/// The cache holds no tokens, only their hashes (SipHash-2-4 with 128 bits and a random key per verifier), so nobody
+/// can construct collisions. It is bounded: 10 000 valid tokens by default ([`capacity`](Self::capacity) sets another
+/// limit), each the size of its claims plus about 300 bytes, and 4 096 refused ones. Refused tokens never evict valid
+/// ones.
 ///
-/// Only the outcome for the token is cached. Checks that depend on the request, such as [`authorize`](Verifier::authorize),
-/// wrap this verifier and run each time.
+/// Only the outcome for the token is cached. Checks that depend on the request, such as
+/// [`authorize`](Verifier::authorize), wrap this verifier and run each time.
 ///
 /// # Example
 ///
@@ -77,7 +79,8 @@ const DEFAULT_CAPACITY: usize = 10_000;
 const REFUSED_CAPACITY: usize = 4096;
 
 impl<C: Clone> CachedVerifier<C> {
-    /// Caches up to 10 000 valid tokens of this verifier, because about that many clients reconnect within a few seconds.
+    /// Caches up to 10 000 valid tokens of this verifier, because about that many clients reconnect within a few
+    /// seconds.
     pub fn new(verifier: JwtVerifier<C>) -> Self {
         Self { verifier, cache: Arc::new(TokenCache::new(DEFAULT_CAPACITY)) }
     }

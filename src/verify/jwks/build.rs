@@ -28,7 +28,8 @@ use crate::error::ConfigError;
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl IssuerKeys {
-    /// Builds the issuer and, unless its keys are local, the loop that refreshes them. Issuers share the default client.
+    /// Builds the issuer and, unless its keys are local, the loop that refreshes them. Issuers share the default
+    /// client.
     pub(super) fn build(
         self,
         default_client: &DefaultClient,

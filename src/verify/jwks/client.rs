@@ -13,13 +13,13 @@ type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, Box
 /// An HTTP client that fetches discovery documents and key sets.
 ///
 /// The default client is reqwest with rustls and the certificates that the operating system trusts. It honors proxy
-/// variables such as `HTTPS_PROXY`. For a private certificate authority, a client certificate or a test, pass another client
-/// to [`IssuerKeys::fetch`](super::IssuerKeys::fetch): an implementation of this trait, or a closure
+/// variables such as `HTTPS_PROXY`. For a private certificate authority, a client certificate or a test, pass another
+/// client to [`IssuerKeys::fetch`](super::IssuerKeys::fetch): an implementation of this trait, or a closure
 /// `Fn(http::Request<()>) -> impl Future`.
 ///
-/// An implementation sends the given `GET` request and returns the response with any status. It must *not* follow redirects,
-/// because the caller checks and follows them. It needs no timeout; the caller has one. It should stop reading after 1 MiB:
-/// the caller refuses a longer response, but only once it is in memory.
+/// An implementation sends the given `GET` request and returns the response with any status. It must *not* follow
+/// redirects, because the caller checks and follows them. It needs no timeout; the caller has one. It should stop
+/// reading after 1 MiB: the caller refuses a longer response, but only once it is in memory.
 ///
 /// # Example
 ///

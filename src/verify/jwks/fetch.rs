@@ -16,8 +16,8 @@ use crate::verify::keys::Algorithm;
 
 /// A token without a `kid` is tried with every key, so the number of keys is limited.
 const MAX_KEYS: usize = 100;
-/// The media types of key sets (RFC 7517 §8.5.2). A Kubernetes API server responds with 406 unless the second one is named.
-/// Other types, such as `text/plain`, are accepted too, because only the content matters.
+/// The media types of key sets (RFC 7517 §8.5.2). A Kubernetes API server responds with 406 unless the second one is
+/// named. Other types, such as `text/plain`, are accepted too, because only the content matters.
 const ACCEPT_JWKS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
 const ACCEPT_METADATA: &str = "application/json, */*;q=0.1";
 
@@ -93,8 +93,8 @@ impl Fetcher {
         Ok(Fetched { keys, fresh_for: response.fresh_for, discovery_error, state })
     }
 
-    /// The URL of the key set. A cached document is used while it is fresh, and longer if the issuer is unavailable, because
-    /// the set may still be there. A new document always replaces it, even one that is invalid.
+    /// The URL of the key set. A cached document is used while it is fresh, and longer if the issuer is unavailable,
+    /// because the set may still be there. A new document always replaces it, even one that is invalid.
     async fn discover(&self, url: &Url, state: &mut FetchState) -> Result<(Url, Option<KeysError>), KeysError> {
         let Some(cached) = &state.metadata else {
             let metadata = self.read_metadata(url, None).await?;

@@ -26,8 +26,8 @@ use crate::{
 
 /// An issuer with its own key set, which verifies its own tokens only.
 ///
-/// Verification takes no lock: it loads the current keys, and the background task swaps in new ones. Only a token with an
-/// unknown key locks the [`FetchSchedule`].
+/// Verification takes no lock: it loads the current keys, and the background task swaps in new ones. Only a token with
+/// an unknown key locks the [`FetchSchedule`].
 pub(crate) struct Issuer {
     name: String,
     current: ArcSwapOption<Keys>,
@@ -82,8 +82,8 @@ impl Issuer {
         &self.name
     }
 
-    /// Calls `f` with the current keys. `None` before the first fetch succeeds, after the keys become too old, and after they
-    /// are withdrawn.
+    /// Calls `f` with the current keys. `None` before the first fetch succeeds, after the keys become too old, and
+    /// after they are withdrawn.
     pub(crate) fn with_keys<T>(&self, f: impl FnOnce(Option<&Keys>) -> T) -> T {
         f(self.current.load().as_deref().filter(|keys| keys.are_usable()))
     }

@@ -48,8 +48,8 @@ impl IssuerKeys {
         Self::new(issuer, Location::Metadata(metadata))
     }
 
-    /// Fetches the keys from the `jwks_uri` in a discovery document at another URL, such as that of RFC 8414, or one on an
-    /// internal host name.
+    /// Fetches the keys from the `jwks_uri` in a discovery document at another URL, such as that of RFC 8414, or one on
+    /// an internal host name.
     ///
     /// The document must name exactly this issuer.
     pub fn discover_at(issuer: impl Into<String>, metadata_url: impl Into<String>) -> Self {
@@ -84,11 +84,11 @@ impl IssuerKeys {
         }
     }
 
-    /// Sets the allowed algorithms. A key with an `alg` is used with that algorithm only, and a key without one with every
-    /// allowed algorithm that fits it.
+    /// Sets the allowed algorithms. A key with an `alg` is used with that algorithm only, and a key without one with
+    /// every allowed algorithm that fits it.
     ///
-    /// Defaults to the `alg` of each key, or else the algorithm of its type and curve: `ES256`, `ES384`, `EdDSA`, and `RS256`
-    /// for RSA.
+    /// Defaults to the `alg` of each key, or else the algorithm of its type and curve: `ES256`, `ES384`, `EdDSA`, and
+    /// `RS256` for RSA.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
         self
@@ -102,15 +102,16 @@ impl IssuerKeys {
 
     /// Allows `http` URLs.
     ///
-    /// Insecure because anyone on the network path can insert keys into the response and sign tokens with them. `http` to
-    /// `localhost` and loopback addresses is always allowed, unless a redirect or document from another host leads there.
+    /// Insecure because anyone on the network path can insert keys into the response and sign tokens with them. `http`
+    /// to `localhost` and loopback addresses is always allowed, unless a redirect or document from another host leads
+    /// there.
     pub fn insecure_http(mut self) -> Self {
         self.insecure_http = true;
         self
     }
 
-    /// Sets the timeout of one fetch, discovery included. A handshake with an unknown key waits for at most two fetches: the
-    /// one in progress and the next. All such handshakes share these fetches.
+    /// Sets the timeout of one fetch, discovery included. A handshake with an unknown key waits for at most two
+    /// fetches: the one in progress and the next. All such handshakes share these fetches.
     ///
     /// Defaults to 10 seconds, because clients give up not much later.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -121,15 +122,15 @@ impl IssuerKeys {
     /// Sets the bounds for how long keys are fresh according to `Cache-Control` or `Expires` (RFC 9111 §4.2). They are
     /// refreshed at 75 to 95 percent of that time.
     ///
-    /// Defaults to between 5 minutes and an hour. The minimum is needed because some issuers forbid caching. The maximum limits
-    /// how long a withdrawn key, which may be stolen, stays in use.
+    /// Defaults to between 5 minutes and an hour. The minimum is needed because some issuers forbid caching. The
+    /// maximum limits how long a withdrawn key, which may be stolen, stays in use.
     pub fn refresh_interval(mut self, interval: RangeInclusive<Duration>) -> Self {
         self.fresh_for = interval;
         self
     }
 
-    /// Sets the minimum time between two fetches that tokens with unknown keys cause. In the meantime, tokens with unknown keys
-    /// are refused with 503.
+    /// Sets the minimum time between two fetches that tokens with unknown keys cause. In the meantime, tokens with
+    /// unknown keys are refused with 503.
     ///
     /// Defaults to 10 seconds, because clients can send arbitrary key ids.
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
@@ -137,10 +138,11 @@ impl IssuerKeys {
         self
     }
 
-    /// Sets how long the last keys stay in use while the issuer is unavailable. After that, tokens are refused with 503.
+    /// Sets how long the last keys stay in use while the issuer is unavailable. After that, tokens are refused with
+    /// 503.
     ///
-    /// Defaults to 24 hours, so that an outage of the issuer does not become one of this server, while a withdrawn key does
-    /// not stay in use forever.
+    /// Defaults to 24 hours, so that an outage of the issuer does not become one of this server, while a withdrawn key
+    /// does not stay in use forever.
     pub fn max_stale(mut self, max_stale: Duration) -> Self {
         self.timing.max_stale = max_stale;
         self

@@ -1,31 +1,34 @@
-//! Keys that an issuer publishes and rotates: JSON Web Key Sets (RFC 7517), found by OpenID Connect Discovery 1.0 or at a known
-//! URL.
+//! Keys that an issuer publishes and rotates: JSON Web Key Sets (RFC 7517), found by OpenID Connect Discovery 1.0 or at
+//! a known URL.
 //!
 //! Most applications need only [`JwtVerifier::discover`] with the issuer.
 //!
-//! - **A token is verified only with the keys of its issuer** (`iss`), and these keys verify no other tokens. A verifier can
-//!   have several issuers.
-//! - **A key's algorithm** is its `alg`, or follows from its type and curve; [`algorithms`](IssuerKeys::algorithms) restricts
-//!   it. Encryption keys, keys of an unknown type, and keys that are too short or malformed are ignored; the others are used.
-//!   A fetched key that is symmetric, or has private members such as `d`, is public knowledge and never used. Nor is a copy of
-//!   it without these members. The [status](IssuerStatus::unusable) lists every ignored key.
+//! - **A token is verified only with the keys of its issuer** (`iss`), and these keys verify no other tokens. A
+//!   verifier can have several issuers.
+//! - **A key's algorithm** is its `alg`, or follows from its type and curve; [`algorithms`](IssuerKeys::algorithms)
+//!   restricts it. Encryption keys, keys of an unknown type, and keys that are too short or malformed are ignored; the
+//!   others are used. A fetched key that is symmetric, or has private members such as `d`, is public knowledge and
+//!   never used. Nor is a copy of it without these members. The [status](IssuerStatus::unusable) lists every ignored
+//!   key.
 //! - **Keys are refreshed in the background**, before they are stale, by one task that ends with the last clone of the
 //!   verifier. A token with a known key never waits.
-//! - **A token with an unknown key** triggers a fetch, and all such tokens share it. A token that would be refused anyway,
-//!   because it is expired or for another audience, triggers none. Clients can send arbitrary key ids, so there is at most one
-//!   such fetch every 10 [seconds](IssuerKeys::cool_down) for each issuer. A token is refused with 401 only if a fetch that
-//!   began after the token arrived did not bring its key. If no fetch is possible yet, the token is refused with 503 and
-//!   `Retry-After`. So an attacker who guesses a key id before the issuer uses it cannot make valid tokens fail with 401. A
-//!   key that changes without a new id, or has no id, is noticed only at the next refresh.
-//! - **If the issuer is unavailable**, the last good keys stay in use for up to a [day](IssuerKeys::max_stale). After that,
-//!   tokens are refused with 503, never 401. A response that is not a key set does not replace the keys. Fetches are retried
-//!   after one second, then two, four, and so on up to a minute, or after the issuer's `Retry-After` of up to five minutes.
-//! - **A withdrawn key** stays in use until the next refresh, for an [hour](IssuerKeys::refresh_interval) at most unless the
-//!   issuer is unavailable. This includes tokens in a [`CachedVerifier`](crate::CachedVerifier).
-//! - **A well-formed set without a usable key withdraws all keys**: the set is empty, or all its keys have other purposes. The
-//!   first such response may be a mistake, so the keys stay in use and the fetch is repeated within a second. The second in a
-//!   row drops the keys, and tokens are refused with 503 until the issuer publishes new ones. A `null` or missing list is not
-//!   a well-formed set (RFC 7517 §5.1) and counts as an outage.
+//! - **A token with an unknown key** triggers a fetch, and all such tokens share it. A token that would be refused
+//!   anyway, because it is expired or for another audience, triggers none. Clients can send arbitrary key ids, so there
+//!   is at most one such fetch every 10 [seconds](IssuerKeys::cool_down) for each issuer. A token is refused with 401
+//!   only if a fetch that began after the token arrived did not bring its key. If no fetch is possible yet, the token
+//!   is refused with 503 and `Retry-After`. So an attacker who guesses a key id before the issuer uses it cannot make
+//!   valid tokens fail with 401. A key that changes without a new id, or has no id, is noticed only at the next
+//!   refresh.
+//! - **If the issuer is unavailable**, the last good keys stay in use for up to a [day](IssuerKeys::max_stale). After
+//!   that, tokens are refused with 503, never 401. A response that is not a key set does not replace the keys. Fetches
+//!   are retried after one second, then two, four, and so on up to a minute, or after the issuer's `Retry-After` of up
+//!   to five minutes.
+//! - **A withdrawn key** stays in use until the next refresh, for an [hour](IssuerKeys::refresh_interval) at most
+//!   unless the issuer is unavailable. This includes tokens in a [`CachedVerifier`](crate::CachedVerifier).
+//! - **A well-formed set without a usable key withdraws all keys**: the set is empty, or all its keys have other
+//!   purposes. The first such response may be a mistake, so the keys stay in use and the fetch is repeated within a
+//!   second. The second in a row drops the keys, and tokens are refused with 503 until the issuer publishes new ones. A
+//!   `null` or missing list is not a well-formed set (RFC 7517 §5.1) and counts as an outage.
 //!
 //! Times are measured with the monotonic clock, which may stop while the machine sleeps.
 //!

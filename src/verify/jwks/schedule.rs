@@ -9,8 +9,8 @@ use crate::verify::VerifyError;
 
 /// The fetches of one issuer's keys.
 ///
-/// Unknown key ids are not cached, because an attacker can guess an id that the issuer uses next. Only a successful fetch that
-/// began after a token arrived proves that the token's key does not exist.
+/// Unknown key ids are not cached, because an attacker can guess an id that the issuer uses next. Only a successful
+/// fetch that began after a token arrived proves that the token's key does not exist.
 pub(super) struct FetchSchedule {
     /// How many fetches have begun.
     begun: u64,

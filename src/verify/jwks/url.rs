@@ -11,8 +11,8 @@ use crate::error::ConfigError;
 pub(super) struct UrlPolicy {
     /// Plain `http` is explicitly allowed.
     insecure_http: bool,
-    /// The configured URL is a loopback address, so other loopback addresses are allowed. A remote host must not redirect to
-    /// this machine.
+    /// The configured URL is a loopback address, so other loopback addresses are allowed. A remote host must not
+    /// redirect to this machine.
     loopback: bool,
 }
 

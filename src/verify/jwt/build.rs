@@ -18,8 +18,8 @@ use crate::{error::ConfigError, verify::keys};
 const MAX_LEEWAY: Duration = Duration::from_secs(3600);
 
 impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
-    /// Builds the verifier without waiting for keys to be fetched. Until they arrive, handshakes that need them wait, or are
-    /// refused with 503. To wait for the keys, `.await` the builder instead (feature `jwks`).
+    /// Builds the verifier without waiting for keys to be fetched. Until they arrive, handshakes that need them wait,
+    /// or are refused with 503. To wait for the keys, `.await` the builder instead (feature `jwks`).
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     ///
     /// - If an issuer is repeated, or its list of algorithms is empty.
     /// - If none of its local keys is usable.
-    /// - If keys are to be fetched, but their URL is not `https`, a duration is out of range, or there is no tokio runtime or
-    ///   HTTP client.
+    /// - If keys are to be fetched, but their URL is not `https`, a duration is out of range, or there is no tokio
+    ///   runtime or HTTP client.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if keys::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);

@@ -94,9 +94,9 @@ impl<C> JwtVerifierBuilder<C> {
 
     /// Adds an allowed issuer: a token's `iss` must equal one of those added.
     ///
-    /// Keys that are added one by one verify tokens of all these issuers. Issuers with different keys need `issuer_keys`
-    /// (feature `jwks`), or one verifier each, combined with [`Verifier::or`](crate::Verifier::or). Otherwise one issuer could
-    /// sign in the name of another (RFC 8725 §3.8).
+    /// Keys that are added one by one verify tokens of all these issuers. Issuers with different keys need
+    /// `issuer_keys` (feature `jwks`), or one verifier each, combined with [`Verifier::or`](crate::Verifier::or).
+    /// Otherwise one issuer could sign in the name of another (RFC 8725 §3.8).
     ///
     /// Defaults to none, which ignores `iss`, because a key that only one issuer holds already identifies it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -124,9 +124,9 @@ impl<C> JwtVerifierBuilder<C> {
     /// Adds a token type: the header's `typ` must be one of those added. The comparison ignores case and a leading
     /// `application/` (RFC 7515 §4.1.9).
     ///
-    /// Defaults to `JWT`, `at+jwt` (RFC 9068 §2.1) or no `typ`, because these are what issuers write into access tokens. Any
-    /// other type is refused: a `logout+jwt` or `dpop+jwt` is not an access token (RFC 8725 §3.11). Add only `at+jwt` if the
-    /// issuer signs other kinds of tokens as `JWT` with the same key.
+    /// Defaults to `JWT`, `at+jwt` (RFC 9068 §2.1) or no `typ`, because these are what issuers write into access
+    /// tokens. Any other type is refused: a `logout+jwt` or `dpop+jwt` is not an access token (RFC 8725 §3.11). Add
+    /// only `at+jwt` if the issuer signs other kinds of tokens as `JWT` with the same key.
     pub fn token_type(mut self, token_type: impl Into<String>) -> Self {
         self.rules.token_types.push(token_type.into());
         self
@@ -139,14 +139,15 @@ impl<C> JwtVerifierBuilder<C> {
     /// request. Without the check, a stolen token can be used, which the binding is meant to prevent.
     ///
     /// Defaults to refusing every token with a `cnf`, as
-    /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because this verifier does not check such proofs.
+    /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because this verifier does not check such
+    /// proofs.
     pub const fn insecure_ignore_cnf(mut self) -> Self {
         self.rules.ignore_cnf = true;
         self
     }
 
-    /// Sets the tolerance for clock differences in `exp` and `nbf`; at most an hour. Defaults to 30 seconds, because the
-    /// clocks of servers differ.
+    /// Sets the tolerance for clock differences in `exp` and `nbf`; at most an hour. Defaults to 30 seconds, because
+    /// the clocks of servers differ.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
         self.rules.leeway = leeway;
         self

@@ -27,8 +27,8 @@ pub(super) struct Payload<'a>(&'a str);
 
 /// The registered claims that are checked. A claim of the wrong type or a repeated claim is an error.
 ///
-/// `null` counts as absent, because issuers write it, except in `exp` and `cnf`, where that would weaken a check. An empty
-/// `iss`, `sub` or `jti` also counts as absent, so that users without a name are not all the same subject.
+/// `null` counts as absent, because issuers write it, except in `exp` and `cnf`, where that would weaken a check. An
+/// empty `iss`, `sub` or `jti` also counts as absent, so that users without a name are not all the same subject.
 #[derive(Default, Deserialize)]
 pub(super) struct Registered<'a> {
     #[serde(borrow, default)]

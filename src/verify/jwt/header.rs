@@ -52,7 +52,8 @@ pub(super) struct CachedHeader {
     is_hit: bool,
 }
 
-/// One in so many misses replaces the cached header. If several issuers alternate, replacing it each time is wasted work.
+/// One in so many misses replaces the cached header. If several issuers alternate, replacing it each time is wasted
+/// work.
 const MISSES_PER_UPDATE: u32 = 64;
 
 impl HeaderCache {

@@ -5,36 +5,16 @@ use std::{sync::Arc, time::SystemTime};
 use super::{
     claims::Registered,
     compact::{Compact, DecodeBuffer},
+    failure::{Failure, UnknownKey},
     header::Header,
     rules::{KeyGeneration, Rules},
     signature::check_signature,
-    verifier::Failure,
 };
-use crate::verify::{
-    VerifyError, VerifyErrorKind as Kind,
-    jwks::{Freshness, Issuer, Keys},
-};
-
-/// The token's key is not among the known keys, but the issuer may have published it since.
-pub(super) struct UnknownKey {
-    issuer: Arc<Issuer>,
-    /// The generation of the keys that were tried. `None` if there were none.
-    generation: Option<u64>,
-}
-
-impl UnknownKey {
-    /// Waits for keys that are worth trying. Fails if the keys already tried were current.
-    pub(super) async fn wait_for_keys(&self, tried: Freshness) -> Result<Freshness, VerifyError> {
-        if tried == Freshness::Current && self.generation.is_some() {
-            return Err(VerifyError::new(Kind::UnknownKey));
-        }
-        self.issuer.wait_for_keys(self.generation).await
-    }
-}
+use crate::verify::{VerifyError, VerifyErrorKind as Kind, jwks::Keys};
 
 impl Rules {
-    /// Verifies the signature with the keys of the issuer that the token names, and with no others. If that issuer has no
-    /// key set of its own, the shared keys are used.
+    /// Verifies the signature with the keys of the issuer that the token names, and with no others. If that issuer has
+    /// no key set of its own, the shared keys are used.
     ///
     /// Returns the generation of the issuer's keys; `None` for a shared key.
     pub(super) fn check_issuer_signature(

@@ -1,5 +1,5 @@
-//! A fast scanner for simple JSON objects, as the claims of nearly all tokens are. Anything else, and every error, is left to
-//! the full parser.
+//! A fast scanner for simple JSON objects, as the claims of nearly all tokens are. Anything else, and every error, is
+//! left to the full parser.
 
 use memchr::memchr2;
 
@@ -14,11 +14,11 @@ pub(super) enum Value<'a> {
     Other,
 }
 
-/// Calls `visit` for each member of an object. Returns `None` if the object is not simple or `visit` returns `None`; the
-/// members visited until then must be discarded.
+/// Calls `visit` for each member of an object. Returns `None` if the object is not simple or `visit` returns `None`;
+/// the members visited until then must be discarded.
 ///
-/// The scanner does not validate everything that it skips. What it visits is correct only if the full parser also accepts
-/// the object.
+/// The scanner does not validate everything that it skips. What it visits is correct only if the full parser also
+/// accepts the object.
 pub(super) fn visit_members<'a>(json: &'a str, mut visit: impl FnMut(&'a str, Value<'a>) -> Option<()>) -> Option<()> {
     let mut scanner = Scanner { json, at: 0 };
     scanner.expect(b'{')?;

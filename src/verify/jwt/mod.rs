@@ -1,22 +1,24 @@
 //! JSON Web Tokens (RFC 7519), verified more strictly than [`jsonwebtoken`] does by default.
 //!
-//! - What is configured is required. If an issuer or audience is set, a token without one, or with one of the wrong JSON type,
-//!   is refused. If no audience is set, a token with an audience is refused (RFC 7519 §4.1.3).
+//! - What is configured is required. If an issuer or audience is set, a token without one, or with one of the wrong
+//!   JSON type, is refused. If no audience is set, a token with an audience is refused (RFC 7519 §4.1.3).
 //! - A token expires *at* its `exp`, fractions included, plus 30 seconds of leeway by default. A token without `exp` is
 //!   refused.
-//! - A token is verified only with the algorithm of a configured key; `none` is never accepted. A public key in any format is
-//!   rejected as an HMAC secret (RFC 8725 §2.1). `Ed25519` and `EdDSA` are the same algorithm (RFC 9864).
+//! - A token is verified only with the algorithm of a configured key; `none` is never accepted. A public key in any
+//!   format is rejected as an HMAC secret (RFC 8725 §2.1). `Ed25519` and `EdDSA` are the same algorithm (RFC 9864).
 //! - A token that is bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) is not a bearer token. It is refused unless
 //!   [something else checks the binding](JwtVerifierBuilder::insecure_ignore_cnf).
 //! - A token with the `typ` of another kind of token, such as `logout+jwt` or `dpop+jwt`, is refused (RFC 8725 §3.11).
 //!   `JWT`, `at+jwt` and a missing `typ` are accepted, or [what is configured](JwtVerifierBuilder::token_type).
-//! - A token with a critical header is refused (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are ignored.
-//! - A key that is too short, private, malformed, on an unsupported curve, or allows forgeries is rejected at build time.
+//! - A token with a critical header is refused (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are
+//!   ignored.
+//! - A key that is too short, private, malformed, on an unsupported curve, or allows forgeries is rejected at build
+//!   time.
 //!
 //! # Lenient parsing
 //!
-//! Some issuers write `null` or an empty string for an absent member, and pad base64. This is accepted where it does not
-//! weaken a check:
+//! Some issuers write `null` or an empty string for an absent member, and pad base64. This is accepted where it does
+//! not weaken a check:
 //!
 //! | where | what | is read as |
 //! | --- | --- | --- |
@@ -37,16 +39,16 @@
 //! | [`Jwk`]: `n`, `e`, `x`, `y`, `k` | padding, the other base64 alphabet | the same number |
 //! | [`Jwk`]: `n`, `e`, and `x`, `y` of an `EC` key | too many or too few leading zeros | the same number |
 //!
-//! The claims type is deserialized from the same JSON, and handles `null` in its own way. With `()` or a unit struct, the
-//! claims are verified and then dropped. A claims type that can never be deserialized from a JSON object, such as `String`, is
-//! rejected at build time.
+//! The claims type is deserialized from the same JSON, and handles `null` in its own way. With `()` or a unit struct,
+//! the claims are verified and then dropped. A claims type that can never be deserialized from a JSON object, such as
+//! `String`, is rejected at build time.
 //!
 //! # Security advisories
 //!
 //! With `rust-crypto`, the dependency tree contains the crate `rsa`, so audits report RUSTSEC-2023-0071 (Marvin): the
 //! timing of operations with a *private* RSA key can reveal that key. Verification is not affected: it uses public keys
-//! only. This crate neither decrypts nor signs, and it refuses private keys. A server that uses `rsa` for nothing else can
-//! ignore the advisory. With `aws-lc-rs`, the default, `rsa` is not compiled.
+//! only. This crate neither decrypts nor signs, and it refuses private keys. A server that uses `rsa` for nothing else
+//! can ignore the advisory. With `aws-lc-rs`, the default, `rsa` is not compiled.
 //!
 //! # Example
 //!
@@ -90,6 +92,7 @@ mod builder;
 mod claims;
 mod claims_type;
 mod compact;
+mod failure;
 mod header;
 #[cfg(feature = "jwks")]
 mod issuer;

@@ -2,12 +2,11 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 
-#[cfg(feature = "jwks")]
-use super::issuer::UnknownKey;
 use super::{
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered, Text},
     compact::{Compact, DecodeBuffer},
+    failure::Failure,
     header::Header,
     rules::{KeyGeneration, Rules, Validity},
     signature::check_signature,
@@ -30,19 +29,6 @@ pub(crate) struct VerifiedToken<C> {
     pub(crate) validity: Validity,
 }
 
-/// Why a token could not be verified with the known keys.
-pub(super) enum Failure {
-    Refused(VerifyError),
-    #[cfg(feature = "jwks")]
-    UnknownKey(UnknownKey),
-}
-
-impl From<VerifyError> for Failure {
-    fn from(error: VerifyError) -> Self {
-        Self::Refused(error)
-    }
-}
-
 impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     /// Starts a builder without keys.
     pub fn builder() -> JwtVerifierBuilder<C> {
@@ -59,8 +45,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         Self { rules: Arc::new(rules), claims: PhantomData }
     }
 
-    /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which they
-    /// were added.
+    /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which
+    /// they were added.
     #[cfg(feature = "jwks")]
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {

@@ -43,7 +43,8 @@ mod backend {
                 Algorithm::PS512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
                 Algorithm::ES256 => public(&signature::ECDSA_P256_SHA256_FIXED, key),
                 Algorithm::ES384 => public(&signature::ECDSA_P384_SHA384_FIXED, key),
-                // aws-lc checks these bytes only when it verifies. If the point is off the curve, every verification fails.
+                // aws-lc checks these bytes only when it verifies. If the point is off the curve, every verification
+                // fails.
                 Algorithm::EdDSA => public(&signature::ED25519, key),
                 _ => None,
             }
@@ -140,7 +141,8 @@ pub(super) const MAX_RSA_BITS: usize = backend::MAX_RSA_BITS;
 pub(super) struct Prepared(backend::Prepared);
 
 impl Prepared {
-    /// Parses a key that passed [`check`](super::strength::check). The remaining error is a point that is not on its curve.
+    /// Parses a key that passed [`check`](super::strength::check). The remaining error is a point that is not on its
+    /// curve.
     pub(super) fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, ConfigError> {
         backend::Prepared::new(algorithm, key).map(Self).ok_or(ConfigError::InvalidKey {
             problem: "its point is not on its curve, or the crypto backend does not take it",

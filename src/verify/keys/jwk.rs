@@ -16,9 +16,9 @@ use crate::error::ConfigError;
 
 /// A JSON Web Key (RFC 7517), deserialized from JSON. [`JwtKey::jwk`](super::JwtKey::jwk) checks whether it is usable.
 ///
-/// Parsing tolerates what issuers write. A member that is `null` or an empty string counts as absent. Numbers and points
-/// may be padded, use the other base64 alphabet, or have leading zeros. Members that signature verification does not need,
-/// such as `x5c`, are ignored.
+/// Parsing tolerates what issuers write. A member that is `null` or an empty string counts as absent. Numbers and
+/// points may be padded, use the other base64 alphabet, or have leading zeros. Members that signature verification does
+/// not need, such as `x5c`, are ignored.
 ///
 /// Serialization writes all members, including secret ones.
 ///

@@ -14,8 +14,8 @@ use crate::error::ConfigError;
 
 /// A verification key for exactly one algorithm (RFC 8725 §3.1).
 ///
-/// The algorithm is the `alg` of a JWK, or follows from the curve: `ES256`, `ES384` or `EdDSA`. Otherwise it defaults to
-/// `HS256` for secrets and `RS256` for RSA keys; [`algorithm`](Self::algorithm) sets another.
+/// The algorithm is the `alg` of a JWK, or follows from the curve: `ES256`, `ES384` or `EdDSA`. Otherwise it defaults
+/// to `HS256` for secrets and `RS256` for RSA keys; [`algorithm`](Self::algorithm) sets another.
 ///
 /// ```
 /// use axum_ws_auth::{ConfigError, jwt::{Algorithm, JwtKey}};
@@ -48,8 +48,8 @@ impl JwtKey {
     ///
     /// - If the secret is shorter than the hash, 32 bytes (RFC 7518 §3.2).
     /// - If it is a public key, private key or certificate, or the URL of one, in any form: PEM, DER, JWK, SSH, XML, or
-    ///   base64 or hexadecimal of those. Public keys are public, so anyone could sign tokens with one (RFC 8725 §2.1). A raw
-    ///   public key without structure, such as the 32 bytes of Ed25519, cannot be told from a secret.
+    ///   base64 or hexadecimal of those. Public keys are public, so anyone could sign tokens with one (RFC 8725 §2.1).
+    ///   A raw public key without structure, such as the 32 bytes of Ed25519, cannot be told from a secret.
     /// - If no crypto backend is compiled in.
     pub fn secret(secret: &[u8]) -> Result<Self, ConfigError> {
         Self::new(Algorithm::HS256, DecodingKey::from_secret(secret))
@@ -59,8 +59,9 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If the input is anything else, such as a private key or a certificate, or holds several keys; if the key is malformed
-    /// or too short, or an RSA key longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is compiled in.
+    /// If the input is anything else, such as a private key or a certificate, or holds several keys; if the key is
+    /// malformed or too short, or an RSA key longer than 8192 bits (4096 with `rust-crypto`); if no crypto backend is
+    /// compiled in.
     pub fn pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let pem = pem.as_ref();
         if pem.windows(BEGIN.len()).filter(|window| window == &BEGIN).count() > 1 {
@@ -106,9 +107,9 @@ impl JwtKey {
     ///
     /// # Errors
     ///
-    /// If its `use`, `key_ops` or `alg` does not allow signature verification, or `alg` does not match the key; if it has a
-    /// private member such as `d`; if its type or curve is not supported, or the key is malformed or too short; if an `oct`
-    /// key is not a [secret](Self::secret); if no crypto backend is compiled in.
+    /// If its `use`, `key_ops` or `alg` does not allow signature verification, or `alg` does not match the key; if it
+    /// has a private member such as `d`; if its type or curve is not supported, or the key is malformed or too short;
+    /// if an `oct` key is not a [secret](Self::secret); if no crypto backend is compiled in.
     pub fn jwk(jwk: &Jwk) -> Result<Self, ConfigError> {
         if jwk.is_private() {
             return Err(invalid("it is a private key; a verifier needs the public one"));

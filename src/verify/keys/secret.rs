@@ -1,7 +1,7 @@
 //! Detects a public key, certificate or similar that is passed as an HMAC secret.
 //!
-//! If the secret is a public key, anyone can sign tokens (RFC 8725 §2.1). A public key is long enough to pass as a secret, so
-//! only its format reveals it.
+//! If the secret is a public key, anyone can sign tokens (RFC 8725 §2.1). A public key is long enough to pass as a
+//! secret, so only its format reveals it.
 
 use base64::{
     Engine as _, alphabet,
@@ -120,7 +120,8 @@ fn is_der(bytes: &[u8]) -> bool {
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 
-/// The tag of an element, its content, and the bytes that follow (X.690 §8.1). Only tags that occur in keys are accepted.
+/// The tag of an element, its content, and the bytes that follow (X.690 §8.1). Only tags that occur in keys are
+/// accepted.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     if !matches!(tag, 0x02..=0x06 | SEQUENCE | 0x31 | 0xa0..=0xa3) {

@@ -1,0 +1,42 @@
+//! Why a token could not be verified with the known keys.
+
+#[cfg(feature = "jwks")]
+use std::sync::Arc;
+
+use crate::verify::VerifyError;
+#[cfg(feature = "jwks")]
+use crate::verify::{
+    VerifyErrorKind,
+    jwks::{Freshness, Issuer},
+};
+
+pub(super) enum Failure {
+    Refused(VerifyError),
+    #[cfg(feature = "jwks")]
+    UnknownKey(UnknownKey),
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The token's key is not among the known keys, but the issuer may have published it since.
+#[cfg(feature = "jwks")]
+pub(super) struct UnknownKey {
+    pub(super) issuer: Arc<Issuer>,
+    /// The generation of the keys that were tried. `None` if there were none.
+    pub(super) generation: Option<u64>,
+}
+
+#[cfg(feature = "jwks")]
+impl UnknownKey {
+    /// Waits for keys that are worth trying. Fails if the keys already tried were current.
+    pub(super) async fn wait_for_keys(&self, tried: Freshness) -> Result<Freshness, VerifyError> {
+        if tried == Freshness::Current && self.generation.is_some() {
+            return Err(VerifyError::new(VerifyErrorKind::UnknownKey));
+        }
+        self.issuer.wait_for_keys(self.generation).await
+    }
+}
