@@ -179,7 +179,8 @@ impl<C> Session<C> {
         self.0.core.end_code()
     }
 
-    /// Ends the session with [`EndReason::Policy`], which closes its socket. Returns `false` if it had already ended.
+    /// Ends the session with [`EndReason::Policy`], which closes an
+    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket). Returns `false` if the session had already ended.
     pub fn end(&self) -> bool {
         self.0.core.end(End { reason: EndReason::Policy, code: None })
     }

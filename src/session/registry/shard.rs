@@ -37,7 +37,7 @@ struct Entry {
 #[derive(Default)]
 struct Subject {
     admitted: NumberSet,
-    /// Registered, but not admitted: not yet, or because they are not connections.
+    /// Registered but not admitted: not yet, or because they are not connections.
     others: NumberSet,
 }
 
