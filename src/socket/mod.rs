@@ -1,8 +1,8 @@
 //! The socket of an authenticated client, and what keeps it honest.
 
+mod budget;
 mod close;
 mod first_message;
-mod pace;
 mod refresh_protocol;
 mod shared;
 mod supervisor;
@@ -52,9 +52,8 @@ use axum::extract::ws::WebSocket;
 /// (It must not block its thread, as nothing in an async program may.) To the handler it looks as if the client had
 /// closed: [`recv`](Self::recv) returns `None`, and [`send`](Self::send) fails with [`SessionEnded`].
 ///
-/// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after 128 operations, or about
-/// three milliseconds of work between them, the task yields once. So a client that sends without pause holds up nobody
-/// else.
+/// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three milliseconds of
+/// work, the task yields once. So a client that sends without pause does not hold up other tasks.
 ///
 /// Dropping the socket drops the connection.
 ///

@@ -10,8 +10,8 @@ use axum::{Error, extract::ws::Message};
 
 use super::{
     RefreshProtocol, Transport,
+    budget::{Budget, Direction},
     close::is_broken,
-    pace::{Direction, Pace},
     refresh_protocol::Asked,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 /// The WebSocket behind a lock that nobody waits for: the handler and the supervisor are mostly in one task.
 pub(super) struct Shared {
     core: Arc<SessionCore>,
-    pace: Pace,
+    budget: Budget,
     state: Mutex<State>,
 }
 
@@ -101,7 +101,7 @@ impl Shared {
         };
         let (replay, in_band) = (replay.map(Box::new), protocol.map(in_band));
         let state = State { transport: Some(transport), reader: None, writer: None, replay, in_band };
-        Self { core, pace: Pace::new(), state: Mutex::new(state) }
+        Self { core, budget: Budget::new(), state: Mutex::new(state) }
     }
 
     pub(super) const fn core(&self) -> &Arc<SessionCore> {
@@ -110,7 +110,7 @@ impl Shared {
 
     /// The handler is about to be polled.
     pub(super) fn new_turn(&self) {
-        self.pace.new_turn();
+        self.budget.new_turn();
     }
 
     /// Takes the transport away. Reading and sending end.
@@ -138,14 +138,9 @@ impl Shared {
     }
 
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        self.pace.poll(
-            Direction::Reading,
-            &self.core,
-            cx,
-            |has_ended, cx| {
-                if has_ended { Poll::Ready(None) } else { self.receive(cx) }
-            },
-        )
+        self.budget.poll(Direction::Reading, &self.core, cx, |has_ended, cx| {
+            if has_ended { Poll::Ready(None) } else { self.receive(cx) }
+        })
     }
 
     fn receive(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
@@ -209,7 +204,7 @@ impl Shared {
     }
 
     pub(super) fn start_send(&self, message: Message) -> Result<(), Error> {
-        if self.pace.has_ended(&self.core) {
+        if self.budget.has_ended(&self.core) {
             return Err(self.error());
         }
         match &mut lock(&self.state).transport {
@@ -316,7 +311,7 @@ impl Shared {
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<Option<T>> {
-        self.pace.poll(Direction::Writing, &self.core, cx, |has_ended, cx| {
+        self.budget.poll(Direction::Writing, &self.core, cx, |has_ended, cx| {
             if has_ended {
                 return Poll::Ready(None);
             }
