@@ -31,8 +31,8 @@ fn ours(bytes: &[u8], lens: &[u8]) -> Outcome<WebSocketError> {
         let mut piece = piece.as_mut_slice();
         while !piece.is_empty() {
             match decoder.decode(piece) {
-                Err(error) => return Outcome { messages, failed: Some(error) },
-                Ok((taken, message)) => {
+                (_, Err(error)) => return Outcome { messages, failed: Some(error) },
+                (taken, Ok(message)) => {
                     piece = &mut piece[taken..];
                     assert!(message.is_some() || piece.is_empty(), "bytes are left, and no message");
                     let is_close = matches!(message, Some(Message::Close(_)));

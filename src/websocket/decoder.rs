@@ -1,7 +1,5 @@
 //! From bytes to messages. It does no I/O.
 
-use std::mem;
-
 use axum::{
     body::Bytes,
     extract::ws::{CloseFrame, Message},
@@ -19,20 +17,20 @@ pub(super) struct Decoder {
     pub(super) limits: Limits,
     /// The beginning of a header.
     header: [u8; MAX_HEADER],
-    header_len: usize,
+    header_len: u8,
+    /// Frames are followed and not kept; see [`skip`](Self::skip).
+    is_skipping: bool,
     frame: Option<Frame>,
     /// The message that the data frames so far belong to. Boxed, because an idle socket has none.
     message: Option<Box<Partial>>,
-    /// The payload of a control frame, which may come between those.
-    control: Vec<u8>,
-    /// Frames are followed and not kept; see [`skip`](Self::skip).
-    is_skipping: bool,
-    /// How many bytes the present or last call took, also where it failed.
-    taken: usize,
+    /// The beginning of a control frame's payload, which may come between those.
+    #[allow(clippy::box_collection, reason = "it is rare, and a vector is three times as large")]
+    control: Option<Box<Vec<u8>>>,
 }
 
-/// From this many missing bytes on, a binary payload is read straight into its message.
-const DIRECT: usize = 8 * 1024;
+/// From this many missing bytes on, a binary payload is read straight into its message. For fewer, a read through the scratch
+/// takes in what follows as well.
+const DIRECT: usize = if cfg!(fuzzing) { 256 } else { 32 * 1024 };
 
 impl Decoder {
     pub(super) const fn new(limits: Limits) -> Self {
@@ -40,41 +38,45 @@ impl Decoder {
             limits,
             header: [0; MAX_HEADER],
             header_len: 0,
+            is_skipping: false,
             frame: None,
             message: None,
-            control: Vec::new(),
-            is_skipping: false,
-            taken: 0,
+            control: None,
         }
     }
 
-    /// Takes bytes in until there is a message or they are used up. Returns how many were taken.
+    /// Takes bytes in until there is a message or they are used up. Returns how many it took, also where it fails.
     ///
     /// The bytes are unmasked where they are.
-    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Message>), Error> {
-        self.taken = 0;
-        loop {
-            let rest = bytes.get(self.taken..).unwrap_or_default();
-            if self.frame.is_none() && !self.decode_header(rest)? {
-                return Ok((self.taken, None));
-            }
-            let rest = bytes.get_mut(self.taken..).unwrap_or_default();
-            let message = self.decode_payload(rest)?;
-            if message.is_some() || (self.frame.is_some() && self.taken == bytes.len()) {
-                return Ok((self.taken, message));
-            }
-        }
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> (usize, Result<Option<Message>, Error>) {
+        let mut taken = 0;
+        let decoded = self.decode_from(bytes, &mut taken);
+        (taken, decoded)
     }
 
-    /// How many bytes a call to [`decode`](Self::decode) took that failed.
-    pub(super) const fn taken(&self) -> usize {
-        self.taken
+    fn decode_from(&mut self, bytes: &mut [u8], taken: &mut usize) -> Result<Option<Message>, Error> {
+        loop {
+            if self.frame.is_none() {
+                let (len, is_complete) = self.decode_header(bytes.get(*taken..).unwrap_or_default())?;
+                *taken += len;
+                if !is_complete {
+                    return Ok(None);
+                }
+            }
+            let rest = bytes.get_mut(*taken..).unwrap_or_default();
+            let len = rest.len().min(self.left());
+            *taken += len;
+            let message = self.decode_payload(rest.get_mut(..len).unwrap_or_default())?;
+            if message.is_some() || self.frame.is_some() {
+                return Ok(message);
+            }
+        }
     }
 
     /// From here on no message is kept, and none is too large: the next one returned is a close frame, without its content.
     pub(super) fn skip(&mut self) {
         self.limits = Limits { max_frame: usize::MAX, max_message: usize::MAX, accept_unmasked: true, ..self.limits };
-        (self.message, self.control) = (None, Vec::new());
+        (self.message, self.control) = (None, None);
         self.is_skipping = true;
     }
 
@@ -86,33 +88,35 @@ impl Decoder {
     /// How many bytes of memory are held.
     #[cfg(fuzzing)]
     pub(super) fn capacity(&self) -> usize {
-        self.control.capacity() + self.message.as_ref().map_or(0, |message| message.capacity())
+        self.control.as_ref().map_or(0, |control| control.capacity())
+            + self.message.as_ref().map_or(0, |message| message.capacity())
     }
 
-    /// Returns whether the header is complete.
-    fn decode_header(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        let before = self.header_len;
+    /// Returns how many bytes it took, and whether the header is complete.
+    fn decode_header(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
+        let before = usize::from(self.header_len);
         let parsed = if before == 0 {
             Frame::parse(bytes, &self.limits)?
         } else {
-            for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
-                *slot = *byte;
-            }
-            let len = (before + bytes.len()).min(MAX_HEADER);
+            let len = self.keep_header(bytes);
             Frame::parse(self.header.get(..len).unwrap_or_default(), &self.limits)?
         };
         let Some((frame, len)) = parsed else {
-            for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
-                *slot = *byte;
-            }
-            self.header_len = before + bytes.len();
-            self.taken += bytes.len();
-            return Ok(false);
+            self.header_len = self.keep_header(bytes) as u8;
+            return Ok((bytes.len(), false));
         };
         self.begin(frame)?;
         self.header_len = 0;
-        self.taken += len - before;
-        Ok(true)
+        Ok((len - before, true))
+    }
+
+    /// Copies bytes behind the beginning of a header. Returns how many there are then.
+    fn keep_header(&mut self, bytes: &[u8]) -> usize {
+        let before = usize::from(self.header_len);
+        for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
+            *slot = *byte;
+        }
+        (before + bytes.len()).min(MAX_HEADER)
     }
 
     fn begin(&mut self, frame: Frame) -> Result<(), Error> {
@@ -133,12 +137,10 @@ impl Decoder {
         Ok(())
     }
 
+    /// Takes in bytes of the present frame.
     fn decode_payload(&mut self, bytes: &mut [u8]) -> Result<Option<Message>, Error> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
-        let len = frame.left.min(bytes.len());
-        let bytes = bytes.get_mut(..len).unwrap_or_default();
-        frame.left -= len;
-        self.taken += len;
+        frame.left = frame.left.saturating_sub(bytes.len());
         let Frame { is_final, opcode, left, .. } = *frame;
         if self.is_skipping {
             if left == 0 {
@@ -148,12 +150,19 @@ impl Decoder {
         }
         if opcode.is_control() {
             frame.mask.apply(bytes);
-            self.control.extend_from_slice(bytes);
             if left > 0 {
+                self.control.get_or_insert_default().extend_from_slice(bytes);
                 return Ok(None);
             }
             self.frame = None;
-            return control(opcode, mem::take(&mut self.control)).map(Some);
+            let payload = match self.control.take() {
+                None => bytes.to_vec(),
+                Some(mut begun) => {
+                    begun.extend_from_slice(bytes);
+                    *begun
+                }
+            };
+            return control(opcode, payload).map(Some);
         }
         let is_text = opcode == OpCode::Text;
         if left == 0 && is_final && self.message.is_none() {

@@ -27,9 +27,9 @@ pub(super) struct Frame {
     pub(super) left: usize,
 }
 
-/// Turned as bytes are unmasked, so that it always fits the next one. All zero without a mask.
+/// The masking key (RFC 6455 §5.3), rotated so that it fits the next byte. Zero without a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mask([u8; 4]);
+pub(super) struct Mask(u32);
 
 impl OpCode {
     const fn of(first: u8) -> Option<Self> {
@@ -84,8 +84,8 @@ impl Frame {
             return Err(Error::too_large());
         }
         let (mask, rest) = match rest.split_first_chunk() {
-            _ if !is_masked => (Mask([0; 4]), rest),
-            Some((mask, rest)) => (Mask(*mask), rest),
+            _ if !is_masked => (Mask(0), rest),
+            Some((mask, rest)) => (Mask(u32::from_le_bytes(*mask)), rest),
             None => return Ok(None),
         };
         Ok(Some((Self { is_final, opcode, mask, left }, bytes.len() - rest.len())))
@@ -120,18 +120,36 @@ pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
     }
 }
 
+// The loops are written so that the compiler vectorizes them.
 impl Mask {
+    /// How many bytes [`append`](Self::append) unmasks at a time.
+    const BLOCK: usize = 128;
+
+    /// Unmasks the bytes where they are.
     pub(super) fn apply(&mut self, bytes: &mut [u8]) {
-        let [a, b, c, d] = self.0;
-        let wide = u128::from_ne_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]);
-        let (chunks, rest) = bytes.as_chunks_mut::<16>();
-        for chunk in chunks {
-            *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+        let (words, rest) = bytes.as_chunks_mut();
+        for word in words {
+            *word = (u32::from_le_bytes(*word) ^ self.0).to_le_bytes();
         }
-        let turn = rest.len() % 4;
-        for (byte, key) in rest.iter_mut().zip(self.0.into_iter().cycle()) {
+        for (byte, key) in rest.iter_mut().zip(self.0.to_le_bytes()) {
             *byte ^= key;
         }
-        self.0.rotate_left(turn);
+        self.rotate(rest.len());
+    }
+
+    /// Unmasks the bytes while it copies them, in one pass.
+    pub(super) fn append(&mut self, bytes: &[u8], to: &mut Vec<u8>) {
+        let mut key = [0; Self::BLOCK];
+        for word in key.as_chunks_mut().0 {
+            *word = self.0.to_le_bytes();
+        }
+        for block in bytes.chunks(Self::BLOCK) {
+            to.extend(block.iter().zip(&key).map(|(byte, key)| byte ^ key));
+        }
+        self.rotate(bytes.len());
+    }
+
+    const fn rotate(&mut self, bytes: usize) {
+        self.0 = self.0.rotate_right(8 * (bytes % 4) as u32);
     }
 }

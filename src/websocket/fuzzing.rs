@@ -36,7 +36,7 @@ impl Decoder {
         Self(decoder::Decoder::new(limits.into()))
     }
 
-    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Message>), WebSocketError> {
+    pub fn decode(&mut self, bytes: &mut [u8]) -> (usize, Result<Option<Message>, WebSocketError>) {
         self.0.decode(bytes)
     }
 }

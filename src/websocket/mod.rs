@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod outbox;
 mod partial;
 mod read;
+mod read_ahead;
 mod scratch;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub(crate) use read::Skipped;
 use WebSocketError as Error;
 use decoder::Decoder;
 use outbox::Outbox;
+use read_ahead::ReadAhead;
 
 /// What a socket accepts, and how much it gathers before it writes.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +62,7 @@ pub(crate) struct WebSocket<S> {
     failed: Option<u16>,
     /// Not even frames can be told apart any more.
     is_unintelligible: bool,
-    /// Read and not decoded: what came behind a message.
-    ahead: Vec<u8>,
-    ahead_taken: usize,
+    read_ahead: Option<Box<ReadAhead>>,
     /// How many more bytes may be decoded; see [`ration`](Self::ration).
     ration: Option<usize>,
     outbox: Outbox,
@@ -96,8 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             decoder: Decoder::new(limits),
             failed: None,
             is_unintelligible: false,
-            ahead: Vec::new(),
-            ahead_taken: 0,
+            read_ahead: None,
             ration: None,
             outbox: Outbox::new(),
             reader: None,
@@ -135,7 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// How many bytes of memory are held.
     #[cfg(fuzzing)]
     pub(crate) fn capacity(&self) -> usize {
-        self.decoder.capacity() + self.ahead.capacity() + self.outbox.capacity()
+        let read_ahead = self.read_ahead.as_ref().map_or(0, |ahead| ahead.capacity());
+        self.decoder.capacity() + read_ahead + self.outbox.capacity()
     }
 }
 

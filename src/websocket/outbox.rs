@@ -21,7 +21,7 @@ pub(super) struct Outbox {
     /// How much of that is written.
     written: usize,
     /// A large payload, written from where it is.
-    payload: Bytes,
+    payload: Option<Box<Bytes>>,
     /// The answer to the newest ping. RFC 6455 §5.5.3 lets a server leave out the others, and a client that pings without
     /// reading must not cost memory.
     pong: Option<Box<Bytes>>,
@@ -43,11 +43,11 @@ const HEADER: usize = 10;
 
 impl Outbox {
     pub(super) const fn new() -> Self {
-        Self { encoded: Vec::new(), written: 0, payload: Bytes::new(), pong: None, close: None, answering: false }
+        Self { encoded: Vec::new(), written: 0, payload: None, pong: None, close: None, answering: false }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.encoded.is_empty() && self.payload.is_empty() && self.pong.is_none() && self.close.is_none()
+        self.encoded.is_empty() && self.payload.is_none() && self.pong.is_none() && self.close.is_none()
     }
 
     /// Whether there is an answer that nobody but the reader writes.
@@ -57,7 +57,11 @@ impl Outbox {
 
     /// How many bytes are to be written.
     pub(super) fn len(&self) -> usize {
-        self.encoded.len() - self.written + self.payload.len()
+        self.encoded.len() - self.written + self.payload_len()
+    }
+
+    fn payload_len(&self) -> usize {
+        self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
     /// Adds a message. `is_vectored` says whether the connection can write two pieces at once.
@@ -85,14 +89,15 @@ impl Outbox {
     }
 
     fn frame(&mut self, opcode: OpCode, payload: Bytes, is_vectored: bool) {
-        // Frames are written in order, so a payload that waits goes before this one.
-        let before = mem::take(&mut self.payload);
-        self.encoded.extend_from_slice(&before);
+        if let Some(before) = self.payload.take() {
+            // Frames are written in order, so a payload that waits goes before this one.
+            self.encoded.extend_from_slice(&before);
+        }
         let is_copied = payload.len() < LARGE || !is_vectored;
         let len = HEADER + if is_copied { payload.len() } else { 0 };
         // Most often there is one frame, and what it takes is known.
         if self.encoded.is_empty() {
-            give_back(mem::replace(&mut self.encoded, spare(len)));
+            self.encoded = spare(len);
         } else {
             self.encoded.reserve(len);
         }
@@ -100,7 +105,7 @@ impl Outbox {
         if is_copied {
             self.encoded.extend_from_slice(&payload);
         } else {
-            self.payload = payload;
+            self.payload = Some(Box::new(payload));
         }
     }
 
@@ -123,7 +128,7 @@ impl Outbox {
             self.frame(OpCode::Pong, *pong, false);
             self.answering = true;
         }
-        if self.payload.is_empty()
+        if self.payload.is_none()
             && let Some(close) = self.close.take()
         {
             self.frame(OpCode::Close, *close, false);
@@ -143,17 +148,18 @@ impl Outbox {
 
     /// Both pieces, if there are two.
     pub(super) fn pieces(&self) -> Option<[IoSlice<'_>; 2]> {
-        (!self.payload.is_empty()).then(|| [IoSlice::new(self.encoded()), IoSlice::new(&self.payload)])
+        self.payload.as_ref().map(|payload| [IoSlice::new(self.encoded()), IoSlice::new(payload)])
     }
 
     /// So many bytes were written.
     pub(super) fn advance(&mut self, len: usize) {
         let of_encoded = len.min(self.encoded.len() - self.written);
         self.written += of_encoded;
-        let of_payload = (len - of_encoded).min(self.payload.len());
-        self.payload.advance(of_payload);
-        if self.payload.is_empty() {
-            self.payload = Bytes::new();
+        if let Some(payload) = &mut self.payload {
+            payload.advance((len - of_encoded).min(payload.len()));
+            if payload.is_empty() {
+                self.payload = None;
+            }
         }
         if self.written == self.encoded.len() {
             give_back(mem::take(&mut self.encoded));
@@ -163,7 +169,7 @@ impl Outbox {
 
     #[cfg(any(test, fuzzing))]
     pub(super) fn capacity(&self) -> usize {
-        self.encoded.capacity() + self.payload.len()
+        self.encoded.capacity() + self.payload_len()
     }
 
     /// Everything is written.

@@ -4,8 +4,10 @@ use axum::{body::Bytes, extract::ws::Message};
 
 use super::{Error, frame::Mask};
 
-/// Copied and unmasked a block at a time: blocks of this size are still in the nearest cache when they are copied.
+/// Text is unmasked, checked and copied a block at a time: a block of this size stays in the nearest cache.
 const BLOCK: usize = 2048;
+/// Up to this length a binary message is unmasked where it was read and then copied.
+const SMALL: usize = 256;
 /// Memory is reserved for what has arrived and for this many times as much, never for what a header claims.
 const AHEAD: usize = 3;
 /// Less is not worth an allocation of its own.
@@ -69,12 +71,14 @@ impl Partial {
                 }
             }
         }
-        for block in bytes.chunks_mut(BLOCK) {
-            mask.apply(block);
-            match self {
-                Self::Text(text) => text.push(block)?,
-                Self::Binary(all) => all.extend_from_slice(block),
+        match self {
+            Self::Text(text) => {
+                for block in bytes.chunks_mut(BLOCK) {
+                    mask.apply(block);
+                    text.push(block)?;
+                }
             }
+            Self::Binary(all) => mask.append(bytes, all),
         }
         Ok(())
     }
@@ -90,10 +94,15 @@ impl Partial {
 
     /// A message that arrived in one piece.
     pub(super) fn whole(is_text: bool, bytes: &mut [u8], mask: &mut Mask) -> Result<Message, Error> {
-        if bytes.len() > BLOCK {
-            let mut partial = if is_text { Self::text() } else { Self::binary() };
+        if is_text && bytes.len() > BLOCK {
+            let mut partial = Self::text();
             partial.push(bytes, mask, 0)?;
             return partial.finish();
+        }
+        if !is_text && bytes.len() > SMALL {
+            let mut all = Vec::with_capacity(bytes.len());
+            mask.append(bytes, &mut all);
+            return Ok(Message::Binary(all.into()));
         }
         mask.apply(bytes);
         if is_text {

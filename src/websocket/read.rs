@@ -1,6 +1,6 @@
 use std::{
     future::Future,
-    io, mem,
+    io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::{
     Error, State, WebSocket, WebSocketErrorKind,
     decoder::{Decoder, close_payload},
-    scratch,
+    read_ahead::ReadAhead,
+    scratch::Scratch,
     write::Side,
 };
 
@@ -77,11 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             } else {
                 self.poll_read_scratch(cx)
             };
-            let Poll::Ready(read) = read else {
-                self.ahead = Vec::new();
-                return Poll::Pending;
-            };
-            match read? {
+            match ready!(read)? {
                 Read::Message(message) => return Poll::Ready(Ok(Some(message))),
                 Read::More => {}
                 Read::End if self.state == State::Closing => return Poll::Ready(Ok(None)),
@@ -91,39 +88,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn decode_ahead(&mut self) -> Result<Option<Message>, Error> {
-        if self.ahead.is_empty() {
-            return Ok(None);
+        let Some(ahead) = &mut self.read_ahead else { return Ok(None) };
+        let (taken, decoded) = decode(&mut self.decoder, &mut self.ration, ahead.bytes());
+        ahead.advance(taken);
+        if ahead.is_empty() {
+            self.read_ahead = None;
         }
-        let mut ahead = mem::take(&mut self.ahead);
-        let rest = ahead.get_mut(self.ahead_taken..).unwrap_or_default();
-        let decoded = decode(&mut self.decoder, &mut self.ration, rest);
-        self.ahead_taken += self.decoder.taken();
-        if self.ahead_taken >= ahead.len() {
-            self.ahead_taken = 0;
-            // Its memory is kept for as long as there is something to read.
-            ahead.clear();
-        }
-        self.ahead = ahead;
         decoded
     }
 
     /// Through the scratch of the thread.
     fn poll_read_scratch(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Error>> {
-        scratch::with(|scratch| {
-            let most = self.ration.map_or(scratch.len(), |ration| scratch.len().min(ration));
-            if most == 0 {
-                return Poll::Ready(Err(Error::too_large()));
-            }
-            let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled_mut();
-            if bytes.is_empty() {
-                return Poll::Ready(Ok(Read::End));
-            }
-            let decoded = decode(&mut self.decoder, &mut self.ration, bytes);
-            self.ahead.extend_from_slice(bytes.get(self.decoder.taken()..).unwrap_or_default());
-            Poll::Ready(Ok(decoded?.map_or(Read::More, Read::Message)))
-        })
+        let mut scratch = Scratch::take();
+        let most = self.ration.map_or(scratch.len(), |ration| scratch.len().min(ration));
+        if most == 0 {
+            return Poll::Ready(Err(Error::too_large()));
+        }
+        let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled_mut();
+        let len = bytes.len();
+        if len == 0 {
+            return Poll::Ready(Ok(Read::End));
+        }
+        let (taken, decoded) = decode(&mut self.decoder, &mut self.ration, bytes);
+        self.read_ahead = ReadAhead::new(scratch, taken, len).map(Box::new);
+        Poll::Ready(Ok(decoded?.map_or(Read::More, Read::Message)))
     }
 
     /// Straight into a large message.
@@ -173,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn unread(&mut self) {
         self.is_unintelligible = true;
         self.decoder = Decoder::new(self.decoder.limits);
-        (self.ahead, self.ahead_taken) = (Vec::new(), 0);
+        self.read_ahead = None;
     }
 
     /// Reads and drops what arrives, up to the client's close frame if frames can still be told apart. For use when nothing
@@ -184,23 +174,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !self.is_unintelligible {
             self.decoder.skip();
         }
-        if !self.ahead.is_empty() {
-            let (mut ahead, taken) = (mem::take(&mut self.ahead), mem::take(&mut self.ahead_taken));
-            return Poll::Ready(Ok(self.skip(ahead.get_mut(taken..).unwrap_or_default())));
+        if let Some(mut ahead) = self.read_ahead.take() {
+            return Poll::Ready(Ok(self.skip(ahead.bytes())));
         }
-        scratch::with(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled_mut();
-            Poll::Ready(Ok(if bytes.is_empty() { Skipped::End } else { self.skip(bytes) }))
-        })
+        let mut scratch = Scratch::take();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled_mut();
+        Poll::Ready(Ok(if bytes.is_empty() { Skipped::End } else { self.skip(bytes) }))
     }
 
     fn skip(&mut self, bytes: &mut [u8]) -> Skipped {
         if !self.is_unintelligible {
-            match self.decoder.decode(bytes) {
-                Ok((_, Some(_))) => return Skipped::End,
-                Ok((_, None)) => {}
+            match self.decoder.decode(bytes).1 {
+                Ok(Some(_)) => return Skipped::End,
+                Ok(None) => {}
                 Err(_) => self.unread(),
             }
         }
@@ -208,15 +196,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// Decodes, within the ration.
-fn decode(decoder: &mut Decoder, ration: &mut Option<usize>, bytes: &mut [u8]) -> Result<Option<Message>, Error> {
+/// Decodes, within the ration. Returns how many bytes were taken.
+fn decode(
+    decoder: &mut Decoder,
+    ration: &mut Option<usize>,
+    bytes: &mut [u8],
+) -> (usize, Result<Option<Message>, Error>) {
     let most = ration.map_or(bytes.len(), |ration| ration.min(bytes.len()));
-    let (taken, message) = decoder.decode(bytes.get_mut(..most).unwrap_or_default())?;
+    let (taken, message) = decoder.decode(bytes.get_mut(..most).unwrap_or_default());
     if let Some(ration) = ration {
         *ration -= taken;
-        if message.is_none() && *ration == 0 {
-            return Err(Error::too_large());
+        if *ration == 0 && matches!(message, Ok(None)) {
+            return (taken, Err(Error::too_large()));
         }
     }
-    Ok(message)
+    (taken, message)
 }

@@ -1,9 +1,13 @@
 //! What all sockets of a thread share, so that none of them owns it.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    mem,
+    ops::{Deref, DerefMut},
+};
 
 /// A message of 64 KiB and its header fit.
-const READ_LEN: usize = 64 * 1024 + 256;
+const READ_LEN: usize = if cfg!(fuzzing) { 512 } else { 64 * 1024 + 256 };
 /// A socket whose client does not read keeps what it has taken, so that is little.
 const MOST_SPARE: usize = 4 * 1024;
 
@@ -12,13 +16,38 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends the buffer that sockets read through. What it holds is of some other socket.
-pub(super) fn with<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
-    // Taken out meanwhile: a stream may be made of another socket that reads through it too.
-    let mut scratch = READ.take().unwrap_or_else(|| vec![0; READ_LEN].into_boxed_slice());
-    let read = read(&mut scratch);
-    READ.set(Some(scratch));
-    read
+/// The buffer that the sockets of a thread read through. When it is dropped, the thread has it back.
+///
+/// It holds what some other socket has read.
+#[derive(Debug)]
+pub(super) struct Scratch(Box<[u8]>);
+
+impl Scratch {
+    /// The thread's buffer, or a new one while that is taken.
+    pub(super) fn take() -> Self {
+        Self(READ.take().unwrap_or_else(|| vec![0; READ_LEN].into_boxed_slice()))
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A thread that ends has nothing to keep it in.
+        let _ = READ.try_with(|read| read.set(Some(mem::take(&mut self.0))));
+    }
 }
 
 /// An empty vector with room for so many bytes: the one that was given back last, if it is large enough.

@@ -59,7 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<Result<(), Error>> {
         loop {
-            self.outbox.encode_answers();
+            if self.outbox.has_answer() {
+                self.outbox.encode_answers();
+            }
             if self.outbox.is_empty() {
                 break;
             }
@@ -78,14 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     fn poll_write_some(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<io::Result<()>> {
         // The connection has room for one waker, and both sides may wait to write.
-        let (_, other) = self.waiting(side);
-        let both = other.as_ref().filter(|other| !other.will_wake(cx.waker()));
-        let both = both.map(|other| Waker::from(Arc::new(Both(other.clone(), cx.waker().clone()))));
-        let mut writing = Context::from_waker(both.as_ref().unwrap_or(cx.waker()));
-        let io = Pin::new(&mut self.io);
-        let polled = match self.outbox.pieces() {
-            Some(pieces) => io.poll_write_vectored(&mut writing, &pieces),
-            None => io.poll_write(&mut writing, self.outbox.piece()),
+        let polled = match self.waiting(side).1 {
+            Some(other) if !other.will_wake(cx.waker()) => {
+                let both = Waker::from(Arc::new(Both(other.clone(), cx.waker().clone())));
+                self.write_to_io(&mut Context::from_waker(&both))
+            }
+            _ => self.write_to_io(cx),
         };
         let Poll::Ready(len) = polled else {
             let (own, _) = self.waiting(side);
@@ -101,6 +101,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 self.outbox.advance(len);
                 Poll::Ready(Ok(()))
             }
+        }
+    }
+
+    fn write_to_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let io = Pin::new(&mut self.io);
+        match self.outbox.pieces() {
+            Some(pieces) => io.poll_write_vectored(cx, &pieces),
+            None => io.poll_write(cx, self.outbox.piece()),
         }
     }
 

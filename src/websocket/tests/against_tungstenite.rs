@@ -16,11 +16,12 @@ fn ours(bytes: &[u8], random: &mut Random) -> Outcome<super::WebSocketError> {
         let mut piece: Vec<u8> = rest.drain(..(1 + random.below(rest.len().min(700)))).collect();
         let mut taken = 0;
         while taken < piece.len() {
-            match decoder.decode(&mut piece[taken..]) {
+            let (len, decoded) = decoder.decode(&mut piece[taken..]);
+            taken += len;
+            match decoded {
                 Err(error) => return Outcome { messages, failed: Some(error) },
-                Ok((len, message)) => {
-                    taken += len;
-                    let Some(message) = message else { continue };
+                Ok(None) => {}
+                Ok(Some(message)) => {
                     let is_close = matches!(message, Message::Close(_));
                     messages.push(message);
                     if is_close {

@@ -105,6 +105,20 @@ async fn messages_arrive_however_they_are_cut() {
     .await;
 }
 
+/// Some are read in part with the one before, some straight into their memory.
+#[tokio::test]
+async fn large_messages_follow_each_other() {
+    let payloads =
+        [40_000, 10, 65_536, 200_000, 20_000, 0, 65_536, 65_537].map(|len| vec![b'a' + (len % 7) as u8; len]);
+    let frames = payloads.iter().map(|payload| frame(FINAL | BINARY, payload));
+    let bytes = frames.chain([frame(FINAL | CLOSE, b"")]).collect::<Vec<_>>().concat();
+    let mut seen: Vec<Seen> = payloads.into_iter().map(Seen::Binary).collect();
+    seen.extend([Seen::Close(None), Seen::End]);
+    for piece in [997, 20_011, 50_000, 1 << 20] {
+        assert!(read_all(&bytes, piece, Limits::default()).await.0 == seen, "in pieces of {piece}");
+    }
+}
+
 #[tokio::test]
 async fn a_ping_is_answered() {
     let seen = [Seen::Ping(b"p".to_vec()), Seen::Failed(WebSocketErrorKind::Io), Seen::End];
@@ -282,13 +296,13 @@ async fn frames_without_a_mask_are_accepted_where_that_is_set() {
 fn a_header_that_claims_much_reserves_nothing() {
     let mut decoder = Decoder::new(Limits::default());
     let mut bytes = [0x82, 0xff, 0, 0, 0, 0, 0, 0xf0, 0, 0, 1, 2, 3, 4, 5];
-    assert!(matches!(decoder.decode(&mut bytes), Ok((15, None))));
+    assert!(matches!(decoder.decode(&mut bytes), (15, Ok(None))));
     assert!(decoder.direct().is_none(), "not for one byte");
     // What has come allows for three times as much.
-    let mut more = vec![0; 5000];
-    assert!(matches!(decoder.decode(&mut more), Ok((5000, None))));
+    let mut more = vec![0; 20_000];
+    assert!(matches!(decoder.decode(&mut more), (20_000, Ok(None))));
     let (message, most) = decoder.direct().unwrap();
-    assert!(message.capacity() <= 4 * 5001 && most <= 3 * 5001, "{} bytes for 5001", message.capacity());
+    assert!(message.capacity() <= 4 * 20_001 && most <= 3 * 20_001, "{} bytes for 20001", message.capacity());
 }
 
 #[tokio::test]

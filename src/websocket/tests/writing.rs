@@ -314,7 +314,7 @@ async fn nothing_is_kept_between_messages() {
         }
         let next = std::pin::pin!(poll_fn(|cx| socket.poll_next(cx)));
         assert!(next.poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!((socket.ahead.capacity(), socket.outbox.capacity()), (0, 0), "{size}");
+        assert_eq!((socket.read_ahead.is_none(), socket.outbox.capacity()), (true, 0), "{size}");
         client.read_exact(&mut vec![0; size + if size < 126 { 2 } else { 10 } + 6]).await.unwrap();
     }
 }
