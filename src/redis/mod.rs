@@ -4,6 +4,7 @@ mod config;
 mod connect;
 mod credentials;
 mod endpoint;
+mod entries;
 mod failure;
 mod limits;
 mod revocations;

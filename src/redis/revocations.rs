@@ -14,6 +14,7 @@ use tokio::{task::yield_now, time::timeout};
 use super::{
     Redis,
     command::milliseconds,
+    entries::{EntryId, from_json, lost, number_of, to_json, unreadable},
     failure::Failure,
     scripts::{ADD, READ},
 };
@@ -39,12 +40,6 @@ struct Answer {
     /// In milliseconds, by the clock of the server.
     now: u64,
     is_incomplete: bool,
-}
-
-/// The id of an entry, and its nonce.
-struct EntryId {
-    id: String,
-    nonce: String,
 }
 
 impl Redis {
@@ -232,20 +227,6 @@ impl RevocationStore for Redis {
     }
 }
 
-impl EntryId {
-    fn of(cursor: &Cursor) -> Result<Self, StoreError> {
-        let (id, nonce) = cursor.0.split_once('/').ok_or_else(lost)?;
-        // Here, because the server answers a bad number with an error of its own.
-        number_of(id).map_err(|_| lost())?;
-        Ok(Self { id: id.to_owned(), nonce: nonce.to_owned() })
-    }
-
-    fn into_batch(self, revocations: Vec<(Revocation, Duration)>, is_incomplete: bool) -> RevocationBatch {
-        let batch = RevocationBatch::new(Cursor(format!("{}/{}", self.id, self.nonce)), revocations);
-        if is_incomplete { batch.incomplete() } else { batch }
-    }
-}
-
 /// Identifies a node among those that are restoring: its process, and its address in that process.
 fn node_id(node: &Redis) -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
@@ -256,25 +237,4 @@ fn new_nonce() -> Result<String, StoreError> {
     let mut nonce = [0; 12];
     getrandom::fill(&mut nonce).map_err(|error| StoreError::unavailable().with_source(error.to_string()))?;
     Ok(URL_SAFE_NO_PAD.encode(nonce))
-}
-
-fn to_json(revocation: &Revocation) -> Result<String, StoreError> {
-    serde_json::to_string(revocation).map_err(|error| StoreError::unavailable().with_source(error))
-}
-
-fn from_json(revocation: &str) -> Result<Revocation, StoreError> {
-    // Not skipped: an unknown revocation may be about anybody.
-    serde_json::from_str(revocation).map_err(|_| unreadable("a revocation"))
-}
-
-fn number_of(id: &str) -> Result<u64, StoreError> {
-    id.split('-').next().and_then(|number| number.parse().ok()).ok_or_else(|| unreadable("a number"))
-}
-
-fn unreadable(what: &'static str) -> StoreError {
-    StoreError::unavailable().with_source(format!("{what} in redis cannot be read"))
-}
-
-fn lost() -> StoreError {
-    StoreError::lost().with_source("the cursor is not in the stream, or the stream was truncated")
 }
