@@ -87,7 +87,7 @@ impl Head {
             parts.headers.append(HeaderName::from_bytes(name).ok()?, value);
         }
         if !params.is_empty() {
-            parts.extensions.insert(PathParams::from_iter(params));
+            parts.extensions.insert(PathParams::from_pairs(params));
         }
         Some(parts)
     }

@@ -66,7 +66,7 @@ impl PathParams {
             // axum's extractor needs a request that it may change.
             let (mut copy, ()) = Request::new(()).into_parts();
             copy.extensions = parts.extensions.clone();
-            matched_params(&mut copy).iter().flatten().collect()
+            Self::from_pairs(matched_params(&mut copy).iter().flatten())
         })
     }
 
@@ -92,6 +92,10 @@ impl PathParams {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
+
+    pub(crate) fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
 }
 
 /// The parameters that axum's router has added. `None` if it has not, or one of them is not UTF-8.
@@ -101,12 +105,6 @@ pub(crate) fn matched_params(parts: &mut Parts) -> Option<RawPathParams> {
     match extraction.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome.ok(),
         Poll::Pending => None,
-    }
-}
-
-impl<'a> FromIterator<(&'a str, &'a str)> for PathParams {
-    fn from_iter<T: IntoIterator<Item = (&'a str, &'a str)>>(params: T) -> Self {
-        Self(params.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
