@@ -1,6 +1,6 @@
 //! The head of a handshake in compact form, kept for the whole session.
 
-use axum::extract::OriginalUri;
+use axum::extract::{OriginalUri, RawPathParams};
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri, Version, header,
     request::Parts,
@@ -44,13 +44,15 @@ impl Head {
 
     pub(crate) fn from_parts(parts: &mut Parts) -> Self {
         let params = matched_params(parts);
-        let params_len: usize = params.iter().flatten().map(|(name, value)| name.len() + value.len() + 9).sum();
+        let params_len = params.as_ref().map_or(0, params_len);
         let mut texts = Vec::with_capacity(Self::encoded_len(parts) + params_len);
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }
-        for (name, value) in params.iter().flatten() {
-            push_pair(&mut texts, name.as_bytes(), value.as_bytes(), PATH_PARAM);
+        if let Some(params) = &params {
+            for (name, value) in params {
+                push_pair(&mut texts, name.as_bytes(), value.as_bytes(), PATH_PARAM);
+            }
         }
         for (name, value) in headers(parts) {
             let flag = if value.is_sensitive() { SENSITIVE } else { PLAIN };
@@ -101,22 +103,32 @@ fn headers(parts: &Parts) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     parts.headers.iter().filter(|(name, _)| !UPGRADE_HEADERS.contains(name))
 }
 
+fn params_len(params: &RawPathParams) -> usize {
+    params.iter().map(|(name, value)| name.len() + value.len() + 9).sum()
+}
+
 /// In the form that [`Uri`] parses, and faster than by [`Display`](std::fmt::Display).
 fn push_uri(texts: &mut Vec<u8>, uri: Option<&Uri>) {
     push_len(texts, uri.map_or(0, uri_len));
-    for part in uri.into_iter().flat_map(uri_parts) {
-        texts.extend_from_slice(part.as_bytes());
+    if let Some(uri) = uri {
+        for part in uri_parts(uri) {
+            texts.extend_from_slice(part.as_bytes());
+        }
     }
 }
 
 fn uri_len(uri: &Uri) -> usize {
-    uri_parts(uri).map(str::len).sum()
+    uri_parts(uri).into_iter().map(str::len).sum()
 }
 
-fn uri_parts(uri: &Uri) -> impl Iterator<Item = &str> {
-    let scheme = uri.scheme_str().map(|scheme| [scheme, "://"]).into_iter().flatten();
-    let authority = uri.authority().map(Authority::as_str);
-    scheme.chain(authority).chain(uri.path_and_query().map(PathAndQuery::as_str))
+fn uri_parts(uri: &Uri) -> [&str; 4] {
+    let scheme = uri.scheme_str();
+    [
+        scheme.unwrap_or_default(),
+        scheme.map_or("", |_| "://"),
+        uri.authority().map_or("", Authority::as_str),
+        uri.path_and_query().map_or("", PathAndQuery::as_str),
+    ]
 }
 
 fn push_pair(texts: &mut Vec<u8>, name: &[u8], value: &[u8], flag: u8) {
