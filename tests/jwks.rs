@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use support::{
     answer, echo_behind,
     issuer::{
-        EXP, Gate, KEYS, Key, KeyPair, METADATA, NOW, Reply, TestIssuer, claims, forged, message, set, signed, status,
+        EXP, Gate, KEYS, Key, METADATA, NOW, Pair, Reply, TestIssuer, claims, forged, message, set, signed, status,
         verifier, verify, verify_at,
     },
     settle,
@@ -40,7 +40,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn ed(id: &str) -> Key {
-    Key::new(KeyPair::Ed25519, id)
+    Key::new(Pair::Ed25519, id)
 }
 
 fn hs256(id: Option<&str>, claims: &Value) -> String {
@@ -68,8 +68,7 @@ fn outcome_now(verifier: &JwtVerifier<Value>, token: &str) -> Option<Result<(), 
 
 #[tokio::test]
 async fn keys_of_every_kind_are_discovered_over_tcp() {
-    let keys =
-        [ed("ed"), Key::new(KeyPair::Rsa, "rsa"), Key::new(KeyPair::P256, "p256"), Key::new(KeyPair::P384, "p384")];
+    let keys = [ed("ed"), Key::new(Pair::Rsa, "rsa"), Key::new(Pair::P256, "p256"), Key::new(Pair::P384, "p384")];
     let issuer = TestIssuer::over_tcp(&keys).await;
     let verifier = JwtVerifier::<Value>::discover(issuer.name()).audience("chat").await.unwrap();
     for key in &keys {
@@ -165,12 +164,12 @@ async fn the_discovery_document_is_below_the_path_of_the_issuer() {
 #[tokio::test]
 async fn keys_verify_tokens_of_their_issuer_only() {
     let key = |pair| Key::new(pair, "same");
-    let (of_a, of_b) = (key(KeyPair::EdTest1), key(KeyPair::EdTest2));
+    let (of_a, of_b) = (key(Pair::EdTest1), key(Pair::EdTest2));
     let a = TestIssuer::in_process(A, std::slice::from_ref(&of_a));
     let b = TestIssuer::in_process(B, std::slice::from_ref(&of_b));
-    let local = IssuerKeys::jwks("local", local_set(&json!([key(KeyPair::Ed25519).jwk()])));
+    let local = IssuerKeys::jwks("local", local_set(&json!([key(Pair::Ed25519).jwk()])));
     let verifier = verifier([a.discovered(), b.keys(), local]).await.unwrap();
-    let other = Key::new(KeyPair::EdTest1, "of a only");
+    let other = Key::new(Pair::EdTest1, "of a only");
     a.publish(&[of_a.clone(), other.clone()]);
 
     struct Case {
@@ -181,7 +180,7 @@ async fn keys_verify_tokens_of_their_issuer_only() {
     for Case { name, token, expected } in [
         Case { name: "a", token: of_a.token(A), expected: Ok(()) },
         Case { name: "b", token: of_b.token(B), expected: Ok(()) },
-        Case { name: "local", token: key(KeyPair::Ed25519).token("local"), expected: Ok(()) },
+        Case { name: "local", token: key(Pair::Ed25519).token("local"), expected: Ok(()) },
         Case { name: "issuer a, key of b", token: of_b.token(A), expected: Err(Kind::BadSignature) },
         Case { name: "issuer b, key of a", token: of_a.token(B), expected: Err(Kind::BadSignature) },
         Case { name: "local issuer, key of a", token: of_a.token("local"), expected: Err(Kind::BadSignature) },
@@ -257,23 +256,23 @@ async fn algorithms_follow_from_keys_and_are_restricted_by_the_list() {
     struct Case {
         name: &'static str,
         allowed: Option<&'static [Algorithm]>,
-        pair: KeyPair,
+        pair: Pair,
         alg: Option<&'static str>,
         usable: &'static [Algorithm],
     }
 
     let case = |name, allowed, pair, alg, usable| Case { name, allowed, pair, alg, usable };
     for Case { name, allowed, pair, alg, usable } in [
-        case("RSA by default", None, KeyPair::Rsa, None, &[RS256]),
-        case("RSA with alg", None, KeyPair::Rsa, Some("PS256"), &[PS256]),
-        case("RSA by the list", Some(&[PS256, PS384]), KeyPair::Rsa, None, &[PS256, PS384]),
-        case("RSA with alg in the list", Some(&[RS256, PS256]), KeyPair::Rsa, Some("RS256"), &[RS256]),
-        case("RSA with alg not in the list", Some(&[PS256]), KeyPair::Rsa, Some("RS256"), &[]),
-        case("RSA, one of the list", Some(&[ES256, EdDSA, RS512]), KeyPair::Rsa, None, &[RS512]),
-        case("RSA not in the list", Some(&[ES256, EdDSA]), KeyPair::Rsa, None, &[]),
-        case("EC by its curve", None, KeyPair::P256, None, &[ES256]),
-        case("EC not in the list", Some(&[EdDSA, RS256]), KeyPair::P256, None, &[]),
-        case("EC in the list", Some(&[EdDSA, ES256]), KeyPair::P256, None, &[ES256]),
+        case("RSA by default", None, Pair::Rsa, None, &[RS256]),
+        case("RSA with alg", None, Pair::Rsa, Some("PS256"), &[PS256]),
+        case("RSA by the list", Some(&[PS256, PS384]), Pair::Rsa, None, &[PS256, PS384]),
+        case("RSA with alg in the list", Some(&[RS256, PS256]), Pair::Rsa, Some("RS256"), &[RS256]),
+        case("RSA with alg not in the list", Some(&[PS256]), Pair::Rsa, Some("RS256"), &[]),
+        case("RSA, one of the list", Some(&[ES256, EdDSA, RS512]), Pair::Rsa, None, &[RS512]),
+        case("RSA not in the list", Some(&[ES256, EdDSA]), Pair::Rsa, None, &[]),
+        case("EC by its curve", None, Pair::P256, None, &[ES256]),
+        case("EC not in the list", Some(&[EdDSA, RS256]), Pair::P256, None, &[]),
+        case("EC in the list", Some(&[EdDSA, ES256]), Pair::P256, None, &[ES256]),
     ] {
         let mut jwk = Key::new(pair, "1").jwk();
         if let Some(alg) = alg {
@@ -296,7 +295,7 @@ async fn algorithms_follow_from_keys_and_are_restricted_by_the_list() {
             continue;
         }
         let built = built.unwrap();
-        let algorithms: &[Algorithm] = if pair == KeyPair::Rsa { &[RS256, RS512, PS256, PS384] } else { &[ES256] };
+        let algorithms: &[Algorithm] = if pair == Pair::Rsa { &[RS256, RS512, PS256, PS384] } else { &[ES256] };
         for &algorithm in algorithms {
             let expected = if usable.contains(&algorithm) { Ok(()) } else { Err(Kind::WrongAlgorithm) };
             let token = Key::new(pair, "1").sign_with(algorithm, &claims(A));
@@ -342,7 +341,7 @@ async fn a_published_private_key_is_not_used() {
         jwk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         jwk
     };
-    let other = Key::new(KeyPair::P256, "other");
+    let other = Key::new(Pair::P256, "other");
     let keys = json!([
         private("private", json!({"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", "use": "enc"})),
         ed("twin").jwk(),
@@ -610,7 +609,7 @@ async fn ten_thousand_handshakes_with_different_unknown_keys_cost_one_fetch() {
 async fn ten_thousand_handshakes_with_a_new_key_are_admitted_after_one_fetch() {
     let issuer = TestIssuer::in_process(A, &[ed("1")]);
     let verifier = verifier([issuer.keys()]).await.unwrap();
-    let new = Key::new(KeyPair::Rsa, "2");
+    let new = Key::new(Pair::Rsa, "2");
     issuer.publish(&[ed("1"), new.clone()]);
     let counts = handshakes(&verifier, std::iter::repeat_n(new.token(A), MANY)).await;
     assert_eq!(counts, BTreeMap::from([(101, MANY)]));
@@ -638,7 +637,7 @@ async fn a_key_is_unknown_only_after_a_fetch_that_is_newer_than_the_token() {
 /// An attacker can guess that `2026-12` follows `2026-11`.
 #[tokio::test(start_paused = true)]
 async fn guessing_a_key_id_before_it_is_used_does_not_block_its_key() {
-    let (old, new) = (ed("2026-11"), Key::new(KeyPair::EdTest2, "2026-12"));
+    let (old, new) = (ed("2026-11"), Key::new(Pair::EdTest2, "2026-12"));
     // The attacker sends a token once or repeatedly, and before or during the fetch.
     for repeats in [false, true] {
         for is_during_fetch in [false, true] {
@@ -747,7 +746,7 @@ async fn tokens_that_would_be_refused_anyway_cost_no_fetch() {
             format!("{}.{}", message("EdDSA", Some("1"), &claims(A)), base64url([7; 64])),
             Kind::BadSignature,
         ),
-        ("known key, another algorithm", Key::new(KeyPair::P256, "1").token(A), Kind::WrongAlgorithm),
+        ("known key, another algorithm", Key::new(Pair::P256, "1").token(A), Kind::WrongAlgorithm),
     ] {
         assert_eq!(outcome_now(&verifier, &token), Some(Err(expected)), "{name}");
         settle().await;
@@ -876,20 +875,20 @@ async fn an_unknown_key_becomes_known_after_a_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_without_a_key_id_are_tried_with_all_keys() {
-    let issuer = TestIssuer::in_process(A, &[Key::new(KeyPair::EdTest1, "1"), Key::new(KeyPair::EdTest2, "2")]);
+    let issuer = TestIssuer::in_process(A, &[Key::new(Pair::EdTest1, "1"), Key::new(Pair::EdTest2, "2")]);
     let verifier = verifier([issuer.keys()]).await.unwrap();
-    for pair in [KeyPair::EdTest1, KeyPair::EdTest2] {
+    for pair in [Pair::EdTest1, Pair::EdTest2] {
         assert_eq!(outcome_now(&verifier, &Key::without_id(pair).token(A)), Some(Ok(())));
     }
-    assert_eq!(outcome_now(&verifier, &Key::without_id(KeyPair::Ed25519).token(A)), Some(Err(Kind::BadSignature)));
+    assert_eq!(outcome_now(&verifier, &Key::without_id(Pair::Ed25519).token(A)), Some(Err(Kind::BadSignature)));
 
     // A key without an id is tried for all tokens, but a key id that it does not match is still unknown.
-    issuer.publish(&[Key::without_id(KeyPair::EdTest1), Key::new(KeyPair::EdTest2, "2")]);
+    issuer.publish(&[Key::without_id(Pair::EdTest1), Key::new(Pair::EdTest2, "2")]);
     assert_eq!(outcome(&verifier, &forged(A, "new")).await, Err(Kind::UnknownKey));
-    assert_eq!(outcome_now(&verifier, &Key::new(KeyPair::EdTest1, "whatever").token(A)), Some(Ok(())));
+    assert_eq!(outcome_now(&verifier, &Key::new(Pair::EdTest1, "whatever").token(A)), Some(Ok(())));
     assert_eq!(issuer.fetches(), 2);
     advance(COOL_DOWN).await;
-    issuer.publish(&[Key::without_id(KeyPair::EdTest1), ed("3")]);
+    issuer.publish(&[Key::without_id(Pair::EdTest1), ed("3")]);
     assert_eq!(outcome(&verifier, &ed("3").token(A)).await, Ok(()));
 }
 
@@ -898,7 +897,7 @@ async fn tokens_without_a_key_id_are_tried_with_all_keys() {
 #[tokio::test(start_paused = true)]
 async fn the_status_describes_the_keys() {
     let issuer = TestIssuer::in_process(A, &[]);
-    let keys = json!([ed("1").jwk(), Key::without_id(KeyPair::Rsa).jwk(), oct("secret"), {"kty": "?"}, 7]);
+    let keys = json!([ed("1").jwk(), Key::without_id(Pair::Rsa).jwk(), oct("secret"), {"kty": "?"}, 7]);
     issuer.reply(KEYS, Reply::json(&json!({"keys": keys})).header("cache-control", "max-age=1000"));
     let local = IssuerKeys::jwks(B, local_set(&json!([ed("b").jwk()])));
     let verifier = verifier([issuer.keys(), local]).await.unwrap();

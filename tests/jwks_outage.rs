@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use support::{
     answer, echo_behind,
     issuer::{
-        EXP, Gate, KEYS, Key, KeyPair, METADATA, NOW, Reply, TestIssuer, claims, forged, set, status, verifier, verify,
+        EXP, Gate, KEYS, Key, METADATA, NOW, Pair, Reply, TestIssuer, claims, forged, set, status, verifier, verify,
         verify_at,
     },
     log::Log,
@@ -47,7 +47,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn ed(id: &str) -> Key {
-    Key::new(KeyPair::Ed25519, id)
+    Key::new(Pair::Ed25519, id)
 }
 
 async fn outcome(verifier: &JwtVerifier<Value>, token: &str) -> Result<(), Kind> {
@@ -508,7 +508,7 @@ async fn the_last_keys_stay_in_use_until_they_are_too_old() {
         assert!(!stale.is_usable());
         assert_eq!(stale.key_ids().collect::<Vec<_>>(), [Some("1")], "the status still shows the last keys");
         assert!(stale.age().unwrap() >= max_stale);
-        for token in [&token, &ed("2").token(A), &Key::without_id(KeyPair::Rsa).token(A)] {
+        for token in [&token, &ed("2").token(A), &Key::without_id(Pair::Rsa).token(A)] {
             let response = shake_hands(&verifier, token).await;
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert!((1..=60).contains(&retry_after(&response)));
@@ -685,12 +685,12 @@ async fn awaiting_the_builder_fails_on_the_first_failed_fetch() {
 async fn tokens_wait_for_the_first_keys() {
     let issuer = TestIssuer::in_process(A, &[]);
     let gate = Gate::closed();
-    issuer.reply(KEYS, Reply::keys(&[ed("1"), Key::new(KeyPair::Rsa, "2")]).held_by(&gate));
+    issuer.reply(KEYS, Reply::keys(&[ed("1"), Key::new(Pair::Rsa, "2")]).held_by(&gate));
     let verifier = verifier([issuer.keys()]).build().unwrap();
     let fresh = status(&verifier);
     assert_eq!((fresh.is_usable(), fresh.age(), fresh.key_ids().count()), (false, None, 0));
 
-    let tokens = [ed("1").token(A), Key::without_id(KeyPair::Rsa).token(A), forged(A, "?"), forged(A, "??")];
+    let tokens = [ed("1").token(A), Key::without_id(Pair::Rsa).token(A), forged(A, "?"), forged(A, "??")];
     let [with_id, without_id, early, late] = tokens.each_ref();
     let mut early = Box::pin(outcome(&verifier, early));
     assert_eq!((&mut early).now_or_never(), None);

@@ -102,7 +102,8 @@ impl Decoder {
             Frame::parse(self.header.get(..len).unwrap_or_default(), &self.limits)?
         };
         let Some((frame, len)) = parsed else {
-            self.header_len = self.keep_header(bytes) as u8;
+            // At most `MAX_HEADER`.
+            self.header_len = u8::try_from(self.keep_header(bytes)).unwrap_or(u8::MAX);
             return Ok((bytes.len(), false));
         };
         self.begin(frame)?;

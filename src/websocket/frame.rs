@@ -150,6 +150,11 @@ impl Mask {
     }
 
     const fn rotate(&mut self, bytes: usize) {
-        self.0 = self.0.rotate_right(8 * (bytes % 4) as u32);
+        self.0 = self.0.rotate_right(match bytes % 4 {
+            0 => 0,
+            1 => 8,
+            2 => 16,
+            _ => 24,
+        });
     }
 }

@@ -35,11 +35,11 @@ pub(crate) const EXP: u64 = 4_102_444_800;
 #[derive(Clone)]
 pub(crate) struct Key {
     id: Option<String>,
-    pair: KeyPair,
+    pair: Pair,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyPair {
+pub(crate) enum Pair {
     Rsa,
     P256,
     P384,
@@ -50,19 +50,19 @@ pub(crate) enum KeyPair {
 }
 
 impl Key {
-    pub(crate) fn new(pair: KeyPair, id: &str) -> Self {
+    pub(crate) fn new(pair: Pair, id: &str) -> Self {
         Self { id: Some(id.to_owned()), pair }
     }
 
-    pub(crate) fn without_id(pair: KeyPair) -> Self {
+    pub(crate) fn without_id(pair: Pair) -> Self {
         Self { id: None, pair }
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
         match self.pair {
-            KeyPair::Rsa => Algorithm::RS256,
-            KeyPair::P256 => Algorithm::ES256,
-            KeyPair::P384 => Algorithm::ES384,
+            Pair::Rsa => Algorithm::RS256,
+            Pair::P256 => Algorithm::ES256,
+            Pair::P384 => Algorithm::ES384,
             _ => Algorithm::EdDSA,
         }
     }
@@ -70,20 +70,20 @@ impl Key {
     /// The public half, without `alg`.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = match self.pair {
-            KeyPair::Rsa => {
+            Pair::Rsa => {
                 let der = der(include_str!("../test_keys/rsa2048.pkcs1.pub.pem"));
                 let (n, e) =
                     (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(&der).expect("an RSA public key");
                 json!({"kty": "RSA", "n": base64url(n), "e": base64url(e)})
             }
-            KeyPair::P256 => ec("P-256", include_str!("../test_keys/p256.pub.pem"), 32),
-            KeyPair::P384 => ec("P-384", include_str!("../test_keys/p384.pub.pem"), 48),
-            KeyPair::Ed25519 => {
+            Pair::P256 => ec("P-256", include_str!("../test_keys/p256.pub.pem"), 32),
+            Pair::P384 => ec("P-384", include_str!("../test_keys/p384.pub.pem"), 48),
+            Pair::Ed25519 => {
                 let point = end_of(include_str!("../test_keys/ed25519.pub.pem"), 32);
                 json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(point)})
             }
-            KeyPair::EdTest1 => ed("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
-            KeyPair::EdTest2 => ed("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+            Pair::EdTest1 => ed("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+            Pair::EdTest2 => ed("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
         };
         if let Some(id) = &self.id {
             jwk["kid"] = id.as_str().into();
@@ -112,12 +112,12 @@ impl Key {
             EncodingKey::from_ed_der(&der)
         };
         match self.pair {
-            KeyPair::Rsa => EncodingKey::from_rsa_pem(include_bytes!("../test_keys/rsa2048.pem")).expect("a key"),
-            KeyPair::P256 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p256.pem")).expect("a key"),
-            KeyPair::P384 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p384.pem")).expect("a key"),
-            KeyPair::Ed25519 => EncodingKey::from_ed_pem(include_bytes!("../test_keys/ed25519.pem")).expect("a key"),
-            KeyPair::EdTest1 => ed("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"),
-            KeyPair::EdTest2 => ed("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"),
+            Pair::Rsa => EncodingKey::from_rsa_pem(include_bytes!("../test_keys/rsa2048.pem")).expect("a key"),
+            Pair::P256 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p256.pem")).expect("a key"),
+            Pair::P384 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/p384.pem")).expect("a key"),
+            Pair::Ed25519 => EncodingKey::from_ed_pem(include_bytes!("../test_keys/ed25519.pem")).expect("a key"),
+            Pair::EdTest1 => ed("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"),
+            Pair::EdTest2 => ed("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"),
         }
     }
 }
