@@ -54,7 +54,11 @@ async fn say_goodbye(transport: &mut Transport) {
     let mut most = MOST_DISCARDED;
     loop {
         match transport.recv().await {
-            Some(Ok(Message::Close(_))) => return,
+            Some(Ok(Message::Close(_))) => {
+                // Ends TLS as well, where the connection is one (RFC 6455 §7.1.1).
+                let _ = transport.shutdown().await;
+                return;
+            }
             Some(Ok(message)) => match most.checked_sub(len(&message)) {
                 Some(left) => most = left,
                 None => return,
