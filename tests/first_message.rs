@@ -584,8 +584,8 @@ async fn a_client_that_sends_too_much_is_refused_and_what_it_sends_is_discarded(
         ("the largest frame announced", announced(u64::MAX >> 1)),
         ("a piece announced", [frame(0x01, b"x"), vec![0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0]].concat()),
     ] {
-        // One that closes when it is told to, which the end of its stream means as well, one that does not, and one that
-        // has closed by then.
+        // One that closes when it is told to, which the end of its stream means as well, one that does not, and one
+        // that has closed by then.
         for (answer, seconds) in [(None, 0), (Some(vec![]), 2), (Some(frame(0x88, b"\x03\xe8")), 0)] {
             let goes_on = name.ends_with("announced") && answer.as_ref().is_some_and(|answer| !answer.is_empty());
             let (leaves, answer) = (answer.is_none(), answer.unwrap_or_default());

@@ -1,5 +1,5 @@
-//! Reading, sending, flushing, closing and skipping in any order never panics. The socket writes what was sent, in order, in
-//! frames that a client accepts.
+//! Reading, sending, flushing, closing and discarding in any order never panics. The socket writes what was sent, in
+//! order, in frames that a client accepts.
 #![no_main]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use axum::extract::ws::{CloseFrame, Message};
 use axum_ws_auth::fuzzing::{Limits, WebSocket};
 use axum_ws_auth_fuzz::{
-    comparison::{Stream, converted},
+    comparison::{Stream, to_axum},
     input,
     wire::Wire,
 };
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let mut sent = VecDeque::new();
     let mut steps = Steps(steps);
     let mut cx = Context::from_waker(Waker::noop());
-    let mut is_skipped = false;
+    let mut is_discarding = false;
     while let Some(step) = steps.next() {
         match step % 9 {
             0 => {
@@ -46,8 +46,8 @@ fuzz_target!(|data: &[u8]| {
             }
             1 => socket.io().is_ended = true,
             2 => socket.io().room += input::cycle(&[steps.next().unwrap_or_default()])(),
-            // After a skip, nothing more is received.
-            3 if !is_skipped => {
+            // Once it discards, it receives nothing more.
+            3 if !is_discarding => {
                 if let Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) =
                     socket.poll_next(&mut cx)
                     && socket.start_send(message.clone()).is_ok()
@@ -65,15 +65,15 @@ fuzz_target!(|data: &[u8]| {
             6 => _ = socket.poll_flush(&mut cx),
             7 => _ = socket.poll_close(&mut cx),
             8 => {
-                is_skipped = true;
-                _ = socket.poll_skip(&mut cx);
+                is_discarding = true;
+                _ = socket.poll_discard(&mut cx);
             }
             _ => {}
         }
     }
     socket.io().room = usize::MAX;
     assert!(socket.poll_flush(&mut cx).is_ready(), "there is room, and a write is pending");
-    assert!(is_skipped || socket.io().is_slow || socket.poll_next(&mut cx).is_ready() || !socket.io().is_ended);
+    assert!(is_discarding || socket.io().is_slow || socket.poll_next(&mut cx).is_ready() || !socket.io().is_ended);
     check(&socket.io().written, sent);
 });
 
@@ -124,7 +124,7 @@ fn check(written: &[u8], mut sent: VecDeque<Message>) {
         assert!(!is_closed, "a message behind the close frame");
         is_closed = message.is_close();
         let is_answer = message.is_pong() || is_closed;
-        let message = converted(message);
+        let message = to_axum(message);
         if sent.front() == Some(&message) {
             sent.pop_front();
         } else {

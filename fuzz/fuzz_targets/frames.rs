@@ -1,5 +1,5 @@
-//! Any bytes, in chunks of any length, give the same messages and the same error as in tungstenite, with the exceptions that
-//! `compare` lists.
+//! Any bytes, in chunks of any length, give the same messages and the same error as in tungstenite, with the exceptions
+//! that `compare` lists.
 #![no_main]
 
 use axum::extract::ws::Message;
@@ -25,16 +25,16 @@ fn ours(bytes: &[u8], lens: &[u8]) -> Outcome<WebSocketError> {
     let mut messages = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(lens().min(rest.len()));
+        let (chunk, behind) = rest.split_at(lens().min(rest.len()));
         rest = behind;
-        let mut piece = piece.to_vec();
-        let mut piece = piece.as_mut_slice();
-        while !piece.is_empty() {
-            match decoder.decode(piece) {
+        let mut chunk = chunk.to_vec();
+        let mut chunk = chunk.as_mut_slice();
+        while !chunk.is_empty() {
+            match decoder.decode(chunk) {
                 (_, Err(error)) => return Outcome { messages, failed: Some(error) },
                 (taken, Ok(message)) => {
-                    piece = &mut piece[taken..];
-                    assert!(message.is_some() || piece.is_empty(), "bytes are left, and no message");
+                    chunk = &mut chunk[taken..];
+                    assert!(message.is_some() || chunk.is_empty(), "bytes are left, and no message");
                     let is_close = matches!(message, Some(Message::Close(_)));
                     messages.extend(message);
                     if is_close {

@@ -1,5 +1,5 @@
-//! The same bytes, in any chunks and with cancelled reads, give the same messages, the same error and the same responses. Memory
-//! is proportional to the bytes received.
+//! The same bytes, in any chunks and with cancelled reads, give the same messages, the same error and the same
+//! responses. Memory is proportional to the bytes received.
 #![no_main]
 
 use std::task::{Context, Poll, Waker};
@@ -13,7 +13,7 @@ use axum_ws_auth_fuzz::{input, wire::Wire};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[settings, ration, extra], rest)) = data.split_first_chunk() else { return };
+    let Some((&[settings, quota, extra], rest)) = data.split_first_chunk() else { return };
     let Some((first, rest)) = input::lens(rest) else { return };
     let Some((second, bytes)) = input::lens(rest) else { return };
     // The fuzzer rarely generates many bytes, so repeat them for a large message.
@@ -26,9 +26,9 @@ fuzz_target!(|data: &[u8]| {
         accept_unmasked: settings & 8 != 0,
         write_buffer: 1000,
     };
-    let ration = (settings & 16 != 0).then_some(usize::from(ration));
-    let first = run(&bytes, first, settings & 32 != 0, limits, ration);
-    let second = run(&bytes, second, settings & 64 != 0, limits, ration);
+    let quota = (settings & 16 != 0).then_some(usize::from(quota));
+    let first = run(&bytes, first, settings & 32 != 0, limits, quota);
+    let second = run(&bytes, second, settings & 64 != 0, limits, quota);
     assert!(first == second, "{first:?}\n{second:?}");
 });
 
@@ -39,13 +39,13 @@ struct Seen {
     sent: Vec<u8>,
 }
 
-fn run(bytes: &[u8], lens: &[u8], is_slow: bool, limits: Limits, ration: Option<usize>) -> Seen {
+fn run(bytes: &[u8], lens: &[u8], is_slow: bool, limits: Limits, quota: Option<usize>) -> Seen {
     let mut wire = Wire::new(bytes.to_vec());
     wire.is_ended = true;
     wire.is_slow = is_slow;
     (wire.read_lens, wire.write_lens) = (Box::new(input::cycle(lens)), Box::new(input::cycle(lens)));
     let mut socket = WebSocket::new(wire, limits);
-    socket.ration(ration);
+    socket.set_read_quota(quota);
     let (mut messages, mut failed) = (Vec::new(), None);
     let mut cx = Context::from_waker(Waker::noop());
     loop {

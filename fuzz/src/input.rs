@@ -6,8 +6,8 @@ pub fn lens(data: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(count % 16))
 }
 
-/// Cycles through these lengths, or returns `usize::MAX` if there are none. No length is zero, and some are long. After a thousand,
-/// returns `usize::MAX`, so a run stays short.
+/// Cycles through these lengths, or returns `usize::MAX` if there are none. No length is zero, and some are long. After
+/// a thousand, returns `usize::MAX`, so a run stays short.
 pub fn cycle(lens: &[u8]) -> impl FnMut() -> usize + use<> {
     let mut lens = lens.to_vec().into_iter().cycle().take(1000);
     move || match lens.next() {

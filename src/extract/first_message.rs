@@ -19,7 +19,7 @@ use crate::{
     handshake::{PendingSession, Refusal, WithheldUpgrade},
     rejection::Rejection,
     session::{ConnectionGuard, Head, Session, SessionStart, Status},
-    socket::{Candidate, FirstToken, NoToken, Opened, close},
+    socket::{FirstToken, FirstTokenError, SocketParts, UnauthenticatedSocket, close},
     telemetry,
     time::from_now,
     token::{TokenErrorKind, check},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The handler's settings for the socket.
-pub(super) struct Plan<F> {
+pub(super) struct SocketSettings<F> {
     pub(super) limits: Limits,
     pub(super) subprotocol: Option<HeaderValue>,
     pub(super) on_failed_upgrade: F,
@@ -38,15 +38,15 @@ pub(super) struct Plan<F> {
 pub(super) async fn open<C, F>(
     pending: PendingSession<C>,
     withheld: WithheldUpgrade,
-    plan: Plan<F>,
-) -> Option<(Opened, Session<C>, ConnectionGuard)>
+    settings: SocketSettings<F>,
+) -> Option<(SocketParts, Session<C>, ConnectionGuard)>
 where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
 {
     let WithheldUpgrade { connection, head, permit: _permit } = withheld;
     let protocol = pending.config.first_message()?.clone();
-    let limit = protocol.time();
+    let limit = protocol.time_limit();
     let until = from_now(limit);
     let upgraded = match timeout_at(until, connection).await.map_err(Error::new) {
         Ok(upgraded) => upgraded.map_err(Error::new),
@@ -55,31 +55,32 @@ where
     let upgraded = match upgraded {
         Ok(upgraded) => upgraded,
         Err(error) => {
-            plan.on_failed_upgrade.call(error);
+            settings.on_failed_upgrade.call(error);
             return None;
         }
     };
-    let mut candidate = Candidate::new(upgraded, protocol);
-    let (session, replay) = match pending.begin(&mut candidate, (until, limit), head).await {
+    let mut socket = UnauthenticatedSocket::new(upgraded, protocol);
+    let (session, replay) = match pending.begin(&mut socket, (until, limit), head).await {
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
             rejection.log();
-            candidate.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
+            socket.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
             return None;
         }
     };
     let guard = session.guard();
     // A client that does not read must not keep its session from ending.
-    match unless(session.ended(), candidate.welcome()).await {
-        Ok(welcomed) => {
-            welcomed.ok()?;
-            let transport = candidate.into_transport(plan.limits);
-            Some((Opened { transport, subprotocol: plan.subprotocol, replay }, session, guard))
+    match unless(session.ended(), socket.send_accepted()).await {
+        Ok(sent) => {
+            sent.ok()?;
+            let transport = socket.into_transport(settings.limits);
+            Some((SocketParts { transport, subprotocol: settings.subprotocol, replay }, session, guard))
         }
         Err(_) => {
             if let Status::Ended(end) = session.core().status(None).0 {
-                close(candidate.into_transport(plan.limits), session.core().close_code(end), end.reason.as_str()).await;
+                close(socket.into_transport(settings.limits), session.core().close_code(end), end.reason.as_str())
+                    .await;
             }
             None
         }
@@ -90,16 +91,16 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
     /// Begins the session. `Err(None)` if the client is gone.
     async fn begin(
         &self,
-        candidate: &mut Candidate,
+        socket: &mut UnauthenticatedSocket,
         (until, limit): (Instant, Duration),
         head: Head,
     ) -> Result<(Session<C>, Option<Message>), Option<Rejection>> {
         let session = &self.config.session;
-        let FirstToken { token, replay } = self.token(candidate, until).await?;
+        let FirstToken { token, replay } = self.receive_token(socket, until).await?;
         if token.expose().len() > session.max_token_len {
-            return Err(self.no_token(NoToken::Malformed(TokenErrorKind::TooLong)));
+            return Err(self.token_rejection(FirstTokenError::Malformed(TokenErrorKind::TooLong)));
         }
-        check(&token).map_err(|kind| self.no_token(NoToken::Malformed(kind)))?;
+        check(&token).map_err(|kind| self.token_rejection(FirstTokenError::Malformed(kind)))?;
         if let Some(revocations) = &session.revocations {
             revocations.catch_up().await;
         }
@@ -123,21 +124,25 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
     }
 
     /// Waits for the token, until the timeout or a shutdown.
-    async fn token(&self, candidate: &mut Candidate, until: Instant) -> Result<FirstToken, Option<Rejection>> {
+    async fn receive_token(
+        &self,
+        socket: &mut UnauthenticatedSocket,
+        until: Instant,
+    ) -> Result<FirstToken, Option<Rejection>> {
         let (challenges, version) = (&self.config.challenges, self.upgrade.version);
-        match unless(self.config.session.draining(), timeout_at(until, candidate.token())).await {
-            Ok(Ok(token)) => token.map_err(|none| self.no_token(none)),
+        match unless(self.config.session.draining(), timeout_at(until, socket.receive_token())).await {
+            Ok(Ok(token)) => token.map_err(|error| self.token_rejection(error)),
             Ok(Err(_)) => Err(Some(Rejection::timed_out(challenges, version))),
             Err(draining) => Err(Some(Rejection::admission(draining, challenges, version))),
         }
     }
 
-    fn no_token(&self, none: NoToken) -> Option<Rejection> {
+    fn token_rejection(&self, error: FirstTokenError) -> Option<Rejection> {
         let (challenges, version) = (&self.config.challenges, self.upgrade.version);
-        match none {
-            NoToken::Gone => None,
-            NoToken::Missing => Some(Rejection::missing_token(challenges, version)),
-            NoToken::Malformed(kind) => Some(Rejection::token(kind.into(), challenges, version)),
+        match error {
+            FirstTokenError::Disconnected => None,
+            FirstTokenError::Missing => Some(Rejection::missing_token(challenges, version)),
+            FirstTokenError::Malformed(kind) => Some(Rejection::token(kind.into(), challenges, version)),
         }
     }
 }

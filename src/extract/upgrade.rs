@@ -17,12 +17,12 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Authenticated, AuthenticatedRejection,
-    first_message::{Plan, open},
+    first_message::{SocketSettings, open},
 };
 use crate::{
     handshake::{InBandRefresh, PendingSession, no_connection},
     session::{ConnectionGuard, Session},
-    socket::{AuthenticatedSocket, Opened, RefreshProtocol, Supervisor, Transport},
+    socket::{AuthenticatedSocket, RefreshProtocol, SocketParts, Supervisor, Transport},
     websocket::Limits,
 };
 
@@ -164,21 +164,21 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                     match connection.await {
                         Ok(upgraded) => {
                             let transport = Transport::new(upgraded, limits);
-                            let opened = Opened { transport, subprotocol, replay: None };
+                            let parts = SocketParts { transport, subprotocol, replay: None };
                             // A new task, as large as the supervisor only: idle sockets pay for its size.
-                            tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(parts, (session, guard), refresh_protocol, callback));
                         }
                         Err(error) => on_failed_upgrade.call(Error::new(error)),
                     }
                 });
             }
             Client::Pending(pending) => {
-                let plan = Plan { limits, subprotocol, on_failed_upgrade };
+                let settings = SocketSettings { limits, subprotocol, on_failed_upgrade };
                 if let Some(withheld) = pending.upgrade.take() {
                     tokio::spawn(async move {
-                        if let Some((opened, session, guard)) = open(pending, withheld, plan).await {
+                        if let Some((parts, session, guard)) = open(pending, withheld, settings).await {
                             // A new task: this one also holds what a refusal needs, and is seven times as large.
-                            tokio::spawn(Supervisor::new(opened, (session, guard), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(parts, (session, guard), refresh_protocol, callback));
                         }
                     });
                 }

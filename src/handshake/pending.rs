@@ -36,7 +36,7 @@ impl PendingUpgrade {
         }
         check_head(config, parts)?;
         let Some(connection) = withhold(parts) else { return Ok(None) };
-        let permit = match config.session.check_capacity().and_then(|()| first_message.place(parts)) {
+        let permit = match config.session.check_capacity().and_then(|()| first_message.acquire_permit(parts)) {
             Ok(permit) => permit,
             Err(error) => {
                 // `accept_then_close` answers on it.

@@ -1,12 +1,12 @@
 //! Cooperative scheduling for the operations of one socket.
 //!
-//! Buffered messages can be received, and small messages queued, without waiting. A handler that does so in a loop would
-//! never yield: neither to the supervisor, which shares its task, nor to other tasks on its thread. So operations consume
-//! tokio's [budget](tokio::task::coop) of 128 units. An operation that reads the clock takes one unit, and one more for every
-//! 25 µs since the clock was last read in this turn of the task. A turn then ends after 3.2 ms of work.
+//! Buffered messages can be received, and small messages queued, without waiting. A handler that does so in a loop
+//! would never yield: neither to the supervisor, which shares its task, nor to other tasks on its thread. So operations
+//! consume tokio's [budget](tokio::task::coop) of 128 units. An operation that reads the clock takes one unit, and one
+//! more for every 25 µs since the clock was last read in this turn of the task. A turn then ends after 3.2 ms of work.
 //!
-//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: seven of
-//! eight.
+//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: seven
+//! of eight.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -22,15 +22,15 @@ use crate::session::SessionCore;
 const MICROS_PER_UNIT: u32 = 25;
 /// The most units that one operation takes: the whole budget of a task.
 const MAX_UNITS: u32 = 128;
-/// How many operations skip the clock after a reading that found at most this many units of work. If these turn out to be
-/// slow, the turn is longer by so much.
+/// How many operations skip the clock after a reading that found at most this many units of work. If these turn out to
+/// be slow, the turn is longer by so much.
 const UNTIMED: u32 = 7;
 /// How many microseconds pass between checks of the deadline. Operations check it, because a busy task may not poll the
 /// supervisor in time.
 const DEADLINE_CHECK_INTERVAL: u32 = 2_000;
 
-/// Times are in microseconds since the socket was opened, by the real clock, because tokio's may be paused. They wrap around
-/// after 71 minutes.
+/// Times are in microseconds since the socket was opened, by the real clock, because tokio's may be paused. They wrap
+/// around after 71 minutes.
 pub(super) struct Budget {
     opened: Instant,
     deadline_checked: AtomicU32,

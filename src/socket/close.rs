@@ -1,3 +1,5 @@
+//! The closing handshake, if this side starts it.
+
 use std::error::Error as _;
 
 use axum::{
@@ -10,78 +12,78 @@ use tokio::time::timeout;
 use super::Transport;
 use crate::{
     session::CLOSE_TIMEOUT,
-    websocket::{Limits, Skipped, WebSocketError, WebSocketErrorKind},
+    websocket::{Discarded, Limits, WebSocketError, WebSocketErrorKind},
 };
 
-/// How much of what a client still sends is read and discarded while it is being told goodbye: far more than any first
-/// message, and no work to speak of.
-const MOST_DISCARDED: usize = 8 << 20;
+/// The maximum number of bytes that are discarded after the close frame is sent. It exceeds any first message, and
+/// costs little work.
+const MAX_DISCARDED: usize = 8 << 20;
 
-/// Sends a close frame, and discards what the client still sends until its own close frame or the end of its stream.
+/// Sends a close frame and waits for the client's, for at most two seconds.
 ///
-/// A TCP connection that is dropped with unread bytes is reset (RFC 2525 §2.17), and a reset takes from the client what it
-/// has not read yet: Chromium then reports 1006 and not the code. So what arrives is read, within a limit of bytes and for
-/// two seconds at most.
+/// Until then, what the client sends is read and discarded. A TCP connection that is dropped with unread bytes is reset
+/// (RFC 2525 §2.17), and a reset discards what the client has not read yet: Chromium would report 1006 instead of the
+/// code.
 ///
-/// Cancel safe: if it is dropped, so is the connection.
+/// # Cancel safety
+///
+/// If the future is dropped, the connection is dropped.
 pub(crate) async fn close(mut transport: Transport, code: u16, reason: &'static str) {
     let closing = async {
-        // Fails where there was a close frame before.
+        // Fails if a close frame was sent before.
         let _ = transport.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
-        say_goodbye(&mut transport).await;
+        finish(&mut transport).await;
     };
-    // Whether the client answers or not, the connection is dropped. It may not even be reading.
+    // The client may not answer, or not even read. The connection is dropped in any case.
     let _ = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
-/// Closes a WebSocket of which nothing was read yet, nor will be.
+/// Closes a WebSocket without receiving any message.
 pub(crate) async fn close_unread(upgraded: Upgraded, code: u16, reason: &'static str) {
     let mut transport = Transport::new(upgraded, Limits::default());
-    transport.ration(Some(0));
+    transport.set_read_quota(Some(0));
     close(transport, code, reason).await;
 }
 
-/// Has a client that broke the protocol read the close frame that says so.
+/// Sends the close frame that reports a violation of the protocol, and waits for the client's.
 pub(super) async fn close_failed(mut transport: Transport) {
-    let _ = timeout(CLOSE_TIMEOUT, say_goodbye(&mut transport)).await;
+    let _ = timeout(CLOSE_TIMEOUT, finish(&mut transport)).await;
 }
 
-/// A close frame is on its way. Reads on until the client's.
+/// Receives until the client's close frame, and then shuts down the connection (RFC 6455 §7.1.1).
 ///
-/// Where that cannot be told, the stream is ended first: a client waits for the server to close (RFC 6455 §7.1.1), and its end
-/// of the stream is waited for in turn.
-async fn say_goodbye(transport: &mut Transport) {
-    let mut most = MOST_DISCARDED;
+/// If the close frame cannot be recognized, it shuts down first, because a client waits for that, and then receives
+/// until the end of the stream.
+async fn finish(transport: &mut Transport) {
+    let mut allowed = MAX_DISCARDED;
     loop {
         match transport.recv().await {
             Some(Ok(Message::Close(_))) => {
-                // Ends TLS as well, where the connection is one (RFC 6455 §7.1.1).
                 let _ = transport.shutdown().await;
                 return;
             }
-            Some(Ok(message)) => match most.checked_sub(len(&message)) {
-                Some(left) => most = left,
+            Some(Ok(message)) => match allowed.checked_sub(frame_len(&message)) {
+                Some(rest) => allowed = rest,
                 None => return,
             },
-            Some(Err(error)) if is_broken(&error) => return,
-            // What the client sends is not understood, now or before.
+            Some(Err(error)) if is_io_error(&error) => return,
+            // The client has violated the protocol, now or before.
             Some(Err(_)) | None => break,
         }
     }
-    if transport.awaits_no_close() && transport.shutdown().await.is_err() {
+    if !transport.can_receive_close() && transport.shutdown().await.is_err() {
         return;
     }
-    while let Ok(Skipped::Bytes { skipped, announced }) = transport.skip().await
-        && let Some(left) = most.checked_sub(skipped)
-        // One that announces more than that is not waited for.
-        && announced <= left
+    while let Ok(Discarded::Bytes { len, remaining }) = transport.discard().await
+        && let Some(rest) = allowed.checked_sub(len)
+        && remaining <= rest
     {
-        most = left;
+        allowed = rest;
     }
 }
 
-/// With the header of the frame: there are messages without content.
-fn len(message: &Message) -> usize {
+/// Includes the header, because a message can be empty.
+fn frame_len(message: &Message) -> usize {
     const HEADER: usize = 6;
     HEADER
         + match message {
@@ -91,11 +93,12 @@ fn len(message: &Message) -> usize {
         }
 }
 
-/// Whether the connection is gone with this error. After others, such as a message that is too large, the client is told.
-pub(super) fn is_broken(error: &Error) -> bool {
-    kind(error) == Some(WebSocketErrorKind::Io)
+/// Whether the connection has failed. After other errors, such as a message that is too large, the client can be sent a
+/// close frame.
+pub(super) fn is_io_error(error: &Error) -> bool {
+    error_kind(error) == Some(WebSocketErrorKind::Io)
 }
 
-pub(super) fn kind(error: &Error) -> Option<WebSocketErrorKind> {
+pub(super) fn error_kind(error: &Error) -> Option<WebSocketErrorKind> {
     error.source()?.downcast_ref().map(WebSocketError::kind)
 }

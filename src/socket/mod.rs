@@ -1,4 +1,4 @@
-//! The socket of an authenticated client, and what keeps it honest.
+//! The socket of an authenticated client, and the enforcement of its session.
 
 mod budget;
 mod close;
@@ -26,7 +26,7 @@ pub use refresh_protocol::{RefreshProtocol, RefreshRequest};
 pub use shared::SessionEnded;
 
 pub(crate) use close::{close, close_unread};
-pub(crate) use first_message::{Candidate, NoToken, PendingPermit};
+pub(crate) use first_message::{FirstTokenError, PendingPermit, UnauthenticatedSocket};
 pub(crate) use supervisor::Supervisor;
 pub(crate) use transport::Transport;
 
@@ -34,51 +34,50 @@ use crate::{
     session::{RefreshError, Session},
     token::Token,
 };
-use close::close_failed;
 use shared::Shared;
 
 #[allow(unused_imports, reason = "for the docs")]
 use axum::extract::ws::WebSocket;
 
-/// axum's [`WebSocket`] with the session of the client, which ends when the session does.
+/// axum's [`WebSocket`] with a session. When the session ends, the socket is closed.
 ///
-/// It is a [`Stream`] and a [`Sink`] of axum's [`Message`]; `futures_util::StreamExt::split` makes two halves of it,
-/// which may go into tasks of their own.
+/// It is a [`Stream`] and a [`Sink`] of axum's [`Message`]. `futures_util::StreamExt::split` splits it into two halves,
+/// which may move to different tasks.
 ///
-/// At the end of the [session](Session::ended) the client is sent a close frame with a code of
-/// [`CloseCodes`](crate::CloseCodes) and the [reason](crate::EndReason::as_str), and its connection is dropped when it
-/// has answered, or after two seconds. What the handler does meanwhile makes no difference: it may wait for something
-/// else or for a client that does not read, have moved the socket elsewhere, or send and receive without ever waiting.
-/// (It must not block its thread, as nothing in an async program may.) To the handler it looks as if the client had
-/// closed: [`recv`](Self::recv) returns `None`, and [`send`](Self::send) fails with [`SessionEnded`].
+/// At the end of the [session](Session::ended), the client receives a close frame with a code of
+/// [`CloseCodes`](crate::CloseCodes) and the [reason](crate::EndReason::as_str). The connection is dropped after the
+/// client's close frame, or after two seconds. This does not depend on the handler: it may wait for something else, be
+/// blocked by a client that does not read, have moved the socket elsewhere, or send and receive without ever waiting.
+/// (As in any async program, it must not block its thread.) The handler sees a closed connection: [`recv`](Self::recv)
+/// returns `None`, and [`send`](Self::send) fails with [`SessionEnded`].
 ///
-/// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three milliseconds of
-/// work, the task yields once. So a client that sends without pause does not hold up other tasks.
+/// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three
+/// milliseconds of work, the task yields once. So a client that sends without pause does not hold up other tasks.
 ///
 /// Dropping the socket drops the connection.
 ///
-/// Over HTTP/2 the connection is a stream of a shared one. If its client has given it no window, hyper keeps a task with up
-/// to two writes for it, until the client resets it or the shared connection ends: hyper waits for the window and does not
-/// see that this side was dropped, and there is no way to reset the stream from here. The session and its place are free
-/// all the same. What bounds these tasks is hyper's `max_concurrent_streams` (200 for each connection by default), and a
-/// limit of the server's for connections and their age.
+/// Over HTTP/2, the connection is a stream of a shared connection. If the client has opened no window for it, hyper
+/// keeps a task with up to two writes until the client resets the stream or the shared connection ends: hyper waits for
+/// the window, does not notice that the socket is dropped, and offers no way to reset the stream. The session and its
+/// place in the limits are released in any case. Such tasks are bounded by hyper's `max_concurrent_streams` (200 per
+/// connection by default), and by the server's limits on connections and their age.
 pub struct AuthenticatedSocket<C> {
     shared: Arc<Shared>,
     session: Session<C>,
     protocol: Option<HeaderValue>,
 }
 
-/// A WebSocket that was just opened.
-pub(crate) struct Opened {
+/// What a socket is made of, besides its session.
+pub(crate) struct SocketParts {
     pub(crate) transport: Transport,
-    /// What the handler selected.
+    /// The subprotocol that the handler selected.
     pub(crate) subprotocol: Option<HeaderValue>,
-    /// What the handler is to receive first.
+    /// The first message for the handler.
     pub(crate) replay: Option<Message>,
 }
 
 impl<C> AuthenticatedSocket<C> {
-    /// The claims of the token; after a [refresh](Self::refresh), those of the new one.
+    /// The claims of the token. After a [refresh](Self::refresh), those of the new token.
     #[must_use]
     pub fn claims(&self) -> Arc<C> {
         self.session.claims()
@@ -90,26 +89,27 @@ impl<C> AuthenticatedSocket<C> {
         &self.session
     }
 
-    /// The subprotocol that the handler selected. `None` if it selected none, also where the layer then named the
-    /// public marker in the answer.
+    /// The subprotocol that the handler selected. `None` if it selected none, even if the layer then selected the
+    /// public marker.
     #[must_use]
     pub const fn protocol(&self) -> Option<&HeaderValue> {
         self.protocol.as_ref()
     }
 
-    /// Receives the next message; `None` once the connection is closed or the session has ended.
+    /// Receives the next message. `None` once the connection is closed or the session has ended.
     ///
-    /// A client's close frame comes as a message too, and is answered by then: the socket may be dropped.
+    /// The client's close frame is a message too. It has been answered when this returns, so the socket may be dropped.
     ///
     /// # Errors
     ///
-    /// If the connection broke, or the client broke the protocol: a [`WebSocketError`](crate::WebSocketError) within the
-    /// error. Nothing more is received then. A client that broke the protocol is told by a close frame (1002, 1007 or 1009)
-    /// at the next call, or when the socket is dropped. Until then the handler may send something else.
+    /// If the connection failed, or the client violated the protocol. The source is a
+    /// [`WebSocketError`](crate::WebSocketError). No further message is received. A violation is reported to the client
+    /// by a close frame (1002, 1007 or 1009), at the next call or when the socket is dropped. Until then, the handler
+    /// may send messages.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no message.
+    /// If the future is dropped, no message is lost.
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
         poll_fn(|cx| self.shared.poll_next(cx)).await
     }
@@ -118,13 +118,13 @@ impl<C> AuthenticatedSocket<C> {
     ///
     /// # Errors
     ///
-    /// If the connection is closed or broken, a ping, pong or close reason is too long for its frame, or the session has ended,
-    /// which is a [`SessionEnded`] within the error.
+    /// If the connection is closed or has failed, a ping, pong or close reason is too long for its frame, or the
+    /// session has ended. In that case, the source is a [`SessionEnded`].
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the message may have been queued or not, and never in part. What was queued is sent by
-    /// the next send or flush.
+    /// If the future is dropped, the message is queued completely or not at all. A queued message is sent by the next
+    /// send or flush.
     pub async fn send(&mut self, message: Message) -> Result<(), Error> {
         let mut message = Some(message);
         poll_fn(|cx| self.shared.poll_send(cx, &mut message)).await
@@ -132,15 +132,15 @@ impl<C> AuthenticatedSocket<C> {
 }
 
 impl<C: Send + Sync + 'static> AuthenticatedSocket<C> {
-    /// Has the session stand on a new token; see [`Session::refresh`].
+    /// Replaces the token of the session; see [`Session::refresh`].
     ///
     /// # Errors
     ///
-    /// If it is not refreshed, for whatever reason. Nothing has changed then.
+    /// If the session is not refreshed. It is unchanged then.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the session is refreshed or it is not.
+    /// If the future is dropped, the session is refreshed completely or not at all.
     pub async fn refresh(&self, token: Token) -> Result<(), RefreshError> {
         self.session.refresh(token).await
     }
@@ -182,11 +182,11 @@ impl<C> Sink<Message> for AuthenticatedSocket<C> {
 
 impl<C> Drop for AuthenticatedSocket<C> {
     fn drop(&mut self) {
-        self.shared.abandon();
+        self.shared.on_socket_dropped();
     }
 }
 
-// By hand: what the connection has buffered is nobody's business.
+// By hand: buffers may hold secrets.
 impl<C> fmt::Debug for AuthenticatedSocket<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthenticatedSocket").field("session", &self.session).finish_non_exhaustive()

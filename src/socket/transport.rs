@@ -1,4 +1,4 @@
-//! The connection beneath a session, with axum's messages and errors.
+//! The connection of a session, with axum's messages and errors.
 
 use std::{
     future::poll_fn,
@@ -11,7 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::task::coop::consume_budget;
 
-use crate::websocket::{Limits, Skipped, WebSocket};
+use crate::websocket::{Discarded, Limits, WebSocket};
 
 pub(crate) struct Transport(WebSocket<TokioIo<Upgraded>>);
 
@@ -20,22 +20,27 @@ impl Transport {
         Self(WebSocket::new(TokioIo::new(upgraded), limits))
     }
 
-    /// Sets how many bytes may be read in all; see [`WebSocket::ration`].
-    pub(super) const fn ration(&mut self, bytes: Option<usize>) {
-        self.0.ration(bytes);
+    /// See [`WebSocket::set_read_quota`].
+    pub(super) const fn set_read_quota(&mut self, bytes: Option<usize>) {
+        self.0.set_read_quota(bytes);
     }
 
     pub(super) const fn set_limits(&mut self, limits: Limits) {
         self.0.set_limits(limits);
     }
 
-    /// Whether the client is still to be told why it was not understood.
+    /// See [`WebSocket::has_failed`].
     pub(super) fn has_failed(&self) -> bool {
         self.0.has_failed()
     }
 
-    /// Receives a message, at the cost of a unit of the task's budget: a client that sends without pause has to leave
-    /// time for what limits this.
+    /// See [`WebSocket::can_receive_close`].
+    pub(super) fn can_receive_close(&self) -> bool {
+        self.0.can_receive_close()
+    }
+
+    /// Receives a message. It consumes budget, so a client that sends without pause cannot starve the timeout around
+    /// this.
     pub(crate) async fn recv(&mut self) -> Option<Result<Message, Error>> {
         consume_budget().await;
         poll_fn(|cx| self.poll_next(cx)).await
@@ -50,27 +55,22 @@ impl Transport {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    /// Whether there is no close frame of the client to wait for.
-    pub(super) fn awaits_no_close(&self) -> bool {
-        self.0.awaits_no_close()
-    }
-
-    /// Sends what is queued and ends the stream of this side. What the client sends can still be read.
+    /// Sends what is queued and shuts down the writing side. Receiving still works.
     pub(super) async fn shutdown(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_close(cx)).await
     }
 
-    /// Reads and drops what arrives; see [`WebSocket::poll_skip`].
-    pub(super) async fn skip(&mut self) -> io::Result<Skipped> {
+    /// See [`WebSocket::poll_discard`].
+    pub(super) async fn discard(&mut self) -> io::Result<Discarded> {
         consume_budget().await;
-        poll_fn(|cx| self.0.poll_skip(cx)).await
+        poll_fn(|cx| self.0.poll_discard(cx)).await
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         self.0.poll_next(cx).map(|next| next.map(|message| message.map_err(Error::new)))
     }
 
-    /// Sends the message and flushes it. What was queued is taken out of the option.
+    /// Sends the message and flushes it. Once the message is queued, the option is empty.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Option<Message>) -> Poll<Result<(), Error>> {
         if message.is_some() {
             ready!(self.poll_ready(cx))?;

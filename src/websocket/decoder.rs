@@ -1,4 +1,4 @@
-//! From bytes to messages. It does no I/O.
+//! Decodes bytes into messages, without I/O.
 
 use axum::{
     body::Bytes,
@@ -8,29 +8,30 @@ use axum::{
 use super::{
     Error, Limits,
     frame::{Frame, MAX_HEADER, OpCode},
-    partial::{Partial, room},
+    partial_message::{PartialMessage, additional_capacity, decode_whole},
 };
 
-/// Takes in what a client sends, in pieces of any length.
+/// Decodes what a client sends, in chunks of any length.
 #[derive(Debug)]
 pub(super) struct Decoder {
     pub(super) limits: Limits,
-    /// The beginning of a header.
+    /// The start of an incomplete header.
     header: [u8; MAX_HEADER],
     header_len: u8,
-    /// Frames are followed and not kept; see [`skip`](Self::skip).
-    is_skipping: bool,
+    /// See [`discard`](Self::discard).
+    is_discarding: bool,
+    /// The current frame.
     frame: Option<Frame>,
     /// The message that the data frames so far belong to. Boxed, because an idle socket has none.
-    message: Option<Box<Partial>>,
-    /// The beginning of a control frame's payload, which may come between those.
+    message: Option<Box<PartialMessage>>,
+    /// The start of an incomplete control payload. A control frame may come between the frames of a message.
     #[allow(clippy::box_collection, reason = "it is rare, and a vector is three times as large")]
     control: Option<Box<Vec<u8>>>,
 }
 
-/// From this many missing bytes on, a binary payload is read straight into its message. For fewer, a read through the scratch
-/// takes in what follows as well.
-const DIRECT: usize = if cfg!(fuzzing) { 256 } else { 32 * 1024 };
+/// A binary payload with at least this many missing bytes is read directly into its message. With fewer, a read into
+/// the scratch buffer also takes in the next frames.
+const MIN_DIRECT_READ: usize = if cfg!(fuzzing) { 256 } else { 32 * 1024 };
 
 impl Decoder {
     pub(super) const fn new(limits: Limits) -> Self {
@@ -38,34 +39,34 @@ impl Decoder {
             limits,
             header: [0; MAX_HEADER],
             header_len: 0,
-            is_skipping: false,
+            is_discarding: false,
             frame: None,
             message: None,
             control: None,
         }
     }
 
-    /// Takes bytes in until there is a message or they are used up. Returns how many it took, also where it fails.
+    /// Decodes up to the end of the next message, or all bytes. Returns how many bytes were consumed, on an error too.
     ///
-    /// The bytes are unmasked where they are.
+    /// The bytes are unmasked in place.
     pub(super) fn decode(&mut self, bytes: &mut [u8]) -> (usize, Result<Option<Message>, Error>) {
-        let mut taken = 0;
-        let decoded = self.decode_from(bytes, &mut taken);
-        (taken, decoded)
+        let mut consumed = 0;
+        let decoded = self.decode_frames(bytes, &mut consumed);
+        (consumed, decoded)
     }
 
-    fn decode_from(&mut self, bytes: &mut [u8], taken: &mut usize) -> Result<Option<Message>, Error> {
+    fn decode_frames(&mut self, bytes: &mut [u8], consumed: &mut usize) -> Result<Option<Message>, Error> {
         loop {
             if self.frame.is_none() {
-                let (len, is_complete) = self.decode_header(bytes.get(*taken..).unwrap_or_default())?;
-                *taken += len;
+                let (len, is_complete) = self.decode_header(bytes.get(*consumed..).unwrap_or_default())?;
+                *consumed += len;
                 if !is_complete {
                     return Ok(None);
                 }
             }
-            let rest = bytes.get_mut(*taken..).unwrap_or_default();
-            let len = rest.len().min(self.left());
-            *taken += len;
+            let rest = bytes.get_mut(*consumed..).unwrap_or_default();
+            let len = rest.len().min(self.remaining());
+            *consumed += len;
             let message = self.decode_payload(rest.get_mut(..len).unwrap_or_default())?;
             if message.is_some() || self.frame.is_some() {
                 return Ok(message);
@@ -73,46 +74,47 @@ impl Decoder {
         }
     }
 
-    /// From here on no message is kept, and none is too large: the next one returned is a close frame, without its content.
-    pub(super) fn skip(&mut self) {
+    /// Discards all messages from here on, of any size. The next message returned is a close frame, without its
+    /// content.
+    pub(super) fn discard(&mut self) {
         self.limits = Limits { max_frame: usize::MAX, max_message: usize::MAX, accept_unmasked: true, ..self.limits };
         (self.message, self.control) = (None, None);
-        self.is_skipping = true;
+        self.is_discarding = true;
     }
 
-    /// How many bytes of the present frame are still to come.
-    pub(super) fn left(&self) -> usize {
-        self.frame.map_or(0, |frame| frame.left)
+    /// How many bytes of the current frame are missing.
+    pub(super) fn remaining(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.remaining)
     }
 
-    /// How many bytes of memory are held.
+    /// The bytes of memory in use.
     #[cfg(fuzzing)]
     pub(super) fn capacity(&self) -> usize {
         self.control.as_ref().map_or(0, |control| control.capacity())
             + self.message.as_ref().map_or(0, |message| message.capacity())
     }
 
-    /// Returns how many bytes it took, and whether the header is complete.
+    /// Returns how many bytes were consumed, and whether the header is complete.
     fn decode_header(&mut self, bytes: &[u8]) -> Result<(usize, bool), Error> {
         let before = usize::from(self.header_len);
         let parsed = if before == 0 {
             Frame::parse(bytes, &self.limits)?
         } else {
-            let len = self.keep_header(bytes);
+            let len = self.append_to_header(bytes);
             Frame::parse(self.header.get(..len).unwrap_or_default(), &self.limits)?
         };
         let Some((frame, len)) = parsed else {
             // At most `MAX_HEADER`.
-            self.header_len = u8::try_from(self.keep_header(bytes)).unwrap_or(u8::MAX);
+            self.header_len = u8::try_from(self.append_to_header(bytes)).unwrap_or(u8::MAX);
             return Ok((bytes.len(), false));
         };
-        self.begin(frame)?;
+        self.start_frame(frame)?;
         self.header_len = 0;
         Ok((len - before, true))
     }
 
-    /// Copies bytes behind the beginning of a header. Returns how many there are then.
-    fn keep_header(&mut self, bytes: &[u8]) -> usize {
+    /// Copies bytes behind the start of a header. Returns the length with them.
+    fn append_to_header(&mut self, bytes: &[u8]) -> usize {
         let before = usize::from(self.header_len);
         for (slot, byte) in self.header.iter_mut().skip(before).zip(bytes) {
             *slot = *byte;
@@ -120,17 +122,17 @@ impl Decoder {
         (before + bytes.len()).min(MAX_HEADER)
     }
 
-    fn begin(&mut self, frame: Frame) -> Result<(), Error> {
-        if !frame.opcode.is_control() && !self.is_skipping {
+    fn start_frame(&mut self, frame: Frame) -> Result<(), Error> {
+        if !frame.opcode.is_control() && !self.is_discarding {
             match (frame.opcode, &self.message) {
-                (OpCode::Continuation, None) => return Err(Error::protocol("a continuation of no message")),
+                (OpCode::Continuation, None) => return Err(Error::protocol("a continuation without a message")),
                 (OpCode::Text | OpCode::Binary, Some(_)) => {
-                    return Err(Error::protocol("a message begins within another"));
+                    return Err(Error::protocol("a message starts inside another"));
                 }
                 _ => {}
             }
-            let so_far = self.message.as_ref().map_or(0, |message| message.len());
-            if so_far.saturating_add(frame.left) > self.limits.max_message {
+            let received = self.message.as_ref().map_or(0, |message| message.len());
+            if received.saturating_add(frame.remaining) > self.limits.max_message {
                 return Err(Error::too_large());
             }
         }
@@ -138,95 +140,88 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes in bytes of the present frame.
+    /// Decodes bytes of the current frame.
     fn decode_payload(&mut self, bytes: &mut [u8]) -> Result<Option<Message>, Error> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
-        frame.left = frame.left.saturating_sub(bytes.len());
-        let Frame { is_final, opcode, left, .. } = *frame;
-        if self.is_skipping {
-            if left == 0 {
+        frame.remaining = frame.remaining.saturating_sub(bytes.len());
+        let Frame { is_final, opcode, remaining, .. } = *frame;
+        if self.is_discarding {
+            if remaining == 0 {
                 self.frame = None;
             }
-            return Ok((left == 0 && opcode == OpCode::Close).then_some(Message::Close(None)));
+            return Ok((remaining == 0 && opcode == OpCode::Close).then_some(Message::Close(None)));
         }
         if opcode.is_control() {
             frame.mask.apply(bytes);
-            if left > 0 {
+            if remaining > 0 {
                 self.control.get_or_insert_default().extend_from_slice(bytes);
                 return Ok(None);
             }
             self.frame = None;
             let payload = match self.control.take() {
                 None => bytes.to_vec(),
-                Some(mut begun) => {
-                    begun.extend_from_slice(bytes);
-                    *begun
+                Some(mut payload) => {
+                    payload.extend_from_slice(bytes);
+                    *payload
                 }
             };
-            return control(opcode, payload).map(Some);
+            return control_message(opcode, payload).map(Some);
         }
         let is_text = opcode == OpCode::Text;
-        if left == 0 && is_final && self.message.is_none() {
-            // By far the most messages: one frame, which is all there.
-            let message = Partial::whole(is_text, bytes, &mut frame.mask)?;
+        if remaining == 0 && is_final && self.message.is_none() {
+            // The usual case: a message in one frame, complete in these bytes.
+            let message = decode_whole(is_text, bytes, &mut frame.mask)?;
             self.frame = None;
             return Ok(Some(message));
         }
-        let message =
-            self.message.get_or_insert_with(|| Box::new(if is_text { Partial::text() } else { Partial::binary() }));
-        message.push(bytes, &mut frame.mask, left)?;
-        if left > 0 {
-            return Ok(None);
-        }
-        self.frame = None;
-        if is_final { self.finish() } else { Ok(None) }
+        let message = self.message.get_or_insert_with(|| Box::new(PartialMessage::new(is_text)));
+        message.push(bytes, &mut frame.mask, remaining)?;
+        self.end_frame()
     }
 
-    fn finish(&mut self) -> Result<Option<Message>, Error> {
-        self.message.take().map(|message| message.finish()).transpose()
-    }
-
-    /// Room for bytes of a large binary payload that are still to come, as far as what has come allows it.
-    pub(super) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let (Some(frame), Some(Partial::Binary(bytes))) = (&self.frame, self.message.as_deref_mut()) else {
+    /// Room for the missing bytes of a large binary payload, and how many may be read. As much is reserved as
+    /// [`additional_capacity`] allows.
+    pub(super) fn direct_read_buffer(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let (Some(frame), Some(PartialMessage::Binary(bytes))) = (&self.frame, self.message.as_deref_mut()) else {
             return None;
         };
-        if frame.opcode.is_control() || frame.left < DIRECT {
+        if frame.opcode.is_control() || frame.remaining < MIN_DIRECT_READ {
             return None;
         }
         if bytes.capacity() == bytes.len() {
-            let room = room(bytes.len(), 0, frame.left);
-            // For less, the scratch takes more at once.
-            if room < DIRECT {
+            let additional = additional_capacity(bytes.len(), 0, frame.remaining);
+            if additional < MIN_DIRECT_READ {
                 return None;
             }
-            bytes.reserve_exact(room);
+            bytes.reserve_exact(additional);
         }
-        let most = (bytes.capacity() - bytes.len()).min(frame.left);
-        if most < DIRECT {
-            return None;
-        }
-        Some((bytes, most))
+        let len = (bytes.capacity() - bytes.len()).min(frame.remaining);
+        (len >= MIN_DIRECT_READ).then_some((bytes, len))
     }
 
-    /// Takes in what was read into [`direct`](Self::direct): the last `len` bytes there.
-    pub(super) fn direct_read(&mut self, len: usize) -> Result<Option<Message>, Error> {
-        let (Some(frame), Some(Partial::Binary(bytes))) = (&mut self.frame, self.message.as_deref_mut()) else {
+    /// Decodes the last `len` bytes of the message, which were read into
+    /// [`direct_read_buffer`](Self::direct_read_buffer).
+    pub(super) fn decode_direct_read(&mut self, len: usize) -> Result<Option<Message>, Error> {
+        let (Some(frame), Some(PartialMessage::Binary(bytes))) = (&mut self.frame, self.message.as_deref_mut()) else {
             return Ok(None);
         };
-        let before = bytes.len().saturating_sub(len);
-        frame.mask.apply(bytes.get_mut(before..).unwrap_or_default());
-        frame.left = frame.left.saturating_sub(len);
-        if frame.left > 0 {
+        let start = bytes.len().saturating_sub(len);
+        frame.mask.apply(bytes.get_mut(start..).unwrap_or_default());
+        frame.remaining = frame.remaining.saturating_sub(len);
+        self.end_frame()
+    }
+
+    /// Ends the current data frame if it is complete. Returns the message if that is complete too.
+    fn end_frame(&mut self) -> Result<Option<Message>, Error> {
+        let Some(frame) = self.frame.take_if(|frame| frame.remaining == 0) else { return Ok(None) };
+        if !frame.is_final {
             return Ok(None);
         }
-        let is_final = frame.is_final;
-        self.frame = None;
-        if is_final { self.finish() } else { Ok(None) }
+        self.message.take().map(|message| message.finish()).transpose()
     }
 }
 
-fn control(opcode: OpCode, payload: Vec<u8>) -> Result<Message, Error> {
+fn control_message(opcode: OpCode, payload: Vec<u8>) -> Result<Message, Error> {
     Ok(match opcode {
         OpCode::Ping => Message::Ping(payload.into()),
         OpCode::Pong => Message::Pong(payload.into()),
@@ -244,7 +239,7 @@ fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
     };
     let code = u16::from_be_bytes(*code);
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(Error::protocol("a close code that may not be sent"));
+        return Err(Error::protocol("a close code that must not be sent"));
     }
     let reason = str::from_utf8(reason).map_err(|_| Error::invalid_utf8())?;
     Ok(Some(CloseFrame { code, reason: reason.into() }))

@@ -2,8 +2,8 @@ use std::{error::Error as StdError, fmt, io};
 
 /// Why a WebSocket failed.
 ///
-/// It is the source of the [`axum::Error`] that [`AuthenticatedSocket`](crate::AuthenticatedSocket) returns, and never holds
-/// what the client sent.
+/// It is the source of the [`axum::Error`] that [`AuthenticatedSocket`](crate::AuthenticatedSocket) returns. It never
+/// contains data from the client.
 #[derive(Debug)]
 pub struct WebSocketError {
     kind: WebSocketErrorKind,
@@ -14,17 +14,17 @@ pub struct WebSocketError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WebSocketErrorKind {
-    /// The connection broke, or ended without a close frame.
+    /// The connection failed, or ended without a close frame.
     Io,
-    /// The client broke RFC 6455. It is sent a close frame with code 1002.
+    /// The client violated RFC 6455. It is closed with code 1002.
     Protocol,
-    /// A text is not UTF-8. The client is sent a close frame with code 1007.
+    /// A text message or close reason is not UTF-8. The client is closed with code 1007.
     InvalidUtf8,
-    /// A frame or message is larger than allowed. The client is sent a close frame with code 1009.
+    /// A frame or message exceeds its maximum size. The client is closed with code 1009.
     TooLarge,
-    /// The server sends after the close frame.
+    /// The application sent a message after a close frame.
     Closed,
-    /// The server sends a ping, pong or close reason that is too long for a control frame (RFC 6455 §5.5).
+    /// The application sent a ping, pong or close reason that is too long for a control frame (RFC 6455 §5.5).
     LongControlFrame,
 }
 
@@ -62,7 +62,7 @@ impl WebSocketError {
         self.kind
     }
 
-    /// The code of the close frame that the client is sent (RFC 6455 §7.4.1).
+    /// The code of the close frame that reports it to the client (RFC 6455 §7.4.1).
     pub(super) const fn close_code(&self) -> Option<u16> {
         match self.kind {
             WebSocketErrorKind::Protocol => Some(1002),
@@ -82,13 +82,15 @@ impl From<io::Error> for WebSocketError {
 impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, &self.cause) {
-            (WebSocketErrorKind::Protocol, Cause::Protocol(what)) => write!(f, "the client broke the protocol: {what}"),
-            (WebSocketErrorKind::Protocol, _) => f.write_str("the client broke the protocol"),
-            (WebSocketErrorKind::Io, _) => f.write_str("the connection broke"),
-            (WebSocketErrorKind::InvalidUtf8, _) => f.write_str("a text is not UTF-8"),
-            (WebSocketErrorKind::TooLarge, _) => f.write_str("a frame or message is larger than allowed"),
+            (WebSocketErrorKind::Protocol, Cause::Protocol(what)) => {
+                write!(f, "the client violated the protocol: {what}")
+            }
+            (WebSocketErrorKind::Protocol, _) => f.write_str("the client violated the protocol"),
+            (WebSocketErrorKind::Io, _) => f.write_str("the connection failed"),
+            (WebSocketErrorKind::InvalidUtf8, _) => f.write_str("text is not valid UTF-8"),
+            (WebSocketErrorKind::TooLarge, _) => f.write_str("a frame or message is too large"),
             (WebSocketErrorKind::Closed, _) => f.write_str("the connection is closed"),
-            (WebSocketErrorKind::LongControlFrame, _) => f.write_str("a control frame holds 125 bytes at most"),
+            (WebSocketErrorKind::LongControlFrame, _) => f.write_str("a control frame is longer than 125 bytes"),
         }
     }
 }

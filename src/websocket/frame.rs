@@ -2,9 +2,11 @@
 
 use super::{Error, Limits};
 
-/// The longest header that there is.
+/// The maximum length of a header.
 pub(super) const MAX_HEADER: usize = 14;
-/// The longest payload of a control frame (RFC 6455 §5.5).
+/// The maximum length of a header without a mask.
+pub(super) const MAX_UNMASKED_HEADER: usize = 10;
+/// The maximum payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL: usize = 125;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +19,22 @@ pub(super) enum OpCode {
     Pong = 10,
 }
 
-/// A frame whose header was read.
+/// A frame whose header is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) is_final: bool,
     pub(super) opcode: OpCode,
     pub(super) mask: Mask,
-    /// How many bytes of the payload are still to come.
-    pub(super) left: usize,
+    /// How many bytes of the payload are missing.
+    pub(super) remaining: usize,
 }
 
-/// The masking key (RFC 6455 §5.3), rotated so that it fits the next byte. Zero without a mask.
+/// The masking key (RFC 6455 §5.3), rotated for the next byte. Zero if the frame has no mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mask(u32);
 
 impl OpCode {
-    const fn of(first: u8) -> Option<Self> {
+    const fn from_first_byte(first: u8) -> Option<Self> {
         Some(match first & 0x0f {
             0 => Self::Continuation,
             1 => Self::Text,
@@ -50,19 +52,19 @@ impl OpCode {
 }
 
 impl Frame {
-    /// Reads a header at the start of these bytes; returns it with its length, or `None` if it is not complete. A fault is
-    /// reported as soon as the bytes show it.
+    /// Parses a header at the start of these bytes. Returns the frame and the length of the header, or `None` if it is
+    /// incomplete. A violation is an error as soon as the bytes show it.
     pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Error> {
         let Some((&[first, second], rest)) = bytes.split_first_chunk() else {
-            return bytes.first().map_or(Ok(None), |&first| check_first(first).map(|_| None));
+            return bytes.first().map_or(Ok(None), |&first| parse_first_byte(first).map(|_| None));
         };
-        let (is_final, opcode) = check_first(first)?;
+        let (is_final, opcode) = parse_first_byte(first)?;
         let (is_masked, short) = (second & 0x80 != 0, second & 0x7f);
         if opcode.is_control() && usize::from(short) > MAX_CONTROL {
             return Err(Error::protocol("a control frame is longer than 125 bytes"));
         }
         if !is_masked && !limits.accept_unmasked {
-            return Err(Error::protocol("a frame of the client is not masked"));
+            return Err(Error::protocol("a frame has no mask"));
         }
         let (len, rest) = match short {
             126 => match rest.split_first_chunk() {
@@ -75,12 +77,12 @@ impl Frame {
             },
             short => (u64::from(short), rest),
         };
-        // The shortest form must be used, and the highest bit must be zero.
+        // The encoding must be minimal, and the highest bit zero.
         if (short == 126 && len < 126) || (short == 127 && !(0x1_0000..1 << 63).contains(&len)) {
-            return Err(Error::protocol("a length is not written in its shortest form"));
+            return Err(Error::protocol("a length is not minimally encoded"));
         }
-        let left = usize::try_from(len).map_err(|_| Error::too_large())?;
-        if left > limits.max_frame && !opcode.is_control() {
+        let remaining = usize::try_from(len).map_err(|_| Error::too_large())?;
+        if remaining > limits.max_frame && !opcode.is_control() {
             return Err(Error::too_large());
         }
         let (mask, rest) = match rest.split_first_chunk() {
@@ -88,15 +90,15 @@ impl Frame {
             Some((mask, rest)) => (Mask(u32::from_le_bytes(*mask)), rest),
             None => return Ok(None),
         };
-        Ok(Some((Self { is_final, opcode, mask, left }, bytes.len() - rest.len())))
+        Ok(Some((Self { is_final, opcode, mask, remaining }, bytes.len() - rest.len())))
     }
 }
 
-fn check_first(first: u8) -> Result<(bool, OpCode), Error> {
+fn parse_first_byte(first: u8) -> Result<(bool, OpCode), Error> {
     if first & 0x70 != 0 {
         return Err(Error::protocol("a reserved bit is set"));
     }
-    let opcode = OpCode::of(first).ok_or_else(|| Error::protocol("a reserved opcode"))?;
+    let opcode = OpCode::from_first_byte(first).ok_or_else(|| Error::protocol("a reserved opcode is used"))?;
     let is_final = first & 0x80 != 0;
     if opcode.is_control() && !is_final {
         return Err(Error::protocol("a control frame is fragmented"));
@@ -104,7 +106,7 @@ fn check_first(first: u8) -> Result<(bool, OpCode), Error> {
     Ok((is_final, opcode))
 }
 
-/// Writes the header of a whole message, without a mask as a server must (RFC 6455 §5.1).
+/// Writes the header of a frame that is a whole message. A server must not mask it (RFC 6455 §5.1).
 pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
     out.push(0x80 | opcode as u8);
     match (u8::try_from(len), u16::try_from(len)) {
@@ -120,12 +122,12 @@ pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
     }
 }
 
-// The loops are written so that the compiler vectorizes them.
+// The compiler vectorizes these loops.
 impl Mask {
     /// How many bytes [`append`](Self::append) unmasks at a time.
     const BLOCK: usize = 128;
 
-    /// Unmasks the bytes where they are.
+    /// Unmasks the bytes in place.
     pub(super) fn apply(&mut self, bytes: &mut [u8]) {
         let (words, rest) = bytes.as_chunks_mut();
         for word in words {
@@ -137,7 +139,7 @@ impl Mask {
         self.rotate(rest.len());
     }
 
-    /// Unmasks the bytes while it copies them, in one pass.
+    /// Unmasks the bytes and appends them, in one pass.
     pub(super) fn append(&mut self, bytes: &[u8], to: &mut Vec<u8>) {
         let mut key = [0; Self::BLOCK];
         for word in key.as_chunks_mut().0 {

@@ -1,4 +1,4 @@
-//! What `fuzz/` reaches of the private code. It exists only under `cfg(fuzzing)`.
+//! Private code for the fuzz targets. It exists only under `cfg(fuzzing)`.
 #![allow(missing_docs, reason = "not for use")]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use axum::extract::ws::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Skipped, WebSocketError, decoder};
+use super::{Discarded, WebSocketError, decoder};
 
 /// What a socket accepts.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +53,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         &mut self.0.io
     }
 
-    pub fn ration(&mut self, bytes: Option<usize>) {
-        self.0.ration(bytes);
+    pub fn set_read_quota(&mut self, bytes: Option<usize>) {
+        self.0.set_read_quota(bytes);
     }
 
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, WebSocketError>>> {
@@ -77,12 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.0.poll_close(cx)
     }
 
-    /// Returns whether there is more to skip.
-    pub fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.0.poll_skip(cx).map_ok(|skipped| matches!(skipped, Skipped::Bytes { .. }))
+    /// Returns whether there is more to discard.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.0.poll_discard(cx).map_ok(|discarded| matches!(discarded, Discarded::Bytes { .. }))
     }
 
-    /// How many bytes of memory are held.
+    /// The bytes of memory in use.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }

@@ -1,29 +1,29 @@
-//! The server's side of the WebSocket protocol (RFC 6455), over any byte stream.
+//! The server side of the WebSocket protocol (RFC 6455), over any byte stream.
 //!
-//! It knows nothing of sessions, tokens or routers. Its rule is that memory follows bytes: between messages a socket owns no
-//! buffer, a message takes what has arrived of it, and what is sent is freed when it is written.
+//! This module does not know about sessions, tokens or routers. An idle socket owns no buffer, a message being received
+//! takes memory in proportion to the bytes that have arrived, and a sent message is freed when it is written.
 //!
-//! - **Reading** goes through a scratch buffer of the thread. A large binary payload is read straight into its message.
-//! - **Writing** copies small payloads behind their headers. A large one is written from where it is, beside its header,
-//!   where the connection can write two pieces at once.
-//! - **Answers** are sent by themselves: a pong to the newest ping, a close frame to a close frame, and one with 1002, 1007 or
-//!   1009 to a client that breaks the protocol.
+//! - **Reading** uses one scratch buffer per thread. A large binary payload is read directly into its message.
+//! - **Writing** copies a small payload behind its header. A large payload is written from its own buffer, together
+//!   with its header, if the connection supports vectored writes.
+//! - **Responses** of the protocol are automatic: a pong to the newest ping, a close frame to a close frame, and a
+//!   close frame with 1002, 1007 or 1009 to a client that violates the protocol.
 //!
-//! There are no extensions, so a reserved bit is a fault. A handshake must not accept any.
+//! Extensions are not supported, so reserved bits are a protocol error. A handshake must not negotiate any.
 
 mod decoder;
 mod error;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod outbox;
-mod partial;
+mod partial_message;
 mod read;
 mod read_ahead;
 mod scratch;
 #[cfg(test)]
 mod tests;
 mod write;
+mod write_buffer;
 
 use std::{fmt, task::Waker};
 
@@ -31,23 +31,23 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::{WebSocketError, WebSocketErrorKind};
 
-pub(crate) use read::Skipped;
+pub(crate) use read::Discarded;
 
 use WebSocketError as Error;
 use decoder::Decoder;
-use outbox::Outbox;
 use read_ahead::ReadAhead;
+use write_buffer::WriteBuffer;
 
-/// What a socket accepts, and how much it gathers before it writes.
+/// What a socket accepts, and how much it buffers before it writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The most bytes of a frame's payload.
+    /// The maximum payload of a frame, in bytes.
     pub(crate) max_frame: usize,
-    /// The most bytes of a message, in however many frames.
+    /// The maximum size of a message, in bytes, in any number of frames.
     pub(crate) max_message: usize,
     /// Whether frames without a mask are accepted.
     pub(crate) accept_unmasked: bool,
-    /// How many bytes wait to be written before a sender has to wait.
+    /// How many unwritten bytes make a sender wait.
     pub(crate) write_buffer: usize,
 }
 
@@ -57,16 +57,17 @@ pub(crate) struct Limits {
 pub(crate) struct WebSocket<S> {
     io: S,
     state: State,
+    /// The code of the close frame that reports a protocol violation. Once this is set, no message is received.
+    violation: Option<u16>,
+    /// Where the next frame starts is unknown.
+    lost_framing: bool,
     decoder: Decoder,
-    /// The client broke the protocol, and this is the code that tells it so. Nothing more is read.
-    failed: Option<u16>,
-    /// Not even frames can be told apart any more.
-    is_unintelligible: bool,
+    /// Boxed, because an idle socket has none.
     read_ahead: Option<Box<ReadAhead>>,
-    /// How many more bytes may be decoded; see [`ration`](Self::ration).
-    ration: Option<usize>,
-    outbox: Outbox,
-    /// Each waits until something can be written.
+    /// How many more bytes may be decoded; see [`set_read_quota`](Self::set_read_quota).
+    read_quota: Option<usize>,
+    write_buffer: WriteBuffer,
+    /// Each waits until the connection is writable.
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -74,11 +75,11 @@ pub(crate) struct WebSocket<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// This side has sent a close frame, and waits for the other's.
+    /// This side has sent a close frame and waits for the client's.
+    CloseSent,
+    /// The last frame of this side is being written. No message is received.
     Closing,
-    /// The last frame of this side is to be written, and then nothing more happens.
-    Ending,
-    Done,
+    Closed,
 }
 
 impl Default for Limits {
@@ -93,53 +94,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self {
             io,
             state: State::Open,
+            violation: None,
+            lost_framing: false,
             decoder: Decoder::new(limits),
-            failed: None,
-            is_unintelligible: false,
             read_ahead: None,
-            ration: None,
-            outbox: Outbox::new(),
+            read_quota: None,
+            write_buffer: WriteBuffer::new(),
             reader: None,
             writer: None,
         }
     }
 
-    /// Sets other limits, from the next frame on.
+    /// Sets the limits, from the next frame on.
     pub(crate) const fn set_limits(&mut self, limits: Limits) {
         self.decoder.limits = limits;
     }
 
-    /// Sets how many bytes in all may be read from here on, of whatever frames. No more than that is held in memory. Beyond
-    /// it, the client is told that its message is too large. `None` takes the ration away.
-    pub(crate) const fn ration(&mut self, bytes: Option<usize>) {
-        self.ration = bytes;
+    /// Sets how many more bytes may be received in all, in any frames, headers included. It also bounds the memory for
+    /// them. A client that exceeds the quota is closed with 1009. `None` removes it.
+    pub(crate) const fn set_read_quota(&mut self, bytes: Option<usize>) {
+        self.read_quota = bytes;
     }
 
-    /// Whether the client broke the protocol. The close frame that tells it so may not be written yet.
+    /// Whether the client violated the protocol. The close frame that reports it may be unwritten.
     pub(crate) const fn has_failed(&self) -> bool {
-        self.failed.is_some()
+        self.violation.is_some()
     }
 
-    /// Whether there is no close frame of the client to wait for: frames cannot be told apart any more, or it may have been the
-    /// fault itself.
-    pub(crate) fn awaits_no_close(&self) -> bool {
-        self.is_unintelligible || self.failed == Error::invalid_utf8().close_code()
+    /// Whether a close frame from the client can still be recognized. It cannot if framing is lost, or if the close
+    /// frame itself may have been the violation.
+    pub(crate) fn can_receive_close(&self) -> bool {
+        !self.lost_framing && self.violation != Error::invalid_utf8().close_code()
     }
 
     /// Whether [`poll_next`](Self::poll_next) has returned its last message.
     pub(crate) fn is_terminated(&self) -> bool {
-        self.state == State::Done
+        self.state == State::Closed
     }
 
-    /// How many bytes of memory are held.
+    /// The bytes of memory in use.
     #[cfg(fuzzing)]
     pub(crate) fn capacity(&self) -> usize {
-        let read_ahead = self.read_ahead.as_ref().map_or(0, |ahead| ahead.capacity());
-        self.decoder.capacity() + read_ahead + self.outbox.capacity()
+        let read_ahead = self.read_ahead.as_ref().map_or(0, |read_ahead| read_ahead.capacity());
+        self.decoder.capacity() + read_ahead + self.write_buffer.capacity()
     }
 }
 
-// By hand: what is buffered is nobody's business.
+// By hand: buffers may hold secrets.
 impl<S> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket").field("state", &self.state).finish_non_exhaustive()

@@ -1,3 +1,5 @@
+//! Receiving.
+
 use std::{
     future::Future,
     io,
@@ -17,49 +19,49 @@ use super::{
     write::Side,
 };
 
-/// What was read and dropped.
-pub(crate) enum Skipped {
-    /// So many bytes, and so many are still to come of the present frame.
-    Bytes { skipped: usize, announced: usize },
-    /// The client's close frame, or the end of the connection.
+/// What was read and discarded.
+pub(crate) enum Discarded {
+    /// Some bytes, and how many bytes of the current frame are missing.
+    Bytes { len: usize, remaining: usize },
+    /// The client's close frame, or the end of the stream.
     End,
 }
 
-/// What came of a read.
+/// The result of one read.
 enum Read {
     Message(Message),
-    More,
+    Incomplete,
     End,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Receives a message, and writes the answers that are due. `None` after the closing handshake.
+    /// Receives a message, and writes pending responses. `None` after the closing handshake.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
-            if let (State::Open, Some(code)) = (self.state, self.failed) {
-                self.outbox.close(Bytes::copy_from_slice(&code.to_be_bytes()));
-                self.state = State::Ending;
+            if let (State::Open, Some(code)) = (self.state, self.violation) {
+                self.write_buffer.set_close(Bytes::copy_from_slice(&code.to_be_bytes()));
+                self.state = State::Closing;
             }
             match self.state {
-                State::Done => return Poll::Ready(None),
-                State::Closing if self.has_failed() => self.state = State::Ending,
-                State::Ending => {
-                    // Who cannot be reached needs no answer.
+                State::Closed => return Poll::Ready(None),
+                State::CloseSent if self.has_failed() => self.state = State::Closing,
+                State::Closing => {
+                    // If the write fails, the client is gone.
                     let _ = ready!(self.poll_write(cx, Side::Reader));
-                    self.state = State::Done;
+                    self.state = State::Closed;
                 }
-                State::Open | State::Closing => {
-                    if self.outbox.has_answer()
+                State::Open | State::CloseSent => {
+                    if self.write_buffer.has_response()
                         && let Poll::Ready(Err(error)) = self.poll_write(cx, Side::Reader)
                     {
                         return Poll::Ready(Some(Err(self.fail(error))));
                     }
-                    match ready!(self.poll_decode(cx)) {
+                    match ready!(self.poll_message(cx)) {
                         Ok(Some(message)) => {
-                            self.answer(&message);
+                            self.respond_to(&message);
                             return Poll::Ready(Some(Ok(message)));
                         }
-                        Ok(None) => self.state = State::Done,
+                        Ok(None) => self.state = State::Closed,
                         Err(error) => return Poll::Ready(Some(Err(self.fail(error)))),
                     }
                 }
@@ -67,148 +69,146 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// The next message, or `None` at the end of a connection that this side has closed.
-    fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+    /// The next message. `None` if the stream ends after a close frame of this side.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
-            if let Some(message) = self.decode_ahead()? {
+            if let Some(message) = self.decode_read_ahead()? {
                 return Poll::Ready(Ok(Some(message)));
             }
-            let read = if self.ration.is_none() && self.decoder.direct().is_some() {
+            let read = if self.read_quota.is_none() && self.decoder.direct_read_buffer().is_some() {
                 self.poll_read_direct(cx)
             } else {
                 self.poll_read_scratch(cx)
             };
             match ready!(read)? {
                 Read::Message(message) => return Poll::Ready(Ok(Some(message))),
-                Read::More => {}
-                Read::End if self.state == State::Closing => return Poll::Ready(Ok(None)),
+                Read::Incomplete => {}
+                Read::End if self.state == State::CloseSent => return Poll::Ready(Ok(None)),
                 Read::End => return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
             }
         }
     }
 
-    fn decode_ahead(&mut self) -> Result<Option<Message>, Error> {
-        let Some(ahead) = &mut self.read_ahead else { return Ok(None) };
-        let (taken, decoded) = decode(&mut self.decoder, &mut self.ration, ahead.bytes());
-        ahead.advance(taken);
-        if ahead.is_empty() {
+    fn decode_read_ahead(&mut self) -> Result<Option<Message>, Error> {
+        let Some(read_ahead) = &mut self.read_ahead else { return Ok(None) };
+        let (consumed, decoded) = decode(&mut self.decoder, &mut self.read_quota, read_ahead.bytes());
+        read_ahead.advance(consumed);
+        if read_ahead.is_empty() {
             self.read_ahead = None;
         }
         decoded
     }
 
-    /// Through the scratch of the thread.
+    /// Reads into the scratch buffer of the thread.
     fn poll_read_scratch(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Error>> {
         let mut scratch = Scratch::take();
-        let most = self.ration.map_or(scratch.len(), |ration| scratch.len().min(ration));
-        if most == 0 {
+        let max = self.read_quota.map_or(scratch.len(), |quota| scratch.len().min(quota));
+        if max == 0 {
             return Poll::Ready(Err(Error::too_large()));
         }
-        let mut buffer = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
+        let mut buffer = ReadBuf::new(scratch.get_mut(..max).unwrap_or_default());
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         let bytes = buffer.filled_mut();
         let len = bytes.len();
         if len == 0 {
             return Poll::Ready(Ok(Read::End));
         }
-        let (taken, decoded) = decode(&mut self.decoder, &mut self.ration, bytes);
-        self.read_ahead = ReadAhead::new(scratch, taken, len).map(Box::new);
-        Poll::Ready(Ok(decoded?.map_or(Read::More, Read::Message)))
+        let (consumed, decoded) = decode(&mut self.decoder, &mut self.read_quota, bytes);
+        self.read_ahead = ReadAhead::new(scratch, consumed, len).map(Box::new);
+        Poll::Ready(Ok(decoded?.map_or(Read::Incomplete, Read::Message)))
     }
 
-    /// Straight into a large message.
+    /// Reads into a large message.
     fn poll_read_direct(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Error>> {
-        let Some((bytes, most)) = self.decoder.direct() else { return Poll::Ready(Ok(Read::More)) };
-        let mut room = bytes.limit(most);
-        let len = ready!(pin!(self.io.read_buf(&mut room)).poll(cx))?;
+        let Some((bytes, max)) = self.decoder.direct_read_buffer() else { return Poll::Ready(Ok(Read::Incomplete)) };
+        let mut buffer = bytes.limit(max);
+        let len = ready!(pin!(self.io.read_buf(&mut buffer)).poll(cx))?;
         if len == 0 {
             return Poll::Ready(Ok(Read::End));
         }
-        let message = self.decoder.direct_read(len)?;
-        Poll::Ready(Ok(message.map_or(Read::More, Read::Message)))
+        let message = self.decoder.decode_direct_read(len)?;
+        Poll::Ready(Ok(message.map_or(Read::Incomplete, Read::Message)))
     }
 
-    /// Prepares what the protocol answers to a message.
-    fn answer(&mut self, message: &Message) {
+    /// Prepares the response of the protocol to a message.
+    fn respond_to(&mut self, message: &Message) {
         match message {
-            Message::Ping(payload) if self.state == State::Open => self.outbox.pong(payload.clone()),
+            Message::Ping(payload) if self.state == State::Open => self.write_buffer.set_pong(payload.clone()),
             Message::Close(frame) => {
                 if self.state == State::Open {
-                    // The same as came (RFC 6455 §5.5.1).
-                    self.outbox.close(close_payload(frame.as_ref()));
+                    // An echo of the client's (RFC 6455 §5.5.1).
+                    self.write_buffer.set_close(close_payload(frame.as_ref()));
                 }
-                self.state = State::Ending;
-                self.unread();
+                self.state = State::Closing;
+                self.stop_decoding();
             }
             _ => {}
         }
     }
 
-    /// Nothing more is received. A client that broke the protocol is told so by the next [`poll_next`](Self::poll_next), unless
-    /// something else is sent before.
+    /// Stops receiving. The next [`poll_next`](Self::poll_next) reports a violation to the client. Until then, other
+    /// messages can be sent.
     fn fail(&mut self, error: Error) -> Error {
         match error.close_code() {
-            Some(code) if self.state == State::Open => self.failed = Some(code),
-            _ => self.state = State::Done,
+            Some(code) if self.state == State::Open => self.violation = Some(code),
+            _ => self.state = State::Closed,
         }
         match error.kind() {
-            // Where frames begin and end is still known.
-            WebSocketErrorKind::TooLarge | WebSocketErrorKind::InvalidUtf8 => self.decoder.skip(),
-            _ => self.unread(),
+            // The end of the frame is still known.
+            WebSocketErrorKind::TooLarge | WebSocketErrorKind::InvalidUtf8 => self.decoder.discard(),
+            _ => self.stop_decoding(),
         }
         error
     }
 
-    /// Nothing more is decoded.
-    fn unread(&mut self) {
-        self.is_unintelligible = true;
+    fn stop_decoding(&mut self) {
+        self.lost_framing = true;
         self.decoder = Decoder::new(self.decoder.limits);
         self.read_ahead = None;
     }
 
-    /// Reads and drops what arrives, up to the client's close frame if frames can still be told apart. For use when nothing
-    /// more is received.
+    /// Reads and discards bytes, up to the client's close frame if framing is intact. For use after the last message.
     ///
-    /// A connection that is dropped while bytes are unread is reset, and a reset may overtake a close frame that was sent.
-    pub(crate) fn poll_skip(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Skipped>> {
-        if !self.is_unintelligible {
-            self.decoder.skip();
+    /// A connection that is dropped with unread bytes is reset, and a reset may overtake a close frame.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Discarded>> {
+        if !self.lost_framing {
+            self.decoder.discard();
         }
-        if let Some(mut ahead) = self.read_ahead.take() {
-            return Poll::Ready(Ok(self.skip(ahead.bytes())));
+        if let Some(mut read_ahead) = self.read_ahead.take() {
+            return Poll::Ready(Ok(self.discard(read_ahead.bytes())));
         }
         let mut scratch = Scratch::take();
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         let bytes = buffer.filled_mut();
-        Poll::Ready(Ok(if bytes.is_empty() { Skipped::End } else { self.skip(bytes) }))
+        Poll::Ready(Ok(if bytes.is_empty() { Discarded::End } else { self.discard(bytes) }))
     }
 
-    fn skip(&mut self, bytes: &mut [u8]) -> Skipped {
-        if !self.is_unintelligible {
+    fn discard(&mut self, bytes: &mut [u8]) -> Discarded {
+        if !self.lost_framing {
             match self.decoder.decode(bytes).1 {
-                Ok(Some(_)) => return Skipped::End,
+                Ok(Some(_)) => return Discarded::End,
                 Ok(None) => {}
-                Err(_) => self.unread(),
+                Err(_) => self.stop_decoding(),
             }
         }
-        Skipped::Bytes { skipped: bytes.len(), announced: self.decoder.left() }
+        Discarded::Bytes { len: bytes.len(), remaining: self.decoder.remaining() }
     }
 }
 
-/// Decodes, within the ration. Returns how many bytes were taken.
+/// Decodes within the quota. Returns how many bytes were consumed.
 fn decode(
     decoder: &mut Decoder,
-    ration: &mut Option<usize>,
+    quota: &mut Option<usize>,
     bytes: &mut [u8],
 ) -> (usize, Result<Option<Message>, Error>) {
-    let most = ration.map_or(bytes.len(), |ration| ration.min(bytes.len()));
-    let (taken, message) = decoder.decode(bytes.get_mut(..most).unwrap_or_default());
-    if let Some(ration) = ration {
-        *ration -= taken;
-        if *ration == 0 && matches!(message, Ok(None)) {
-            return (taken, Err(Error::too_large()));
+    let max = quota.map_or(bytes.len(), |quota| quota.min(bytes.len()));
+    let (consumed, decoded) = decoder.decode(bytes.get_mut(..max).unwrap_or_default());
+    if let Some(quota) = quota {
+        *quota -= consumed;
+        if *quota == 0 && matches!(decoded, Ok(None)) {
+            return (consumed, Err(Error::too_large()));
         }
     }
-    (taken, message)
+    (consumed, decoded)
 }

@@ -1,6 +1,8 @@
+//! Bytes that arrived behind a message.
+
 use super::scratch::Scratch;
 
-/// Bytes that arrived with a message and are not decoded yet.
+/// Bytes that were read together with a message and are not decoded yet.
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     buffer: Buffer,
@@ -11,21 +13,22 @@ pub(super) struct ReadAhead {
 #[derive(Debug)]
 enum Buffer {
     Scratch(Scratch),
-    Own(Box<[u8]>),
+    Owned(Box<[u8]>),
 }
 
-/// The scratch is kept where at least this part of it is in use. Of less there is a copy.
-const WORTH_KEEPING: usize = 4;
+/// The bytes stay in the scratch buffer if they fill at least this fraction of it: a quarter. Otherwise they are
+/// copied, so that memory follows bytes.
+const MIN_FILLED: usize = 4;
 
 impl ReadAhead {
-    /// The bytes of the scratch in this range, if there are any.
+    /// The bytes in this range. `None` if it is empty.
     pub(super) fn new(scratch: Scratch, start: usize, end: usize) -> Option<Self> {
-        let rest = scratch.get(start..end).filter(|rest| !rest.is_empty())?;
-        if rest.len() * WORTH_KEEPING >= scratch.len() {
+        let bytes = scratch.get(start..end).filter(|bytes| !bytes.is_empty())?;
+        if bytes.len() * MIN_FILLED >= scratch.len() {
             return Some(Self { buffer: Buffer::Scratch(scratch), start, end });
         }
-        let rest: Box<[u8]> = rest.into();
-        Some(Self { start: 0, end: rest.len(), buffer: Buffer::Own(rest) })
+        let bytes: Box<[u8]> = bytes.into();
+        Some(Self { start: 0, end: bytes.len(), buffer: Buffer::Owned(bytes) })
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -35,12 +38,12 @@ impl ReadAhead {
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         let buffer = match &mut self.buffer {
             Buffer::Scratch(scratch) => scratch,
-            Buffer::Own(own) => &mut **own,
+            Buffer::Owned(bytes) => &mut **bytes,
         };
         buffer.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// So many bytes were decoded.
+    /// Removes bytes from the front.
     pub(super) const fn advance(&mut self, len: usize) {
         self.start += len;
     }
@@ -49,7 +52,7 @@ impl ReadAhead {
     pub(super) fn capacity(&self) -> usize {
         match &self.buffer {
             Buffer::Scratch(scratch) => scratch.len(),
-            Buffer::Own(own) => own.len(),
+            Buffer::Owned(bytes) => bytes.len(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What all sockets of a thread share, so that none of them owns it.
+//! Buffers that all sockets of a thread share, so that none of them owns one.
 
 use std::{
     cell::Cell,
@@ -6,26 +6,27 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-/// A message of 64 KiB and its header fit.
-const READ_LEN: usize = if cfg!(fuzzing) { 512 } else { 64 * 1024 + 256 };
-/// A socket whose client does not read keeps what it has taken, so that is little.
-const MOST_SPARE: usize = 4 * 1024;
+/// A message of 64 KiB fits, with its header.
+const SCRATCH_LEN: usize = if cfg!(fuzzing) { 512 } else { 64 * 1024 + 256 };
+/// The maximum capacity of a vector that is kept for reuse. A socket whose client does not read keeps what it has
+/// taken, so this is small.
+const MAX_SPARE: usize = 4 * 1024;
 
 thread_local! {
-    static READ: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The buffer that the sockets of a thread read through. When it is dropped, the thread has it back.
+/// The buffer that the sockets of a thread read into. Dropping it returns it to the thread.
 ///
-/// It holds what some other socket has read.
+/// Its initial content is from another socket.
 #[derive(Debug)]
 pub(super) struct Scratch(Box<[u8]>);
 
 impl Scratch {
-    /// The thread's buffer, or a new one while that is taken.
+    /// Takes the thread's buffer, or allocates one if that is in use.
     pub(super) fn take() -> Self {
-        Self(READ.take().unwrap_or_else(|| vec![0; READ_LEN].into_boxed_slice()))
+        Self(SCRATCH.take().unwrap_or_else(|| vec![0; SCRATCH_LEN].into_boxed_slice()))
     }
 }
 
@@ -45,25 +46,25 @@ impl DerefMut for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A thread that ends has nothing to keep it in.
-        let _ = READ.try_with(|read| read.set(Some(mem::take(&mut self.0))));
+        // Fails if the thread is exiting.
+        let _ = SCRATCH.try_with(|scratch| scratch.set(Some(mem::take(&mut self.0))));
     }
 }
 
-/// An empty vector with room for so many bytes: the one that was given back last, if it is large enough.
-pub(super) fn spare(len: usize) -> Vec<u8> {
-    if len > MOST_SPARE {
-        return Vec::with_capacity(len);
+/// An empty vector with at least this capacity, reused if possible.
+pub(super) fn take_vec(capacity: usize) -> Vec<u8> {
+    if capacity > MAX_SPARE {
+        return Vec::with_capacity(capacity);
     }
     let mut spare = SPARE.take();
-    spare.reserve_exact(len);
+    spare.reserve_exact(capacity);
     spare
 }
 
-/// Takes a vector back.
-pub(super) fn give_back(mut vector: Vec<u8>) {
-    if vector.capacity() <= MOST_SPARE {
-        vector.clear();
-        SPARE.set(vector);
+/// Keeps a vector for reuse.
+pub(super) fn return_vec(mut vec: Vec<u8>) {
+    if vec.capacity() <= MAX_SPARE {
+        vec.clear();
+        SPARE.set(vec);
     }
 }

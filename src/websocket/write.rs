@@ -1,3 +1,5 @@
+//! Sending.
+
 use std::{
     io,
     pin::Pin,
@@ -18,26 +20,26 @@ pub(super) enum Side {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Whether another message may be sent. Writes, if too much waits to be written.
+    /// Waits until another message may be sent. Writes, if the write buffer is full.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.state != State::Open {
             return Poll::Ready(Err(Error::closed()));
         }
-        while self.outbox.len() >= self.decoder.limits.write_buffer.max(1) {
+        while self.write_buffer.len() >= self.decoder.limits.write_buffer.max(1) {
             ready!(self.poll_write_some(cx, Side::Writer))?;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes a message to be written by [`poll_flush`](Self::poll_flush).
+    /// Queues a message. [`poll_flush`](Self::poll_flush) writes it.
     pub(crate) fn start_send(&mut self, message: Message) -> Result<(), Error> {
         if self.state != State::Open {
             return Err(Error::closed());
         }
         let is_close = matches!(message, Message::Close(_));
-        self.outbox.push(message, self.io.is_write_vectored())?;
+        self.write_buffer.push(message, self.io.is_write_vectored())?;
         if is_close {
-            self.state = State::Closing;
+            self.state = State::CloseSent;
         }
         Ok(())
     }
@@ -47,11 +49,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.poll_write(cx, Side::Writer)
     }
 
-    /// Sends a close frame unless one was sent, writes everything, and ends the writing side of the connection.
+    /// Sends a close frame unless one was sent, writes everything, and shuts down the writing side of the connection.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.state == State::Open {
-            self.outbox.close(close_payload(Some(&CloseFrame { code: 1000, reason: "".into() })));
-            self.state = State::Closing;
+            self.write_buffer.set_close(close_payload(Some(&CloseFrame { code: 1000, reason: "".into() })));
+            self.state = State::CloseSent;
         }
         ready!(self.poll_write(cx, Side::Writer))?;
         Pin::new(&mut self.io).poll_shutdown(cx).map_err(Error::from)
@@ -59,19 +61,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<Result<(), Error>> {
         loop {
-            if self.outbox.has_answer() {
-                self.outbox.encode_answers();
+            if self.write_buffer.has_response() {
+                self.write_buffer.encode_responses();
             }
-            if self.outbox.is_empty() {
+            if self.write_buffer.is_empty() {
                 break;
             }
             ready!(self.poll_write_some(cx, side))?;
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.outbox.settle();
-        // The other side may wait for the same.
-        let (own, other) = self.waiting(side);
+        self.write_buffer.set_flushed();
+        let (own, other) = self.wakers(side);
         *own = None;
+        // The other side may wait for this.
         if let Some(other) = other.take() {
             other.wake();
         }
@@ -79,41 +81,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     fn poll_write_some(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<io::Result<()>> {
-        // The connection has room for one waker, and both sides may wait to write.
-        let polled = match self.waiting(side).1 {
+        // The connection stores one waker, and both sides may wait to write.
+        let polled = match self.wakers(side).1 {
             Some(other) if !other.will_wake(cx.waker()) => {
-                let both = Waker::from(Arc::new(Both(other.clone(), cx.waker().clone())));
-                self.write_to_io(&mut Context::from_waker(&both))
+                let both = Waker::from(Arc::new(WakeBoth(other.clone(), cx.waker().clone())));
+                self.poll_write_io(&mut Context::from_waker(&both))
             }
-            _ => self.write_to_io(cx),
+            _ => self.poll_write_io(cx),
         };
         let Poll::Ready(len) = polled else {
-            let (own, _) = self.waiting(side);
-            match own {
+            match self.wakers(side).0 {
                 Some(own) => own.clone_from(cx.waker()),
-                None => *own = Some(cx.waker().clone()),
+                own => *own = Some(cx.waker().clone()),
             }
             return Poll::Pending;
         };
         match len? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             len => {
-                self.outbox.advance(len);
+                self.write_buffer.advance(len);
                 Poll::Ready(Ok(()))
             }
         }
     }
 
-    fn write_to_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let io = Pin::new(&mut self.io);
-        match self.outbox.pieces() {
-            Some(pieces) => io.poll_write_vectored(cx, &pieces),
-            None => io.poll_write(cx, self.outbox.piece()),
+        match self.write_buffer.next_slices() {
+            Some(slices) => io.poll_write_vectored(cx, &slices),
+            None => io.poll_write(cx, self.write_buffer.next_slice()),
         }
     }
 
-    /// The wakers of this side and the other.
-    const fn waiting(&mut self, side: Side) -> (&mut Option<Waker>, &mut Option<Waker>) {
+    /// The wakers of this side and of the other.
+    const fn wakers(&mut self, side: Side) -> (&mut Option<Waker>, &mut Option<Waker>) {
         match side {
             Side::Reader => (&mut self.reader, &mut self.writer),
             Side::Writer => (&mut self.writer, &mut self.reader),
@@ -121,9 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-struct Both(Waker, Waker);
+struct WakeBoth(Waker, Waker);
 
-impl Wake for Both {
+impl Wake for WakeBoth {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

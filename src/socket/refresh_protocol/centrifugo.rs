@@ -13,9 +13,9 @@ use crate::{
     verify::VerifyErrorKind,
 };
 
-/// Every command of this kind has a member of this name, which needs no escapes.
+/// The member of a refresh command.
 const REFRESH: &str = "refresh";
-/// The start of every escape that may spell it in another way.
+/// The start of an escape. The name above may be written with escapes.
 const ESCAPE: &str = "\\u";
 
 /// Centrifugo's codes.
@@ -27,11 +27,11 @@ mod code {
     pub(super) const TOO_MANY_REQUESTS: u16 = 111;
 }
 
-/// A command to refresh.
+/// A refresh command.
 struct Command<'a> {
-    /// `None` where it is none, and no answer would reach anybody.
+    /// `None` if there is no valid id, so the client could not match a response.
     id: Option<u32>,
-    /// `None` where it cannot be read.
+    /// `None` if it cannot be parsed.
     refresh: Option<&'a RawValue>,
 }
 
@@ -40,10 +40,10 @@ struct Refresh {
     token: String,
 }
 
-/// A message holds a command a line. The others are the handler's.
+/// A message has one command per line. The others are passed on to the handler.
 pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     let Message::Text(text) = message else { return None };
-    // Other messages should not be parsed for this.
+    // Avoids parsing other messages.
     if !text.contains(REFRESH) && !text.contains(ESCAPE) {
         return None;
     }
@@ -52,7 +52,7 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     let refresh = first.refresh.and_then(|refresh| serde_json::from_str(refresh.get()).ok());
     let token = refresh.map(|Refresh { token }| Token::new(token));
     let request = match token {
-        // Two at a time are none that a client sends, and only one could be answered.
+        // No client sends two at once, and only one could get a response.
         Some(token) if commands.len() == 1 => RefreshRequest::new(token),
         _ => RefreshRequest::malformed(),
     };
@@ -60,38 +60,38 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     Some(if others.trim().is_empty() { request } else { request.pass_on(others) })
 }
 
-pub(super) fn answer(request: &Message, outcome: Result<Option<Duration>, &RefreshError>) -> Option<Message> {
+pub(super) fn response(request: &Message, outcome: Result<Option<Duration>, &RefreshError>) -> Option<Message> {
     let Message::Text(text) = request else { return None };
     let id = text.lines().find_map(command)?.id?;
-    let answer = match outcome {
+    let response = match outcome {
         Ok(None) => json!({ "id": id, "refresh": { "expires": false } }),
         Ok(Some(left)) => json!({ "id": id, "refresh": { "expires": true, "ttl": ttl(left) } }),
         Err(error) => {
             let (code, temporary) = code_of(error.kind());
-            // A client tries again after a temporary error, with a new token, and gives up after any other.
+            // A client retries with a new token after a temporary error, and gives up after any other.
             json!({ "id": id, "error": { "code": code, "message": error.reason(), "temporary": temporary } })
         }
     };
-    Some(answer.to_string().into())
+    Some(response.to_string().into())
 }
 
-/// The command on a line, if it is to refresh, or may be and cannot be read: there may be a token in it.
+/// The refresh command on a line. A malformed one counts, because it may contain a token.
 fn command(line: &str) -> Option<Command<'_>> {
     if !line.trim_start().starts_with('{') {
         return None;
     }
     let Ok(members) = serde_json::from_str::<HashMap<String, &RawValue>>(line) else {
-        let is_nearly_one = line.contains(r#""refresh""#) && line.contains(r#""token""#);
-        return is_nearly_one.then_some(Command { id: None, refresh: None });
+        let may_be_refresh = line.contains(r#""refresh""#) && line.contains(r#""token""#);
+        return may_be_refresh.then_some(Command { id: None, refresh: None });
     };
     let refresh = Some(*members.get(REFRESH)?);
     Some(Command { id: members.get("id").and_then(|id| serde_json::from_str(id.get()).ok()), refresh })
 }
 
-/// A client asks for the next token when this is over, and the session must not end before it has sent that.
+/// A client gets its next token when this has passed, and must send it before the session ends.
 fn ttl(left: Duration) -> u64 {
-    const AHEAD: Duration = Duration::from_secs(30);
-    left.saturating_sub(AHEAD.min(left / 3)).as_secs().max(1)
+    const MARGIN: Duration = Duration::from_secs(30);
+    left.saturating_sub(MARGIN.min(left / 3)).as_secs().max(1)
 }
 
 const fn code_of(kind: RefreshErrorKind) -> (u16, bool) {

@@ -1,4 +1,4 @@
-//! `{"type":"auth.refresh","token":"…"}` and its answers.
+//! `{"type":"auth.refresh","token":"…"}` and its responses.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -10,16 +10,16 @@ use super::RefreshRequest;
 use crate::{session::RefreshError, time::wait_seconds, token::Token};
 
 const REFRESH: &str = "auth.refresh";
-/// The start of every escape that may spell a part of the above in another way.
+/// The start of an escape. The string above may be written with escapes.
 const ESCAPE: &str = "\\u";
-/// May end a message where those are put one behind the other (RFC 7464).
+/// May end a message in a JSON text sequence (RFC 7464).
 const RECORD_SEPARATOR: char = '\u{1e}';
-/// May begin a text (RFC 8259 §8.1).
+/// May start a text (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     let Message::Text(text) = message else { return None };
-    // Other messages should not be parsed for this.
+    // Avoids parsing other messages.
     if !text.contains(REFRESH) && !text.contains(ESCAPE) {
         return None;
     }
@@ -31,16 +31,16 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     let mut members = Members::default();
     let is_json = Collector(&mut members).read(text).is_ok();
     match members {
-        Members { is_refresh: true, repeated: false, token: Some(token) } if is_json => Some(token.into()),
+        Members { is_refresh: true, has_duplicates: false, token: Some(token) } if is_json => Some(token.into()),
         Members { is_refresh: true, .. } => Some(RefreshRequest::malformed()),
-        // It cannot be told what this was to be. If it was a request, there may be a token in it.
+        // It may be a malformed request that contains a token.
         Members { is_refresh: false, .. } if !is_json && names_both(text) => Some(RefreshRequest::malformed()),
         Members { is_refresh: false, .. } => None,
     }
 }
 
-pub(super) fn answer(outcome: Result<Option<Duration>, &RefreshError>) -> Message {
-    let answer = match outcome {
+pub(super) fn response(outcome: Result<Option<Duration>, &RefreshError>) -> Message {
+    let response = match outcome {
         Ok(expires_in) => {
             json!({ "type": "auth.refreshed", "expires_in": expires_in.map(|left| left.as_secs()) })
         }
@@ -51,25 +51,25 @@ pub(super) fn answer(outcome: Result<Option<Duration>, &RefreshError>) -> Messag
             None => json!({ "type": "auth.refused", "reason": error.reason() }),
         },
     };
-    Message::Text(answer.to_string().into())
+    Message::Text(response.to_string().into())
 }
 
-/// Whether both the type and the member of a request are in the text, each as a whole string.
+/// Whether the text contains both the type and the member of a request, as whole strings.
 fn names_both(text: &str) -> bool {
     text.contains(r#""auth.refresh""#) && text.contains(r#""token""#)
 }
 
-/// What matters of an object, as far as it could be read.
+/// The relevant members of an object, up to an error.
 #[derive(Default)]
 struct Members {
-    /// Whether one of the members `type` says so.
+    /// Whether a member `type` is `auth.refresh`.
     is_refresh: bool,
-    /// Whether `type` or `token` is there twice: others may read it in another way.
-    repeated: bool,
+    /// Whether there is a duplicate `type` or `token`, of which another parser may use the other one.
+    has_duplicates: bool,
     token: Option<Token>,
 }
 
-/// Collects the members of an object into something that is there after an error, too.
+/// Collects the members of an object. They remain after an error.
 struct Collector<'a>(&'a mut Members);
 
 impl Collector<'_> {
@@ -90,7 +90,7 @@ impl<'de> de::Visitor<'de> for Collector<'_> {
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let (mut types, mut tokens) = (0, 0);
         while let Some(name) = map.next_key::<Text<'de>>()? {
-            // Values of all other kinds are values, too.
+            // The value may be of any type.
             let value: &RawValue = map.next_value()?;
             let text = || serde_json::from_str::<Text<'_>>(value.get()).ok();
             match &*name.0 {
@@ -104,12 +104,12 @@ impl<'de> de::Visitor<'de> for Collector<'_> {
                 }
                 _ => {}
             }
-            self.0.repeated = types > 1 || tokens > 1;
+            self.0.has_duplicates = types > 1 || tokens > 1;
         }
         Ok(())
     }
 }
 
-/// A string, borrowed where it has no escapes.
+/// A string, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

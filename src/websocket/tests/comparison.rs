@@ -1,4 +1,4 @@
-//! What tungstenite makes of the same bytes. The fuzz targets include this file.
+//! Decodes the same bytes with tungstenite. The fuzz targets include this file.
 #![allow(unreachable_pub, reason = "public for the fuzz targets")]
 
 use std::io::{self, Cursor, Read, Write};
@@ -12,48 +12,49 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{WebSocketError, WebSocketErrorKind};
 
-/// The most bytes of a frame.
+/// The maximum payload of a frame.
 pub const MAX_FRAME: usize = 3000;
-/// The most bytes of a message.
+/// The maximum size of a message.
 pub const MAX_MESSAGE: usize = 5000;
 
-/// What was read up to a close frame, a fault, or the end of the bytes.
+/// What was received up to a close frame, an error, or the end of the bytes.
 #[derive(Debug)]
 pub struct Outcome<E> {
     pub messages: Vec<Message>,
     pub failed: Option<E>,
 }
 
-/// How tungstenite reads.
+/// How the results compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
-    /// The same messages and no fault.
-    Sound,
-    /// The same messages and the same fault.
-    SameFault,
-    /// The same messages. Then tungstenite is lax, or names another of several faults.
-    Lax,
+    /// The same messages and no error.
+    NoError,
+    /// The same messages and the same error.
+    SameError,
+    /// The same messages. Then tungstenite accepts a violation, or reports another of several violations.
+    Lenient,
 }
 
-/// Compares what this crate made of the bytes with what tungstenite makes of them.
+/// Compares what this crate received with what tungstenite receives from the same bytes.
 ///
-/// The messages before a fault must be the same. So must the fault be, with these exceptions:
+/// The messages before an error must be the same. The error must be the same too, with these exceptions:
 ///
-/// - A length that is not in its shortest form, or has the highest bit set (RFC 6455 §5.2): tungstenite accepts it. In a control
-///   frame, this crate reports what such a form is for: a payload of more than 125 bytes (§5.5).
-/// - A close code that may not be sent (§7.4): tungstenite returns a close frame with code 1002 instead. If the reason is not
-///   UTF-8 either (§5.5.1), it reports that.
-/// - A frame that is larger than allowed and also breaks §5.1, §5.2, §5.4 or §5.5: tungstenite reports the size. The RFC gives
+/// - A length that is not minimally encoded, or has the highest bit set (RFC 6455 §5.2): tungstenite accepts it. In a
+///   control frame, this crate reports a payload of more than 125 bytes (§5.5), which is what such an encoding
+///   announces.
+/// - A close code that must not be sent (§7.4): tungstenite returns a close frame with code 1002 instead. If the reason
+///   is also not UTF-8 (§5.5.1), it reports that.
+/// - A frame that is too large and also violates §5.1, §5.2, §5.4 or §5.5: tungstenite reports the size. The RFC gives
 ///   no order.
 ///
-/// The close code 1014 may be sent, for IANA has registered it since (§7.4.2). tungstenite refuses it as above.
+/// Close code 1014 may be sent: IANA has registered it since (§7.4.2). tungstenite rejects it as above.
 ///
-/// This crate reports a fault as soon as the bytes show it, as §8.1 and §10.7 allow, and tungstenite at the end of the frame. So
-/// tungstenite is given the rest of a frame in which a fault was found.
+/// This crate reports a violation as soon as the bytes show it, as §8.1 and §10.7 allow. tungstenite reports it at the
+/// end of the frame. So tungstenite is given the rest of a frame that has an error.
 ///
 /// # Panics
 ///
-/// Panics if they differ otherwise.
+/// Panics if there is any other difference.
 pub fn compare(bytes: &[u8], ours: &Outcome<WebSocketError>) -> Agreement {
     let Some(failed) = &ours.failed else {
         let mut theirs = theirs(bytes);
@@ -64,28 +65,28 @@ pub fn compare(bytes: &[u8], ours: &Outcome<WebSocketError>) -> Agreement {
             theirs.clone_from(ours);
         }
         assert!(theirs.failed.is_none() && theirs.messages == ours.messages, "{bytes:x?}\n{ours:?}\n{theirs:?}");
-        return Agreement::Sound;
+        return Agreement::NoError;
     };
     let theirs = theirs(&[bytes, &[0; MAX_FRAME + 14]].concat());
     let rest = theirs.messages.strip_prefix(ours.messages.as_slice());
     let rest = rest.unwrap_or_else(|| panic!("other messages: {bytes:x?}\n{ours:?}\n{theirs:?}"));
     let description = failed.to_string();
-    let is_as_allowed = match (failed.kind(), rest, theirs.failed) {
-        (_, _, _) if description.ends_with("shortest form") => true,
+    let is_exception = match (failed.kind(), rest, theirs.failed) {
+        (_, _, _) if description.ends_with("not minimally encoded") => true,
         (_, [Message::Ping(_) | Message::Pong(_) | Message::Close(_), ..], _)
         | (_, [], Some(WebSocketErrorKind::InvalidUtf8))
             if description.ends_with("longer than 125 bytes") =>
         {
             true
         }
-        (kind, [], Some(failed)) if kind == failed => return Agreement::SameFault,
+        (kind, [], Some(failed)) if kind == failed => return Agreement::SameError,
         (_, [Message::Close(Some(CloseFrame { code: 1002, .. }))], None)
-        | (_, [], Some(WebSocketErrorKind::InvalidUtf8)) => description.ends_with("may not be sent"),
+        | (_, [], Some(WebSocketErrorKind::InvalidUtf8)) => description.ends_with("must not be sent"),
         (WebSocketErrorKind::Protocol, [], Some(WebSocketErrorKind::TooLarge)) => !description.contains("close"),
         _ => false,
     };
-    assert!(is_as_allowed, "another fault: {bytes:x?}\n{ours:?}\n{theirs:?}");
-    Agreement::Lax
+    assert!(is_exception, "another error: {bytes:x?}\n{ours:?}\n{theirs:?}");
+    Agreement::Lenient
 }
 
 fn theirs(bytes: &[u8]) -> Outcome<WebSocketErrorKind> {
@@ -100,7 +101,7 @@ fn theirs(bytes: &[u8]) -> Outcome<WebSocketErrorKind> {
         match socket.read() {
             Ok(message) => {
                 let is_close = message.is_close();
-                messages.push(converted(message));
+                messages.push(to_axum(message));
                 if is_close {
                     break None;
                 }
@@ -115,8 +116,8 @@ fn theirs(bytes: &[u8]) -> Outcome<WebSocketErrorKind> {
     Outcome { messages, failed }
 }
 
-/// A message of tungstenite's as one of axum's.
-pub fn converted(message: tungstenite::Message) -> Message {
+/// Converts a message of tungstenite into one of axum.
+pub fn to_axum(message: tungstenite::Message) -> Message {
     match message {
         tungstenite::Message::Text(text) => Message::Text(text.as_str().into()),
         tungstenite::Message::Binary(bytes) => Message::Binary(bytes),
@@ -129,7 +130,7 @@ pub fn converted(message: tungstenite::Message) -> Message {
     }
 }
 
-/// Reads from memory, and then would block.
+/// Reads from memory. At the end it would block.
 pub struct Stream<'a>(pub Cursor<&'a [u8]>);
 
 impl Read for Stream<'_> {

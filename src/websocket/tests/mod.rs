@@ -46,7 +46,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// What a reader saw, in short.
+/// What a reader received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Text(String),
@@ -74,11 +74,11 @@ impl From<Option<Result<Message, WebSocketError>>> for Seen {
     }
 }
 
-/// Has a socket read these bytes, in pieces of that length, and then the end of the connection. Returns what its reader saw
+/// Sends these bytes to a socket in chunks of this length, and then ends the stream. Returns what the reader received
 /// and what the client was sent.
-async fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> (Vec<Seen>, Vec<u8>) {
+async fn read_all(bytes: &[u8], chunk: usize, limits: Limits) -> (Vec<Seen>, Vec<u8>) {
     let (mut client, server) = duplex(1 << 20);
-    let mut socket = WebSocket::new(Pieces { io: server, piece }, limits);
+    let mut socket = WebSocket::new(Chunks { io: server, chunk }, limits);
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
     let mut seen = Vec::new();
@@ -97,27 +97,27 @@ async fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> (Vec<Seen>, Vec
     (seen, sent)
 }
 
-/// Hands out a few bytes at a time.
-struct Pieces {
+/// Reads a few bytes at a time.
+struct Chunks {
     io: DuplexStream,
-    piece: usize,
+    chunk: usize,
 }
 
-impl AsyncRead for Pieces {
+impl AsyncRead for Chunks {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let mut piece = vec![0; self.piece.min(buf.remaining())];
-        let mut piece = ReadBuf::new(&mut piece);
-        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut piece))?;
-        buf.put_slice(piece.filled());
+        let mut chunk = vec![0; self.chunk.min(buf.remaining())];
+        let mut chunk = ReadBuf::new(&mut chunk);
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut chunk))?;
+        buf.put_slice(chunk.filled());
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Pieces {
+impl AsyncWrite for Chunks {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,

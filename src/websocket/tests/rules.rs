@@ -1,4 +1,4 @@
-//! What a server must accept and refuse (RFC 6455 §5, §7 and §8).
+//! What a server must accept and reject (RFC 6455 §5, §7 and §8).
 
 use std::{future::poll_fn, task::Poll};
 
@@ -10,7 +10,7 @@ use super::{
     WebSocketErrorKind, frame, read_all,
 };
 
-const PIECES: [usize; 6] = [1, 2, 3, 7, 64, 1 << 20];
+const CHUNKS: [usize; 6] = [1, 2, 3, 7, 64, 1 << 20];
 
 struct Case {
     name: &'static str,
@@ -23,7 +23,7 @@ fn case(name: &'static str, frames: &[Vec<u8>], seen: &[Seen], sent: &[u8]) -> C
     Case { name, bytes: frames.concat(), seen: seen.to_vec(), sent: sent.to_vec() }
 }
 
-/// A connection that ends without a close frame after these.
+/// A stream that ends without a close frame.
 fn cut(name: &'static str, frames: &[Vec<u8>], seen: &[Seen]) -> Case {
     let mut seen = seen.to_vec();
     seen.extend([Seen::Failed(WebSocketErrorKind::Io), Seen::End]);
@@ -53,16 +53,16 @@ fn with_second(first: u8, second: u8) -> Vec<u8> {
 
 async fn check(cases: impl IntoIterator<Item = Case>) {
     for Case { name, bytes, seen, sent } in cases {
-        for piece in PIECES {
-            let (actual, answered) = read_all(&bytes, piece, Limits::default()).await;
-            assert_eq!(actual, seen, "{name}, in pieces of {piece}");
-            assert_eq!(answered, sent, "{name}, in pieces of {piece}");
+        for chunk in CHUNKS {
+            let (actual, answered) = read_all(&bytes, chunk, Limits::default()).await;
+            assert_eq!(actual, seen, "{name}, in chunks of {chunk}");
+            assert_eq!(answered, sent, "{name}, in chunks of {chunk}");
         }
     }
 }
 
 #[tokio::test]
-async fn messages_arrive_however_they_are_cut() {
+async fn messages_are_received_in_any_chunks() {
     let long = "z".repeat(70_000);
     let middle = "é".repeat(200);
     check([
@@ -105,7 +105,7 @@ async fn messages_arrive_however_they_are_cut() {
     .await;
 }
 
-/// Some are read in part with the one before, some straight into their memory.
+/// Some are read in part together with the message before, and some directly into the message.
 #[tokio::test]
 async fn large_messages_follow_each_other() {
     let payloads =
@@ -114,13 +114,13 @@ async fn large_messages_follow_each_other() {
     let bytes = frames.chain([frame(FINAL | CLOSE, b"")]).collect::<Vec<_>>().concat();
     let mut seen: Vec<Seen> = payloads.into_iter().map(Seen::Binary).collect();
     seen.extend([Seen::Close(None), Seen::End]);
-    for piece in [997, 20_011, 50_000, 1 << 20] {
-        assert!(read_all(&bytes, piece, Limits::default()).await.0 == seen, "in pieces of {piece}");
+    for chunk in [997, 20_011, 50_000, 1 << 20] {
+        assert!(read_all(&bytes, chunk, Limits::default()).await.0 == seen, "in chunks of {chunk}");
     }
 }
 
 #[tokio::test]
-async fn a_ping_is_answered() {
+async fn ping_is_answered() {
     let seen = [Seen::Ping(b"p".to_vec()), Seen::Failed(WebSocketErrorKind::Io), Seen::End];
     check([
         case("a ping", &[frame(FINAL | PING, b"p")], &seen, &[0x8a, 1, b'p']),
@@ -141,7 +141,7 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test]
-async fn a_close_frame_is_answered_with_its_code() {
+async fn close_frame_is_answered_with_its_code() {
     let closed = |frame| [Seen::Close(frame), Seen::End];
     let behind = frame(FINAL | TEXT, b"behind");
     check([
@@ -174,9 +174,9 @@ async fn a_close_frame_is_answered_with_its_code() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_protocol_is_answered_with_1002() {
+async fn protocol_violation_is_closed_with_1002() {
     let mut cases = vec![
-        fault("a continuation of nothing", &[frame(FINAL, b"a")], WebSocketErrorKind::Protocol),
+        fault("a continuation without a message", &[frame(FINAL, b"a")], WebSocketErrorKind::Protocol),
         fault("a text within a message", &[frame(TEXT, b"a"), frame(FINAL | TEXT, b"b")], WebSocketErrorKind::Protocol),
         fault("a binary within a text", &[frame(TEXT, b"a"), frame(BINARY, b"b")], WebSocketErrorKind::Protocol),
         fault("no mask", &[vec![0x81, 1, b'a']], WebSocketErrorKind::Protocol),
@@ -218,7 +218,7 @@ async fn what_breaks_the_protocol_is_answered_with_1002() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_is_answered_with_1007() {
+async fn invalid_utf_8_is_closed_with_1007() {
     let invalid: [&[u8]; 12] = [
         b"\xff",
         b"\xc0\x80",
@@ -249,7 +249,7 @@ async fn text_that_is_not_utf_8_is_answered_with_1007() {
 
 /// The rest of the frame, or of the message, never comes.
 #[tokio::test]
-async fn text_that_cannot_become_utf_8_fails_at_once() {
+async fn invalid_utf_8_fails_before_the_frame_is_complete() {
     for bytes in [&b"ab\xe9c"[..], b"\xf4\x90", b"\xed\xa0", b"\xe0\x9f", b"\xf5", b"\xc0"] {
         let mut unfinished = frame(FINAL | TEXT, &[bytes, &[b'.'; 100]].concat());
         unfinished.truncate(6 + bytes.len());
@@ -264,7 +264,7 @@ async fn text_that_cannot_become_utf_8_fails_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_answered_with_1009() {
+async fn too_large_frame_or_message_is_closed_with_1009() {
     let limits = Limits { max_frame: 100, max_message: 150, ..Limits::default() };
     let tell = |bytes: Vec<u8>| async move { read_all(&bytes, 1, limits).await };
     let too_large = [Seen::Failed(WebSocketErrorKind::TooLarge), Seen::End];
@@ -284,49 +284,49 @@ async fn what_is_too_large_is_answered_with_1009() {
 }
 
 #[tokio::test]
-async fn frames_without_a_mask_are_accepted_where_that_is_set() {
+async fn unmasked_frames_are_accepted_if_enabled() {
     let limits = Limits { accept_unmasked: true, ..Limits::default() };
-    for piece in PIECES {
-        let (seen, _) = read_all(b"\x81\x05hello\x89\x00", piece, limits).await;
+    for chunk in CHUNKS {
+        let (seen, _) = read_all(b"\x81\x05hello\x89\x00", chunk, limits).await;
         assert_eq!(seen[..2], [text("hello"), Seen::Ping(Vec::new())]);
     }
 }
 
 #[test]
-fn a_header_that_claims_much_reserves_nothing() {
+fn announced_length_reserves_nothing() {
     let mut decoder = Decoder::new(Limits::default());
     let mut bytes = [0x82, 0xff, 0, 0, 0, 0, 0, 0xf0, 0, 0, 1, 2, 3, 4, 5];
     assert!(matches!(decoder.decode(&mut bytes), (15, Ok(None))));
-    assert!(decoder.direct().is_none(), "not for one byte");
+    assert!(decoder.direct_read_buffer().is_none(), "not for one byte");
     // What has come allows for three times as much.
     let mut more = vec![0; 20_000];
     assert!(matches!(decoder.decode(&mut more), (20_000, Ok(None))));
-    let (message, most) = decoder.direct().unwrap();
+    let (message, most) = decoder.direct_read_buffer().unwrap();
     assert!(message.capacity() <= 4 * 20_001 && most <= 3 * 20_001, "{} bytes for 20001", message.capacity());
 }
 
 #[tokio::test]
-async fn a_ration_is_for_all_bytes_of_all_frames() {
+async fn read_quota_counts_all_bytes_of_all_frames() {
     let exactly = [frame(FINAL | PING, b"p"), frame(FINAL | TEXT, b"hello")].concat();
     for (ration, expected) in
         [(exactly.len(), text("hello")), (exactly.len() - 1, Seen::Failed(WebSocketErrorKind::TooLarge))]
     {
         let (mut client, server) = duplex(1024);
         let mut socket = WebSocket::new(server, Limits::default());
-        socket.ration(Some(ration));
+        socket.set_read_quota(Some(ration));
         client.write_all(&[&exactly[..], &frame(FINAL | TEXT, b"next")].concat()).await.unwrap();
         assert_eq!(Seen::from(poll_fn(|cx| socket.poll_next(cx)).await), Seen::Ping(b"p".to_vec()));
         assert_eq!(Seen::from(poll_fn(|cx| socket.poll_next(cx)).await), expected);
         if expected == text("hello") {
             // Nothing behind it is lost when the ration is taken away.
-            socket.ration(None);
+            socket.set_read_quota(None);
             assert_eq!(Seen::from(poll_fn(|cx| socket.poll_next(cx)).await), text("next"));
         }
     }
 }
 
 #[tokio::test]
-async fn after_its_own_close_frame_a_server_reads_until_the_client_s() {
+async fn server_that_closes_receives_until_the_close_frame_of_the_client() {
     let (mut client, server) = duplex(1024);
     let mut socket = WebSocket::new(server, Limits::default());
     socket.start_send(Message::Close(None)).unwrap();
@@ -345,7 +345,7 @@ async fn after_its_own_close_frame_a_server_reads_until_the_client_s() {
 }
 
 #[tokio::test]
-async fn a_read_that_is_given_up_loses_nothing() {
+async fn cancelled_read_loses_nothing() {
     let (mut client, server) = duplex(1024);
     let mut socket = WebSocket::new(server, Limits::default());
     for byte in [frame(TEXT, "é".as_bytes()), frame(FINAL, b"!")].concat() {

@@ -1,4 +1,4 @@
-//! What is written, and who is woken for it.
+//! What is written, and who is woken.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,13 +24,13 @@ use tokio::{
 
 use super::{FINAL, Limits, PING, Seen, TEXT, WebSocket, WebSocketErrorKind, frame};
 
-/// Takes several pieces at once, and few bytes at a time.
+/// Supports vectored writes, and accepts a few bytes at a time.
 struct Vectored {
     io: DuplexStream,
-    at_a_time: usize,
-    /// Whether it says that it does.
-    says_so: bool,
-    largest: Arc<AtomicUsize>,
+    max_write: usize,
+    /// The result of `is_write_vectored`.
+    is_vectored: bool,
+    largest_write: Arc<AtomicUsize>,
 }
 
 impl AsyncRead for Vectored {
@@ -41,22 +41,22 @@ impl AsyncRead for Vectored {
 
 impl AsyncWrite for Vectored {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.largest.fetch_max(buf.len(), Ordering::Relaxed);
-        let most = buf.len().min(self.at_a_time);
-        Pin::new(&mut self.io).poll_write(cx, &buf[..most])
+        self.largest_write.fetch_max(buf.len(), Ordering::Relaxed);
+        let len = buf.len().min(self.max_write);
+        Pin::new(&mut self.io).poll_write(cx, &buf[..len])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         self.poll_write(cx, &all)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.says_so
+        self.is_vectored
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -104,7 +104,7 @@ async fn written<S: AsyncRead + AsyncWrite + Unpin>(
         bytes
     });
     for message in messages {
-        // Also without asking whether there is room.
+        // Without `poll_ready`.
         socket.start_send(message).unwrap();
         if is_flushed_each {
             poll_fn(|cx| socket.poll_flush(cx)).await.unwrap();
@@ -116,7 +116,7 @@ async fn written<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 #[tokio::test]
-async fn frames_are_written_in_order_whatever_their_size() {
+async fn frames_of_any_size_are_written_in_order() {
     let sizes = [0, 1, 125, 126, 127, 16_383, 16_384, 65_535, 65_536, 3, 200_000, 0, 20_000];
     let mut messages: Vec<Message> = sizes
         .iter()
@@ -133,28 +133,28 @@ async fn frames_are_written_in_order_whatever_their_size() {
     messages.push(Message::Close(Some(CloseFrame { code: 4000, reason: "bye".into() })));
     let all: Vec<u8> = messages.iter().flat_map(expected).collect();
     for is_flushed_each in [true, false] {
-        for at_a_time in [1000, 17_000, 1 << 20] {
+        for max_write in [1000, 17_000, 1 << 20] {
             let (client, io) = duplex(30_000);
             let largest = Arc::new(AtomicUsize::new(0));
-            let io = Vectored { io, at_a_time, says_so: true, largest: Arc::clone(&largest) };
+            let io = Vectored { io, max_write, is_vectored: true, largest_write: Arc::clone(&largest) };
             let bytes = written(WebSocket::new(io, Limits::default()), client, messages.clone(), is_flushed_each).await;
-            assert!(bytes == all, "vectored, {at_a_time} at a time");
-            let is_at_once = largest.load(Ordering::Relaxed) > 200_000;
-            assert_eq!(is_at_once, is_flushed_each, "what nothing follows is not copied");
+            assert!(bytes == all, "vectored, {max_write} at a time");
+            let is_one_write = largest.load(Ordering::Relaxed) > 200_000;
+            assert_eq!(is_one_write, is_flushed_each, "the last payload is not copied");
 
-            // What cannot take two pieces is given small ones, because it may keep a copy.
+            // Without vectored writes, each write is small, because the connection may keep a copy.
             let (client, io) = duplex(30_000);
             let largest = Arc::new(AtomicUsize::new(0));
-            let io = Vectored { io, at_a_time, says_so: false, largest: Arc::clone(&largest) };
+            let io = Vectored { io, max_write, is_vectored: false, largest_write: Arc::clone(&largest) };
             let bytes = written(WebSocket::new(io, Limits::default()), client, messages.clone(), is_flushed_each).await;
-            assert!(bytes == all, "one piece, {at_a_time} at a time");
+            assert!(bytes == all, "not vectored, {max_write} at a time");
             assert_eq!(largest.load(Ordering::Relaxed), 16 * 1024);
         }
     }
 }
 
 #[tokio::test]
-async fn a_long_control_frame_is_not_sent() {
+async fn long_control_frame_is_not_sent() {
     let (client, io) = duplex(1024);
     let mut socket = WebSocket::new(io, Limits::default());
     let long = Bytes::from(vec![0; 126]);
@@ -169,7 +169,7 @@ async fn a_long_control_frame_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_sender_waits_while_too_much_is_to_be_written() {
+async fn sender_waits_while_the_write_buffer_is_full() {
     let (mut client, io) = duplex(10);
     let mut socket = WebSocket::new(io, Limits { write_buffer: 100, ..Limits::default() });
     let mut sent = 0;
@@ -181,7 +181,7 @@ async fn a_sender_waits_while_too_much_is_to_be_written() {
     }
     assert_eq!(sent, 4, "128 bytes are more than 100");
     let mut bytes = [0; 128];
-    // The sender goes on as soon as there is room again, and not only when everything is written.
+    // The sender continues as soon as there is room, before everything is written.
     client.read_exact(&mut bytes[..10]).await.unwrap();
     let mut rest = bytes[10..].chunks_mut(10);
     while !is_ready(&mut socket) {
@@ -195,17 +195,16 @@ async fn a_sender_waits_while_too_much_is_to_be_written() {
     assert!(read.is_ok() && flushed.is_ok());
 }
 
-/// A client that sends pings and does not read.
 #[tokio::test]
-async fn a_flood_of_pings_costs_no_memory() {
+async fn ping_flood_of_a_client_that_does_not_read_costs_no_memory() {
     let (mut client, io) = duplex(1000);
     let mut socket = WebSocket::new(io, Limits::default());
     for round in 0..1000_u32 {
         client.write_all(&frame(FINAL | PING, &[round as u8; 125])).await.unwrap();
         poll_fn(|cx| socket.poll_next(cx)).await.unwrap().unwrap();
-        assert!(socket.outbox.len() < 1200, "{} bytes are to be written", socket.outbox.len());
+        assert!(socket.write_buffer.len() < 1200, "{} bytes are unwritten", socket.write_buffer.len());
     }
-    // Once it reads, the newest ping is answered, and nobody has to send for that.
+    // Once the client reads, the newest ping is answered, by the reader alone.
     let reading = tokio::spawn(async move {
         let mut newest = None;
         let mut pong = [0; 127];
@@ -219,17 +218,17 @@ async fn a_flood_of_pings_costs_no_memory() {
     assert_eq!(reading.await.unwrap(), Some(999_u32 as u8));
 }
 
-struct Told(Notify);
+struct NotifyOnWake(Notify);
 
-impl Wake for Told {
+impl Wake for NotifyOnWake {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
-/// The connection has room for one waker.
+/// The connection stores one waker.
 #[tokio::test]
-async fn both_sides_are_woken_when_there_is_room_to_write() {
+async fn both_sides_are_woken_when_the_connection_is_writable() {
     for first_is_reader in [true, false] {
         let (mut client, io) = duplex(8);
         let mut socket = WebSocket::new(io, Limits { write_buffer: 1, ..Limits::default() });
@@ -237,7 +236,7 @@ async fn both_sides_are_woken_when_there_is_room_to_write() {
         poll_fn(|cx| socket.poll_next(cx)).await.unwrap().unwrap();
         socket.start_send(Message::Binary(vec![0; 100].into())).unwrap();
 
-        let (reader, writer) = (Arc::new(Told(Notify::new())), Arc::new(Told(Notify::new())));
+        let (reader, writer) = (Arc::new(NotifyOnWake(Notify::new())), Arc::new(NotifyOnWake(Notify::new())));
         let wakers = [Waker::from(Arc::clone(&reader)), Waker::from(Arc::clone(&writer))];
         for side in if first_is_reader { [0, 1] } else { [1, 0] } {
             let mut cx = Context::from_waker(&wakers[side]);
@@ -250,14 +249,14 @@ async fn both_sides_are_woken_when_there_is_room_to_write() {
         }
         let mut bytes = [0; 8];
         client.read_exact(&mut bytes).await.unwrap();
-        for told in [reader, writer] {
-            timeout(Duration::from_secs(1), told.0.notified()).await.expect("woken");
+        for woken in [reader, writer] {
+            timeout(Duration::from_secs(1), woken.0.notified()).await.expect("woken");
         }
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_was_begun_is_finished_by_the_reader() {
+async fn reader_finishes_a_pong_that_is_written_in_part() {
     let (mut client, io) = duplex(8);
     let mut socket = WebSocket::new(io, Limits::default());
     let sending = tokio::spawn(async move {
@@ -275,7 +274,7 @@ async fn an_answer_that_was_begun_is_finished_by_the_reader() {
 }
 
 #[tokio::test]
-async fn closing_sends_one_close_frame_and_ends_the_stream() {
+async fn close_sends_one_close_frame_and_shuts_down() {
     let (mut client, io) = duplex(1024);
     let mut socket = WebSocket::new(io, Limits::default());
     for _ in 0..2 {
@@ -286,7 +285,7 @@ async fn closing_sends_one_close_frame_and_ends_the_stream() {
     assert_eq!(bytes, [0x88, 2, 3, 0xe8]);
 }
 
-/// RFC 6455 §5.5.1. A pong that waited for room came behind the close frame once.
+/// RFC 6455 §5.5.1, also for a pong that waits for room.
 #[tokio::test]
 async fn no_pong_follows_a_close_frame() {
     let (mut client, io) = duplex(1024);
@@ -302,7 +301,7 @@ async fn no_pong_follows_a_close_frame() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_between_messages() {
+async fn idle_socket_owns_no_buffer() {
     let (mut client, io) = duplex(1 << 20);
     let mut socket = WebSocket::new(io, Limits::default());
     for size in [10, 100_000, 300_000] {
@@ -314,7 +313,7 @@ async fn nothing_is_kept_between_messages() {
         }
         let next = std::pin::pin!(poll_fn(|cx| socket.poll_next(cx)));
         assert!(next.poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!((socket.read_ahead.is_none(), socket.outbox.capacity()), (true, 0), "{size}");
+        assert_eq!((socket.read_ahead.is_none(), socket.write_buffer.capacity()), (true, 0), "{size}");
         client.read_exact(&mut vec![0; size + if size < 126 { 2 } else { 10 } + 6]).await.unwrap();
     }
 }

@@ -1,6 +1,6 @@
-//! Where the first message of well-known protocols holds a token.
+//! Finds the token in the first message of protocols in use.
 //!
-//! A member that is there twice is not picked from: it makes the message one that holds no token.
+//! A message with a duplicate member has no token.
 
 use std::{collections::BTreeMap, fmt, mem};
 
@@ -14,12 +14,12 @@ use serde_json::{
 use super::FirstToken;
 use crate::{rejection::Rejection, token::Token};
 
-/// The members of a `connection_init` payload that hold a token, written in lower case.
+/// The members of a `connection_init` payload that may contain a token, in lower case.
 const GRAPHQL_MEMBERS: [&str; 6] =
     ["authorization", "authentication", "token", "accesstoken", "access_token", "authtoken"];
-/// The members of a payload's `headers`.
+/// The members of `headers` that may contain a token.
 const GRAPHQL_HEADERS: [&str; 1] = ["authorization"];
-/// What stands for the headers of a request, written in lower case.
+/// The member of a payload that is an object of headers, in lower case.
 const HEADERS: &str = "headers";
 
 #[derive(Deserialize, Serialize)]
@@ -29,7 +29,7 @@ struct ConnectionInit {
     kind: String,
 }
 
-/// `{"type":"connection_init","payload":{"Authorization":"Bearer …"}}`, or the same in `headers`.
+/// `{"type":"connection_init","payload":{"Authorization":"Bearer …"}}`, or the same inside `headers`.
 pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
     let mut init: ConnectionInit = object(text(message)?)?;
     if init.kind != "connection_init" {
@@ -46,7 +46,7 @@ pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
     let found: Vec<Option<String>> =
         found.iter().map(|value| serde_json::from_str(value.get())).collect::<Result<_, _>>().ok()?;
     let mut tokens = found.iter().flatten().map(|text| without_scheme(text)).filter(|token| !token.is_empty());
-    // Several may say the same. Two different ones are not picked from.
+    // Several members may contain the same token, but not different ones.
     let token = tokens.next()?;
     if tokens.any(|other| other != token) {
         return None;
@@ -54,7 +54,7 @@ pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
     Some(FirstToken::new(Token::new(token)).replay(serde_json::to_string(&init).ok()?))
 }
 
-/// Takes the members of these names out of an object.
+/// Removes the members with these names.
 fn take(object: &mut Members, names: &[&str]) -> Vec<Box<RawValue>> {
     let (found, rest) =
         mem::take(&mut object.0).into_iter().partition(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
@@ -81,7 +81,7 @@ struct Command {
     id: Box<RawValue>,
 }
 
-/// `{"id":1,"connect":{"token":"…"}}`, and perhaps other commands on the lines below.
+/// `{"id":1,"connect":{"token":"…"}}`, possibly with other commands on the next lines.
 pub(super) fn centrifugo(message: &Message) -> Option<FirstToken> {
     let text = text(message)?;
     let (first, others) = text.find('\n').map_or((text, ""), |end| text.split_at(end));
@@ -91,11 +91,11 @@ pub(super) fn centrifugo(message: &Message) -> Option<FirstToken> {
     Some(FirstToken::new(Token::new(token)).replay(format!("{rest}{others}")))
 }
 
-/// Centrifugo's code for a token that has expired.
+/// Centrifugo's code for an expired token.
 const TOKEN_EXPIRED: u16 = 109;
 
-/// `{"id":1,"error":{"code":109,…}}` for a token that has expired: the one error at which clients ask for a new one.
-pub(super) fn centrifugo_refused(rejection: &Rejection, first: Option<&Message>) -> Option<Message> {
+/// `{"id":1,"error":{"code":109,…}}` for an expired token. It is the only error after which a client gets a new token.
+pub(super) fn centrifugo_error(rejection: &Rejection, first: Option<&Message>) -> Option<Message> {
     if !rejection.is_of_expired_token() {
         return None;
     }
@@ -113,7 +113,7 @@ fn text(message: &Message) -> Option<&str> {
 }
 
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    // serde would take an array for a struct.
+    // serde would accept an array for a struct.
     if !text.trim_start().starts_with('{') {
         return None;
     }
@@ -125,7 +125,7 @@ fn without_scheme(text: &str) -> &str {
     if scheme.eq_ignore_ascii_case("bearer") { token.trim_start() } else { text }
 }
 
-/// An object each of whose members is there once. Their values are kept as they were written.
+/// An object without duplicate members. The values are kept as written.
 #[derive(Serialize)]
 struct Members(BTreeMap<String, Box<RawValue>>);
 
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Members {
                 let mut members = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry()? {
                     if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom("a member is there twice"));
+                        return Err(de::Error::custom("a duplicate member"));
                     }
                 }
                 Ok(Members(members))

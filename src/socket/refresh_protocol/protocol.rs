@@ -1,0 +1,156 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::extract::ws::Message;
+
+use super::{ReceivedRefresh, RefreshRequest, centrifugo, json};
+use crate::session::RefreshError;
+
+#[allow(unused_imports, reason = "for the docs")]
+use crate::token::Token;
+
+/// Refreshes that clients request over the socket, without code in the handler.
+///
+/// Set with [`WsAuthLayer::refresh_protocol`](crate::WsAuthLayer::refresh_protocol). The handler does not receive the
+/// requests. Their tokens are verified by the rules of [`Session::refresh`](crate::Session::refresh), and each request
+/// gets a response.
+///
+/// A request is read when the handler receives. The handler receives the next message after the response was sent, at
+/// the latest after [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout). If the client leaves in the meantime, the
+/// refresh is cancelled and the handler receives the remaining messages.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use axum::{Router, response::Response, routing::any};
+/// use axum_ws_auth::{AuthenticatedUpgrade, RefreshProtocol, WsAuthLayer, test_util::{self, TestToken, handshake}};
+/// use futures_util::{SinkExt, StreamExt};
+/// use serde_json::{Value, json};
+///
+/// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).refresh_protocol(RefreshProtocol::json());
+/// let app = Router::new().route("/", any(chat)).layer(layer);
+/// let request = handshake().bearer_subprotocol(&TestToken::new("alice").sign()).build();
+/// let (mut socket, _) = test_util::connect(app, request).await?;
+///
+/// // Yes: a newer token of the same subject.
+/// let token = TestToken::new("alice").expires_in(Duration::from_secs(2 * 3600)).sign();
+/// socket.send(json!({ "type": "auth.refresh", "token": token }).to_string().into()).await?;
+/// let response: Value = serde_json::from_str(socket.next().await.expect("a response")?.to_text()?)?;
+/// assert_eq!(response["type"], "auth.refreshed");
+/// assert!(response["expires_in"].as_u64() > Some(7000));
+///
+/// // No: a token of another subject.
+/// let token = TestToken::new("bob").sign();
+/// socket.send(json!({ "type": "auth.refresh", "token": token }).to_string().into()).await?;
+/// let response: Value = serde_json::from_str(socket.next().await.expect("a response")?.to_text()?)?;
+/// assert_eq!(response, json!({ "type": "auth.refused", "reason": "other_subject" }));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RefreshProtocol {
+    read: Arc<Read>,
+    respond: Arc<Respond>,
+}
+
+type Read = dyn Fn(&Message) -> Option<RefreshRequest> + Send + Sync;
+type Respond = dyn Fn(&Message, Result<Option<Duration>, &RefreshError>) -> Option<Message> + Send + Sync;
+
+impl RefreshProtocol {
+    /// A request is the JSON text `{"type":"auth.refresh","token":"…"}`. The response is
+    /// `{"type":"auth.refreshed","expires_in":3600}`, in seconds, or `null` if the session does not expire. A refusal
+    /// is `{"type":"auth.refused","reason":"token_expired"}`, with a [`RefreshError::reason`] and, if known, the
+    /// seconds to wait as `retry_after`.
+    ///
+    /// A request is an object whose own member `type` is the string `auth.refresh`. The JSON may have escapes, other
+    /// members, white space, a byte order mark before it, or a record separator behind it. The handler receives
+    /// everything else, including a message with `auth.refresh` elsewhere.
+    ///
+    /// A message that may contain a token is not passed to the handler. It is refused as malformed and counts as an
+    /// attempt: a request without a token, with a duplicate `type` or `token`, or with a JSON error behind the `type`;
+    /// and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
+    #[must_use]
+    pub fn json() -> Self {
+        Self { read: Arc::new(json::read), respond: Arc::new(|_, outcome| Some(json::response(outcome))) }
+    }
+
+    /// The JSON protocol of Centrifugo. A request is the command `{"id":2,"refresh":{"token":"…"}}`. The response is
+    /// `{"id":2,"refresh":{"expires":true,"ttl":3570}}`, or an error with this id and one of Centrifugo's codes.
+    ///
+    /// A client gets its next token (`getToken`) when the `ttl` has passed. So the `ttl` is shorter than the remaining
+    /// lifetime of the session, by 30 seconds or a third, whichever is less. Do the same in your response to the
+    /// `connect` command.
+    ///
+    /// After an expired token, too many attempts, or a temporary error, a client retries with another token. Any other
+    /// error is final for it.
+    ///
+    /// The handler receives the other commands of the same message. For the first token see
+    /// [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo).
+    #[must_use]
+    pub fn centrifugo() -> Self {
+        Self { read: Arc::new(centrifugo::read), respond: Arc::new(centrifugo::response) }
+    }
+
+    /// A custom protocol.
+    ///
+    /// `read` returns the [`Token`] or [`RefreshRequest`] in a text or binary message, or `None` if the message is not
+    /// a request. It is called for every message, so it should reject others quickly. A token that is empty, or
+    /// contains white space or control characters, is refused without calling the verifier.
+    ///
+    /// `respond` returns the message that is sent to the client, if any. It takes the message with the request, and the
+    /// result: the remaining lifetime of the session (`None` if it does not expire), or an error. The message contains
+    /// the token, so do not send any of it back except what identifies the request, such as an id.
+    ///
+    /// ```
+    /// use axum::extract::ws::Message;
+    /// use axum_ws_auth::{RefreshProtocol, Token};
+    ///
+    /// /// `refresh ID TOKEN`
+    /// fn fields(message: &Message) -> Option<(&str, &str)> {
+    ///     message.to_text().ok()?.strip_prefix("refresh ")?.split_once(' ')
+    /// }
+    ///
+    /// let protocol = RefreshProtocol::new(
+    ///     |message| fields(message).map(|(_, token)| Token::new(token)),
+    ///     |request, outcome| {
+    ///         let (id, _) = fields(request)?;
+    ///         Some(format!("{id} {}", outcome.map_or_else(|error| error.reason(), |_| "refreshed")).into())
+    ///     },
+    /// );
+    /// ```
+    pub fn new<R, Q, A>(read: R, respond: A) -> Self
+    where
+        R: Fn(&Message) -> Option<Q> + Send + Sync + 'static,
+        Q: Into<RefreshRequest>,
+        A: Fn(&Message, Result<Option<Duration>, &RefreshError>) -> Option<Message> + Send + Sync + 'static,
+    {
+        Self { read: Arc::new(move |message| read(message).map(Into::into)), respond: Arc::new(respond) }
+    }
+
+    /// The request in a message, and the rest of the message. `None` if there is no request.
+    pub(in crate::socket) fn read(&self, message: &Message) -> Option<(ReceivedRefresh, Option<Message>)> {
+        let RefreshRequest { token, rest } = (self.read)(message)?;
+        Some((ReceivedRefresh { token, message: message.clone() }, rest))
+    }
+
+    /// The response to the request in this message.
+    pub(in crate::socket) fn respond(
+        &self,
+        request: &Message,
+        outcome: Result<Option<Duration>, &RefreshError>,
+    ) -> Option<Message> {
+        (self.respond)(request, outcome)
+    }
+}
+
+// By hand: closures have no `Debug`.
+impl fmt::Debug for RefreshProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshProtocol(<fn>)")
+    }
+}

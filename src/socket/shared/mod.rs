@@ -1,0 +1,119 @@
+//! The state that the handler's socket shares with its supervisor.
+
+mod read;
+mod refresh;
+mod write;
+
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+};
+
+use axum::extract::ws::Message;
+
+use super::{RefreshProtocol, Transport, budget::Budget};
+use crate::{
+    lock::lock,
+    session::{End, EndReason, SessionCore},
+};
+use refresh::RefreshState;
+
+/// A socket whose session has ended cannot send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended: {reason}")]
+pub struct SessionEnded {
+    reason: EndReason,
+}
+
+impl SessionEnded {
+    /// Why the session ended.
+    #[must_use]
+    pub const fn reason(self) -> EndReason {
+        self.reason
+    }
+}
+
+/// The connection of a session behind a lock. It is uncontended while the handler and the supervisor run in one task.
+pub(super) struct Shared {
+    core: Arc<SessionCore>,
+    budget: Budget,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` once the session has ended.
+    transport: Option<Transport>,
+    /// Wait for a message, and for a write. They may belong to different tasks, and are woken when the transport is
+    /// taken.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// The next message for the handler. Boxed, like the refreshes, because most sockets have neither.
+    replay: Option<Box<Message>>,
+    refresh: Option<Box<RefreshState>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        core: Arc<SessionCore>,
+        transport: Transport,
+        replay: Option<Message>,
+        protocol: Option<RefreshProtocol>,
+    ) -> Self {
+        let refresh = protocol.map(|protocol| Box::new(RefreshState::new(protocol)));
+        let state =
+            State { transport: Some(transport), reader: None, writer: None, replay: replay.map(Box::new), refresh };
+        Self { core, budget: Budget::new(), state: Mutex::new(state) }
+    }
+
+    pub(super) const fn core(&self) -> &Arc<SessionCore> {
+        &self.core
+    }
+
+    /// Begins a new turn of the supervisor's task; see [`Budget::new_turn`].
+    pub(super) fn new_turn(&self) {
+        self.budget.new_turn();
+    }
+
+    /// Takes the transport, which ends receiving and sending.
+    pub(super) fn take_transport(&self) -> Option<Transport> {
+        let (transport, reader, writer) = {
+            let mut state = lock(&self.state);
+            (state.transport.take(), state.reader.take(), state.writer.take())
+        };
+        for waker in [reader, writer].into_iter().flatten() {
+            waker.wake();
+        }
+        transport
+    }
+
+    /// Ends the session of a dropped socket and drops the connection. If the session has ended before, or a violation
+    /// of the protocol is not reported to the client yet, it leaves the connection to the supervisor, which sends a
+    /// close frame.
+    pub(super) fn on_socket_dropped(&self) {
+        if self.core.end(End { reason: EndReason::Closed, code: None }) && !self.has_failed() {
+            drop(self.take_transport());
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        lock(&self.state).transport.as_ref().is_some_and(Transport::has_failed)
+    }
+
+    pub(super) fn is_terminated(&self) -> bool {
+        if self.core.has_ended() {
+            return true;
+        }
+        let state = lock(&self.state);
+        let has_messages =
+            state.replay.is_some() || state.refresh.as_ref().is_some_and(|refresh| refresh.has_messages());
+        state.transport.as_ref().is_none_or(|transport| !has_messages && transport.is_terminated())
+    }
+}
+
+/// Stores the waker of this task.
+fn set_waker(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}

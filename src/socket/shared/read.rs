@@ -1,0 +1,68 @@
+//! Receiving.
+
+use std::task::{Context, Poll};
+
+use axum::{Error, extract::ws::Message};
+
+use super::{Shared, set_waker};
+use crate::{
+    lock::lock,
+    session::{End, EndReason},
+    socket::{budget::Direction, close::is_io_error},
+};
+
+impl Shared {
+    pub(in crate::socket) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        self.budget.poll(Direction::Reading, &self.core, cx, |has_ended, cx| {
+            if has_ended { Poll::Ready(None) } else { self.poll_message(cx) }
+        })
+    }
+
+    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
+        if state.refresh.as_ref().is_some_and(|refresh| refresh.is_in_progress()) {
+            set_waker(&mut state.reader, cx);
+            return Poll::Pending;
+        }
+        if let Some(replay) = state.replay.take() {
+            return Poll::Ready(Some(Ok(*replay)));
+        }
+        let received = state.refresh.as_mut().and_then(|refresh| refresh.next_message());
+        let polled = received.map_or_else(|| transport.poll_next(cx), Poll::Ready);
+        match &polled {
+            Poll::Pending => set_waker(&mut state.reader, cx),
+            Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+                if let Some(refresh) = &mut state.refresh
+                    && let Some(rest) = refresh.start(message)
+                {
+                    state.replay = rest.map(Box::new);
+                    set_waker(&mut state.reader, cx);
+                    drop(guard);
+                    self.core.wake_supervisor();
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(Some(Ok(Message::Close(_)))) => {
+                // The transport writes the response to a close frame at the next read. Most handlers do not read again,
+                // but drop the socket. So write now what can be written without waiting.
+                let _ = transport.poll_flush(cx);
+                // The flush has replaced the waker of a pending send.
+                let writer = state.writer.take();
+                drop(guard);
+                if let Some(writer) = writer {
+                    writer.wake();
+                }
+            }
+            // The client has violated the protocol. The handler may still send before the close frame.
+            Poll::Ready(Some(Err(error))) if !is_io_error(error) => {}
+            Poll::Ready(None | Some(Err(_))) => {
+                drop(guard);
+                self.core.end(End { reason: EndReason::Closed, code: None });
+            }
+            Poll::Ready(Some(Ok(_))) => {}
+        }
+        polled
+    }
+}

@@ -1,0 +1,74 @@
+//! Sending.
+
+use std::task::{Context, Poll};
+
+use axum::{Error, extract::ws::Message};
+
+use super::{SessionEnded, Shared, State, set_waker};
+use crate::{
+    lock::lock,
+    session::EndReason,
+    socket::{Transport, budget::Direction},
+};
+
+impl Shared {
+    pub(in crate::socket) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        message: &mut Option<Message>,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, |transport, cx| transport.poll_send(cx, message))
+            .map(|sent| sent.unwrap_or_else(|| Err(self.ended())))
+    }
+
+    pub(in crate::socket) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, Transport::poll_ready).map(|ready| ready.unwrap_or_else(|| Err(self.ended())))
+    }
+
+    pub(in crate::socket) fn start_send(&self, message: Message) -> Result<(), Error> {
+        if self.budget.has_ended(&self.core) {
+            return Err(self.ended());
+        }
+        match &mut lock(&self.state).transport {
+            Some(transport) => transport.start_send(message),
+            None => Err(self.ended()),
+        }
+    }
+
+    pub(in crate::socket) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, Transport::poll_flush).map(|flushed| flushed.unwrap_or_else(|| Err(self.ended())))
+    }
+
+    /// Succeeds if the session has ended, because the supervisor closes the connection then.
+    pub(in crate::socket) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_write(cx, Transport::poll_close).map(|closed| closed.unwrap_or(Ok(())))
+    }
+
+    /// Runs a write. `None` if the session has ended.
+    fn poll_write<T>(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Option<T>> {
+        self.budget.poll(Direction::Writing, &self.core, cx, |has_ended, cx| {
+            if has_ended {
+                return Poll::Ready(None);
+            }
+            let mut state = lock(&self.state);
+            let State { transport, writer, refresh, .. } = &mut *state;
+            let Some(transport) = transport else { return Poll::Ready(None) };
+            let polled = match refresh.as_ref().and_then(|refresh| refresh.waker_of_both(cx)) {
+                None => write(transport, cx),
+                Some(waker) => write(transport, &mut Context::from_waker(&waker)),
+            };
+            if polled.is_pending() {
+                set_waker(writer, cx);
+            }
+            polled.map(Some)
+        })
+    }
+
+    fn ended(&self) -> Error {
+        Error::new(SessionEnded { reason: self.core.end_reason().unwrap_or(EndReason::Closed) })
+    }
+}

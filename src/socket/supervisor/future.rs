@@ -1,0 +1,136 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+
+use super::{BoxFuture, end_watch::EndWatch, refresher::Refresher};
+use crate::{
+    session::{ConnectionGuard, End, EndReason, Session},
+    socket::{
+        AuthenticatedSocket, RefreshProtocol, SocketParts,
+        close::{close, close_failed},
+        shared::Shared,
+    },
+    telemetry,
+};
+
+pin_project! {
+    /// Runs the handler, and closes the connection when the session ends.
+    ///
+    /// Both are one future, and so one task. Whatever the handler waits for, this is polled when a timer fires or the
+    /// session is ended elsewhere. It completes when the handler has returned *and* the connection is closed, because
+    /// the handler may have moved the socket elsewhere.
+    pub(crate) struct Supervisor<Fut> {
+        #[pin]
+        handler: Option<Fut>,
+        #[pin]
+        end_watch: EndWatch,
+        refresher: Option<Refresher>,
+        closing: Option<BoxFuture<()>>,
+        connection: Connection,
+    }
+}
+
+/// The connection, and what is counted for it. Both are released when this is dropped, also after a panic of the
+/// handler or the end of the runtime.
+struct Connection {
+    shared: Arc<Shared>,
+    /// `None` once the connection is closed.
+    guard: Option<ConnectionGuard>,
+}
+
+impl<Fut: Future<Output = ()>> Supervisor<Fut> {
+    /// Starts the handler, unless the session has already ended.
+    pub(crate) fn new<C, H>(
+        parts: SocketParts,
+        (session, guard): (Session<C>, ConnectionGuard),
+        protocol: Option<RefreshProtocol>,
+        handler: H,
+    ) -> Self
+    where
+        C: Send + Sync + 'static,
+        H: FnOnce(AuthenticatedSocket<C>) -> Fut,
+    {
+        let SocketParts { transport, subprotocol, replay } = parts;
+        let refresher = protocol.clone().map(|protocol| Refresher::new(session.clone(), protocol));
+        let shared = Arc::new(Shared::new(Arc::clone(session.core()), transport, replay, protocol));
+        let connection = Connection { shared: Arc::clone(&shared), guard: Some(guard) };
+        let handler = session
+            .end_reason()
+            .is_none()
+            .then(|| handler(AuthenticatedSocket { shared, session, protocol: subprotocol }));
+        Self { handler, end_watch: EndWatch::default(), refresher, closing: None, connection }
+    }
+}
+
+impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            if this.connection.is_open() && this.closing.is_none() {
+                if let Poll::Ready(end) = this.end_watch.as_mut().poll(this.connection.shared.core(), cx) {
+                    *this.refresher = None;
+                    *this.closing = this.connection.close(end);
+                } else if let Some(refresher) = this.refresher {
+                    refresher.poll(&this.connection.shared, cx);
+                }
+            }
+            if let Some(closing) = this.closing
+                && closing.as_mut().poll(cx).is_ready()
+            {
+                *this.closing = None;
+                this.connection.release();
+            }
+            if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+                this.connection.shared.new_turn();
+                ready!(handler.poll(cx));
+                this.handler.set(None);
+                // The handler may have ended the session by dropping the socket.
+                continue;
+            }
+            return if this.connection.is_open() { Poll::Pending } else { Poll::Ready(()) };
+        }
+    }
+}
+
+impl Connection {
+    /// A future that closes the connection. `None` if it is closed already.
+    fn close(&mut self, end: End) -> Option<BoxFuture<()>> {
+        match self.shared.take_transport() {
+            Some(transport) if end.reason != EndReason::Closed => {
+                let code = self.shared.core().close_code(end);
+                Some(Box::pin(close(transport, code, end.reason.as_str())))
+            }
+            Some(transport) if transport.has_failed() => Some(Box::pin(close_failed(transport))),
+            _ => {
+                self.release();
+                None
+            }
+        }
+    }
+
+    const fn is_open(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    fn release(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            drop(self.shared.take_transport());
+            drop(guard);
+            let core = self.shared.core();
+            telemetry::session_ended(core.id(), core.subject(), core.end_reason().map(EndReason::as_str));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

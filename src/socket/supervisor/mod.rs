@@ -1,0 +1,11 @@
+//! Runs a handler and enforces the end of its session.
+
+mod end_watch;
+mod future;
+mod refresher;
+
+use std::{future::Future, pin::Pin};
+
+pub(crate) use future::Supervisor;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
