@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     future::ResponseFuture,
-    handshake::{Next, Pipeline, RequestKind, refuse},
+    handshake::{Next, Pipeline, RequestKind},
 };
 
 /// The service made by [`WsAuthLayer`](crate::WsAuthLayer).
@@ -61,9 +61,7 @@ where
                 let verification = self.pipeline.verify(token, kind, parts);
                 ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.pipeline.config), completion)
             }
-            Next::Refuse(rejection, completion) => {
-                ResponseFuture::refused(refuse(&self.pipeline.config, rejection, &mut parts, completion.selection()))
-            }
+            Next::Respond(response) => ResponseFuture::refused(response),
         }
     }
 }

@@ -22,6 +22,7 @@ mod verify;
 
 use std::{fmt, sync::Arc};
 
+use axum::response::Response;
 use http::request::Parts;
 
 pub(crate) use self::{
@@ -55,8 +56,8 @@ pub(crate) enum Next {
     Call(Completion),
     /// [`Pipeline::verify`].
     Verify(Token, Completion),
-    /// The answer to a refusal.
-    Refuse(Rejection, Completion),
+    /// The response to a refusal.
+    Respond(Response),
 }
 
 impl Pipeline {
@@ -82,7 +83,7 @@ impl Pipeline {
         match outcome {
             Ok(Some(token)) => self.verify_now(token, kind, parts, completion),
             Ok(None) => self.without_token(kind, parts, completion),
-            Err(rejection) => Next::Refuse(rejection, completion),
+            Err(rejection) => self.refuse(rejection, parts, &completion),
         }
     }
 
@@ -90,7 +91,7 @@ impl Pipeline {
     fn verify_now(&self, token: Token, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
         match self.authenticator.verify_now(&token, kind, parts, &self.config) {
             Some(Ok(admitted)) => Next::Call(completion.of(admitted)),
-            Some(Err(refusal)) => Next::Refuse(refusal.rejection(&self.config, parts.version), completion),
+            Some(Err(refusal)) => self.refuse(refusal.rejection(&self.config, parts.version), parts, &completion),
             None => Next::Verify(token, completion),
         }
     }
@@ -105,12 +106,12 @@ impl Pipeline {
         let config = &self.config;
         let missing = |parts: &Parts| Rejection::missing_token(&config.challenges, parts.version);
         if !config.optional && config.first_message().is_none() {
-            return Next::Refuse(missing(parts), completion);
+            return self.refuse(missing(parts), parts, &completion);
         }
         self.authenticator.forget(parts);
         let completion = match PendingUpgrade::withhold(config, kind, parts) {
-            Err(rejection) => return Next::Refuse(rejection, completion),
-            Ok(None) if !config.optional => return Next::Refuse(missing(parts), completion),
+            Err(rejection) => return self.refuse(rejection, parts, &completion),
+            Ok(None) if !config.optional => return self.refuse(missing(parts), parts, &completion),
             Ok(None) => completion,
             Ok(Some(upgrade)) => {
                 self.authenticator.defer(parts, config, Arc::clone(&upgrade));
@@ -119,6 +120,10 @@ impl Pipeline {
         };
         parts.extensions.insert(Anonymous(Arc::clone(config)));
         Next::Call(completion)
+    }
+
+    fn refuse(&self, rejection: Rejection, parts: &mut Parts, completion: &Completion) -> Next {
+        Next::Respond(refuse(&self.config, rejection, parts, completion.selection()))
     }
 }
 

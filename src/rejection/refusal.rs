@@ -173,7 +173,7 @@ impl Rejection {
 
     /// Emits the event.
     pub(crate) fn log(&self) {
-        telemetry::handshake_refused(self.kind.as_str(), self.reason(), self.source());
+        telemetry::handshake_refused(self.kind.as_str(), || self.reason(), self.source());
     }
 
     /// The code for a close frame.

@@ -49,8 +49,8 @@ pub(crate) fn refresh_throttled(session: impl Display, reason: &str) {
     event!(debug, %session, reason, "refresh refused");
 }
 
-pub(crate) fn handshake_refused(kind: &str, reason: &str, cause: Option<Cause<'_>>) {
-    event!(info, kind, reason, "handshake refused");
+pub(crate) fn handshake_refused(kind: &str, reason: impl Fn() -> &'static str, cause: Option<Cause<'_>>) {
+    event!(info, kind, reason = reason(), "handshake refused");
     if let Some(cause) = cause {
         event!(debug, %cause, "cause of the refusal");
         // At trace: serde quotes claims here, which may be personal data.
