@@ -1,6 +1,12 @@
 //! The halves of a socket in tasks of their own, on a runtime with several threads.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 
 mod support;
 
@@ -63,7 +69,7 @@ async fn connect(address: SocketAddr, subject: &str) -> WebSocketStream<TcpStrea
 
 /// Small ones, and now and then one of up to 200 KB.
 fn message(number: u32) -> Message {
-    let len = if number % 17 == 0 { number as usize * 700 } else { number as usize };
+    let len = if number.is_multiple_of(17) { number as usize * 700 } else { number as usize };
     Message::binary([&number.to_be_bytes()[..], &vec![number as u8; len]].concat())
 }
 
