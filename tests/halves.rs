@@ -1,12 +1,6 @@
 //! The halves of a socket in tasks of their own, on a runtime with several threads.
 
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test may panic"
-)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -27,8 +21,8 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 const CLIENTS: usize = 8;
 const MESSAGES: u32 = 300;
 
-/// Echoes from a task that reads to a task that writes. Each sends a word when it is done.
-async fn serve(sessions: &Sessions, done: mpsc::UnboundedSender<&'static str>) -> SocketAddr {
+/// Serves an echo that reads in one task and writes in another. Each task reports its end.
+async fn serve(sessions: &Sessions, done: mpsc::UnboundedSender<()>) -> SocketAddr {
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |socket| {
             let (mut sink, mut stream) = socket.split();
@@ -41,13 +35,13 @@ async fn serve(sessions: &Sessions, done: mpsc::UnboundedSender<&'static str>) -
                         break;
                     }
                 }
-                reader_done.send("reader").unwrap();
+                reader_done.send(()).unwrap();
             });
             tokio::spawn(async move {
                 while let Some(message) = receiver.recv().await
                     && sink.send(message).await.is_ok()
                 {}
-                done.send("writer").unwrap();
+                done.send(()).unwrap();
             });
         })
     };
@@ -67,10 +61,10 @@ async fn connect(address: SocketAddr, subject: &str) -> WebSocketStream<TcpStrea
     client_async(request.body(()).unwrap(), stream).await.unwrap().0
 }
 
-/// Small ones, and now and then one of up to 200 KB.
+/// A small message, or sometimes one of up to 200 KB.
 fn message(number: u32) -> Message {
-    let len = if number.is_multiple_of(17) { number as usize * 700 } else { number as usize };
-    Message::binary([&number.to_be_bytes()[..], &vec![number as u8; len]].concat())
+    let copies = if number.is_multiple_of(17) { number * 175 } else { number / 4 + 1 };
+    Message::binary(number.to_be_bytes().repeat(copies as usize + 1))
 }
 
 /// Waits until every connection is gone.
@@ -86,14 +80,14 @@ async fn none_is_left(sessions: &Sessions) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_are_echoed_in_order_between_pings() {
     let sessions = Sessions::new();
-    let (done, mut words) = mpsc::unbounded_channel();
+    let (done, mut ended) = mpsc::unbounded_channel();
     let address = serve(&sessions, done).await;
     let clients = (0..CLIENTS).map(|number| async move {
         let (mut sink, mut stream) = connect(address, &format!("user-{number}")).await.split();
         let sending = tokio::spawn(async move {
             for number in 0..MESSAGES {
                 sink.send(message(number)).await.unwrap();
-                if number % 5 == 0 {
+                if number.is_multiple_of(5) {
                     sink.send(Message::Ping(number.to_be_bytes().to_vec().into())).await.unwrap();
                 }
             }
@@ -118,17 +112,17 @@ async fn messages_are_echoed_in_order_between_pings() {
     });
     timeout(Duration::from_secs(60), join_all(clients)).await.unwrap();
     for _ in 0..2 * CLIENTS {
-        timeout(Duration::from_secs(10), words.recv()).await.unwrap().unwrap();
+        timeout(Duration::from_secs(10), ended.recv()).await.unwrap().unwrap();
     }
     none_is_left(&sessions).await;
 }
 
-/// One writer is blocked, because its client does not read. The others are in the middle of a message.
+/// One writer is blocked by a client that does not read. The others may be in the middle of a message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn end_of_the_sessions_ends_both_halves() {
     for round in 0..3 {
         let sessions = Sessions::new();
-        let (done, mut words) = mpsc::unbounded_channel();
+        let (done, mut ended) = mpsc::unbounded_channel();
         let address = serve(&sessions, done).await;
         let (mut tasks, mut unread) = (Vec::new(), Vec::new());
         for number in 0..CLIENTS {
@@ -162,7 +156,7 @@ async fn end_of_the_sessions_ends_both_halves() {
         sleep(Duration::from_millis(20)).await;
         assert_eq!(sessions.end_subject("alice"), CLIENTS, "round {round}");
         for _ in 0..2 * CLIENTS {
-            timeout(Duration::from_secs(10), words.recv()).await.expect("both halves end").unwrap();
+            timeout(Duration::from_secs(10), ended.recv()).await.expect("both halves end").unwrap();
         }
         for task in tasks {
             timeout(Duration::from_secs(10), task).await.expect("the client ends").unwrap();
