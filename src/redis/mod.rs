@@ -97,7 +97,7 @@ use self::{
 ///
 /// | command | why it may run twice |
 /// | --- | --- |
-/// | issue a ticket (`SET … NX`) | nobody knows the ticket yet; the second run finds the ticket of the first, and compares it |
+/// | issue a ticket (`SET … NX`) | no client has the ticket yet; a second run compares it with the stored one |
 /// | redeem a ticket (`GETDEL`) | the ticket is deleted once; if the first answer was lost, the second refuses it as used |
 /// | take a lease (`EVALSHA`) | the same lease counts once; evicted sessions learn of it by the channel and at their next renewal |
 /// | renew leases (`EVALSHA`) | sets the same expiry again |

@@ -20,7 +20,7 @@ impl TicketStore for Redis {
         let key = self.ticket_key(key);
         let mut set = cmd("SET");
         set.arg(&key).arg(&content).arg("NX").arg("PX").arg(milliseconds);
-        // May run twice: nobody knows the ticket yet, so nobody can have redeemed it in between.
+        // May run twice: no client has the ticket yet, so none can have redeemed it in between.
         let (answer, is_retry) = self.send_with_retry(&set, &set, self.timeout).await?;
         if decode::<Option<String>>(answer)?.is_some() {
             return Ok(());

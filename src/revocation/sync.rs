@@ -27,7 +27,7 @@ impl SyncState {
         self.last_begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Everything that was loaded is applied. What was not among it is to be restored.
+    /// The load is applied. Revocations that it lacked will be restored.
     pub(super) fn finish_load(&self, load: LoadId) {
         // Restoring compares all revocations with this load.
         lock(&self.confirmed).clear();

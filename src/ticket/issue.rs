@@ -41,7 +41,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the store may hold a ticket that nobody knows, until it expires.
+    /// If the future is dropped, the store may hold a ticket that no client has, until it expires.
     pub async fn issue(&self, session: &Session<C>, options: &TicketOptions) -> Result<Ticket, TicketError> {
         self.issue_to(session, options, TicketRequest::default()).await
     }
@@ -55,7 +55,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the store may hold a ticket that nobody knows, until it expires.
+    /// If the future is dropped, the store may hold a ticket that no client has, until it expires.
     pub async fn issue_for(&self, verified: &Verified<C>, options: &TicketOptions) -> Result<Ticket, TicketError> {
         self.mint(&verified.claims, TokenInfo::of(verified), options, TicketRequest::default()).await
     }

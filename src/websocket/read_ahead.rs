@@ -3,14 +3,12 @@
 use super::scratch::Scratch;
 
 /// Bytes that were read together with a message and are not decoded yet.
-#[derive(Debug)]
 pub(super) struct ReadAhead {
     buffer: Buffer,
     start: usize,
     end: usize,
 }
 
-#[derive(Debug)]
 enum Buffer {
     Scratch(Scratch),
     Owned(Box<[u8]>),

@@ -19,8 +19,7 @@ thread_local! {
 
 /// The buffer that the sockets of a thread read into. Dropping it returns it to the thread.
 ///
-/// Its initial content is from another socket.
-#[derive(Debug)]
+/// Its initial content is from another socket, so it has no `Debug`.
 pub(super) struct Scratch(Box<[u8]>);
 
 impl Scratch {
