@@ -163,7 +163,8 @@
 //!
 //! | function | returns | seen in |
 //! | --- | --- | --- |
-//! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `too_many_sessions`, `shutdown`, `closed` | close reason, events |
+//! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `too_many_sessions`, `unresponsive`, `unconfirmed`, `shutdown`, `closed` | close reason, events |
+//! | [`SessionKind::as_str`] | `websocket`, `stream`, `request` | lists of sessions |
 //! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
 //! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
 //! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
@@ -280,7 +281,7 @@ pub use self::{
     service::WsAuth,
     session::{
         AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, RefreshError, RefreshErrorKind, Session,
-        SessionInfo, SessionWatcher, Sessions,
+        SessionInfo, SessionKind, SessionWatcher, Sessions,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
     store::{lease::AtLimit, revocations::Revocation},

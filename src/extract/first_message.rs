@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     handshake::{PendingSession, Refusal, WithheldUpgrade},
     rejection::Rejection,
-    session::{ConnectionGuard, Head, Session, SessionStart, Status},
+    session::{ConnectionGuard, Head, Session, SessionKind, SessionStart, Status},
     socket::{FirstToken, FirstTokenError, SocketParts, UnauthenticatedSocket, close},
     telemetry,
     time::from_now,
@@ -116,7 +116,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         };
         let session = session
             .counted_permit()
-            .and_then(|place| start.begin(verified, Arc::clone(&self.verifier), head, place))
+            .and_then(|place| start.begin(verified, Arc::clone(&self.verifier), (SessionKind::WebSocket, head), place))
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::handshake_admitted(session.id(), session.subject());

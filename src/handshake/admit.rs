@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     rejection::Rejection,
-    session::{AdmissionError, Head, Session, SessionCore, SessionStart},
+    session::{AdmissionError, Head, Session, SessionCore, SessionKind, SessionStart},
     telemetry,
     verify::{Verified, Verifier, VerifyError},
 };
@@ -35,12 +35,12 @@ pub(super) fn begin<V: Verifier>(
 ) -> Result<Session<V::Claims>, Refusal> {
     let verified = outcome.map_err(Refusal::Verify)?;
     // Limits count connections only. Orders reach a plain request too, for as long as somebody holds its session.
-    let permit = match kind {
-        RequestKind::Handshake => config.session.counted_permit(),
-        RequestKind::Plain => Ok(config.session.uncounted_permit()),
+    let (kind, permit) = match kind {
+        RequestKind::Handshake => (SessionKind::WebSocket, config.session.counted_permit()),
+        RequestKind::Plain => (SessionKind::Request, Ok(config.session.uncounted_permit())),
     };
     permit
-        .and_then(|permit| start.begin(verified, Arc::<V>::clone(verifier), Head::from_parts(parts), permit))
+        .and_then(|permit| start.begin(verified, Arc::<V>::clone(verifier), (kind, Head::from_parts(parts)), permit))
         .map_err(Refusal::Admission)
 }
 

@@ -17,7 +17,8 @@ use crate::error::ConfigError;
 /// | [`forbidden`](Self::forbidden) | | `insufficient_scope`, `origin_not_allowed` | 3003 | 4403 | 4403 | 3507 |
 /// | [`timeout`](Self::timeout) | | `timed_out` | 3008 | 4408 | 4408 | 3502 |
 /// | [`too_many`](Self::too_many) | | `too_many_sessions` | 1013 | 4429 | 1013 | 3504 |
-/// | [`unavailable`](Self::unavailable) | | `unavailable` | 1013 | 4503 | 1013 | 3004 |
+/// | [`unavailable`](Self::unavailable) | `unconfirmed` | `unavailable` | 1013 | 4503 | 1013 | 3004 |
+/// | [`unresponsive`](Self::unresponsive) | `unresponsive` | | 3008 | 4408 | 4408 | 3012 |
 /// | [`expired`](Self::expired) | `token_expired`, `max_lifetime` | `invalid_token` of an expired token | 3000 | 4401 | 4403 | 3005 |
 /// | [`revoked`](Self::revoked) | `revoked` | | 3000 | 4401 | 4401 | 3500 |
 /// | [`replaced`](Self::replaced) | `too_many_sessions` | | 1008 | 4409 | 1008 | 3504 |
@@ -50,6 +51,7 @@ pub struct CloseCodes {
     pub(crate) timeout: u16,
     pub(crate) too_many: u16,
     pub(crate) unavailable: u16,
+    unresponsive: u16,
     pub(crate) expired: u16,
     revoked: u16,
     replaced: u16,
@@ -65,6 +67,7 @@ impl CloseCodes {
         timeout: 3008,
         too_many: 1013,
         unavailable: 1013,
+        unresponsive: 3008,
         expired: 3000,
         revoked: 3000,
         replaced: 1008,
@@ -79,6 +82,7 @@ impl CloseCodes {
         timeout: 4408,
         too_many: 4429,
         unavailable: 4503,
+        unresponsive: 4408,
         expired: 4401,
         revoked: 4401,
         replaced: 4409,
@@ -94,6 +98,7 @@ impl CloseCodes {
         timeout: 4408,
         too_many: 1013,
         unavailable: 1013,
+        unresponsive: 4408,
         expired: 4403,
         revoked: 4401,
         replaced: 1008,
@@ -110,6 +115,7 @@ impl CloseCodes {
         timeout: 3502,
         too_many: 3504,
         unavailable: 3004,
+        unresponsive: 3012,
         expired: 3005,
         revoked: 3500,
         replaced: 3504,
@@ -122,6 +128,8 @@ impl CloseCodes {
             EndReason::Revoked => self.revoked,
             EndReason::TooManySessions => self.replaced,
             EndReason::Policy => self.policy,
+            EndReason::Unresponsive => self.unresponsive,
+            EndReason::Unconfirmed => self.unavailable,
             EndReason::Shutdown => GOING_AWAY,
             EndReason::Closed => NORMAL,
         }
@@ -170,7 +178,8 @@ setters! {
     forbidden: "the token or the origin does not allow this",
     timeout: "the client sent no token in time",
     too_many: "the subject has too many sessions, and no other is admitted",
-    unavailable: "the server cannot verify or admit the client now",
+    unavailable: "the server cannot verify or admit the client now, or could not confirm its token for too long",
+    unresponsive: "the client did not answer in time, and has probably vanished",
     expired: "the token expired, or the session reached its max lifetime",
     revoked: "the session was revoked",
     replaced: "a newer session replaced this one",
@@ -187,7 +196,7 @@ mod tests {
     use super::CloseCodes;
     use crate::session::doc_table;
 
-    fn fields(codes: &CloseCodes) -> [(&'static str, u16); 10] {
+    fn fields(codes: &CloseCodes) -> [(&'static str, u16); 11] {
         let &CloseCodes {
             bad_request,
             unauthorized,
@@ -195,6 +204,7 @@ mod tests {
             timeout,
             too_many,
             unavailable,
+            unresponsive,
             expired,
             revoked,
             replaced,
@@ -207,6 +217,7 @@ mod tests {
             ("timeout", timeout),
             ("too_many", too_many),
             ("unavailable", unavailable),
+            ("unresponsive", unresponsive),
             ("expired", expired),
             ("revoked", revoked),
             ("replaced", replaced),

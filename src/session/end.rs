@@ -11,6 +11,8 @@ use super::SessionCore;
 /// | `revoked` | the application or a revocation ended it | 3000 | 4401 | 4401 | 3500 |
 /// | `policy` | [`Session::end`](crate::Session::end) was called | 1008 | 4403 | 1008 | 3503 |
 /// | `too_many_sessions` | a newer session replaced it | 1008 | 4409 | 1008 | 3504 |
+/// | `unresponsive` | its client did not answer in time | 3008 | 4408 | 4408 | 3012 |
+/// | `unconfirmed` | nobody could say for too long whether its token is still valid | 1013 | 4503 | 1013 | 3004 |
 /// | `shutdown` | the server shut down; the [`Drain`](crate::Drain) chooses the code | 1001 | 1001 | 1001 | 1001 |
 /// | `closed` | its connection was closed: no close frame is sent | 1000 | 1000 | 1000 | 1000 |
 ///
@@ -34,6 +36,10 @@ pub enum EndReason {
     Policy,
     /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,
+    /// The client did not answer in time, so it has probably vanished.
+    Unresponsive,
+    /// The verifier was unavailable for too long to say whether the token is still valid.
+    Unconfirmed,
     /// The server shut down; see [`Sessions::drain`](crate::Sessions::drain).
     Shutdown,
     /// The connection was closed by the client or by the handler, or broke.
@@ -50,6 +56,8 @@ impl EndReason {
             Self::Revoked => "revoked",
             Self::Policy => "policy",
             Self::TooManySessions => "too_many_sessions",
+            Self::Unresponsive => "unresponsive",
+            Self::Unconfirmed => "unconfirmed",
             Self::Shutdown => "shutdown",
             Self::Closed => "closed",
         }
@@ -64,6 +72,8 @@ impl fmt::Display for EndReason {
             Self::Revoked => "the session was revoked",
             Self::Policy => "the application ended the session",
             Self::TooManySessions => "a newer session replaced this one",
+            Self::Unresponsive => "the client did not answer in time",
+            Self::Unconfirmed => "the token could not be confirmed for too long",
             Self::Shutdown => "the server is shutting down",
             Self::Closed => "the connection is closed",
         })
@@ -93,12 +103,14 @@ mod tests {
     use super::EndReason;
     use crate::session::{CloseCodes, doc_table};
 
-    const ALL: [EndReason; 7] = [
+    const ALL: [EndReason; 9] = [
         EndReason::TokenExpired,
         EndReason::MaxLifetime,
         EndReason::Revoked,
         EndReason::Policy,
         EndReason::TooManySessions,
+        EndReason::Unresponsive,
+        EndReason::Unconfirmed,
         EndReason::Shutdown,
         EndReason::Closed,
     ];

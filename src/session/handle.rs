@@ -1,10 +1,12 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
-use super::{AdmissionError, ConnectionGuard, End, EndReason, Head, SessionCore, SessionWatcher};
+use super::{
+    AdmissionError, ConnectionGuard, End, EndReason, Head, SessionCore, SessionKind, SessionWatcher, any::AnySession,
+};
 use crate::{
     id::{ScopedId, SessionId},
     lock::lock,
@@ -30,11 +32,21 @@ pub(super) struct Inner<C> {
     pub(super) head: Head,
 }
 
-impl<C> Session<C> {
-    pub(super) fn new(core: Arc<SessionCore>, claims: C, verifier: Arc<dyn VerifierOf<C>>, head: Head) -> Self {
-        Self(Arc::new(Inner { core, claims: Mutex::new(Arc::new(claims)), verifier, head }))
+impl<C: Send + Sync + 'static> Session<C> {
+    pub(super) fn new(
+        core: impl FnOnce(Weak<dyn AnySession>) -> Arc<SessionCore>,
+        claims: C,
+        verifier: Arc<dyn VerifierOf<C>>,
+        head: Head,
+    ) -> Self {
+        Self(Arc::new_cyclic(|this: &Weak<Inner<C>>| {
+            let any: Weak<dyn AnySession> = Weak::<Inner<C>>::clone(this);
+            Inner { core: core(any), claims: Mutex::new(Arc::new(claims)), verifier, head }
+        }))
     }
+}
 
+impl<C> Session<C> {
     /// The claims of the token; after a [refresh](Self::refresh), those of the new token.
     #[must_use]
     pub fn claims(&self) -> Arc<C> {
@@ -63,6 +75,12 @@ impl<C> Session<C> {
     #[must_use]
     pub fn scoped_subject(&self) -> Option<ScopedId> {
         self.0.core.scoped_subject()
+    }
+
+    /// What it is the session of.
+    #[must_use]
+    pub fn kind(&self) -> SessionKind {
+        self.0.core.kind()
     }
 
     /// When the token was verified during the handshake.

@@ -1,14 +1,18 @@
 //! Authenticated connections, and the registry of all that are live.
 
 mod admission_error;
+#[allow(dead_code, reason = "used by what comes next")]
+mod any;
 mod close;
 mod config;
 mod core;
 mod deadline;
 mod drain;
 mod end;
+mod end_watch;
 mod handle;
 mod head;
+mod kind;
 mod limits;
 mod refresh;
 mod refresh_error;
@@ -24,6 +28,7 @@ pub use close::CloseCodes;
 pub use drain::{Drain, Drained};
 pub use end::EndReason;
 pub use handle::Session;
+pub use kind::SessionKind;
 pub use limits::Limits;
 pub use refresh_error::{RefreshError, RefreshErrorKind};
 pub use registry::{SessionInfo, Sessions};
@@ -33,6 +38,7 @@ pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use config::SessionConfig;
 pub(crate) use core::{ConnectionGuard, SessionCore, Status};
 pub(crate) use end::End;
+pub(crate) use end_watch::EndWatch;
 pub(crate) use head::Head;
 pub(crate) use registry::Permit;
 pub(crate) use start::SessionStart;

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore,
+    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind,
     core::{NewSession, TokenInfo},
     deadline::Timestamp,
 };
@@ -23,19 +23,19 @@ impl SessionStart {
     }
 
     /// Begins the session, and registers it if there is a permit. Checks revocations, and for a connection the limits.
-    pub(crate) fn begin<C>(
+    pub(crate) fn begin<C: Send + Sync + 'static>(
         self,
         verified: Verified<C>,
         verifier: Arc<dyn VerifierOf<C>>,
-        head: Head,
+        (kind, head): (SessionKind, Head),
         permit: Option<Permit>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
         let since = self.now.wall;
         let token = TokenInfo { id: token_id.clone(), issued_at, since };
-        let new = NewSession { subject, issuer, expires_at, token };
-        let core = SessionCore::new(new, self.now, self.config);
-        let session = Session::new(core, claims, verifier, head);
+        let new = NewSession { subject, issuer, expires_at, token, kind };
+        let (now, config) = (self.now, self.config);
+        let session = Session::new(|any| SessionCore::new(new, now, config, any), claims, verifier, head);
         let core = session.core();
         // Register before the checks: from here on, whatever ends sessions finds this one.
         let registry = permit.and_then(|permit| Registry::register(core, token_id.as_deref(), permit));

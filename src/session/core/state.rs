@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
     task::Waker,
@@ -15,7 +15,8 @@ use crate::{
     id::{Scope, ScopedId, SessionId},
     lock::lock,
     session::{
-        End,
+        End, SessionKind,
+        any::AnySession,
         config::SessionConfig,
         deadline::{Deadline, Timestamp},
         registry::{Registration, Registry},
@@ -39,6 +40,7 @@ pub(crate) struct SessionCore {
     pub(super) state: Mutex<State>,
     /// Wakes the tasks that wait for such a change.
     pub(super) changed: Notify,
+    any: Weak<dyn AnySession>,
 }
 
 /// What changes during a session.
@@ -49,6 +51,7 @@ pub(super) struct State {
     pub(super) supervisor: Option<Waker>,
     pub(super) registration: Option<Registration>,
     pub(super) attempts: Attempts,
+    pub(super) kind: SessionKind,
 }
 
 /// What the verifier said about a new session.
@@ -57,6 +60,7 @@ pub(in crate::session) struct NewSession {
     pub(in crate::session) issuer: Option<Arc<str>>,
     pub(in crate::session) expires_at: Option<SystemTime>,
     pub(in crate::session) token: TokenInfo,
+    pub(in crate::session) kind: SessionKind,
 }
 
 /// What revocations need to know of a session's current token.
@@ -69,7 +73,12 @@ pub(in crate::session) struct TokenInfo {
 }
 
 impl SessionCore {
-    pub(in crate::session) fn new(new: NewSession, verified: Timestamp, config: Arc<SessionConfig>) -> Arc<Self> {
+    pub(in crate::session) fn new(
+        new: NewSession,
+        verified: Timestamp,
+        config: Arc<SessionConfig>,
+        any: Weak<dyn AnySession>,
+    ) -> Arc<Self> {
         let state = State {
             token_expiry: new.expires_at.and_then(|at| verified.at_wall_time(at)),
             token: new.token,
@@ -77,6 +86,7 @@ impl SessionCore {
             supervisor: None,
             registration: None,
             attempts: Attempts::new(),
+            kind: new.kind,
         };
         Arc::new(Self {
             id: SessionId::next(),
@@ -90,7 +100,14 @@ impl SessionCore {
             watched: AtomicBool::new(false),
             state: Mutex::new(state),
             changed: Notify::new(),
+            any,
         })
+    }
+
+    /// The session with its claims, as long as somebody holds it.
+    #[expect(dead_code, reason = "used by what comes next")]
+    pub(in crate::session) fn any(&self) -> Option<Arc<dyn AnySession>> {
+        self.any.upgrade()
     }
 
     pub(crate) const fn id(&self) -> SessionId {
@@ -117,6 +134,10 @@ impl SessionCore {
     /// Whether this scope includes the session's issuer.
     pub(in crate::session) fn is_in(&self, scope: Scope<'_>) -> bool {
         scope == Scope::Any || scope == self.scope()
+    }
+
+    pub(in crate::session) fn kind(&self) -> SessionKind {
+        lock(&self.state).kind
     }
 
     pub(in crate::session) const fn connected_at(&self) -> SystemTime {

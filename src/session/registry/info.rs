@@ -2,7 +2,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     id::{ScopedId, SessionId},
-    session::SessionCore,
+    session::{SessionCore, SessionKind},
 };
 
 /// A snapshot of one session; see [`Sessions::iter`](crate::Sessions::iter).
@@ -11,6 +11,7 @@ pub struct SessionInfo {
     id: SessionId,
     subject: Option<Arc<str>>,
     issuer: Option<Arc<str>>,
+    kind: SessionKind,
     connected_at: SystemTime,
     expires_at: Option<SystemTime>,
 }
@@ -21,6 +22,7 @@ impl SessionInfo {
             id: core.id(),
             subject: core.subject.clone(),
             issuer: core.issuer.clone(),
+            kind: core.kind(),
             connected_at: core.connected_at(),
             expires_at: core.expires_at(),
         }
@@ -48,6 +50,12 @@ impl SessionInfo {
     #[must_use]
     pub fn scoped_subject(&self) -> Option<ScopedId> {
         Some(ScopedId::from_claims(self.issuer.clone(), self.subject.clone()?))
+    }
+
+    /// What it is the session of.
+    #[must_use]
+    pub const fn kind(&self) -> SessionKind {
+        self.kind
     }
 
     /// When its token was verified during the handshake.

@@ -7,9 +7,9 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{BoxFuture, end_watch::EndWatch, refresher::Refresher};
+use super::{BoxFuture, refresher::Refresher};
 use crate::{
-    session::{ConnectionGuard, End, EndReason, Session},
+    session::{ConnectionGuard, End, EndReason, EndWatch, Session},
     socket::{
         AuthenticatedSocket, RefreshProtocol, SocketParts,
         close::{close, close_failed},

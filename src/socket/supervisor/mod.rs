@@ -1,6 +1,5 @@
 //! Runs a handler and enforces the end of its session.
 
-mod end_watch;
 mod future;
 mod refresher;
 

@@ -7,12 +7,12 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::session::{End, SessionCore, Status};
+use super::{End, SessionCore, Status};
 
 pin_project! {
     /// Waits for the end of a session: its deadline, or an end from elsewhere.
     #[derive(Default)]
-    pub(super) struct EndWatch {
+    pub(crate) struct EndWatch {
         #[pin]
         timer: Option<Sleep>,
         // The version of the session that was seen last, and the waker that it has for the next change.
@@ -21,7 +21,7 @@ pin_project! {
 }
 
 impl EndWatch {
-    pub(super) fn poll(self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
+    pub(crate) fn poll(self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
         let mut this = self.project();
         loop {
             let is_up_to_date = this
