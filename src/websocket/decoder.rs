@@ -88,7 +88,7 @@ impl Decoder {
     }
 
     /// The bytes of memory in use.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn capacity(&self) -> usize {
         self.control.as_ref().map_or(0, |control| control.capacity())
             + self.message.as_ref().map_or(0, |message| message.capacity())

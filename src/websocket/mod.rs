@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// The bytes of memory in use.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn capacity(&self) -> usize {
         let read_ahead = self.read_ahead.as_ref().map_or(0, |read_ahead| read_ahead.capacity());
         self.decoder.capacity() + read_ahead + self.write_buffer.capacity()

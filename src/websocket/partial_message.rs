@@ -45,7 +45,7 @@ impl PartialMessage {
         }
     }
 
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn capacity(&self) -> usize {
         match self {
             Self::Text(text) => text.valid.capacity(),

@@ -14,19 +14,21 @@ enum Buffer {
     Owned(Box<[u8]>),
 }
 
-/// The bytes stay in the scratch buffer if they fill at least this fraction of it: a quarter. Otherwise they are
-/// copied, so that memory follows bytes.
-const MIN_FILLED: usize = 4;
+/// Bytes stay where they are while they fill at least this fraction of their buffer: a half. Then they are copied, so that
+/// memory follows bytes, whether or not anyone reads on. A byte is copied at most twice on average.
+const MIN_FILLED: usize = 2;
+/// The maximum capacity of a buffer that is kept until it is empty.
+const MAX_KEPT: usize = if cfg!(fuzzing) { 64 } else { 1024 };
 
 impl ReadAhead {
     /// The bytes in this range. `None` if it is empty.
     pub(super) fn new(scratch: Scratch, start: usize, end: usize) -> Option<Self> {
-        let bytes = scratch.get(start..end).filter(|bytes| !bytes.is_empty())?;
-        if bytes.len() * MIN_FILLED >= scratch.len() {
-            return Some(Self { buffer: Buffer::Scratch(scratch), start, end });
+        let mut read_ahead = Self { buffer: Buffer::Scratch(scratch), start, end };
+        if read_ahead.is_empty() {
+            return None;
         }
-        let bytes: Box<[u8]> = bytes.into();
-        Some(Self { start: 0, end: bytes.len(), buffer: Buffer::Owned(bytes) })
+        read_ahead.shrink();
+        Some(read_ahead)
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -42,11 +44,20 @@ impl ReadAhead {
     }
 
     /// Removes bytes from the front.
-    pub(super) const fn advance(&mut self, len: usize) {
+    pub(super) fn advance(&mut self, len: usize) {
         self.start += len;
+        self.shrink();
     }
 
-    #[cfg(fuzzing)]
+    /// Gives the buffer back if most of it is not needed any more.
+    fn shrink(&mut self) {
+        let (capacity, bytes) = (self.capacity(), self.bytes());
+        if capacity > MAX_KEPT && bytes.len() * MIN_FILLED < capacity {
+            let bytes: Box<[u8]> = (&*bytes).into();
+            *self = Self { start: 0, end: bytes.len(), buffer: Buffer::Owned(bytes) };
+        }
+    }
+
     pub(super) fn capacity(&self) -> usize {
         match &self.buffer {
             Buffer::Scratch(scratch) => scratch.len(),

@@ -305,6 +305,24 @@ fn announced_length_reserves_nothing() {
     assert!(message.capacity() <= 4 * 20_001 && most <= 3 * 20_001, "{} bytes for 20001", message.capacity());
 }
 
+/// A handler may stop receiving at any message.
+#[tokio::test]
+async fn unread_bytes_hold_at_most_twice_their_size() {
+    for (payload, count) in [(0, 9_000), (10, 1_000), (100, 500), (1_000, 60), (16_384, 3), (60_000, 1)] {
+        let one = frame(FINAL | BINARY, &vec![1; payload]);
+        let (mut client, server) = duplex(1 << 20);
+        let mut socket = WebSocket::new(server, Limits::default());
+        client.write_all(&one.repeat(count)).await.unwrap();
+        for received in 1..=count {
+            let next = Seen::from(poll_fn(|cx| socket.poll_next(cx)).await);
+            assert_eq!(next, Seen::Binary(vec![1; payload]));
+            let (capacity, unread) = (socket.capacity(), one.len() * (count - received));
+            assert!(capacity <= (2 * unread).max(1024), "{payload}: {capacity} bytes for {unread}");
+        }
+        assert_eq!(socket.capacity(), 0, "{payload}");
+    }
+}
+
 #[tokio::test]
 async fn read_quota_counts_all_bytes_of_all_frames() {
     let exactly = [frame(FINAL | PING, b"p"), frame(FINAL | TEXT, b"hello")].concat();
