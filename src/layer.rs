@@ -10,7 +10,7 @@ use crate::{
     rejection::{Challenges, Rejection},
     revocation::Revocations,
     service::WsAuth,
-    session::{CloseCodes, Sessions},
+    session::{CloseCodes, KeepAlive, Sessions},
     socket::{FirstMessage, RefreshProtocol},
     time::TimeSource,
     token::{Sources, TokenSource, check_subprotocol},
@@ -244,6 +244,28 @@ impl WsAuthLayer {
             return Err(ConfigError::ZeroLimit("the time of a refresh"));
         }
         self.config().session_mut().refresh_timeout = time;
+        Ok(self)
+    }
+
+    /// Keeps idle connections open, and ends the sessions of clients that have vanished.
+    ///
+    /// A client is sent a ping every `every`, unless messages went both ways since. All clients and browsers answer
+    /// pings by themselves. If nothing at all arrives from a client within `timeout` after the ping, its session ends
+    /// with [`EndReason::Unresponsive`](crate::EndReason::Unresponsive).
+    ///
+    /// Use 30 and 20 seconds: a client that has vanished, because its network or its power is gone, then frees its
+    /// place in the [limits](crate::Limits) within a minute instead of when its token expires; and proxies that cut
+    /// idle connections after a minute (nginx, load balancers) do not. The interval varies by a fifth, so that many
+    /// sockets that were opened at the same moment spread.
+    ///
+    /// Defaults to off: pings take battery and data of mobile clients, and many application protocols have pings of
+    /// their own.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is zero.
+    pub fn keep_alive(mut self, every: Duration, timeout: Duration) -> Result<Self, ConfigError> {
+        self.config().session_mut().keep_alive = Some(KeepAlive::new(every, timeout)?);
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
-use super::{AdmissionError, CloseCodes, Permit, Registry, Sessions, deadline::Timestamp};
+use super::{AdmissionError, CloseCodes, KeepAlive, Permit, Registry, Sessions, deadline::Timestamp};
 use crate::{
     revocation::{LiveSessions, Revocations},
     time::TimeSource,
@@ -17,6 +17,7 @@ pub(crate) struct SessionConfig {
     pub(crate) refresh_limit: (u32, Duration),
     /// How long the verifier may take for one.
     pub(crate) refresh_timeout: Duration,
+    pub(crate) keep_alive: Option<KeepAlive>,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) revocations: Option<Revocations>,
 }
@@ -83,6 +84,7 @@ impl Default for SessionConfig {
             max_lifetime: None,
             refresh_limit: (5, Duration::from_secs(60)),
             refresh_timeout: Duration::from_secs(10),
+            keep_alive: None,
             sessions: None,
             revocations: None,
         }

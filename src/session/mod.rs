@@ -12,6 +12,8 @@ mod end;
 mod end_watch;
 mod handle;
 mod head;
+#[allow(dead_code, reason = "used by what comes next")]
+mod keep_alive;
 mod kind;
 mod limits;
 mod refresh;
@@ -40,6 +42,7 @@ pub(crate) use core::{ConnectionGuard, SessionCore, Status};
 pub(crate) use end::End;
 pub(crate) use end_watch::EndWatch;
 pub(crate) use head::Head;
+pub(crate) use keep_alive::KeepAlive;
 pub(crate) use registry::Permit;
 pub(crate) use start::SessionStart;
 
