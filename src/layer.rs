@@ -1,6 +1,7 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use axum::response::Response;
+use http::request::Parts;
 use tower_layer::Layer;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     rejection::{Challenges, Rejection},
     revocation::Revocations,
     service::WsAuth,
-    session::{CloseCodes, KeepAlive, Sessions},
+    session::{CloseCodes, KeepAlive, SessionMeta, Sessions},
     socket::{FirstMessage, RefreshProtocol},
     time::TimeSource,
     token::{Sources, TokenSource, check_subprotocol},
@@ -193,6 +194,39 @@ impl WsAuthLayer {
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
         self.config().session_mut().set_sessions(sessions.clone());
+        self
+    }
+
+    /// Sets what a session notes about its connection, for lists of sessions: the device, the room, the address. See
+    /// [`SessionMeta`].
+    ///
+    /// The hook sees the head of the request without the token. It runs once for each session: when the token has been
+    /// verified, or, for a client that authenticates by its [first message](Self::first_message), in the handshake. It
+    /// must not block. Defaults to none, which costs nothing.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use axum::extract::ConnectInfo;
+    /// use axum_ws_auth::{PathParams, SessionMeta, WsAuthLayer, test_util};
+    ///
+    /// let layer = WsAuthLayer::new(test_util::verifier::<serde_json::Value>()).session_meta(|parts| {
+    ///     let mut meta = SessionMeta::new();
+    ///     if let Some(room) = PathParams::of(parts).get("room") {
+    ///         meta = meta.with("room", room);
+    ///     }
+    ///     // Present if the app is served with `into_make_service_with_connect_info::<SocketAddr>()`.
+    ///     if let Some(ConnectInfo(address)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+    ///         meta = meta.with("address", address.ip().to_string());
+    ///     }
+    ///     match parts.headers.get("user-agent").and_then(|agent| agent.to_str().ok()) {
+    ///         Some(agent) => meta.with("device", agent),
+    ///         None => meta,
+    ///     }
+    /// });
+    /// ```
+    pub fn session_meta(mut self, hook: impl Fn(&Parts) -> SessionMeta + Send + Sync + 'static) -> Self {
+        self.config().session_meta = Some(Arc::new(hook));
         self
     }
 

@@ -68,6 +68,7 @@
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
 //! | authenticate clients by their first message | [`FirstMessage`] |
 //! | count, list and end sessions | [`Sessions`] |
+//! | show users where they are signed in | [`Sessions::of_subject`], [`WsAuthLayer::session_meta`] |
 //! | limit sessions, in all or per subject | [`Limits`] |
 //! | log users out on all nodes | [`Revocations`] |
 //! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
@@ -273,15 +274,15 @@ pub use self::{
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
     future::ResponseFuture,
-    id::{ParseSessionIdError, ScopedId, SessionId},
+    id::{ParseSessionCursorError, ParseSessionIdError, ScopedId, SessionCursor, SessionId},
     layer::WsAuthLayer,
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
     revocation::{MemoryRevocations, RevocationOptions, RevocationStatus, Revocations},
     service::WsAuth,
     session::{
-        AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, RefreshError, RefreshErrorKind, Session,
-        SessionInfo, SessionKind, SessionWatcher, Sessions,
+        AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, OfSubject, RefreshError, RefreshErrorKind,
+        Session, SessionInfo, SessionKind, SessionMeta, SessionPage, SessionWatcher, Sessions,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
     store::{lease::AtLimit, revocations::Revocation},

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     handshake::{PendingSession, Refusal, WithheldUpgrade},
     rejection::Rejection,
-    session::{ConnectionGuard, Head, Session, SessionKind, SessionStart, Status},
+    session::{ConnectionGuard, Head, Session, SessionKind, SessionMeta, SessionStart, Status},
     socket::{FirstToken, FirstTokenError, SocketParts, UnauthenticatedSocket, close},
     telemetry,
     time::from_now,
@@ -44,7 +44,7 @@ where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
 {
-    let WithheldUpgrade { connection, head, permit: _permit } = withheld;
+    let WithheldUpgrade { connection, head, meta, permit: _permit } = withheld;
     let protocol = pending.config.first_message()?.clone();
     let limit = protocol.time_limit();
     let until = from_now(limit);
@@ -60,7 +60,7 @@ where
         }
     };
     let mut socket = UnauthenticatedSocket::new(upgraded, protocol);
-    let (session, replay) = match pending.begin(&mut socket, (until, limit), head).await {
+    let (session, replay) = match pending.begin(&mut socket, (until, limit), (head, meta)).await {
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
@@ -93,7 +93,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         &self,
         socket: &mut UnauthenticatedSocket,
         (until, limit): (Instant, Duration),
-        head: Head,
+        (head, meta): (Head, SessionMeta),
     ) -> Result<(Session<C>, Option<Message>), Option<Rejection>> {
         let session = &self.config.session;
         let FirstToken { token, replay } = self.receive_token(socket, until).await?;
@@ -116,7 +116,9 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         };
         let session = session
             .counted_permit()
-            .and_then(|place| start.begin(verified, Arc::clone(&self.verifier), (SessionKind::WebSocket, head), place))
+            .and_then(|place| {
+                start.begin(verified, Arc::clone(&self.verifier), (SessionKind::WebSocket, head, meta), place)
+            })
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::handshake_admitted(session.id(), session.subject());

@@ -39,8 +39,11 @@ pub(super) fn begin<V: Verifier>(
         RequestKind::Handshake => (SessionKind::WebSocket, config.session.counted_permit()),
         RequestKind::Plain => (SessionKind::Request, Ok(config.session.uncounted_permit())),
     };
+    let meta = config.session_meta(parts);
     permit
-        .and_then(|permit| start.begin(verified, Arc::<V>::clone(verifier), (kind, Head::from_parts(parts)), permit))
+        .and_then(|permit| {
+            start.begin(verified, Arc::<V>::clone(verifier), (kind, Head::from_parts(parts), meta), permit)
+        })
         .map_err(Refusal::Admission)
 }
 

@@ -3,13 +3,14 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::response::Response;
+use http::request::Parts;
 
 use super::request::RequestKind;
 use crate::{
     error::ConfigError,
     origin::AllowOrigin,
     rejection::{Challenges, Rejection},
-    session::{CloseCodes, SessionConfig},
+    session::{CloseCodes, SessionConfig, SessionMeta},
     socket::{FirstMessage, RefreshProtocol},
     token::Sources,
 };
@@ -32,8 +33,11 @@ pub(crate) struct Config {
     close_codes: Option<CloseCodes>,
     first_message: Option<FirstMessage>,
     pub(crate) refresh_protocol: Option<RefreshProtocol>,
+    pub(crate) session_meta: Option<Arc<MetaHook>>,
     pub(crate) session: Arc<SessionConfig>,
 }
+
+type MetaHook = dyn Fn(&Parts) -> SessionMeta + Send + Sync;
 
 impl Config {
     /// Checks rules that span several settings.
@@ -49,6 +53,11 @@ impl Config {
     /// Whether the layer authenticates requests of this kind.
     pub(super) fn covers(&self, kind: RequestKind) -> bool {
         !self.handshakes_only || kind == RequestKind::Handshake
+    }
+
+    /// What the session of this request is to note about it.
+    pub(super) fn session_meta(&self, parts: &Parts) -> SessionMeta {
+        self.session_meta.as_ref().map_or_else(SessionMeta::new, |hook| hook(parts))
     }
 
     pub(crate) fn session_mut(&mut self) -> &mut SessionConfig {
@@ -86,6 +95,7 @@ impl Default for Config {
             close_codes: None,
             first_message: None,
             refresh_protocol: None,
+            session_meta: None,
             session: Arc::default(),
         }
     }

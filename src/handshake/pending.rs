@@ -6,7 +6,12 @@ use http::{Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
 use super::{config::Config, request::RequestKind, strip::check_head, upgrade::withhold};
-use crate::{lock::lock, rejection::Rejection, session::Head, socket::PendingPermit};
+use crate::{
+    lock::lock,
+    rejection::Rejection,
+    session::{Head, SessionMeta},
+    socket::PendingPermit,
+};
 
 /// An upgrade that only the handler can take that waits for the first message.
 pub(crate) struct PendingUpgrade {
@@ -18,6 +23,7 @@ pub(crate) struct PendingUpgrade {
 pub(crate) struct WithheldUpgrade {
     pub(crate) connection: OnUpgrade,
     pub(crate) head: Head,
+    pub(crate) meta: SessionMeta,
     /// Held until the client has authenticated, or is gone.
     pub(crate) permit: PendingPermit,
 }
@@ -44,7 +50,9 @@ impl PendingUpgrade {
                 return Err(Rejection::admission(error, &config.challenges, parts.version));
             }
         };
-        let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), permit };
+        // Now, because the head that is kept has no extensions, such as the address of the client.
+        let meta = config.session_meta(parts);
+        let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), meta, permit };
         Ok(Some(Arc::new(Self { version: parts.version, withheld: Mutex::new(Some(withheld)) })))
     }
 

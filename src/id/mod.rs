@@ -1,8 +1,10 @@
 //! The identifiers that sessions, limits, and revocations are keyed by.
 
+mod cursor;
 mod scoped;
 mod session;
 
+pub use cursor::{ParseSessionCursorError, SessionCursor};
 pub use scoped::ScopedId;
 pub use session::{ParseSessionIdError, SessionId};
 

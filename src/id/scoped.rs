@@ -107,6 +107,12 @@ impl ScopedId {
         self.issuer.is_any()
     }
 
+    /// Whether this matches that id: it is the same id, and of an issuer that this matches.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.id == other.id && (self.is_any_issuer() || self.issuer == other.issuer)
+    }
+
     pub(crate) fn scope(&self) -> Scope<'_> {
         match &self.issuer {
             Issuer::Any => Scope::Any,

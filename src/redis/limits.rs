@@ -1,12 +1,7 @@
-//! Limits. The leases of a subject are in one sorted set, so in a cluster the subjects are spread over all slots.
+//! Limits. The leases of a subject are in one sorted set, and in a cluster the subjects are spread over all slots.
 //! Evictions are published on a channel.
 
-use std::{
-    error::Error,
-    future::poll_fn,
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, future::poll_fn, pin::pin, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_core::Stream;
@@ -19,13 +14,14 @@ use super::{
     Redis,
     command::milliseconds,
     failure::Failure,
+    list::issuer_text,
     scripts::{LIMITS, Script},
     topology::Subscription,
 };
 use crate::{
     id::{Scope, ScopedId, SessionId},
     lock::lock,
-    store::{Acquire, Acquired, AtLimit, LimitStore, SessionLease, StoreError},
+    store::{Acquire, Acquired, AtLimit, LeaseQuery, LimitStore, SessionLease, StoreError},
 };
 
 /// A subscription that was silent for this long is pinged.
@@ -34,11 +30,13 @@ const PING_AFTER: Duration = Duration::from_secs(14);
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time to wait for an answer. It is shorter than the caller waits for this store, so that a silent
 /// connection is noticed here.
-const MAX_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Redis {
-    /// The key of a subject's leases. Its hash has a fixed length, and distinguishes all subjects.
-    fn leases_key(&self, subject: &ScopedId) -> String {
+    /// The keys of a subject's leases, of their details, and of the issuers that have leases of its name. The text in
+    /// braces decides on the slot.
+    pub(super) fn lease_keys(&self, subject: &ScopedId) -> [String; 3] {
+        // Its hash has a fixed length, and distinguishes all subjects.
         let mut hash = Sha256::new();
         match subject.scope() {
             Scope::Any => hash.update([0]),
@@ -50,7 +48,16 @@ impl Redis {
             }
         }
         hash.update(subject.id());
-        format!("{}:sessions:{}", self.prefix, URL_SAFE_NO_PAD.encode(hash.finalize()))
+        let subject_hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+        let issuers = self.issuers_key(subject);
+        let tag = issuers.rsplit(':').next().unwrap_or_default();
+        let prefix = &self.prefix;
+        [format!("{prefix}:leases:{tag}:{subject_hash}"), format!("{prefix}:details:{tag}:{subject_hash}"), issuers]
+    }
+
+    /// All issuers have this key in common.
+    pub(super) fn issuers_key(&self, subject: &ScopedId) -> String {
+        format!("{}:issuers:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(Sha256::digest(subject.id())))
     }
 
     fn evictions_channel(&self) -> String {
@@ -66,19 +73,14 @@ impl Redis {
         &self,
         leases: &[SessionLease],
         script: &Script,
-        lifetime: Option<Duration>,
+        add_arguments: impl Fn(&mut Cmd, &[SessionLease]),
     ) -> Result<Vec<T>, Failure> {
         let runs = leases.chunk_by(|one, other| one.subject == other.subject).map(|leases| {
             let mut args = Cmd::new();
             if let Some(first) = leases.first() {
-                args.arg(self.leases_key(&first.subject));
+                args.arg(&self.lease_keys(&first.subject)).arg(issuer_text(&first.subject));
             }
-            if let Some(lifetime) = lifetime {
-                args.arg(milliseconds(lifetime));
-            }
-            for lease in leases {
-                args.arg(member(lease));
-            }
+            add_arguments(&mut args, leases);
             async move { self.run_script(script, &args, self.timeout.min(MAX_TIMEOUT)).await }
         });
         join_all(runs).await.into_iter().collect()
@@ -115,12 +117,14 @@ impl LimitStore for Redis {
     // changes nothing. If the answer with evicted sessions is lost, these learn of it by the channel and at their next
     // renewal.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let mut args = Cmd::new();
-        args.arg(self.leases_key(&request.lease.subject))
-            .arg(member(request.lease))
+        let (lease, mut args) = (request.lease, Cmd::new());
+        args.arg(&self.lease_keys(&lease.subject))
+            .arg(issuer_text(&lease.subject))
+            .arg(milliseconds(request.lifetime))
+            .arg(member(lease))
+            .arg(&*lease.details)
             .arg(request.limit.get())
             .arg(if request.at_limit == AtLimit::EvictOldest { "evict" } else { "refuse" })
-            .arg(milliseconds(request.lifetime))
             .arg(self.evictions_channel());
         for lease in request.released {
             args.arg(member(lease));
@@ -131,13 +135,28 @@ impl LimitStore for Redis {
     }
 
     async fn renew(&self, leases: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
-        let evicted: Vec<Vec<String>> = self.for_each_subject(leases, &LIMITS.renew, Some(lifetime)).await?;
+        let add_arguments = |args: &mut Cmd, leases: &[SessionLease]| {
+            args.arg(milliseconds(lifetime));
+            for lease in leases {
+                args.arg(member(lease)).arg(&*lease.details);
+            }
+        };
+        let evicted: Vec<Vec<String>> = self.for_each_subject(leases, &LIMITS.renew, add_arguments).await?;
         session_ids(evicted.iter().flatten())
     }
 
     async fn release(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
-        self.for_each_subject::<()>(leases, &LIMITS.release, None).await?;
+        let add_arguments = |args: &mut Cmd, leases: &[SessionLease]| {
+            for lease in leases {
+                args.arg(member(lease));
+            }
+        };
+        self.for_each_subject::<()>(leases, &LIMITS.release, add_arguments).await?;
         Ok(())
+    }
+
+    async fn list(&self, query: LeaseQuery<'_>) -> Result<Vec<SessionLease>, StoreError> {
+        Ok(self.list_leases(query).await?)
     }
 
     async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {
@@ -163,11 +182,9 @@ async fn next(messages: &mut PubSub) -> Option<Msg> {
     poll_fn(|cx| messages.as_mut().poll_next(cx)).await
 }
 
-/// The member of a lease: the time when the session was accepted in twelve digits, which last until the year 10889, and
-/// its id.
+/// The member of a lease: the time when the session was accepted, in twelve digits, and its id.
 fn member(lease: &SessionLease) -> String {
-    let accepted = lease.accepted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{:012x}{}", accepted.as_millis(), lease.session)
+    lease.cursor().to_string()
 }
 
 fn session_ids<'a>(ids: impl IntoIterator<Item = &'a String>) -> Result<Vec<SessionId>, StoreError> {

@@ -7,6 +7,7 @@ mod endpoint;
 mod entries;
 mod failure;
 mod limits;
+mod list;
 mod revocations;
 mod scripts;
 mod sentinel;
@@ -102,6 +103,7 @@ use self::{
 /// | take a lease (`EVALSHA`) | the same lease counts once; evicted sessions learn of it by the channel and at their next renewal |
 /// | renew leases (`EVALSHA`) | sets the same expiry again |
 /// | release leases (`EVALSHA`) | a released lease stays released |
+/// | list leases (`ZRANGEBYSCORE`, `EVALSHA`) | changes nothing |
 /// | revoke (`EVAL`) | two equal revocations are one |
 /// | follow revocations (`XREAD`) | not repeated: the node goes on from its cursor |
 ///
@@ -122,7 +124,7 @@ use self::{
 /// ```text
 /// ACL SETUSER chat on >secret resetkeys ~axum-ws-auth:* resetchannels &axum-ws-auth:* -@all \
 ///   +ping +set +get +getdel +eval +evalsha +time +subscribe +publish \
-///   +zadd +zrem +zscore +zcount +zrangebyscore +zremrangebyscore +pttl +pexpire \
+///   +zadd +zrem +zscore +zcount +zrangebyscore +zremrangebyscore +hset +hget +hdel +pttl +pexpire \
 ///   +xadd +xread +xrange +xrevrange +del
 /// ```
 ///
@@ -133,9 +135,9 @@ use self::{
 /// # Cost
 ///
 /// Every node has all revocations in memory and follows a stream for new ones. A handshake therefore waits for Redis
-/// only to redeem a ticket, and to take a lease if sessions are limited across nodes. Each command but that of a
-/// revocation uses one key. In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are
-/// spread over all.
+/// only to redeem a ticket, and to take a lease if limits are shared across nodes. All keys of a command are in one slot.
+/// In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all, by the name of
+/// the subject.
 ///
 /// | | commands to Redis |
 /// | --- | --- |
@@ -143,6 +145,7 @@ use self::{
 /// | a ticket | one `SET` when it is issued, one `GETDEL` when it is redeemed |
 /// | a session, with limits across nodes | one `EVALSHA` when it begins, one when it ends |
 /// | | one every 20 seconds for each subject and node, which [can be set](crate::Limits::lease_lifetime) |
+/// | a page of [a subject's sessions](crate::Sessions::of_subject) | two; one more for any issuer, and two for each further issuer |
 /// | an eviction | one `PUBLISH`, inside the `EVALSHA` of the new session |
 /// | a revocation | one `EVAL`, and one answer to the waiting `XREAD` of each node |
 /// | an idle node | two commands in five seconds |

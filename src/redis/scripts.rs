@@ -4,79 +4,128 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
-/// A script, and its hash.
+/// A script of limits, and its hash.
 pub(super) struct Script {
-    text: &'static str,
+    text: String,
     hash: String,
 }
 
-/// The scripts of limits. Each has one key, the sorted set of a subject's leases. The members sort by the age of the
-/// sessions, and the scores are the expiry times. An evicted lease stays for a while, as `!` and its member with a
-/// negative score, so that it differs from a lost one.
+/// The scripts of limits. Each has three keys, which are in one slot.
+///
+/// - The sorted set of a subject's leases. The members sort by the age of the sessions, and the scores are the expiry
+///   times. An evicted lease stays for a while, as `!` and its member with a negative score, so that it differs from a
+///   lost one.
+/// - The hash of their details, by member.
+/// - The sorted set of the issuers that have leases of a subject with this name. The scores are the expiry times.
 pub(super) struct LimitScripts {
-    /// Arguments: the lease, the limit, `evict` or `refuse`, the lifetime in milliseconds, the channel for evictions,
-    /// and the leases to release first. Returns the evicted sessions, or nil at the limit.
+    /// Arguments: the issuer, the lifetime in milliseconds, the lease, its details, the limit, `evict` or `refuse`, the
+    /// channel for evictions, and the leases to release first. Returns the evicted sessions, or nil at the limit.
     pub(super) acquire: Script,
-    /// Arguments: the lifetime in milliseconds, and leases. Returns the evicted sessions among them.
+    /// Arguments: the issuer, the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions
+    /// among them.
     pub(super) renew: Script,
-    /// Arguments: leases.
+    /// Arguments: the issuer, and leases.
     pub(super) release: Script,
+    /// Arguments: leases. Returns the details of each, or nil if there is no such lease.
+    pub(super) details: Script,
 }
 
+/// How many keys each has.
+const LIMIT_KEYS: usize = 3;
+
 pub(super) static LIMITS: LazyLock<LimitScripts> = LazyLock::new(|| LimitScripts {
-    acquire: Script::new(ACQUIRE),
-    renew: Script::new(RENEW),
-    release: Script::new(RELEASE),
+    acquire: Script::new(&[LEASES, KEEP, ACQUIRE]),
+    renew: Script::new(&[LEASES, KEEP, RENEW]),
+    release: Script::new(&[LEASES, RELEASE]),
+    details: Script::new(&[LEASES, DETAILS]),
 });
 
-const ACQUIRE: &str = "
-    local set, own, limit, lifetime = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+const LEASES: &str = "
+    local set, details, issuers = KEYS[1], KEYS[2], KEYS[3]
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    redis.call('ZREMRANGEBYSCORE', set, 0, string.format('(%.0f', now))
+    local function remove(lease)
+        redis.call('ZREM', set, lease, '!' .. lease)
+        redis.call('HDEL', details, lease)
+    end
+";
+
+/// Puts a lease there, and keeps the keys for as long.
+const KEEP: &str = "
+    local issuer, lifetime = ARGV[1], tonumber(ARGV[2])
+    local expiry = string.format('%.0f', now + lifetime)
+    local function put(lease, text)
+        redis.call('ZADD', set, expiry, lease)
+        if text == '' then
+            redis.call('HDEL', details, lease)
+        else
+            redis.call('HSET', details, lease, text)
+        end
+    end
+    local function keep()
+        redis.call('ZADD', issuers, 'GT', expiry, issuer)
+        for _, key in ipairs(KEYS) do
+            if redis.call('PTTL', key) < lifetime then redis.call('PEXPIRE', key, ARGV[2]) end
+        end
+    end
+";
+
+const ACQUIRE: &str = "
+    local own, limit = ARGV[3], tonumber(ARGV[5])
+    for _, lease in ipairs(redis.call('ZRANGEBYSCORE', set, 0, string.format('(%.0f', now))) do
+        remove(lease)
+    end
     redis.call('ZREMRANGEBYSCORE', set, string.format('(%.0f', -now), '(0')
+    redis.call('ZREMRANGEBYSCORE', issuers, 0, string.format('(%.0f', now))
     redis.call('ZREM', set, own)
-    for i = 6, #ARGV do
-        redis.call('ZREM', set, ARGV[i], '!' .. ARGV[i])
+    for i = 8, #ARGV do
+        remove(ARGV[i])
     end
     local excess = redis.call('ZCOUNT', set, 0, '+inf') - limit + 1
     local evicted = {}
     if excess > 0 then
-        if ARGV[3] ~= 'evict' then return nil end
+        if ARGV[6] ~= 'evict' then return nil end
         local oldest = redis.call('ZRANGEBYSCORE', set, 0, '+inf')
         table.sort(oldest)
         for i = 1, excess do
             evicted[i] = string.sub(oldest[i], 13)
-            redis.call('ZREM', set, oldest[i])
-            redis.call('ZADD', set, string.format('%.0f', -(now + lifetime)), '!' .. oldest[i])
-            redis.pcall('PUBLISH', ARGV[5], evicted[i])
+            remove(oldest[i])
+            redis.call('ZADD', set, '-' .. expiry, '!' .. oldest[i])
+            redis.pcall('PUBLISH', ARGV[7], evicted[i])
         end
     end
-    redis.call('ZADD', set, string.format('%.0f', now + lifetime), own)
-    if redis.call('PTTL', set) < lifetime then redis.call('PEXPIRE', set, ARGV[4]) end
+    put(own, ARGV[4])
+    keep()
     return evicted
 ";
 
 const RENEW: &str = "
-    local set, lifetime = KEYS[1], tonumber(ARGV[1])
-    local time = redis.call('TIME')
-    local expiry = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lifetime)
     local evicted = {}
-    for i = 2, #ARGV do
+    for i = 3, #ARGV, 2 do
         if redis.call('ZSCORE', set, '!' .. ARGV[i]) then
             table.insert(evicted, string.sub(ARGV[i], 13))
         else
-            redis.call('ZADD', set, expiry, ARGV[i])
+            put(ARGV[i], ARGV[i + 1])
         end
     end
-    if redis.call('PTTL', set) < lifetime then redis.call('PEXPIRE', set, ARGV[1]) end
+    keep()
     return evicted
 ";
 
 const RELEASE: &str = "
-    for i = 1, #ARGV do
-        redis.call('ZREM', KEYS[1], ARGV[i], '!' .. ARGV[i])
+    for i = 2, #ARGV do
+        remove(ARGV[i])
     end
+    if redis.call('ZCOUNT', set, '-inf', '+inf') == 0 then redis.call('ZREM', issuers, ARGV[1]) end
+";
+
+const DETAILS: &str = "
+    local found = {}
+    for i, lease in ipairs(ARGV) do
+        local expiry = redis.call('ZSCORE', set, lease)
+        found[i] = expiry and tonumber(expiry) >= now and (redis.call('HGET', details, lease) or '')
+    end
+    return found
 ";
 
 /// Adds revocations to the set and to the stream.
@@ -139,8 +188,10 @@ pub(super) const READ: &str = "
 ";
 
 impl Script {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    /// A script of limits, in parts.
+    fn new(parts: &[&str]) -> Self {
+        let text = parts.concat();
+        Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
     pub(super) fn by_hash(&self, args: &Cmd) -> Cmd {
@@ -148,12 +199,13 @@ impl Script {
     }
 
     pub(super) fn by_text(&self, args: &Cmd) -> Cmd {
-        Self::command("EVAL", self.text, args)
+        Self::command("EVAL", &self.text, args)
     }
 
+    /// The arguments begin with the keys.
     fn command(name: &str, script: &str, args: &Cmd) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(1);
+        command.arg(script).arg(LIMIT_KEYS);
         for argument in args.args_iter() {
             if let redis::Arg::Simple(argument) = argument {
                 command.arg(argument);

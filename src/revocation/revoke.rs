@@ -27,6 +27,8 @@ impl Revocations {
 
     /// Ends a session, on whatever node it is. Its token stays valid.
     ///
+    /// Before an id from a client is used here, check [whose it is](crate::OfSubject::find).
+    ///
     /// # Errors
     ///
     /// As for [`revoke_token`](Self::revoke_token).

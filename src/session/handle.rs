@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{
-    AdmissionError, ConnectionGuard, End, EndReason, Head, SessionCore, SessionKind, SessionWatcher, any::AnySession,
+    AdmissionError, ConnectionGuard, End, EndReason, Head, SessionCore, SessionKind, SessionMeta, SessionWatcher,
+    any::AnySession,
 };
 use crate::{
     id::{ScopedId, SessionId},
@@ -81,6 +82,11 @@ impl<C> Session<C> {
     #[must_use]
     pub fn kind(&self) -> SessionKind {
         self.0.core.kind()
+    }
+
+    /// What the layer's [hook](crate::WsAuthLayer::session_meta) noted about the connection.
+    pub fn meta(&self) -> &SessionMeta {
+        &self.0.core.meta
     }
 
     /// When the token was verified during the handshake.

@@ -70,8 +70,9 @@ impl Limits {
         Ok(Self { per_subject: Some((sessions, at_limit)), ..self })
     }
 
-    /// Shares the [`per_subject`](Self::per_subject) limit between all nodes that use this store. Which session is the
-    /// oldest is then decided across nodes too. The limit of sessions in [total](Self::total) stays per node.
+    /// Shares the sessions of each subject between all nodes that use this store: its [limit](Self::per_subject) covers
+    /// them all, and [`Sessions::of_subject`](super::Sessions::of_subject) lists them all. Which session is the oldest is
+    /// then decided across nodes too. The limit of sessions in [total](Self::total) stays per node.
     ///
     /// A session takes a lease in the store when it begins, and releases it when it ends. Its node renews the lease. If
     /// the node crashes, the lease expires after [`lease_lifetime`](Self::lease_lifetime). A session that another node
@@ -80,6 +81,10 @@ impl Limits {
     /// If the store is unavailable, each node counts its own sessions until it recovers: no handshake is refused for
     /// that, and none waits longer than two seconds. A subject may then exceed its limit, as it may after the store has
     /// lost data. Its sessions stay, and count when it opens the next one.
+    ///
+    /// Without a limit per subject, sessions take leases all the same, and are listed. A lease costs a handshake one store
+    /// operation, which it waits for, and then one operation each third of the lease's lifetime for every subject on the
+    /// node, and one when the session ends.
     ///
     /// A background task renews the leases for as long as the registry or one of its sessions exists. It starts as soon
     /// as there is a tokio runtime: with the registry, or with the first handshake.

@@ -16,6 +16,7 @@ mod head;
 mod keep_alive;
 mod kind;
 mod limits;
+mod meta;
 mod refresh;
 mod refresh_error;
 mod registry;
@@ -32,8 +33,9 @@ pub use end::EndReason;
 pub use handle::Session;
 pub use kind::SessionKind;
 pub use limits::Limits;
+pub use meta::SessionMeta;
 pub use refresh_error::{RefreshError, RefreshErrorKind};
-pub use registry::{SessionInfo, Sessions};
+pub use registry::{OfSubject, SessionInfo, SessionPage, Sessions};
 pub use watcher::SessionWatcher;
 
 pub(crate) use close::CLOSE_TIMEOUT;

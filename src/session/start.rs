@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind,
+    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind, SessionMeta,
     core::{NewSession, TokenInfo},
     deadline::Timestamp,
 };
@@ -27,13 +27,13 @@ impl SessionStart {
         self,
         verified: Verified<C>,
         verifier: Arc<dyn VerifierOf<C>>,
-        (kind, head): (SessionKind, Head),
+        (kind, head, meta): (SessionKind, Head, SessionMeta),
         permit: Option<Permit>,
     ) -> Result<Session<C>, AdmissionError> {
         let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
         let since = self.now.wall;
         let token = TokenInfo { id: token_id.clone(), issued_at, since };
-        let new = NewSession { subject, issuer, expires_at, token, kind };
+        let new = NewSession { subject, issuer, expires_at, token, kind, meta };
         let (now, config) = (self.now, self.config);
         let session = Session::new(|any| SessionCore::new(new, now, config, any), claims, verifier, head);
         let core = session.core();

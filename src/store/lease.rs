@@ -1,11 +1,15 @@
 use std::{
     num::NonZeroUsize,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use crate::id::{ScopedId, SessionId};
+use crate::id::{ScopedId, SessionCursor, SessionId};
 
-/// A session's share of the limit of its subject. The session's node renews it until the session ends.
+/// What a store knows of a live session, and its share of the limit of its subject. The session's node renews it until
+/// the session ends.
+///
+/// Two leases of one session are the same lease, whatever their [details](Self::details).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SessionLease {
@@ -15,6 +19,9 @@ pub struct SessionLease {
     pub session: SessionId,
     /// When the session was accepted, by the clock of its node. The oldest session is evicted first.
     pub accepted: SystemTime,
+    /// What nodes tell each other about the session, as a text of at most 640 bytes. A store keeps it as it is. It is
+    /// empty in leases that are [released](super::LimitStore::release).
+    pub details: Arc<str>,
 }
 
 /// What a node asks of a [`LimitStore`](super::LimitStore) when a session begins.
@@ -56,11 +63,36 @@ pub enum Acquired {
     Full,
 }
 
+/// What a node asks of a [`LimitStore`](super::LimitStore) to list the leases of a subject.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LeaseQuery<'a> {
+    /// The subject, of one issuer or of any; see [`ScopedId::matches`].
+    pub subject: &'a ScopedId,
+    /// Where to begin: with the first lease after this place. `None` is the beginning of the list.
+    pub after: Option<SessionCursor>,
+    /// How many leases to return at most.
+    pub max: usize,
+}
+
 impl SessionLease {
     /// The lease of a session of this subject that was accepted at this time.
     #[must_use]
     pub fn new(subject: impl Into<ScopedId>, session: SessionId, accepted: SystemTime) -> Self {
-        Self { subject: subject.into(), session, accepted }
+        Self { subject: subject.into(), session, accepted, details: Arc::default() }
+    }
+
+    /// Sets the details.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<Arc<str>>) -> Self {
+        self.details = details.into();
+        self
+    }
+
+    /// The place of the session in lists, which begin with the oldest session.
+    #[must_use]
+    pub fn cursor(&self) -> SessionCursor {
+        SessionCursor::new(self.accepted, self.session)
     }
 }
 
@@ -75,6 +107,21 @@ impl<'a> Acquire<'a> {
     #[must_use]
     pub const fn releasing(mut self, released: &'a [SessionLease]) -> Self {
         self.released = released;
+        self
+    }
+}
+
+impl<'a> LeaseQuery<'a> {
+    /// Asks for the oldest leases of a subject, and for no more than this many.
+    #[must_use]
+    pub const fn new(subject: &'a ScopedId, max: usize) -> Self {
+        Self { subject, after: None, max }
+    }
+
+    /// Sets the place after which the list begins.
+    #[must_use]
+    pub const fn after(mut self, cursor: Option<SessionCursor>) -> Self {
+        self.after = cursor;
         self
     }
 }

@@ -1,6 +1,6 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
-use super::{Acquire, Acquired, SessionLease, StoreError, StoreFuture};
+use super::{Acquire, Acquired, LeaseQuery, SessionLease, StoreError, StoreFuture};
 use crate::id::SessionId;
 
 /// Counts the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a
@@ -18,6 +18,8 @@ use crate::id::SessionId;
 ///   as evicted is unsafe: when it is emptied, it ends all live sessions.
 /// - The store remembers an eviction until the lease is released, or for one lifetime. No renewal restores an evicted
 ///   lease.
+/// - [`list`](Self::list) shows the leases of the subject alone: what it returns is shown to users. A store that shows
+///   those of another subject is unsafe. One that shows a lease a little too long is only late.
 /// - Leases expire by one clock, the store's. A late expiry or a late release is only slow: the subject waits for a
 ///   lease.
 /// - A caller may drop the future of [`acquire`](Self::acquire). The operation then takes effect or not, but never
@@ -35,8 +37,8 @@ pub trait LimitStore: Send + Sync + 'static {
     /// If the store does not know whether the lease was taken.
     fn acquire(&self, request: Acquire<'_>) -> impl Future<Output = Result<Acquired, StoreError>> + Send;
 
-    /// Renews leases: each now lasts for this lifetime. Missing ones are added, even beyond the limit. Leases of one
-    /// subject are adjacent. Returns the sessions whose leases were evicted.
+    /// Renews leases: each now lasts for this lifetime, and has these [details](SessionLease::details). Missing ones are
+    /// added, even beyond the limit. Leases of one subject are adjacent. Returns the sessions whose leases were evicted.
     ///
     /// # Errors
     ///
@@ -53,6 +55,14 @@ pub trait LimitStore: Send + Sync + 'static {
     ///
     /// If some leases may not have been released.
     fn release(&self, leases: &[SessionLease]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Lists the leases that are neither released, evicted nor expired, in the order of their
+    /// [cursors](SessionLease::cursor). Returns fewer than [`max`](LeaseQuery::max) only if there are no more.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not know all leases that the query asks for.
+    fn list(&self, query: LeaseQuery<'_>) -> impl Future<Output = Result<Vec<SessionLease>, StoreError>> + Send;
 
     /// Waits for evictions on any node, of any session. An eviction between two calls may be missed: the session's node
     /// then learns of it at the next renewal.
@@ -81,6 +91,10 @@ impl<S: LimitStore> LimitStore for Arc<S> {
         S::release(self, leases)
     }
 
+    fn list(&self, query: LeaseQuery<'_>) -> impl Future<Output = Result<Vec<SessionLease>, StoreError>> + Send {
+        S::list(self, query)
+    }
+
     fn evicted(&self) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
         S::evicted(self)
     }
@@ -91,6 +105,7 @@ pub(crate) trait DynLimitStore: Send + Sync {
     fn acquire_boxed<'a>(&'a self, request: Acquire<'a>) -> StoreFuture<'a, Acquired>;
     fn renew_boxed<'a>(&'a self, leases: &'a [SessionLease], lifetime: Duration) -> StoreFuture<'a, Vec<SessionId>>;
     fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> StoreFuture<'a, ()>;
+    fn list_boxed<'a>(&'a self, query: LeaseQuery<'a>) -> StoreFuture<'a, Vec<SessionLease>>;
     fn evicted_boxed(&self) -> StoreFuture<'_, Vec<SessionId>>;
 }
 
@@ -105,6 +120,10 @@ impl<S: LimitStore> DynLimitStore for S {
 
     fn release_boxed<'a>(&'a self, leases: &'a [SessionLease]) -> StoreFuture<'a, ()> {
         Box::pin(self.release(leases))
+    }
+
+    fn list_boxed<'a>(&'a self, query: LeaseQuery<'a>) -> StoreFuture<'a, Vec<SessionLease>> {
+        Box::pin(self.list(query))
     }
 
     fn evicted_boxed(&self) -> StoreFuture<'_, Vec<SessionId>> {

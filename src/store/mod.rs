@@ -82,7 +82,7 @@ mod tickets;
 use std::{future::Future, pin::Pin};
 
 pub use error::{StoreError, StoreErrorKind};
-pub use lease::{Acquire, Acquired, SessionLease};
+pub use lease::{Acquire, Acquired, LeaseQuery, SessionLease};
 pub use limits::LimitStore;
 pub use revocations::{Cursor, RevocationBatch, RevocationStore};
 pub use tickets::{TicketCapacity, TicketKey, TicketStore};

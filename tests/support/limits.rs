@@ -12,7 +12,7 @@ use std::{
 
 use axum_ws_auth::{
     AtLimit, ScopedId, SessionId,
-    store::{Acquire, Acquired, LimitStore, SessionLease, StoreError},
+    store::{Acquire, Acquired, LeaseQuery, LimitStore, SessionLease, StoreError},
 };
 use tokio::{
     sync::broadcast,
@@ -84,7 +84,8 @@ impl MemoryLimits {
     fn acquire_now(&self, request: Acquire<'_>) -> Acquired {
         let mut leases = self.leases.lock().expect("no panic");
         let of_subject = leases.entry(request.lease.subject.clone()).or_default();
-        let is_released = |entry: &Entry| request.released.contains(&entry.lease) || entry.lease == *request.lease;
+        let is = |entry: &Entry, lease: &SessionLease| entry.lease.session == lease.session;
+        let is_released = |entry: &Entry| request.released.iter().chain([request.lease]).any(|lease| is(entry, lease));
         of_subject.retain(|entry| entry.expires_at > Instant::now() && !is_released(entry));
         of_subject.sort_by_key(|entry| entry.lease.accepted);
         let count = of_subject.iter().filter(|entry| !entry.is_evicted).count();
@@ -152,9 +153,9 @@ impl LimitStore for MemoryLimits {
         let expires_at = Instant::now() + lifetime;
         for lease in renewed {
             let of_subject = leases.entry(lease.subject.clone()).or_default();
-            match of_subject.iter_mut().find(|entry| entry.lease == *lease) {
+            match of_subject.iter_mut().find(|entry| entry.lease.session == lease.session) {
                 Some(entry) if entry.is_evicted => evicted.push(lease.session),
-                Some(entry) => entry.expires_at = expires_at,
+                Some(entry) => (entry.lease, entry.expires_at) = (lease.clone(), expires_at),
                 None => of_subject.push(Entry { lease: lease.clone(), expires_at, is_evicted: false }),
             }
         }
@@ -168,8 +169,24 @@ impl LimitStore for MemoryLimits {
             return Err(StoreError::unavailable());
         }
         let mut leases = self.leases.lock().expect("no panic");
-        leases.values_mut().for_each(|of_subject| of_subject.retain(|entry| !released.contains(&entry.lease)));
+        let is_released = |entry: &Entry| released.iter().any(|lease| lease.session == entry.lease.session);
+        leases.values_mut().for_each(|of_subject| of_subject.retain(|entry| !is_released(entry)));
         Ok(())
+    }
+
+    async fn list(&self, query: LeaseQuery<'_>) -> Result<Vec<SessionLease>, StoreError> {
+        self.check().await?;
+        let leases = self.leases.lock().expect("no panic");
+        let is_listed = |entry: &&Entry| {
+            let is_live = !entry.is_evicted && entry.expires_at > Instant::now();
+            is_live && query.after.is_none_or(|after| entry.lease.cursor() > after)
+        };
+        let matching = leases.iter().filter(|(subject, _)| query.subject.matches(subject));
+        let mut listed: Vec<_> =
+            matching.flat_map(|(_, entries)| entries).filter(is_listed).map(|entry| entry.lease.clone()).collect();
+        listed.sort_by_key(SessionLease::cursor);
+        listed.truncate(query.max);
+        Ok(listed)
     }
 
     async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {

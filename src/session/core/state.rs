@@ -15,7 +15,7 @@ use crate::{
     id::{Scope, ScopedId, SessionId},
     lock::lock,
     session::{
-        End, SessionKind,
+        End, SessionKind, SessionMeta,
         any::AnySession,
         config::SessionConfig,
         deadline::{Deadline, Timestamp},
@@ -28,6 +28,7 @@ pub(crate) struct SessionCore {
     id: SessionId,
     pub(in crate::session) subject: Option<Arc<str>>,
     pub(in crate::session) issuer: Option<Arc<str>>,
+    pub(in crate::session) meta: SessionMeta,
     pub(in crate::session) config: Arc<SessionConfig>,
     connected: Timestamp,
     /// Counts the changes of `state` that concern the supervisor, which can then skip the lock if there is none.
@@ -61,6 +62,7 @@ pub(in crate::session) struct NewSession {
     pub(in crate::session) expires_at: Option<SystemTime>,
     pub(in crate::session) token: TokenInfo,
     pub(in crate::session) kind: SessionKind,
+    pub(in crate::session) meta: SessionMeta,
 }
 
 /// What revocations need to know of a session's current token.
@@ -92,6 +94,7 @@ impl SessionCore {
             id: SessionId::next(),
             subject: new.subject,
             issuer: new.issuer,
+            meta: new.meta,
             config,
             connected: verified,
             version: AtomicU64::new(0),

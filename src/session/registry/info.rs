@@ -1,8 +1,10 @@
 use std::{sync::Arc, time::SystemTime};
 
+use super::leases::Details;
 use crate::{
-    id::{ScopedId, SessionId},
-    session::{SessionCore, SessionKind},
+    id::{ScopedId, SessionCursor, SessionId},
+    session::{SessionCore, SessionKind, SessionMeta},
+    store::SessionLease,
 };
 
 /// A snapshot of one session; see [`Sessions::iter`](crate::Sessions::iter).
@@ -14,6 +16,8 @@ pub struct SessionInfo {
     kind: SessionKind,
     connected_at: SystemTime,
     expires_at: Option<SystemTime>,
+    meta: SessionMeta,
+    is_local: bool,
 }
 
 impl SessionInfo {
@@ -25,6 +29,23 @@ impl SessionInfo {
             kind: core.kind(),
             connected_at: core.connected_at(),
             expires_at: core.expires_at(),
+            meta: core.meta.clone(),
+            is_local: true,
+        }
+    }
+
+    /// What the lease of a session of another node tells about it.
+    pub(super) fn of_lease(lease: &SessionLease) -> Self {
+        let Details { kind, expires_at, meta } = Details::from_text(&lease.details);
+        Self {
+            id: lease.session,
+            subject: Some(lease.subject.id().into()),
+            issuer: lease.subject.issuer().map(Into::into),
+            kind,
+            connected_at: lease.accepted,
+            expires_at,
+            meta,
+            is_local: false,
         }
     }
 
@@ -68,5 +89,23 @@ impl SessionInfo {
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
+    }
+
+    /// What the layer's [hook](crate::WsAuthLayer::session_meta) noted about the connection.
+    pub const fn meta(&self) -> &SessionMeta {
+        &self.meta
+    }
+
+    /// Whether the session is on this node, in the registry that listed it. [`Sessions::end`](crate::Sessions::end) ends
+    /// it then. [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends it on any node.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// The place of the session in lists of [`Sessions::of_subject`](crate::Sessions::of_subject).
+    #[must_use]
+    pub fn cursor(&self) -> SessionCursor {
+        SessionCursor::new(self.connected_at, self.id)
     }
 }

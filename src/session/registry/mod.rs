@@ -5,6 +5,7 @@ mod info;
 mod inner;
 mod leases;
 mod number_set;
+mod of_subject;
 mod permit;
 mod revoke;
 mod scan;
@@ -12,6 +13,7 @@ mod sessions;
 mod shard;
 
 pub use info::SessionInfo;
+pub use of_subject::{OfSubject, SessionPage};
 pub use sessions::Sessions;
 
 pub(crate) use inner::Registry;

@@ -118,7 +118,15 @@ impl Registry {
 
     /// Collects the sessions that satisfy this, and yields regularly.
     pub(in crate::session) async fn collect(&self, predicate: impl Fn(&SessionCore) -> bool) -> Vec<Arc<SessionCore>> {
-        let mut scan = Scan::new(self, Filter::All);
+        self.collect_from(Filter::All, predicate).await
+    }
+
+    pub(super) async fn collect_from(
+        &self,
+        filter: Filter,
+        predicate: impl Fn(&SessionCore) -> bool,
+    ) -> Vec<Arc<SessionCore>> {
+        let mut scan = Scan::new(self, filter);
         let mut all = Vec::new();
         let mut slice_start = Instant::now();
         while let Some(sessions) = scan.next(self) {

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Filter, Registry, SessionInfo};
+use super::{Filter, OfSubject, Registry, SessionInfo};
 use crate::{
     id::{ScopedId, SessionId},
     session::{End, Limits},
@@ -95,7 +95,137 @@ impl Sessions {
         self.0.live().map(|session| SessionInfo::of(&session))
     }
 
-    /// Ends a session with [`EndReason::Revoked`]. Returns how many were ended: one or none.
+    /// Lists the live connections of a subject (`sub`), the oldest first: the page "where am I signed in".
+    ///
+    /// A [`ScopedId`] names the issuer too, which distinguishes the users of several issuers; use
+    /// [`Session::scoped_subject`](crate::Session::scoped_subject) for such a page. A string means this subject of any
+    /// issuer.
+    ///
+    /// With [`Limits::across_nodes`], the list has the sessions of all nodes that share the store. Otherwise it has
+    /// those of this registry. Sessions without a subject are in no such list.
+    ///
+    /// # Pages
+    ///
+    /// A page has 100 sessions unless [`limit`](OfSubject::limit) is set. [`SessionPage::next`] is where the next one
+    /// begins: a [`SessionCursor`](crate::SessionCursor), which can be a query parameter, so that no node has to
+    /// remember a reader. Sessions that begin and end meanwhile shift nothing: whatever lives from the first page to the
+    /// last is listed once. (A session that a node whose clock is behind accepts meanwhile may be missed.)
+    ///
+    /// # How true it is
+    ///
+    /// What is on this node is listed as it is now. Of the other nodes, the list has what their leases tell, which they
+    /// renew three times in a [lease's lifetime](Limits::lease_lifetime): [`expires_at`](SessionInfo::expires_at) and
+    /// [`kind`](SessionInfo::kind) may be as old as that. Sessions that begin or end are in the list or not at once. The
+    /// sessions of a node that crashed, and those that it had just when the store was unavailable, are wrong for a
+    /// lifetime at most: 60 seconds by default.
+    ///
+    /// # Sign out one device
+    ///
+    /// [`find`](OfSubject::find) returns the session of an id only if it is one of this subject. Then
+    /// [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends it on whatever node it is. Without
+    /// revocations, [`end`](Self::end) ends it on this node. Its token stays valid: a client that still has it can
+    /// connect again, so also revoke the token, or the cookie that it comes from.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not answer. [`iter`](Self::iter) still lists the sessions of this node.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is cancel safe.
+    ///
+    /// # Example
+    ///
+    /// The page, and the button beside each device. A user signs out an own device, and nobody else's.
+    ///
+    /// ```
+    /// use axum::{Extension, Json, Router, extract::{Path, Query}, http::StatusCode, response::Response, routing::{any, get, post}};
+    /// use axum_ws_auth::{
+    ///     Authenticated, AuthenticatedUpgrade, MemoryRevocations, Revocations, SessionCursor, SessionId, SessionMeta,
+    ///     Sessions, WsAuthLayer, test_util::{self, TestToken, handshake},
+    /// };
+    /// # use axum::{body::{Body, to_bytes}, http::Request};
+    /// use futures_util::StreamExt;
+    /// use serde_json::{Value, json};
+    /// # use tower::ServiceExt;
+    ///
+    /// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    ///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    /// }
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Page { after: Option<SessionCursor> }
+    ///
+    /// async fn devices(
+    ///     Authenticated(session): Authenticated<Value>,
+    ///     Query(page): Query<Page>,
+    ///     Extension(sessions): Extension<Sessions>,
+    /// ) -> Result<Json<Value>, StatusCode> {
+    ///     let subject = session.scoped_subject().ok_or(StatusCode::FORBIDDEN)?;
+    ///     let page = sessions.of_subject(subject).after(page.after).limit(20).await;
+    ///     let page = page.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    ///     let devices = page.sessions().iter().map(|one| json!({ "id": one.id(), "device": one.meta().get("device") }));
+    ///     Ok(Json(json!({ "devices": devices.collect::<Value>(), "next": page.next() })))
+    /// }
+    ///
+    /// async fn sign_out(
+    ///     Authenticated(session): Authenticated<Value>,
+    ///     Path(id): Path<SessionId>,
+    ///     Extension(sessions): Extension<Sessions>,
+    ///     Extension(revocations): Extension<Revocations>,
+    /// ) -> Result<StatusCode, StatusCode> {
+    ///     let subject = session.scoped_subject().ok_or(StatusCode::FORBIDDEN)?;
+    ///     // Anybody can send any id: this one must be an own session.
+    ///     let own = sessions.of_subject(subject).find(id).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    ///     let own = own.ok_or(StatusCode::NOT_FOUND)?;
+    ///     revocations.revoke_session(own.id()).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    ///     Ok(StatusCode::NO_CONTENT)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // With several nodes: `Sessions::with_limits(Limits::new().across_nodes(redis))` and `Revocations::new(redis)`.
+    /// let (sessions, revocations) = (Sessions::new(), Revocations::new(MemoryRevocations::new()));
+    /// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).sessions(&sessions).revocations(&revocations);
+    /// let layer = layer.session_meta(|parts| {
+    ///     let agent = parts.headers.get("user-agent").and_then(|agent| agent.to_str().ok());
+    ///     SessionMeta::new().with("device", agent.unwrap_or("unknown"))
+    /// });
+    /// let app = Router::new()
+    ///     .route("/chat", any(chat))
+    ///     .route("/devices", get(devices))
+    ///     .route("/devices/{id}/sign-out", post(sign_out))
+    ///     .layer(layer)
+    ///     .layer((Extension(sessions), Extension(revocations)));
+    /// # let [alice, bob] = ["alice", "bob"].map(|subject| TestToken::new(subject).sign());
+    /// # let request = |method: &str, path: &str, token: &str| {
+    /// #     let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+    /// #     request.body(Body::empty()).expect("a request")
+    /// # };
+    ///
+    /// // Alice has a socket on her phone, and looks at her devices elsewhere.
+    /// let chat = handshake().path("/chat").bearer_subprotocol(&alice).header("user-agent", "phone");
+    /// let (mut phone, _) = test_util::connect(app.clone(), chat.build()).await?;
+    /// let page = app.clone().oneshot(request("GET", "/devices", &alice)).await?;
+    /// let page: Value = serde_json::from_slice(&to_bytes(page.into_body(), 10_000).await?)?;
+    /// assert_eq!((&page["devices"][0]["device"], &page["next"]), (&json!("phone"), &Value::Null));
+    ///
+    /// // No: bob does not sign out alice's phone.
+    /// let path = format!("/devices/{}/sign-out", page["devices"][0]["id"].as_str().expect("an id"));
+    /// assert_eq!(app.clone().oneshot(request("POST", &path, &bob)).await?.status(), 404);
+    ///
+    /// // Yes: alice does.
+    /// assert_eq!(app.clone().oneshot(request("POST", &path, &alice)).await?.status(), 204);
+    /// assert!(phone.next().await.expect("a close frame")?.is_close());
+    /// # Ok(()) }
+    /// ```
+    pub fn of_subject(&self, subject: impl Into<ScopedId>) -> OfSubject {
+        OfSubject::new(self.clone(), subject.into())
+    }
+
+    /// Ends a session of this registry with [`EndReason::Revoked`]. Returns how many were ended: one or none.
+    ///
+    /// [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends a session on any node. Before an id from a
+    /// client is used here, check [whose it is](OfSubject::find).
     pub fn end(&self, id: SessionId) -> usize {
         End::REVOKED.apply(self.0.get(id))
     }

@@ -9,7 +9,7 @@ use super::number_set::NumberSet;
 use crate::{
     id::{Scoped, ScopedId, SessionId},
     session::{AdmissionError, Limits, SessionCore},
-    store::{AtLimit, SessionLease},
+    store::AtLimit,
 };
 
 /// A part of the registry, with all the sessions of some subjects.
@@ -128,11 +128,11 @@ impl Shard {
         }
     }
 
-    /// All leases; those of one subject are adjacent.
-    pub(super) fn leases(&self) -> Vec<SessionLease> {
+    /// The sessions with a lease; those of one subject are adjacent.
+    pub(super) fn leased(&self) -> Vec<Arc<SessionCore>> {
         let numbers = self.subjects.values().flat_map(|subject| subject.admitted.iter());
         let entries = numbers.filter_map(|number| self.entries.get(&number)).filter(|entry| entry.has_lease);
-        entries.filter_map(|entry| entry.session.lease()).collect()
+        entries.map(|entry| Arc::clone(&entry.session)).collect()
     }
 
     pub(super) fn set_pending_token(&mut self, session: &SessionCore, token: Option<u64>) {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::{LONG, SHORT, WORKS, unused_key};
 use crate::{
     id::{ScopedId, SessionId},
-    store::{Acquire, Acquired, AtLimit, LimitStore, SessionLease},
+    store::{Acquire, Acquired, AtLimit, LeaseQuery, LimitStore, SessionLease},
 };
 
 /// Tests a store of limits. Takes about ten seconds. The two values are the stores of two nodes, which count together.
@@ -152,6 +152,8 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
         );
     }
 
+    lists(&*one, &*other, &run.to_string()).await;
+
     // Concurrent calls do not exceed the limit.
     for round in 0..10 {
         let calls: Vec<_> = (0..50)
@@ -172,6 +174,80 @@ pub async fn limits(one: impl LimitStore, other: impl LimitStore) {
         }
         assert_eq!(taken, TWO.get(), "of many concurrent calls, as many succeed as the limit allows");
     }
+}
+
+/// Leases are listed with their details, and in order.
+async fn lists(one: &impl LimitStore, other: &impl LimitStore, run: &str) {
+    let id = format!("heidi{run}");
+    let issuers = [
+        ScopedId::of("a", id.as_str()),
+        ScopedId::without_issuer(id.as_str()),
+        ScopedId::of("https://b.example.com/\u{e9} = \"", id.as_str()),
+    ];
+    let any = ScopedId::any_issuer(id.as_str());
+    assert!(list(one, &any).await.is_empty(), "a subject without leases has an empty list");
+    // The younger ones first.
+    let mut leases: Vec<SessionLease> = (0..9_u64)
+        .rev()
+        .zip(issuers.iter().cycle())
+        .map(|(accepted, subject)| lease_of(subject, accepted).with_details(format!("\u{1d}\u{e9}\0{accepted}")))
+        .collect();
+    for lease in &leases {
+        one.acquire(Acquire::new(lease, NonZeroUsize::MAX, AtLimit::RefuseNew, LONG)).await.expect(WORKS);
+    }
+    let stranger = lease_of(format!("{id} "), 1);
+    acquire(one, &stranger, AtLimit::RefuseNew, LONG).await;
+    leases.reverse();
+    assert_eq!(list(other, &any).await, leases, "a list has the leases of all issuers, the oldest first, with details");
+    for issuer in &issuers {
+        let own: Vec<_> = leases.iter().filter(|lease| lease.subject == *issuer).cloned().collect();
+        assert_eq!(list(other, issuer).await, own, "a list of one issuer has no leases of another");
+    }
+    assert!(list(other, &ScopedId::of("b", id.as_str())).await.is_empty(), "another issuer has other leases");
+
+    for max in [1, 2, 4, 8, 9] {
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = other.list(LeaseQuery::new(&any, max).after(after)).await.expect(WORKS);
+            assert!(page.len() <= max, "a page has as many leases as asked for");
+            let is_last = page.len() < max;
+            after = page.last().map(SessionLease::cursor).or(after);
+            paged.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(paged, leases, "pages of {max} have every lease once");
+    }
+
+    // A renewal replaces the details, and adds a missing lease with them.
+    let [renewed, bare, released] = [0, 1, 2].map(|at| leases.get(at).expect("nine leases").clone());
+    let renewed = renewed.with_details("renewed");
+    one.renew(slice::from_ref(&renewed), LONG).await.expect(WORKS);
+    one.renew(&[bare.clone().with_details("")], LONG).await.expect(WORKS);
+    // The details do not matter here.
+    one.release(&[released.with_details("other")]).await.expect(WORKS);
+    let late = lease_of(ScopedId::of("late", id.as_str()), 20).with_details("late");
+    one.renew(slice::from_ref(&late), LONG).await.expect(WORKS);
+    let mut expected = leases.split_off(3);
+    expected.splice(0..0, [renewed, bare.with_details("")]);
+    expected.push(late.clone());
+    assert_eq!(list(other, &any).await, expected, "a list has what was renewed, and not what was released");
+
+    // Neither evicted nor expired leases are listed.
+    let late = late.with_details("acquired again");
+    let request = Acquire::new(&late, NonZeroUsize::MIN, AtLimit::EvictOldest, SHORT);
+    one.acquire(request).await.expect(WORKS);
+    let newest = lease_of(&late.subject, 21);
+    let request = Acquire::new(&newest, NonZeroUsize::MIN, AtLimit::EvictOldest, SHORT);
+    other.acquire(request).await.expect(WORKS);
+    assert_eq!(list(one, &late.subject).await, [newest], "an evicted lease is not listed");
+    sleep(SHORT * 2).await;
+    assert!(list(one, &late.subject).await.is_empty(), "an expired lease is not listed");
+}
+
+async fn list(store: &impl LimitStore, subject: &ScopedId) -> Vec<SessionLease> {
+    store.list(LeaseQuery::new(subject, 100)).await.expect(WORKS)
 }
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");

@@ -4,6 +4,7 @@
 //! unavailable.
 
 mod breaker;
+mod details;
 mod per_subject;
 mod registry;
 mod release_queue;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::store::StoreError;
 
+pub(super) use details::Details;
 pub(super) use shared_limits::SharedLimits;
 
 async fn with_timeout<T>(

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::task;
+use super::{Details, SharedLimits, task};
 use crate::{
     id::SessionId,
     lock::lock,
@@ -46,7 +46,7 @@ impl Registry {
         self: &Arc<Self>,
         session: &SessionCore,
     ) -> Result<(), AdmissionError> {
-        let (Some(limits), Some(lease)) = (&self.shared_limits, session.lease()) else { return Ok(()) };
+        let (Some(limits), Some(lease)) = (&self.shared_limits, session.detailed_lease()) else { return Ok(()) };
         self.start_lease_task();
         let guard = ReleaseOnDrop { registry: self, session };
         let acquired = limits.acquire(&lease).await;
@@ -72,7 +72,18 @@ impl Registry {
 
     /// The leases in this shard; those of one subject are adjacent. `None` if there is no such shard.
     pub(super) fn leases(&self, shard: usize) -> Option<Vec<SessionLease>> {
-        self.shards.get(shard).map(|shard| lock(shard).leases())
+        // In a statement of its own, so that the shard is unlocked again.
+        let sessions = self.shards.get(shard).map(|shard| lock(shard).leased())?;
+        Some(sessions.iter().filter_map(|session| session.detailed_lease()).collect())
+    }
+
+    /// Whether this is the lease of a session that this registry has, or of one that has ended and whose lease is not
+    /// released yet.
+    pub(in crate::session::registry) fn knows(&self, lease: &SessionLease) -> bool {
+        let queued = |limits: &Arc<SharedLimits>| lock(&limits.release_queue).contains(lease);
+        lease.session.is_local()
+            && (self.shard(self.shard_of_subject(lease.subject.id())).get(lease.session).is_some()
+                || self.shared_limits.as_ref().is_some_and(queued))
     }
 
     /// Ends the sessions of this node among those that were evicted.
@@ -107,8 +118,13 @@ impl Drop for Registry {
 }
 
 impl SessionCore {
-    /// `None` without a subject.
-    pub(in crate::session::registry) fn lease(&self) -> Option<SessionLease> {
+    /// The lease that is taken and renewed, with what is true of the session now. `None` without a subject.
+    fn detailed_lease(&self) -> Option<SessionLease> {
+        Some(self.lease()?.with_details(Details::of(self).to_text()))
+    }
+
+    /// The lease that is released.
+    fn lease(&self) -> Option<SessionLease> {
         Some(SessionLease::new(self.scoped_subject()?, self.id(), self.connected_at()))
     }
 }

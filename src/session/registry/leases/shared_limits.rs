@@ -11,15 +11,14 @@ use super::{breaker::CircuitBreaker, release_queue::ReleaseQueue, with_timeout};
 use crate::{
     lock::lock,
     session::Limits,
-    store::{Acquire, Acquired, AtLimit, DynLimitStore, SessionLease},
+    store::{Acquire, Acquired, AtLimit, DynLimitStore, LeaseQuery, SessionLease, StoreError},
     telemetry,
 };
 
 /// The store of a registry whose limits are shared, and the state of its lease task.
 pub(in crate::session::registry) struct SharedLimits {
     pub(super) store: Arc<dyn DynLimitStore>,
-    max: NonZeroUsize,
-    at_limit: AtLimit,
+    limit: (NonZeroUsize, AtLimit),
     pub(super) lease_lifetime: Duration,
     pub(super) retry_after: Duration,
     pub(super) release_queue: Mutex<ReleaseQueue>,
@@ -33,15 +32,17 @@ pub(in crate::session::registry) struct SharedLimits {
 
 /// How long a handshake waits for the store.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the store has to list leases.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SharedLimits {
-    /// `None` if there is no store, or no limit per subject.
+    /// `None` if there is no store.
     pub(in crate::session::registry) fn new(limits: &Limits) -> Option<Self> {
-        let (store, (max, at_limit)) = (limits.store.as_ref()?, limits.per_subject?);
+        let store = limits.store.as_ref()?;
         Some(Self {
             store: Arc::clone(&store.0),
-            max,
-            at_limit,
+            // Without a limit, leases only show other nodes which sessions there are.
+            limit: limits.per_subject.unwrap_or((NonZeroUsize::MAX, AtLimit::RefuseNew)),
             lease_lifetime: limits.lease_lifetime,
             retry_after: limits.retry_after,
             release_queue: Mutex::default(),
@@ -60,7 +61,8 @@ impl SharedLimits {
         let called_at = Instant::now();
         // A client that reconnects at once must not count twice because its old lease is still in the queue.
         let released = lock(&self.release_queue).of_subject(&lease.subject);
-        let request = Acquire::new(lease, self.max, self.at_limit, self.lease_lifetime).releasing(&released);
+        let (max, at_limit) = self.limit;
+        let request = Acquire::new(lease, max, at_limit, self.lease_lifetime).releasing(&released);
         match with_timeout(ACQUIRE_TIMEOUT, self.store.acquire_boxed(request)).await {
             Ok(acquired) => {
                 self.breaker.subject_succeeded(&lease.subject);
@@ -72,6 +74,14 @@ impl SharedLimits {
                 None
             }
         }
+    }
+
+    /// Lists leases.
+    pub(in crate::session::registry) async fn list(
+        &self,
+        query: LeaseQuery<'_>,
+    ) -> Result<Vec<SessionLease>, StoreError> {
+        with_timeout(LIST_TIMEOUT, self.store.list_boxed(query)).await
     }
 
     /// Waits until all leases in the queue are released, or the task has stopped.
