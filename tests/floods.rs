@@ -39,6 +39,8 @@ const MAX_LATE: Duration = Duration::from_millis(50);
 /// The work that a handler does after its session should have ended.
 struct Tally {
     work: Duration,
+    /// How many messages come first that take no time. The first of them comes shortly before the session ends.
+    quick: AtomicU32,
     due: Instant,
     late: AtomicU32,
     /// Stops handlers that ignore the end.
@@ -46,8 +48,22 @@ struct Tally {
 }
 
 impl Tally {
+    fn new(work: Duration, due: Instant) -> Self {
+        Self { work, quick: AtomicU32::new(0), due, late: AtomicU32::new(0), stop: AtomicBool::new(false) }
+    }
+
+    /// Waits for the time of the first message.
+    async fn begin(&self) {
+        if self.quick.load(SeqCst) > 0 {
+            sleep((self.due - Duration::from_millis(10)).saturating_duration_since(Instant::now())).await;
+        }
+    }
+
     /// Works on one message. Returns whether the handler should continue.
     fn work(&self) -> bool {
+        if self.quick.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return true;
+        }
         let start = Instant::now();
         if start > self.due {
             self.late.fetch_add(1, SeqCst);
@@ -99,6 +115,7 @@ fn tick() -> Message {
 
 impl Handler {
     async fn run(self, mut socket: Socket, tally: Arc<Tally>) {
+        tally.begin().await;
         match self {
             Self::Receives => {
                 while let Some(Ok(_)) = socket.recv().await
@@ -154,6 +171,11 @@ impl Handler {
     fn yields(self) -> bool {
         !matches!(self, Self::SendsWithoutPollReady)
     }
+
+    /// Another task ends a session whose handler does not.
+    fn ends(self) -> bool {
+        !matches!(self, Self::ReceivesAndIgnoresTheEnd | Self::SendsAndIgnoresErrors | Self::WaitsForWhatHasHappened)
+    }
 }
 
 /// Sends empty messages without pause and reads everything, on the thread of the handler, until it is dropped.
@@ -173,13 +195,23 @@ fn flood(client: ClientSocket) -> JoinSet<()> {
 
 /// How much work the handler does after its session ends, at its deadline or by a revocation.
 async fn lateness(handler: Handler, work: Duration, layer: WsAuthLayer, revoked: bool) -> Duration {
+    lateness_after_quick(handler, 0, work, layer, revoked).await
+}
+
+/// The same, after so many messages that take no time.
+async fn lateness_after_quick(
+    handler: Handler,
+    quick: u32,
+    work: Duration,
+    layer: WsAuthLayer,
+    revoked: bool,
+) -> Duration {
     let sessions = Sessions::new();
     let layer = if revoked { layer } else { layer.max_lifetime(DUE).unwrap() };
     let (tallies, mut tally) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |socket| {
-            let (late, stop) = (AtomicU32::new(0), AtomicBool::new(false));
-            let tally = Arc::new(Tally { work, due: Instant::now() + DUE, late, stop });
+            let tally = Arc::new(Tally { quick: quick.into(), ..Tally::new(work, Instant::now() + DUE) });
             tallies.send(Arc::clone(&tally)).unwrap();
             handler.run(socket, tally).await;
         })
@@ -217,6 +249,23 @@ async fn deadline_ends_a_session_during_a_flood() {
     }
 }
 
+/// The session ends during the first slow message.
+#[tokio::test]
+async fn quick_messages_before_slow_ones_do_not_delay_the_end() {
+    const SLOW: Duration = Duration::from_millis(20);
+    for handler in ALL.into_iter().filter(|handler| handler.ends()) {
+        for quick in [1, 2, 3, 7] {
+            let late = lateness_after_quick(handler, quick, SLOW, WsAuthLayer::new(timed), false).await;
+            assert!(late <= 2 * SLOW, "{handler:?} after {quick} quick messages: {late:?} late");
+            if handler.yields() {
+                // The revocation comes from another task, so the turn of this one ends first.
+                let late = lateness_after_quick(handler, quick, SLOW, WsAuthLayer::new(timed), true).await;
+                assert!(late <= 4 * SLOW, "{handler:?} after {quick} quick messages, revoked: {late:?} late");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn revocation_ends_a_session_during_a_flood() {
     for handler in ALL.into_iter().filter(|handler| handler.yields()) {
@@ -243,12 +292,7 @@ async fn unconstrained_handler_is_stopped_by_its_deadline() {
     let (done, mut late) = mpsc::unbounded_channel();
     let route = async move |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async move |mut socket| {
-            let tally = Tally {
-                work: Duration::from_micros(100),
-                due: Instant::now() + DUE,
-                late: AtomicU32::new(0),
-                stop: AtomicBool::new(false),
-            };
+            let tally = Tally::new(Duration::from_micros(100), Instant::now() + DUE);
             let feeding = async { while socket.feed(tick()).await.is_ok() && tally.work() {} };
             tokio::task::unconstrained(feeding).await;
             done.send((tally.late(), socket.session().end_reason())).unwrap();
@@ -315,8 +359,7 @@ async fn operation_polled_outside_a_runtime_is_ready() {
 #[tokio::test]
 async fn flood_does_not_delay_the_end_of_another_session() {
     for work in [100, 1000].map(Duration::from_micros) {
-        let due = Instant::now() + Duration::from_secs(1);
-        let tally = Arc::new(Tally { work, due, late: AtomicU32::new(0), stop: AtomicBool::new(false) });
+        let tally = Arc::new(Tally::new(work, Instant::now() + Duration::from_secs(1)));
         let of_flood = Arc::clone(&tally);
         let route = async move |upgrade: AuthenticatedUpgrade<String>| {
             upgrade.on_upgrade(async move |mut socket| match socket.session().subject() {

@@ -5,8 +5,8 @@
 //! consume tokio's [budget](tokio::task::coop) of 128 units. An operation that reads the clock takes one unit, and one
 //! more for every 25 µs since the clock was last read in this turn of the task. A turn then ends after 3.2 ms of work.
 //!
-//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: seven
-//! of eight.
+//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: two of
+//! three. More would save little, and as many messages that suddenly take long would be handled after the deadline.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -23,8 +23,8 @@ const MICROS_PER_UNIT: u32 = 25;
 /// The most units that one operation takes: the whole budget of a task.
 const MAX_UNITS: u32 = 128;
 /// How many operations skip the clock after a reading that found at most this many units of work. If these turn out to
-/// be slow, the turn is longer by so much.
-const UNTIMED: u32 = 7;
+/// be slow, the turn is longer by so much, and so is the time until the deadline is noticed.
+const UNTIMED: u32 = 2;
 /// How many microseconds pass between checks of the deadline. Operations check it, because a busy task may not poll the
 /// supervisor in time.
 const DEADLINE_CHECK_INTERVAL: u32 = 2_000;
