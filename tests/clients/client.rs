@@ -11,6 +11,8 @@ pub(crate) enum Client {
     Ws,
     Undici,
     Websockets,
+    JavaHttpClient,
+    Gorilla,
 }
 
 impl Client {
@@ -21,6 +23,8 @@ impl Client {
             Self::Ws => script::node("ws", attempts).await,
             Self::Undici => script::node("undici", attempts).await,
             Self::Websockets => script::python("websockets_client.py", attempts).await,
+            Self::JavaHttpClient => script::java("JavaHttpClient.java", attempts).await,
+            Self::Gorilla => script::go("gorilla.go", attempts).await,
         }
     }
 
