@@ -44,6 +44,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Not a content type of the form `type/subtype` (RFC 9110 §8.3.1).
+    #[error("`{0}` is not a content type without parameters")]
+    InvalidContentType(String),
     /// The list of allowed origins is empty, so no browser could connect.
     #[error("the list of allowed origins is empty")]
     NoOrigin,

@@ -2,7 +2,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +14,7 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::handshake::{Completion, Config, Verification, refuse};
+use crate::handshake::{Completed, Completion, Verification, refuse};
 
 pin_project! {
     /// The response future of [`WsAuth`](crate::WsAuth).
@@ -36,6 +35,8 @@ pin_project! {
         Verifying { verification: Verification, pending: Option<Pending<S, B>> },
         /// The inner service, and then choose.
         Calling { #[pin] future: F, completion: Option<Completion> },
+        /// What is left to do about the response.
+        Completing { response: Pin<Box<dyn Future<Output = Response> + Send>> },
     }
 }
 
@@ -43,7 +44,6 @@ pin_project! {
 struct Pending<S, B> {
     service: S,
     body: B,
-    config: Arc<Config>,
     completion: Completion,
 }
 
@@ -63,14 +63,8 @@ where
         Self { state: State::Calling { future, completion: Some(completion) } }
     }
 
-    pub(crate) fn verifying(
-        verification: Verification,
-        service: S,
-        body: B,
-        config: Arc<Config>,
-        completion: Completion,
-    ) -> Self {
-        let pending = Some(Pending { service, body, config, completion });
+    pub(crate) fn verifying(verification: Verification, service: S, body: B, completion: Completion) -> Self {
+        let pending = Some(Pending { service, body, completion });
         Self { state: State::Verifying { verification, pending } }
     }
 }
@@ -92,7 +86,7 @@ where
                 }
                 StateProj::Verifying { verification, pending } => {
                     let (mut parts, outcome) = ready!(verification.as_mut().poll(cx));
-                    let Pending { mut service, body, config, completion } =
+                    let Pending { mut service, body, completion } =
                         pending.take().expect("`ResponseFuture` polled after completion");
                     match outcome {
                         Ok(admitted) => {
@@ -100,19 +94,22 @@ where
                             State::Calling { future, completion: Some(completion.of(admitted)) }
                         }
                         Err(refusal) => {
-                            let rejection = refusal.rejection(&config, parts.version);
-                            let response = refuse(&config, rejection, &mut parts, completion.selection());
+                            let config = completion.config();
+                            let rejection = refusal.rejection(config, parts.version);
+                            let response = refuse(config, rejection, &mut parts, completion.selection());
                             State::Refused { response: Some(response) }
                         }
                     }
                 }
                 StateProj::Calling { future, completion } => {
                     let response = ready!(future.poll(cx))?.map(Body::new);
-                    return Poll::Ready(Ok(match completion {
-                        Some(completion) => completion.choose(response),
-                        None => response,
-                    }));
+                    let Some(completion) = completion.take() else { return Poll::Ready(Ok(response)) };
+                    match completion.complete(response) {
+                        Completed::Now(response) => return Poll::Ready(Ok(response)),
+                        Completed::Later(response) => State::Completing { response },
+                    }
                 }
+                StateProj::Completing { response } => return response.as_mut().poll(cx).map(Ok),
             };
             state.set(next);
         }

@@ -4,6 +4,8 @@ use axum::response::Response;
 use http::request::Parts;
 use tower_layer::Layer;
 
+#[cfg(feature = "streams")]
+use crate::stream::Streams;
 use crate::{
     error::ConfigError,
     handshake::{Authenticator, Config, Pipeline},
@@ -30,7 +32,8 @@ use crate::{
 /// registered and counted. The inner service sees one line `Upgrade: websocket` and one line `Connection: Upgrade`, because
 /// axum's extractor and others read only the first line.
 ///
-/// Every other request is **plain**. It is authenticated too, but limits do not count it and it evicts no session. The layer
+/// Every other request is **plain**. It is authenticated too, but limits do not count it and it evicts no session, unless its
+/// response turns out to be a [stream](Self::streams). The layer
 /// ignores another protocol in `Upgrade` (RFC 9110 §7.8): `curl --http2` and Java's `HttpClient` offer `h2c` with every request.
 /// It removes [`OnUpgrade`](hyper::upgrade::OnUpgrade) from the extensions of a plain request, so that no handler can upgrade
 /// it. Put routes that upgrade to another protocol outside the layer.
@@ -338,6 +341,16 @@ impl WsAuthLayer {
         names.iter().try_for_each(|name| check_subprotocol(name))?;
         self.config().subprotocols = names;
         Ok(self)
+    }
+
+    /// Sets which responses end with their session, and which of them take a place in the limits; see [`Streams`].
+    ///
+    /// Defaults to [`Streams::new`]: every response of unknown length ends with its session, so that no stream outlives its
+    /// token, and those whose content type is that of a stream count as connections.
+    #[cfg(feature = "streams")]
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.config().streams = streams;
+        self
     }
 
     /// Sets the clock, for tests. Defaults to the system's.

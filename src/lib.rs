@@ -67,6 +67,7 @@
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
 //! | authenticate clients by their first message | [`FirstMessage`] |
+//! | end event streams, gRPC streams and downloads with their sessions | nothing: it is the default of [`WsAuthLayer::streams`] |
 //! | count, list and end sessions | [`Sessions`] |
 //! | show users where they are signed in | [`Sessions::of_subject`], [`WsAuthLayer::session_meta`] |
 //! | limit sessions, in all or per subject | [`Limits`] |
@@ -191,7 +192,7 @@
 //! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
 //! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
-//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] |
+//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
 //! | `key refresh failed` | warn | `issuer`, [`reason`](jwks::KeysErrorKind::as_str), `error` |
@@ -228,6 +229,7 @@
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
 //! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
+//! | `streams` | [`Streams`]: responses of unknown length end with their sessions | yes |
 //! | `tracing` | [events](#events) | yes |
 //! | `test-util` | [`test_util`]: handshakes, tokens and in-memory connections for tests | no |
 //! | `full` | everything but `rust-crypto` and `test-util` | no |
@@ -252,6 +254,8 @@ mod service;
 mod session;
 mod socket;
 pub mod store;
+#[cfg(feature = "streams")]
+mod stream;
 mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -263,6 +267,8 @@ mod websocket;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisCredentials};
+#[cfg(feature = "streams")]
+pub use self::stream::Streams;
 #[cfg(feature = "jwks")]
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]
@@ -282,9 +288,9 @@ pub use self::{
     service::WsAuth,
     session::{
         AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, OfSubject, RefreshError, RefreshErrorKind,
-        Session, SessionInfo, SessionKind, SessionMeta, SessionPage, SessionWatcher, Sessions,
+        Session, SessionEnded, SessionInfo, SessionKind, SessionMeta, SessionPage, SessionWatcher, Sessions,
     },
-    socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest, SessionEnded},
+    socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest},
     store::{lease::AtLimit, revocations::Revocation},
     ticket::{MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketOptions, TicketVerifier, Tickets},
     time::TimeSource,

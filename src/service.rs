@@ -59,7 +59,7 @@ where
                 let next = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, next);
                 let verification = self.pipeline.verify(token, kind, parts);
-                ResponseFuture::verifying(verification, ready, body, Arc::clone(&self.pipeline.config), completion)
+                ResponseFuture::verifying(verification, ready, body, completion)
             }
             Next::Respond(response) => ResponseFuture::refused(response),
         }

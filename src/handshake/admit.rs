@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     rejection::Rejection,
-    session::{AdmissionError, Head, Session, SessionCore, SessionKind, SessionStart},
+    session::{AdmissionError, AnySession, Head, Session, SessionKind, SessionStart},
     telemetry,
     verify::{Verified, Verifier, VerifyError},
 };
 
-/// The session of an admitted handshake, if a registry has it.
-pub(crate) type Admitted = Option<Arc<SessionCore>>;
+/// The session of an admitted request.
+pub(crate) type Admitted = Arc<dyn AnySession>;
 
 /// Why no session began.
 pub(crate) enum Refusal {
@@ -34,7 +34,8 @@ pub(super) fn begin<V: Verifier>(
     config: &Config,
 ) -> Result<Session<V::Claims>, Refusal> {
     let verified = outcome.map_err(Refusal::Verify)?;
-    // Limits count connections only. Orders reach a plain request too, for as long as somebody holds its session.
+    // Limits count connections only. Orders reach a plain request too, for as long as somebody holds its session. Its
+    // response may show that it is a connection after all.
     let (kind, permit) = match kind {
         RequestKind::Handshake => (SessionKind::WebSocket, config.session.counted_permit()),
         RequestKind::Plain => (SessionKind::Request, Ok(config.session.uncounted_permit())),
@@ -61,8 +62,7 @@ pub(super) fn insert<C: Send + Sync + 'static>(
     parts.extensions.remove::<Anonymous>();
     parts.extensions.remove::<PendingSession<C>>();
     offer_refresh(parts, config);
-    let is_registered = kind == RequestKind::Handshake && config.session.sessions.is_some();
-    let admitted = is_registered.then(|| Arc::clone(session.core()));
+    let admitted = session.any();
     parts.extensions.insert(session);
     admitted
 }

@@ -1,60 +1,94 @@
 //! Step seven: chooses the subprotocol, if the handler has chosen none, and checks what the inner service answered.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::response::Response;
-use http::{Method, StatusCode, request::Parts};
+use http::{Method, StatusCode, Version, request::Parts};
 
-use super::{admit::Admitted, config::Config, pending::PendingUpgrade, refuse::refuse_pending, request::RequestKind};
-use crate::{telemetry, token::Selection};
+use super::{admit::Admitted, config::Config, pending::PendingUpgrade, refuse::refuse_plainly, request::RequestKind};
+use crate::{rejection::Rejection, session::AnySession, telemetry, token::Selection};
 
 /// Completes the response of the inner service.
 pub(crate) struct Completion {
+    pub(super) config: Arc<Config>,
     kind: RequestKind,
+    pub(super) method: Method,
+    pub(super) version: Version,
     selection: Selection,
-    is_connect: bool,
-    admitted: Admitted,
+    /// Held until the response is there, which may take the session over.
+    session: Option<Admitted>,
     /// The client is to authenticate by its first message.
-    pending: Option<(Arc<PendingUpgrade>, Arc<Config>)>,
+    pending: Option<Arc<PendingUpgrade>>,
+}
+
+/// The response of the layer, now or later.
+pub(crate) enum Completed {
+    Now(Response),
+    #[cfg_attr(not(feature = "streams"), allow(dead_code, reason = "only a stream has to wait"))]
+    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
 impl Completion {
-    pub(super) fn new(parts: &Parts, kind: RequestKind, selection: Selection) -> Self {
-        Self { kind, selection, is_connect: parts.method == Method::CONNECT, admitted: None, pending: None }
+    pub(super) fn new(config: &Arc<Config>, parts: &Parts, kind: RequestKind, selection: Selection) -> Self {
+        let (config, method, version) = (Arc::clone(config), parts.method.clone(), parts.version);
+        Self { config, kind, method, version, selection, session: None, pending: None }
     }
 
     /// Completes the response to the client of this session.
-    pub(crate) fn of(self, admitted: Admitted) -> Self {
-        Self { admitted, ..self }
+    pub(crate) fn of(self, session: Admitted) -> Self {
+        Self { session: Some(session), ..self }
     }
 
     /// Completes the response to a client that has yet to authenticate.
-    pub(super) fn pending(self, upgrade: Arc<PendingUpgrade>, config: Arc<Config>) -> Self {
-        Self { pending: Some((upgrade, config)), ..self }
+    pub(super) fn pending(self, upgrade: Arc<PendingUpgrade>) -> Self {
+        Self { pending: Some(upgrade), ..self }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) const fn selection(&self) -> &Selection {
         &self.selection
     }
 
-    /// The response, with a subprotocol chosen.
-    pub(crate) fn choose(&self, mut response: Response) -> Response {
-        // Over HTTP/2, any success completes the handshake (RFC 8441 §5).
-        let completes =
-            response.status() == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && response.status().is_success());
-        let accepted = self.kind == RequestKind::Handshake && completes;
-        if let Some((upgrade, config)) = &self.pending
-            && !(accepted && upgrade.is_taken())
+    /// Completes the response.
+    pub(crate) fn complete(mut self, mut response: Response) -> Completed {
+        let is_accepted = self.kind == RequestKind::Handshake && self.completes_handshake(&response);
+        if let Some(upgrade) = &self.pending
+            && !(is_accepted && upgrade.is_taken())
         {
             // A handler that does not wait for the first message has answered a client that never authenticated.
-            return refuse_pending(config, upgrade.version);
+            let rejection = Rejection::missing_token(&self.config.challenges, self.version);
+            return Completed::Now(refuse_plainly(&self.config, rejection));
         }
-        if accepted && let Some(session) = &self.admitted {
-            session.warn_if_dropped();
+        let session = self.session.take();
+        if is_accepted {
+            if let Some(session) = session {
+                warn_if_dropped(session);
+            }
+            if self.selection.apply(response.headers_mut()) {
+                telemetry::subprotocol_not_offered();
+            }
+            return Completed::Now(response);
         }
-        if accepted && self.selection.apply(response.headers_mut()) {
-            telemetry::subprotocol_not_offered();
+        #[cfg(feature = "streams")]
+        if let Some(session) = session {
+            return self.stream(session, response);
         }
-        response
+        Completed::Now(response)
     }
+
+    fn completes_handshake(&self, response: &Response) -> bool {
+        // Over HTTP/2, any success completes the handshake (RFC 8441 §5).
+        response.status() == StatusCode::SWITCHING_PROTOCOLS
+            || (self.method == Method::CONNECT && response.status().is_success())
+    }
+}
+
+/// Drops this handle, and warns if it was the last one.
+fn warn_if_dropped(session: Arc<dyn AnySession>) {
+    let core = Arc::clone(session.core());
+    drop(session);
+    core.warn_if_dropped();
 }

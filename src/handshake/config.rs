@@ -6,6 +6,8 @@ use axum::response::Response;
 use http::request::Parts;
 
 use super::request::RequestKind;
+#[cfg(feature = "streams")]
+use crate::stream::Streams;
 use crate::{
     error::ConfigError,
     origin::AllowOrigin,
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     first_message: Option<FirstMessage>,
     pub(crate) refresh_protocol: Option<RefreshProtocol>,
     pub(crate) session_meta: Option<Arc<MetaHook>>,
+    #[cfg(feature = "streams")]
+    pub(crate) streams: Streams,
     pub(crate) session: Arc<SessionConfig>,
 }
 
@@ -96,6 +100,8 @@ impl Default for Config {
             first_message: None,
             refresh_protocol: None,
             session_meta: None,
+            #[cfg(feature = "streams")]
+            streams: Streams::new(),
             session: Arc::default(),
         }
     }

@@ -16,6 +16,8 @@ mod origin;
 mod pending;
 mod refuse;
 mod request;
+#[cfg(feature = "streams")]
+mod stream;
 mod strip;
 mod upgrade;
 mod verify;
@@ -27,7 +29,7 @@ use http::request::Parts;
 
 pub(crate) use self::{
     admit::Refusal,
-    choose::Completion,
+    choose::{Completed, Completion},
     config::Config,
     extensions::{Anonymous, InBandRefresh, PendingSession},
     pending::WithheldUpgrade,
@@ -77,7 +79,7 @@ impl Pipeline {
     /// Takes a request through steps one to five, as far as that is possible without waiting.
     pub(crate) fn begin(&self, kind: RequestKind, parts: &mut Parts) -> Next {
         let Found { token, token_kind, selection } = find(&self.config, parts);
-        let completion = Completion::new(parts, kind, selection);
+        let completion = Completion::new(&self.config, parts, kind, selection);
         let outcome = strip(&self.config, parts, token)
             .and_then(|token| check_origin(&self.config, parts, token_kind).map(|()| token));
         match outcome {
@@ -115,7 +117,7 @@ impl Pipeline {
             Ok(None) => completion,
             Ok(Some(upgrade)) => {
                 self.authenticator.defer(parts, config, Arc::clone(&upgrade));
-                completion.pending(upgrade, Arc::clone(config))
+                completion.pending(upgrade)
             }
         };
         parts.extensions.insert(Anonymous(Arc::clone(config)));

@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Version, header::CONNECTION, request::Parts};
+use http::{HeaderValue, header::CONNECTION, request::Parts};
 
 use super::{config::Config, origin::may_tell_page, upgrade};
 use crate::{
@@ -24,9 +24,8 @@ pub(crate) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, s
     respond(config, rejection)
 }
 
-/// Refuses a client that was to authenticate by its first message, and whose handshake was answered before it did.
-pub(super) fn refuse_pending(config: &Config, version: Version) -> Response {
-    let rejection = Rejection::missing_token(&config.challenges, version);
+/// Refuses by a plain response, because the inner service has answered already.
+pub(super) fn refuse_plainly(config: &Config, rejection: Rejection) -> Response {
     rejection.log();
     respond(config, rejection)
 }

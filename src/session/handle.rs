@@ -20,13 +20,14 @@ use crate::{
 /// it. Clones are handles to the same session.
 ///
 /// A session ends once, with one [`EndReason`]: at its deadline, when something ends it, or with the connection. The
-/// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing. A
+/// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing, and
+/// so is a [response that goes on](crate::WsAuthLayer::streams). A
 /// handler that upgrades in another way keeps the session as long as the connection, and closes the connection when
 /// [`ended`](Self::ended) resolves. A task that only waits for the end uses a [`SessionWatcher`] instead.
 pub struct Session<C>(pub(super) Arc<Inner<C>>);
 
 pub(super) struct Inner<C> {
-    core: Arc<SessionCore>,
+    pub(super) core: Arc<SessionCore>,
     pub(super) claims: Mutex<Arc<C>>,
     pub(super) verifier: Arc<dyn VerifierOf<C>>,
     /// For the verifier, at a refresh.
@@ -44,6 +45,11 @@ impl<C: Send + Sync + 'static> Session<C> {
             let any: Weak<dyn AnySession> = Weak::<Inner<C>>::clone(this);
             Inner { core: core(any), claims: Mutex::new(Arc::new(claims)), verifier, head }
         }))
+    }
+
+    /// Another handle to it, without the type of the claims.
+    pub(crate) fn any(&self) -> Arc<dyn AnySession> {
+        Arc::<Inner<C>>::clone(&self.0)
     }
 }
 
@@ -226,13 +232,7 @@ impl<C> Session<C> {
 
     /// Takes a lease for the session, if the limits are shared across nodes.
     pub(crate) async fn acquire_lease(self) -> Result<Self, AdmissionError> {
-        let core = &self.0.core;
-        if core.config.shares_limits()
-            && core.is_counted()
-            && let Some(registry) = core.registry()
-        {
-            registry.acquire_lease(core).await?;
-        }
+        self.0.core.acquire_lease().await?;
         Ok(self)
     }
 

@@ -20,6 +20,7 @@ mod meta;
 mod refresh;
 mod refresh_error;
 mod registry;
+mod session_ended;
 mod start;
 mod watcher;
 
@@ -36,8 +37,10 @@ pub use limits::Limits;
 pub use meta::SessionMeta;
 pub use refresh_error::{RefreshError, RefreshErrorKind};
 pub use registry::{OfSubject, SessionInfo, SessionPage, Sessions};
+pub use session_ended::SessionEnded;
 pub use watcher::SessionWatcher;
 
+pub(crate) use any::AnySession;
 pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use config::SessionConfig;
 pub(crate) use core::{ConnectionGuard, SessionCore, Status};

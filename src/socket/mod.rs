@@ -23,7 +23,6 @@ use http::HeaderValue;
 
 pub use first_message::{FirstMessage, FirstToken};
 pub use refresh_protocol::{RefreshProtocol, RefreshRequest};
-pub use shared::SessionEnded;
 
 pub(crate) use close::{close, close_unread};
 pub(crate) use first_message::{FirstTokenError, PendingPermit, UnauthenticatedSocket};
@@ -37,7 +36,7 @@ use crate::{
 use shared::Shared;
 
 #[allow(unused_imports, reason = "for the docs")]
-use axum::extract::ws::WebSocket;
+use {crate::session::SessionEnded, axum::extract::ws::WebSocket};
 
 /// axum's [`WebSocket`] with a session. When the session ends, the socket is closed.
 ///

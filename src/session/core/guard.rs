@@ -15,7 +15,7 @@ pub(crate) struct ConnectionGuard(Arc<SessionCore>);
 
 impl SessionCore {
     /// From here on the session lasts as long as the guard, whatever happens to its handles.
-    pub(in crate::session) fn guard(self: &Arc<Self>) -> ConnectionGuard {
+    pub(crate) fn guard(self: &Arc<Self>) -> ConnectionGuard {
         self.guarded.store(true, Ordering::Release);
         ConnectionGuard(Arc::clone(self))
     }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod lifecycle;
+mod place;
 mod refresh;
 mod revoked;
 mod state;

@@ -182,7 +182,7 @@ impl SessionCore {
     }
 
     /// Whether the session counts as a connection.
-    pub(in crate::session) fn is_counted(&self) -> bool {
+    pub(crate) fn is_counted(&self) -> bool {
         lock(&self.state).registration.as_ref().is_some_and(Registration::is_counted)
     }
 }

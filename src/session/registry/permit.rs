@@ -55,6 +55,12 @@ impl Registration {
         self.permit.is_counted()
     }
 
+    /// From here on the session counts as a connection.
+    #[cfg(feature = "streams")]
+    pub(in crate::session) fn count(&mut self, slot: Slot) {
+        self.permit = Permit::Counted(slot);
+    }
+
     /// See [`Registry::bulk_end_of`].
     pub(in crate::session) fn bulk_end(&self, session: &SessionCore, token_id: Option<&str>) -> Option<End> {
         self.permit.registry().bulk_end_of(session, token_id)

@@ -20,9 +20,10 @@ use crate::session::EndReason;
 /// that upgrades in another way keeps a clone of the [`Session`](crate::Session) with its socket and waits until it has
 /// [ended](crate::Session::ended); the session is registered until the last clone is dropped.
 ///
-/// The session of any other request is registered too, for as long as something holds it: an event stream, or a
-/// socket.io client that polls first and upgrades later. It is neither counted nor listed, but it can be ended in all
-/// the same ways, and [`Session::ended`](crate::Session::ended) then resolves.
+/// A response that goes on, such as an event stream, makes the session of its request a connection too; see
+/// [`WsAuthLayer::streams`](crate::WsAuthLayer::streams). The session of any other request is registered for as long as
+/// something holds it: a socket.io client that polls first and upgrades later, for example. It is neither counted nor
+/// listed, but it can be ended in all the same ways, and [`Session::ended`](crate::Session::ended) then resolves.
 ///
 /// # Many sessions
 ///

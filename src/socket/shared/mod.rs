@@ -18,21 +18,6 @@ use crate::{
 };
 use refresh::RefreshState;
 
-/// A socket whose session has ended cannot send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session has ended: {reason}")]
-pub struct SessionEnded {
-    reason: EndReason,
-}
-
-impl SessionEnded {
-    /// Why the session ended.
-    #[must_use]
-    pub const fn reason(self) -> EndReason {
-        self.reason
-    }
-}
-
 /// The connection of a session behind a lock. It is uncontended while the handler and the supervisor run in one task.
 pub(super) struct Shared {
     core: Arc<SessionCore>,

@@ -4,10 +4,10 @@ use std::task::{Context, Poll};
 
 use axum::{Error, extract::ws::Message};
 
-use super::{SessionEnded, Shared, State, set_waker};
+use super::{Shared, State, set_waker};
 use crate::{
     lock::lock,
-    session::EndReason,
+    session::{EndReason, SessionEnded},
     socket::{Transport, budget::Direction},
 };
 
@@ -69,6 +69,6 @@ impl Shared {
     }
 
     fn ended(&self) -> Error {
-        Error::new(SessionEnded { reason: self.core.end_reason().unwrap_or(EndReason::Closed) })
+        Error::new(SessionEnded::new(self.core.end_reason().unwrap_or(EndReason::Closed)))
     }
 }

@@ -1,0 +1,78 @@
+//! What follows for a response of unknown length: it ends with its session, and may take a place in the limits.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{body::Body, response::Response};
+use http::Method;
+
+use super::{
+    admit::{Admitted, Refusal},
+    choose::{Completed, Completion},
+    refuse::refuse_plainly,
+};
+use crate::{
+    session::{AdmissionError, EndReason},
+    stream::{SessionBody, goes_on},
+    verify::VerifyError,
+};
+
+/// What a client is told to wait if nothing else is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Completion {
+    /// Ties the response to its session, if the layer is to do so.
+    pub(super) fn stream(self, session: Admitted, response: Response) -> Completed {
+        if self.method == Method::HEAD {
+            return Completed::Now(response);
+        }
+        let Some(mut coverage) = self.config.streams.coverage(&response) else { return Completed::Now(response) };
+        let core = Arc::clone(session.core());
+        // That of a handshake is counted already.
+        coverage.is_counted |= core.is_counted();
+        let is_counted = coverage.is_counted;
+        if let Some(reason) = core.end_reason().filter(|reason| !goes_on(*reason, is_counted)) {
+            return Completed::Now(self.refuse(self.ended(reason)));
+        }
+        let response = response.map(|body| Body::new(SessionBody::new(body, session, coverage)));
+        if !is_counted {
+            return Completed::Now(response);
+        }
+        match core.count_as_stream() {
+            Err(error) => {
+                // Frees what it holds before the client reads the refusal.
+                drop(response);
+                Completed::Now(self.refuse(Refusal::Admission(error)))
+            }
+            Ok(true) if self.config.session.shares_limits() => Completed::Later(Box::pin(async move {
+                match core.acquire_lease().await {
+                    Ok(()) => response,
+                    Err(error) => {
+                        drop(response);
+                        self.refuse(Refusal::Admission(error))
+                    }
+                }
+            })),
+            Ok(_) => Completed::Now(response),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        refuse_plainly(&self.config, refusal.rejection(&self.config, self.version))
+    }
+
+    /// The refusal of a session that has ended before its response began.
+    fn ended(&self, reason: EndReason) -> Refusal {
+        match reason {
+            EndReason::TokenExpired | EndReason::MaxLifetime => Refusal::Verify(VerifyError::expired()),
+            EndReason::Revoked => Refusal::Admission(AdmissionError::Revoked),
+            EndReason::Policy => Refusal::Verify(VerifyError::forbidden()),
+            EndReason::TooManySessions => {
+                Refusal::Admission(AdmissionError::TooManySessions { retry_after: RETRY_AFTER })
+            }
+            EndReason::Shutdown => Refusal::Admission(AdmissionError::Draining { retry_after: RETRY_AFTER }),
+            EndReason::Unresponsive | EndReason::Unconfirmed | EndReason::Closed => {
+                Refusal::Verify(VerifyError::unavailable(RETRY_AFTER))
+            }
+        }
+    }
+}
