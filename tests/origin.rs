@@ -4,11 +4,12 @@
 
 mod support;
 
+use axum::{Router, body::Body, routing::any};
 use axum_ws_auth::{
     AllowOrigin, ConfigError, MemoryTickets, RejectionKind, TicketOptions, Tickets, TokenSource, Verified, WsAuthLayer,
     test_util::{HandshakeBuilder, handshake},
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use support::*;
 
 fn cookie_layer() -> WsAuthLayer {
@@ -127,6 +128,64 @@ async fn a_cookie_with_a_missing_repeated_or_malformed_origin_is_refused() {
         let lookalike = HeaderValue::from_bytes("https://еxample.com".as_bytes()).unwrap();
         assert_eq!(reason(layer, with_cookie().header("origin", lookalike)).await, MALFORMED);
     }
+}
+
+/// Browsers send no `Origin` with a `GET` within one origin, but they say that it is one.
+#[tokio::test]
+async fn a_plain_request_with_a_cookie_may_come_from_a_page_of_the_same_origin() {
+    struct Case {
+        name: &'static str,
+        method: Method,
+        host: &'static str,
+        sites: &'static [&'static str],
+        /// By the default policy, by a list of `https://example.com`, and by a predicate that allows all.
+        expected: [Option<&'static str>; 3],
+    }
+    const OWN: &[&str] = &["same-origin"];
+    const YES: [Option<&str>; 3] = [None; 3];
+    const NO: [Option<&str>; 3] = [MISSING; 3];
+    for Case { name, method, host, sites, expected } in [
+        Case { name: "own page", method: Method::GET, host: "example.com", sites: OWN, expected: YES },
+        Case { name: "HEAD", method: Method::HEAD, host: "example.com", sites: OWN, expected: YES },
+        Case { name: "default port", method: Method::GET, host: "Example.com:443", sites: OWN, expected: YES },
+        Case {
+            name: "not listed",
+            method: Method::GET,
+            host: "127.0.0.1:80",
+            sites: OWN,
+            expected: [None, MISSING, None],
+        },
+        Case { name: "no host", method: Method::GET, host: "", sites: OWN, expected: NO },
+        Case { name: "sibling", method: Method::GET, host: "example.com", sites: &["same-site"], expected: NO },
+        Case { name: "foreign page", method: Method::GET, host: "example.com", sites: &["cross-site"], expected: NO },
+        Case { name: "no page", method: Method::GET, host: "example.com", sites: &["none"], expected: NO },
+        Case { name: "twice", method: Method::GET, host: "example.com", sites: &["same-origin"; 2], expected: NO },
+        Case { name: "old browser", method: Method::GET, host: "example.com", sites: &[], expected: NO },
+        Case { name: "has an origin", method: Method::POST, host: "example.com", sites: OWN, expected: NO },
+    ] {
+        let policies: [AllowOrigin; 3] = [
+            AllowOrigin::same_origin(),
+            AllowOrigin::list(["https://example.com"]),
+            AllowOrigin::predicate(|_, _| true),
+        ];
+        for (policy, expected) in policies.into_iter().zip(expected) {
+            let mut request = Request::builder().method(method.clone()).header("host", host);
+            for site in sites {
+                request = request.header("sec-fetch-site", *site);
+            }
+            let request = request.header("cookie", format!("session={TOKEN}")).body(Body::empty()).unwrap();
+            let app =
+                Router::new().route("/", any("hello")).layer(cookie_layer().allow_origin(policy.clone()).unwrap());
+            let response = answer(&app, request).await;
+            assert_eq!(refusal(&response).map(|(_, reason)| reason), expected, "{name}, {policy:?}");
+        }
+    }
+
+    // Whatever a request says, its origin counts.
+    let foreign = with_cookie().origin("https://evil.com").header("sec-fetch-site", "same-origin");
+    assert_eq!(reason(cookie_layer(), foreign).await, NOT_ALLOWED);
+    // A browser sends the origin with each handshake.
+    assert_eq!(reason(cookie_layer(), with_cookie().header("sec-fetch-site", "same-origin")).await, MISSING);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl Pipeline {
         let Found { token, token_kind, selection } = find(&self.config, parts);
         let completion = Completion::new(&self.config, parts, kind, selection);
         let outcome = strip(&self.config, parts, token)
-            .and_then(|token| check_origin(&self.config, parts, token_kind).map(|()| token));
+            .and_then(|token| check_origin(&self.config, kind, parts, token_kind).map(|()| token));
         match outcome {
             Ok(Some(token)) => self.verify_now(token, kind, parts, completion),
             Ok(None) => self.without_token(kind, parts, completion),

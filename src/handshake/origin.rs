@@ -2,25 +2,45 @@
 
 use http::request::Parts;
 
-use super::config::Config;
+use super::{config::Config, request::RequestKind};
 use crate::{
-    origin::{AllowOrigin, OriginError},
+    origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::Rejection,
     token::{CookieKind, TokenKind},
 };
 
 /// A request with an ambient token needs an allowed origin. One with an explicit token needs it only once a policy is set,
 /// and may then have none.
-pub(super) fn check_origin(config: &Config, parts: &Parts, kind: TokenKind) -> Result<(), Rejection> {
-    check(config, parts, kind).map_err(|error| Rejection::origin(error, &config.challenges, parts.version))
-}
-
-fn check(config: &Config, parts: &Parts, kind: TokenKind) -> Result<(), OriginError> {
-    match (&config.allow_origin, kind) {
-        (Some(policy), TokenKind::Ambient(cookie)) => policy.check_ambient(parts, cookie),
-        (None, TokenKind::Ambient(cookie)) => AllowOrigin::same_origin().check_ambient(parts, cookie),
+pub(super) fn check_origin(
+    config: &Config,
+    kind: RequestKind,
+    parts: &Parts,
+    token: TokenKind,
+) -> Result<(), Rejection> {
+    let checked = match (&config.allow_origin, token) {
+        (Some(policy), TokenKind::Ambient(cookie)) => check_ambient(policy, kind, parts, cookie),
+        (None, TokenKind::Ambient(cookie)) => check_ambient(&AllowOrigin::same_origin(), kind, parts, cookie),
         (Some(policy), TokenKind::Explicit) => policy.check_explicit(parts, CookieKind::Plain),
         (None, TokenKind::Explicit) => Ok(()),
+    };
+    checked.map_err(|error| Rejection::origin(error, &config.challenges, parts.version))
+}
+
+fn check_ambient(
+    policy: &AllowOrigin,
+    kind: RequestKind,
+    parts: &Parts,
+    cookie: CookieKind,
+) -> Result<(), OriginError> {
+    match policy.check_ambient(parts, cookie) {
+        Err(error)
+            if error.kind() == OriginErrorKind::Missing
+                && kind == RequestKind::Plain
+                && policy.allows_own_page(parts, cookie) =>
+        {
+            Ok(())
+        }
+        checked => checked,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, net::Ipv4Addr};
 
 use http::{
+    Method,
     header::HOST,
     request::Parts,
     uri::{Authority, Scheme},
@@ -93,6 +94,22 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
         (Some(_), Some(_)) => false,
     };
     host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str()))
+}
+
+/// The possible origins of a page that the request does not name because it is of the request's own origin.
+///
+/// A browser sends no `Origin` with a `GET` or `HEAD` within one origin (Fetch §3.2), but `Sec-Fetch-Site: same-origin`, which a
+/// page cannot set. It sends that over TLS and to loopback hosts only (Fetch Metadata §2), so `http` is possible there only.
+pub(super) fn own_origins(parts: &Parts) -> impl Iterator<Item = String> {
+    let mut sites = parts.headers.get_all("sec-fetch-site").iter();
+    let is_own = matches!((sites.next(), sites.next()), (Some(site), None) if site == "same-origin")
+        && [Method::GET, Method::HEAD].contains(&parts.method);
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| parts.uri.authority().map(Authority::as_str))
+        .filter(|host| is_own && host_and_port(host).is_some())
+        .into_iter()
+        .flat_map(|host| ["https", "http"].map(|scheme| format!("{scheme}://{host}")))
+        .filter(|origin| can_send_secure_cookies(origin))
 }
 
 /// Whether a page of this origin can have TLS-only cookies of its host. Browsers send these over `https`, and to

@@ -10,7 +10,7 @@ pub struct OriginError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OriginErrorKind {
-    /// The token is in a cookie, but there is no `Origin`. Browsers always send one.
+    /// The token is in a cookie, but there is no `Origin`. Browsers send one with every handshake.
     Missing,
     /// There are several `Origin` headers, or one that is not ASCII.
     Malformed,

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{HeaderMap, header::ORIGIN, request::Parts};
 
-use self::compare::{can_send_secure_cookies, find_problem, is_same_origin, normalize};
+use self::compare::{can_send_secure_cookies, find_problem, is_same_origin, normalize, own_origins};
 pub use self::error::{OriginError, OriginErrorKind};
 
 use crate::{error::ConfigError, token::CookieKind};
@@ -20,7 +20,9 @@ use crate::{error::ConfigError, token::CookieKind};
 /// the same site.
 ///
 /// - A token in a **cookie** is accepted only if an `Origin` is present and allowed. The default policy is
-///   [`AllowOrigin::same_origin`].
+///   [`AllowOrigin::same_origin`]. A plain `GET` or `HEAD` from a page of the same origin, such as that of an `EventSource`,
+///   has no `Origin`: browsers send `Sec-Fetch-Site: same-origin` instead, and the policy is then asked about the origin in
+///   `Host`.
 /// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to
 ///   send. Once a policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that
 ///   is present must be allowed for these tokens too.
@@ -129,6 +131,12 @@ impl AllowOrigin {
             Some(origin) => self.check(origin, parts, cookie),
             None => Err(OriginErrorKind::Missing.into()),
         }
+    }
+
+    /// Whether a request without an origin, and with an ambient token, is from an allowed page of the request's own origin. Not
+    /// for handshakes, which always have an origin.
+    pub(crate) fn allows_own_page(&self, parts: &Parts, cookie: CookieKind) -> bool {
+        own_origins(parts).any(|origin| self.check(&origin, parts, cookie).is_ok())
     }
 
     /// Checks a request with an explicit token or none. It may have no origin.
