@@ -2,13 +2,20 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part, and a test may panic")]
 
-use std::{future::ready, time::Duration};
+use std::{
+    future::{Ready, ready},
+    process::Stdio,
+    time::Duration,
+};
 
 use axum::Router;
-use axum_ws_auth::{AtLimit, CloseCodes, Limits, Sessions, Verified, VerifyInput, WsAuthLayer};
+use axum_ws_auth::{AtLimit, CloseCodes, Drain, Limits, Sessions, Verified, VerifyError, VerifyInput, WsAuthLayer};
 use futures_util::StreamExt;
+use serde_json::Value;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
+    process::Command,
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -21,14 +28,24 @@ pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Much longer than any step takes.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Allows one connection per user. The token is the user's name.
+/// The credentials of alice, for a session that expires after a moment.
+pub(crate) const BRIEF: &str = "Bearer alice.1000";
+
+/// Accepts `NAME` and `NAME.MILLISECONDS`: a token of this user, which expires this long after it was verified.
+pub(crate) fn verify(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+    let token = input.token.expose();
+    let (name, lifetime) = token.split_once('.').map_or((token, None), |(name, lifetime)| (name, Some(lifetime)));
+    let verified = Verified::new(name.to_owned()).with_subject(name);
+    ready(Ok(match lifetime {
+        Some(lifetime) => verified.with_expires_at(input.now + Duration::from_millis(lifetime.parse().unwrap())),
+        None => verified,
+    }))
+}
+
+/// Allows one connection per user. The profile of close codes is one that tells an expired token from a revoked session.
 pub(crate) fn layer() -> (WsAuthLayer, Sessions) {
-    let verifier = |input: VerifyInput<'_>| {
-        let name = input.token.expose().to_owned();
-        ready(Ok(Verified::new(name.clone()).with_subject(name)))
-    };
     let sessions = Sessions::with_limits(Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap());
-    (WsAuthLayer::new(verifier).sessions(&sessions).close_codes(CloseCodes::HTTP_LIKE), sessions)
+    (WsAuthLayer::new(verify).sessions(&sessions).close_codes(CloseCodes::GRAPHQL_WS), sessions)
 }
 
 /// Serves the app, and returns `host:port`.
@@ -45,8 +62,19 @@ pub(crate) async fn serve(app: Router) -> String {
 ///
 /// The status, if the handshake is refused.
 pub(crate) async fn connect(address: &str, path: &str) -> Result<Client, u16> {
+    connect_with(address, path, &[("authorization", "Bearer alice")]).await
+}
+
+/// Connects with these headers.
+///
+/// # Errors
+///
+/// The status, if the handshake is refused.
+pub(crate) async fn connect_with(address: &str, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, u16> {
     let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-    request.headers_mut().insert("authorization", "Bearer alice".parse().unwrap());
+    for &(name, value) in headers {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
     match connect_async(request).await {
         Ok((client, _)) => Ok(client),
         Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
@@ -76,8 +104,8 @@ pub(crate) async fn slot_freed(sessions: &Sessions) {
     timeout(TIMEOUT, none_counted).await.expect("the slot is freed with the socket");
 }
 
-/// For libraries whose sockets can be closed with a code: ending the session closes the socket. When the socket is gone,
-/// closed by either side, the user's only slot is free.
+/// For libraries whose sockets can be closed with a code: ending the session closes the socket with the profile's code. When
+/// the socket is gone, closed by either side, the user's only slot is free.
 pub(crate) async fn assert_closed_and_slot_freed(app: Router, sessions: Sessions) {
     let address = serve(app).await;
     for _ in 0..3 {
@@ -95,4 +123,32 @@ pub(crate) async fn assert_closed_and_slot_freed(app: Router, sessions: Sessions
         drop(connect(&address, "/").await.expect("the slot is free"));
         slot_freed(&sessions).await;
     }
+    // The token expires.
+    let mut client = connect_with(&address, "/", &[("authorization", BRIEF)]).await.expect("the slot is free");
+    assert_eq!(closed(&mut client).await, (4403, "token_expired".to_owned()));
+    slot_freed(&sessions).await;
+
+    // The server shuts down.
+    let mut client = connect(&address, "/").await.expect("the slot is free");
+    let (drained, close) = tokio::join!(sessions.drain(Drain::service_restart()), closed(&mut client));
+    assert_eq!((drained.remaining, close), (0, (1012, "shutdown".to_owned())));
+}
+
+/// Runs a script of `tests/clients` with this input, and returns its output.
+pub(crate) async fn node(script: &str, input: Value) -> Value {
+    let mut child = Command::new("node")
+        .arg(script)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../clients"))
+        .kill_on_drop(true)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("node is missing: run tests/run, or apt-get install nodejs npm");
+    // If the script ends without reading, its error is reported below.
+    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).await;
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("the script ends").unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "run tests/run, or npm ci in tests/clients\n{}", errors.trim_end());
+    serde_json::from_slice(&output.stdout).unwrap()
 }
