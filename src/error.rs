@@ -139,6 +139,9 @@ pub enum ConfigError {
     /// A key prefix of a store is empty or holds a brace.
     #[error("`{0}` is not a usable key prefix")]
     InvalidPrefix(String),
+    /// A refresh route belongs to a layer without a registry, which could find no session.
+    #[error("a refresh route needs a layer with a registry: call `sessions` before")]
+    NoRegistry,
     /// Fetching keys needs a tokio runtime, and none is running here.
     #[error("keys are to be fetched, and no tokio runtime is running here")]
     NoRuntime,

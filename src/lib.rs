@@ -66,6 +66,7 @@
 //! | write the handler | [`AuthenticatedUpgrade`], [`AuthenticatedSocket`] |
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
+//! | take a new token from an `HttpOnly` cookie | [`WsAuthLayer::refresh_route`] |
 //! | authenticate clients by their first message | [`FirstMessage`] |
 //! | end event streams, gRPC streams and downloads with their sessions | nothing: it is the default of [`WsAuthLayer::streams`] |
 //! | count, list and end sessions | [`Sessions`] |
@@ -103,8 +104,8 @@
 //!   ([`Session::end`], [`Sessions::end_subject`], [`Revocations`]), or with its connection. The deadline is the earlier of the
 //!   monotonic and the wall clock. A client that sends without pause does not delay it. A handler can wait for the end
 //!   ([`Session::ended`]) or for the time before it ([`Session::expiring_in`]).
-//! - **It is refreshed** with a new token of the same subject and issuer, by the handler ([`Session::refresh`]) or by the
-//!   client's messages ([`RefreshProtocol`]).
+//! - **It is refreshed** with a new token of the same subject and issuer, by the handler ([`Session::refresh`]), by the
+//!   client's messages ([`RefreshProtocol`]), or by a request to a route on any node ([`WsAuthLayer::refresh_route`]).
 //! - **It may begin later**, for clients that can send a token only on an open socket ([`FirstMessage`]).
 //! - **A registry** knows every session ([`Sessions`]). A subject is one user of one issuer ([`ScopedId`]).
 //!
@@ -174,6 +175,8 @@
 //! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
 //! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
 //! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
+//! | [`WsAuthLayer::refresh_route`] | `unknown_session`, `refresh_in_progress`, `too_many_attempts`, or a name of [`RejectionKind::as_str`] | response body |
+//! | [`WsAuthLayer::signalr_refresh_route`] | `missing_connection_token`, `connection_not_found`, `invalid_token`, `permission_change_rejected`, `refresh_disabled`, or a name of the row above | response body |
 //! | [`TicketErrorKind::as_str`] | `invalid_token`, `origin_not_allowed`, `internal`, `too_many_tickets`, `unavailable` | response body of [`Tickets::route`] |
 //! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
 //! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
@@ -201,6 +204,7 @@
 //! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
 //! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
 //! | `evictions not received` | warn | `error`; a session that another node evicted ends at the next renewal |
+//! | `node bus unavailable` | warn | `error`; sessions of other nodes cannot be refreshed here, or those of this node there |
 //! | `revocation not confirmed` | error | `error` of the store, which may not know of the revocation |
 //! | `revocation store unavailable` | warn | `error`; this node may not know all revocations |
 //! | `revocations lost by the store` | error | `error`: this node's cursor is unknown, as after a failover; it loads all revocations again |
@@ -209,6 +213,7 @@
 //! | `revocations incomplete…` | warn | other nodes are still restoring revocations; this node admits nobody until they finish |
 //! | `cause of the failure` | debug | `cause` of an event above |
 //! | `no session in the request…` | error | the `claims` asked for: the route lacks its layer |
+//! | `no session in the path…` | error | a [refresh route](WsAuthLayer::refresh_route) whose path lacks `{session}` |
 //! | `sessions without a subject are not limited…` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
 //! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
 //! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |
@@ -248,6 +253,7 @@ mod lock;
 mod origin;
 #[cfg(feature = "redis")]
 mod redis;
+mod refresh;
 mod rejection;
 mod revocation;
 mod service;

@@ -25,7 +25,7 @@ mod verify;
 use std::{fmt, sync::Arc};
 
 use axum::response::Response;
-use http::request::Parts;
+use http::{Version, request::Parts};
 
 pub(crate) use self::{
     admit::Refusal,
@@ -39,10 +39,14 @@ pub(crate) use self::{
     verify::{Authenticator, Verification},
 };
 
-use self::{find::find, origin::check_origin, pending::PendingUpgrade, strip::strip, verify::Authenticate};
+use self::{
+    find::find, origin::check_origin, pending::PendingUpgrade, refuse::respond, strip::strip, verify::Authenticate,
+};
 use crate::{
+    id::ScopedId,
     rejection::Rejection,
     token::{Found, Token},
+    verify::{VerifyError, VerifyInput},
 };
 
 /// Takes requests through the steps of a handshake.
@@ -122,6 +126,33 @@ impl Pipeline {
         };
         parts.extensions.insert(Anonymous(Arc::clone(config)));
         Next::Call(completion)
+    }
+
+    /// Steps one to four of a request that begins no session: the token, and whose it is, if that is known.
+    pub(crate) async fn identify(&self, parts: &mut Parts) -> Result<(Token, Option<ScopedId>), Rejection> {
+        // Not a handshake, whatever its headers say, because of its method. This takes its upgrade away.
+        let _ = RequestKind::of(parts);
+        let Found { token, token_kind, .. } = find(&self.config, parts);
+        let token = strip(&self.config, parts, token)?;
+        // As for a handshake: the request changes something, so a cookie needs an origin.
+        check_origin(&self.config, RequestKind::Handshake, parts, token_kind)?;
+        let token = token.ok_or_else(|| Rejection::missing_token(&self.config.challenges, parts.version))?;
+        let input = VerifyInput::new(&token, parts, self.config.session.time.now());
+        match self.authenticator.identify(input).await {
+            Ok(sender) => Ok((token, sender)),
+            // The token is valid, and its holder may not do this. What it may do to its session is another question.
+            Err(error) if error.is_forbidden() => Ok((token, None)),
+            Err(error) => Err(self.rejection(error, parts.version)),
+        }
+    }
+
+    pub(crate) fn rejection(&self, error: VerifyError, version: Version) -> Rejection {
+        Rejection::verify(error, &self.config.challenges, version)
+    }
+
+    /// The response to a refused request that is no handshake.
+    pub(crate) fn respond(&self, rejection: Rejection) -> Response {
+        respond(&self.config, rejection)
     }
 
     fn refuse(&self, rejection: Rejection, parts: &mut Parts, completion: &Completion) -> Next {

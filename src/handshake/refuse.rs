@@ -30,7 +30,7 @@ pub(super) fn refuse_plainly(config: &Config, rejection: Rejection) -> Response 
     respond(config, rejection)
 }
 
-fn respond(config: &Config, rejection: Rejection) -> Response {
+pub(super) fn respond(config: &Config, rejection: Rejection) -> Response {
     let Some(hook) = &config.on_rejection else { return rejection.into_response() };
     let mut response = hook(rejection.clone());
     if response.status().is_informational() || response.status().is_success() {

@@ -12,14 +12,17 @@ use super::{
     request::RequestKind,
 };
 use crate::{
+    id::ScopedId,
     revocation::Revocations,
     session::{Session, SessionStart},
     token::Token,
-    verify::{Verifier, VerifierOf, VerifyInput},
+    verify::{Verified, Verifier, VerifierOf, VerifyError, VerifyInput},
 };
 
 /// A verification that has to wait. It owns the request's head, and returns it with the outcome.
 pub(crate) type Verification = Pin<Box<dyn Future<Output = (Parts, Result<Admitted, Refusal>)> + Send>>;
+
+pub(super) type Identification<'a> = Pin<Box<dyn Future<Output = Result<Option<ScopedId>, VerifyError>> + Send + 'a>>;
 
 /// A verifier of any claims, and what depends on their type.
 pub(crate) trait Authenticate: Send + Sync {
@@ -35,6 +38,9 @@ pub(crate) trait Authenticate: Send + Sync {
 
     /// Verifies the token and admits its session.
     fn verify(&self, token: Token, kind: RequestKind, parts: Parts, config: Arc<Config>) -> Verification;
+
+    /// Verifies the token for a request that begins no session. Returns whose it is, if it says so.
+    fn identify<'a>(&'a self, input: VerifyInput<'a>) -> Identification<'a>;
 
     /// Removes what another layer may have put into the request.
     fn forget(&self, parts: &mut Parts);
@@ -83,6 +89,13 @@ impl<V: Verifier> Authenticate for Authenticator<V> {
             };
             let outcome = outcome.map(|session| admit::insert(session, (kind, &mut parts), &config));
             (parts, outcome)
+        })
+    }
+
+    fn identify<'a>(&'a self, input: VerifyInput<'a>) -> Identification<'a> {
+        Box::pin(async move {
+            let Verified { subject, issuer, .. } = self.0.verify(input).await?;
+            Ok(subject.map(|subject| ScopedId::from_claims(issuer, subject)))
         })
     }
 

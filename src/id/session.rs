@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
     str::FromStr,
     sync::{
         LazyLock,
@@ -9,6 +8,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use super::NodeId;
 
 /// The id of a session, unique across nodes and restarts.
 ///
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionId {
-    process: u64,
+    node: NodeId,
     number: u64,
 }
 
@@ -36,8 +37,8 @@ pub struct SessionId {
 #[non_exhaustive]
 pub struct ParseSessionIdError;
 
-// Random: `RandomState` is seeded by the operating system.
-static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+/// The node of sessions without a registry.
+static PROCESS: LazyLock<NodeId> = LazyLock::new(NodeId::random);
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
@@ -47,13 +48,19 @@ impl SessionId {
         NEXT_NUMBER.load(Ordering::Relaxed).saturating_sub(1)
     }
 
+    /// A new id for a session without a registry.
     pub(crate) fn next() -> Self {
-        Self { process: *PROCESS, number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self::next_of(*PROCESS)
     }
 
-    /// Whether the session belongs to this process.
-    pub(crate) fn is_local(self) -> bool {
-        self.process == *PROCESS
+    /// A new id for a session of this node.
+    pub(crate) fn next_of(node: NodeId) -> Self {
+        Self { node, number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The node that the session belongs to.
+    pub(crate) const fn node(self) -> NodeId {
+        self.node
     }
 
     /// Increases with each session of the process.
@@ -83,15 +90,15 @@ impl FromStr for SessionId {
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(ParseSessionIdError);
         }
-        let (process, number) = text.split_at(16);
-        let read = |digits| u64::from_str_radix(digits, 16).map_err(|_| ParseSessionIdError);
-        Ok(Self { process: read(process)?, number: read(number)? })
+        let (node, number) = text.split_at(16);
+        let number = u64::from_str_radix(number, 16).map_err(|_| ParseSessionIdError)?;
+        Ok(Self { node: node.parse()?, number })
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.process, self.number)
+        write!(f, "{}{:016x}", self.node, self.number)
     }
 }
 

@@ -162,7 +162,7 @@ impl Redis {
         }
     }
 
-    /// Sets the prefix of all keys and of the channel, which a colon follows. Defaults to `axum-ws-auth`. Applications
+    /// Sets the prefix of all keys and channels, which a colon follows. Defaults to `axum-ws-auth`. Applications
     /// that share a database need different prefixes.
     ///
     /// # Errors

@@ -1,14 +1,12 @@
 //! Limits. The leases of a subject are in one sorted set, and in a cluster the subjects are spread over all slots.
 //! Evictions are published on a channel.
 
-use std::{error::Error, future::poll_fn, pin::pin, time::Duration};
+use std::{error::Error, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_core::Stream;
 use futures_util::future::join_all;
-use redis::{Cmd, FromRedisValue, Msg, aio::PubSub};
+use redis::{Cmd, FromRedisValue};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 
 use super::{
     Redis,
@@ -24,10 +22,6 @@ use crate::{
     store::{Acquire, Acquired, AtLimit, LeaseQuery, LimitStore, SessionLease, StoreError},
 };
 
-/// A subscription that was silent for this long is pinged.
-const PING_AFTER: Duration = Duration::from_secs(14);
-/// How often a subscription is checked for whether its server is still where others publish.
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time to wait for an answer. It is shorter than the caller waits for this store, so that a silent
 /// connection is noticed here.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -64,10 +58,6 @@ impl Redis {
         format!("{}:evicted", self.prefix)
     }
 
-    async fn subscribe(&self) -> Result<Subscription, Failure> {
-        self.servers.subscribe(&self.evictions_channel(), &self.connect_options()).await
-    }
-
     /// Runs a script for each subject, concurrently. A failure does not stop the others.
     async fn for_each_subject<T: FromRedisValue>(
         &self,
@@ -88,27 +78,9 @@ impl Redis {
 
     /// The next eviction, or `None` if other servers may be where others publish now.
     async fn next_eviction(&self, subscription: &mut Subscription) -> Result<Option<SessionId>, StoreError> {
-        let mut silence = Duration::ZERO;
-        loop {
-            match timeout(CHECK_INTERVAL, next(&mut subscription.messages)).await {
-                Ok(Some(message)) => {
-                    let id: String = message.get_payload().map_err(unreadable)?;
-                    return id.parse().map(Some).map_err(unreadable);
-                }
-                Ok(None) => return Err(StoreError::unavailable().with_source("the connection is closed")),
-                // The server may still answer although others publish elsewhere.
-                Err(_) if self.servers.generation() != subscription.generation => return Ok(None),
-                Err(_) => silence += CHECK_INTERVAL,
-            }
-            if silence >= PING_AFTER {
-                silence = Duration::ZERO;
-                let late = |_| Failure::unreachable("redis does not answer on the connection for evictions");
-                timeout(self.timeout, subscription.messages.ping::<redis::Value>())
-                    .await
-                    .map_err(late)?
-                    .map_err(Failure::from)?;
-            }
-        }
+        let Some(message) = self.next_message(subscription).await? else { return Ok(None) };
+        let id: String = message.get_payload().map_err(unreadable)?;
+        id.parse().map(Some).map_err(unreadable)
     }
 }
 
@@ -164,22 +136,17 @@ impl LimitStore for Redis {
         let open = lock(&self.subscription).take();
         let mut subscription = match open {
             Some(subscription) => subscription,
-            None => self.subscribe().await?,
+            None => self.subscribe(&self.evictions_channel()).await?,
         };
         let session = loop {
             match self.next_eviction(&mut subscription).await? {
                 Some(session) => break session,
-                None => subscription = self.subscribe().await?,
+                None => subscription = self.subscribe(&self.evictions_channel()).await?,
             }
         };
         *lock(&self.subscription) = Some(subscription);
         Ok(vec![session])
     }
-}
-
-async fn next(messages: &mut PubSub) -> Option<Msg> {
-    let mut messages = pin!(messages.on_message());
-    poll_fn(|cx| messages.as_mut().poll_next(cx)).await
 }
 
 /// The member of a lease: the time when the session was accepted, in twelve digits, and its id.

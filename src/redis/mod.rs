@@ -1,3 +1,4 @@
+mod bus;
 mod cluster;
 mod command;
 mod config;
@@ -13,6 +14,7 @@ mod scripts;
 mod sentinel;
 mod server;
 mod slots;
+mod subscription;
 mod tickets;
 mod topology;
 mod url;
@@ -32,12 +34,13 @@ use self::{
     topology::{Servers, Subscription, Topology},
 };
 
-/// Stores tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines.
+/// Stores tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines, and carries
+/// messages between them.
 ///
-/// Implements [`TicketStore`](crate::store::TicketStore), [`RevocationStore`](crate::store::RevocationStore) and
-/// [`LimitStore`](crate::store::LimitStore). Clones share one connection to each server. A clone that follows
-/// revocations opens one more, and so does a clone that waits for evictions. Connections are opened when they are first
-/// needed.
+/// Implements [`TicketStore`](crate::store::TicketStore), [`RevocationStore`](crate::store::RevocationStore),
+/// [`LimitStore`](crate::store::LimitStore) and [`NodeBus`](crate::store::NodeBus). Clones share one connection to each
+/// server. A clone that follows revocations opens one more, and so do a clone that waits for evictions and a registry that
+/// is [reachable](crate::Sessions::reachable_through). Connections are opened when they are first needed.
 ///
 /// If Redis does not answer in [time](Self::timeout), no ticket is issued or accepted, a node that cannot read
 /// revocations becomes stale after a while, and each node applies the limits of subjects to its own sessions. Errors
@@ -105,6 +108,7 @@ use self::{
 /// | release leases (`EVALSHA`) | a released lease stays released |
 /// | list leases (`ZRANGEBYSCORE`, `EVALSHA`) | changes nothing |
 /// | revoke (`EVAL`) | two equal revocations are one |
+/// | send a message to a node (`PUBLISH`) | a session is refreshed twice with the same token; the second answer is ignored |
 /// | follow revocations (`XREAD`) | not repeated: the node goes on from its cursor |
 ///
 /// # TLS
@@ -119,7 +123,7 @@ use self::{
 ///
 /// # Rights
 ///
-/// All keys and the one channel begin with the prefix and a colon. A user needs no more than this:
+/// All keys and channels begin with the prefix and a colon. A user needs no more than this:
 ///
 /// ```text
 /// ACL SETUSER chat on >secret resetkeys ~axum-ws-auth:* resetchannels &axum-ws-auth:* -@all \
@@ -128,9 +132,10 @@ use self::{
 ///   +xadd +xread +xrange +xrevrange +del
 /// ```
 ///
-/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channel everything works, but a
-/// session that another node evicts ends only at its next renewal. Sentinels are asked `SENTINEL
-/// GET-MASTER-ADDR-BY-NAME`.
+/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channels everything works, but a
+/// session that another node evicts ends only at its next renewal, and no node can refresh the sessions of another.
+/// Whoever may subscribe to the channels, or run `MONITOR`, can read the tokens of such refreshes. Sentinels are asked
+/// `SENTINEL GET-MASTER-ADDR-BY-NAME`.
 ///
 /// # Cost
 ///
@@ -147,6 +152,7 @@ use self::{
 /// | | one every 20 seconds for each subject and node, which [can be set](crate::Limits::lease_lifetime) |
 /// | a page of [a subject's sessions](crate::Sessions::of_subject) | two; one more for any issuer, and two for each further issuer |
 /// | an eviction | one `PUBLISH`, inside the `EVALSHA` of the new session |
+/// | a refresh of another node's session | two `PUBLISH` |
 /// | a revocation | one `EVAL`, and one answer to the waiting `XREAD` of each node |
 /// | an idle node | two commands in five seconds |
 ///

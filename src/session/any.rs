@@ -1,7 +1,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use super::{RefreshError, Session, SessionCore, handle::Inner};
-use crate::token::Token;
+use super::{RefreshReply, Session, SessionCore, handle::Inner};
+use crate::{id::ScopedId, token::Token};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -9,8 +9,8 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) trait AnySession: Send + Sync {
     fn core(&self) -> &Arc<SessionCore>;
 
-    /// See [`Session::refresh`].
-    fn refresh(self: Arc<Self>, token: Token) -> BoxFuture<Result<(), RefreshError>>;
+    /// See [`Session::refresh_for`].
+    fn refresh_for(self: Arc<Self>, token: Token, sender: Option<ScopedId>) -> BoxFuture<RefreshReply>;
 }
 
 impl<C: Send + Sync + 'static> AnySession for Inner<C> {
@@ -18,7 +18,7 @@ impl<C: Send + Sync + 'static> AnySession for Inner<C> {
         &self.core
     }
 
-    fn refresh(self: Arc<Self>, token: Token) -> BoxFuture<Result<(), RefreshError>> {
-        Box::pin(async move { Session(self).refresh(token).await })
+    fn refresh_for(self: Arc<Self>, token: Token, sender: Option<ScopedId>) -> BoxFuture<RefreshReply> {
+        Box::pin(async move { Session(self).refresh_for(token, sender).await })
     }
 }

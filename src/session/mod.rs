@@ -1,7 +1,6 @@
 //! Authenticated connections, and the registry of all that are live.
 
 mod admission_error;
-#[allow(dead_code, reason = "used by what comes next")]
 mod any;
 mod close;
 mod config;
@@ -19,6 +18,7 @@ mod limits;
 mod meta;
 mod refresh;
 mod refresh_error;
+mod refresh_reply;
 mod registry;
 mod session_ended;
 mod start;
@@ -48,6 +48,7 @@ pub(crate) use end::End;
 pub(crate) use end_watch::EndWatch;
 pub(crate) use head::Head;
 pub(crate) use keep_alive::KeepAlive;
+pub(crate) use refresh_reply::RefreshReply;
 pub(crate) use registry::Permit;
 pub(crate) use start::SessionStart;
 

@@ -4,9 +4,11 @@ use std::{error::Error, mem, sync::Arc};
 
 use tokio::{task::coop::consume_budget, time::timeout};
 
-use super::{AdmissionError, End, RefreshError, RefreshErrorKind, Session, core::TokenInfo};
+use super::{
+    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session, core::TokenInfo, deadline::Timestamp,
+};
 use crate::{
-    id::SessionId,
+    id::{ScopedId, SessionId},
     lock::lock,
     telemetry,
     token::{Token, check},
@@ -43,15 +45,58 @@ impl<C: Send + Sync + 'static> Session<C> {
     async fn try_refresh(&self, token: Token) -> Result<(), RefreshError> {
         // Most refusals are found without waiting, and a handler may retry in a loop.
         consume_budget().await;
+        let _attempt = self.core().begin_refresh()?;
+        let (verified, now) = self.verify_again(&token).await?;
+        self.replace_token(verified, now)
+    }
+
+    /// Refreshes the session with a token that somebody sent who need not have anything to do with it. `sender` is whose
+    /// token it is according to another verifier.
+    ///
+    /// Only a valid token of the session's own subject counts as an attempt, or learns anything of the session.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the session is either refreshed or unchanged.
+    pub(super) async fn refresh_for(&self, token: Token, sender: Option<ScopedId>) -> RefreshReply {
+        match self.try_refresh_for(&token).await {
+            Ok(()) => {
+                telemetry::session_refreshed(self.id());
+                RefreshReply::Refreshed { expires_in: self.core().time_left() }
+            }
+            Err(error) => {
+                log(&error, self.id());
+                let is_own = sender.is_some() && sender == self.scoped_subject();
+                RefreshReply::refused(&error, is_own)
+            }
+        }
+    }
+
+    async fn try_refresh_for(&self, token: &Token) -> Result<(), RefreshError> {
         let core = self.core();
+        if core.end_reason().is_some() {
+            return Err(RefreshError::of(RefreshErrorKind::SessionEnded));
+        }
+        let claims = self.claims();
+        let (verified, now) = self.verify_again(token).await?;
         let _attempt = core.begin_refresh()?;
+        // Another token came first, while this one was being verified. It may be the newer one.
+        if !Arc::ptr_eq(&claims, &self.claims()) {
+            return Err(RefreshError::of(RefreshErrorKind::InProgress));
+        }
+        self.replace_token(verified, now)
+    }
+
+    /// Verifies a token for the same subject, and returns when that began.
+    async fn verify_again(&self, token: &Token) -> Result<(Verified<C>, Timestamp), RefreshError> {
+        let core = self.core();
         if token.expose().len() > core.config.max_token_len {
             return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
         }
-        check(&token).map_err(|_| RefreshError::of(RefreshErrorKind::Malformed))?;
+        check(token).map_err(|_| RefreshError::of(RefreshErrorKind::Malformed))?;
         let now = core.config.now();
         let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
-        let input = VerifyInput::new(&token, &head, now.wall);
+        let input = VerifyInput::new(token, &head, now.wall);
         // Unlike in a handshake, this future is not dropped when the client disconnects: it needs a timeout.
         let limit = core.config.refresh_timeout;
         let verified = timeout(limit, self.0.verifier.verify_boxed(input))
@@ -59,7 +104,12 @@ impl<C: Send + Sync + 'static> Session<C> {
             .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)))
             .map_err(RefreshError::not_verified)?;
         self.check_same_subject(&verified)?;
+        Ok((verified, now))
+    }
 
+    /// Replaces the token by one that was verified from `now` on. Call it within an attempt.
+    fn replace_token(&self, verified: Verified<C>, now: Timestamp) -> Result<(), RefreshError> {
+        let core = self.core();
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
         let token = TokenInfo { id: token_id.clone(), issued_at, since: now.wall };
         let token_id = token_id.as_deref();

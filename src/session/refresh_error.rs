@@ -54,6 +54,11 @@ impl RefreshError {
         Self { kind, retry_after: error.retry_after(), source: Some(error) }
     }
 
+    /// The scope that the new token lacks, if the verifier names it.
+    pub(super) fn scope(&self) -> Option<&str> {
+        self.source.as_ref()?.scope()
+    }
+
     pub(super) fn not_admitted(error: AdmissionError) -> Self {
         let kind = match error {
             AdmissionError::Revoked => RefreshErrorKind::Revoked,

@@ -5,6 +5,7 @@
 //! | tickets | [`TicketStore`] | [`conformance::tickets`](crate::test_util::conformance::tickets) |
 //! | revocations | [`RevocationStore`] | [`conformance::revocations`](crate::test_util::conformance::revocations) |
 //! | limits that several nodes share | [`LimitStore`] | [`conformance::limits`](crate::test_util::conformance::limits) |
+//! | nothing: to carry messages between nodes | [`NodeBus`] | [`conformance::bus`](crate::test_util::conformance::bus) |
 //!
 //! Each trait lists its safety rules: which mistakes are unsafe, and which only slow. The conformance tests check them.
 //!
@@ -73,6 +74,7 @@
 //! # }
 //! ```
 
+mod bus;
 mod error;
 pub(crate) mod lease;
 mod limits;
@@ -81,12 +83,16 @@ mod tickets;
 
 use std::{future::Future, pin::Pin};
 
+pub use bus::{Delivery, NodeBus, NodeInbox};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{Acquire, Acquired, LeaseQuery, SessionLease};
 pub use limits::LimitStore;
 pub use revocations::{Cursor, RevocationBatch, RevocationStore};
 pub use tickets::{TicketCapacity, TicketKey, TicketStore};
 
+pub use crate::id::NodeId;
+
+pub(crate) use bus::{DynNodeBus, DynNodeInbox};
 pub(crate) use lease::AtLimit;
 pub(crate) use limits::DynLimitStore;
 pub(crate) use revocations::{DynRevocationStore, Revocation};

@@ -128,6 +128,15 @@ pub(crate) fn evictions_not_received(error: Cause<'_>) {
     event!(warn, %error, "evictions not received");
 }
 
+pub(crate) fn node_bus_unavailable(error: Cause<'_>) {
+    event!(warn, %error, "node bus unavailable");
+    cause_of_failure(error);
+}
+
+pub(crate) fn no_session_in_path() {
+    event!(error, "no session in the path: the path of a refresh route needs the parameter `{{session}}`");
+}
+
 pub(crate) fn no_session(claims: &'static str) {
     event!(
         error,

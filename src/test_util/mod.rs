@@ -46,6 +46,7 @@
 //! # Ok(()) }
 //! ```
 
+mod bus;
 pub mod conformance;
 mod connect;
 mod handshake;
@@ -56,6 +57,7 @@ use axum::{
     response::Response,
 };
 
+pub use bus::MemoryBus;
 pub use connect::{ConnectError, connect};
 pub use handshake::{HandshakeBuilder, handshake};
 pub use token::{TEST_SECRET, TestToken, base64url, verifier};

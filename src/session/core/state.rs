@@ -91,7 +91,7 @@ impl SessionCore {
             kind: new.kind,
         };
         Arc::new(Self {
-            id: SessionId::next(),
+            id: config.sessions.as_ref().map_or_else(SessionId::next, |sessions| SessionId::next_of(sessions.0.node())),
             subject: new.subject,
             issuer: new.issuer,
             meta: new.meta,
@@ -108,7 +108,6 @@ impl SessionCore {
     }
 
     /// The session with its claims, as long as somebody holds it.
-    #[expect(dead_code, reason = "used by what comes next")]
     pub(in crate::session) fn any(&self) -> Option<Arc<dyn AnySession>> {
         self.any.upgrade()
     }

@@ -10,15 +10,18 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Filter, Permit, Registration, bulk_end::BulkEnd, leases::SharedLimits, permit::Slot, shard::Shard};
+use super::{
+    Filter, Permit, Registration, bulk_end::BulkEnd, leases::SharedLimits, permit::Slot, remote::Remote, shard::Shard,
+};
 use crate::{
-    id::SessionId,
+    id::{NodeId, SessionId},
     lock::lock,
     session::{AdmissionError, End, Limits, SessionCore},
     telemetry,
 };
 
 pub(crate) struct Registry {
+    pub(super) node: NodeId,
     /// The subject decides on the shard, whatever the issuer, so that all sessions of a subject are in one shard. A
     /// session without a subject is in any.
     pub(super) shards: Box<[Mutex<Shard>]>,
@@ -26,6 +29,10 @@ pub(crate) struct Registry {
     pub(super) limits: Limits,
     /// If limits are shared across nodes.
     pub(super) shared_limits: Option<Arc<SharedLimits>>,
+    /// If other nodes are reachable.
+    pub(super) remote: Mutex<Option<Arc<Remote>>>,
+    /// Whether there is a `remote`. Handshakes look at this without a lock.
+    pub(super) is_reachable: AtomicBool,
     /// The bulk ends that are still running.
     pub(super) bulk_ends: Mutex<Vec<Arc<BulkEnd>>>,
     pub(super) has_bulk_ends: AtomicBool,
@@ -48,10 +55,13 @@ impl Registry {
         // Several for each thread, so that two threads rarely meet, and enough that none gets large.
         let shards = (available_parallelism().map_or(8, usize::from) * 8).max(MIN_SHARDS).next_power_of_two();
         Self {
+            node: NodeId::random(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             shared_limits: SharedLimits::new(&limits).map(Arc::new),
             limits,
+            remote: Mutex::default(),
+            is_reachable: AtomicBool::new(false),
             bulk_ends: Mutex::default(),
             has_bulk_ends: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -62,6 +72,10 @@ impl Registry {
             warned_of_unwatched: AtomicBool::new(false),
             warned_of_dropped: AtomicBool::new(false),
         }
+    }
+
+    pub(in crate::session) const fn node(&self) -> NodeId {
+        self.node
     }
 
     /// Takes a slot for a connection.
@@ -84,6 +98,7 @@ impl Registry {
     ) -> Option<Arc<Self>> {
         let registry = Arc::clone(permit.registry());
         let is_counted = permit.is_counted();
+        registry.start_listening();
         let shard = registry.shard_of_session(session);
         let registration = Registration::new(permit, session.id().number(), shard);
         let token = token_id.map(|id| registry.hash(id));

@@ -3,7 +3,9 @@ use std::{fmt, sync::Arc};
 use super::{Filter, OfSubject, Registry, SessionInfo};
 use crate::{
     id::{ScopedId, SessionId},
-    session::{End, Limits},
+    session::{End, Limits, RefreshReply},
+    store::NodeBus,
+    token::Token,
 };
 
 #[allow(unused_imports, reason = "for the docs")]
@@ -81,6 +83,37 @@ impl Sessions {
         let registry = Arc::new(Registry::new(limits));
         registry.start_lease_task();
         Self(registry)
+    }
+
+    /// Lets the [refresh routes](crate::WsAuthLayer::refresh_route) of all nodes on this bus refresh the sessions of each
+    /// other. A node asks the node of the session, and waits for its answer for at most two seconds. Replaces an earlier
+    /// bus. Defaults to none: a refresh route finds the sessions of its own registry only.
+    ///
+    /// The message holds the client's token, because the session's own node verifies it. It is sent to that node alone,
+    /// and not stored. Still, whoever can read the traffic of the bus can read tokens: with [`Redis`](crate::Redis), use
+    /// `rediss://` and a user of its own.
+    ///
+    /// A background task listens for as long as the registry or one of its sessions exists. It starts as soon as there is
+    /// a tokio runtime: with this call, or with the first handshake.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "redis")] fn sessions() -> Result<(), axum_ws_auth::ConfigError> {
+    /// use axum_ws_auth::{Limits, Redis, Sessions};
+    ///
+    /// let redis = Redis::new("rediss://redis.internal")?;
+    /// let sessions = Sessions::with_limits(Limits::new().across_nodes(redis.clone())).reachable_through(redis);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn reachable_through(self, bus: impl NodeBus) -> Self {
+        self.0.set_bus(Arc::new(bus));
+        self
+    }
+
+    /// Refreshes a session on whichever node it is, with a token that anybody may have sent. `sender` is whose token it
+    /// is according to the layer's verifier.
+    pub(crate) async fn refresh(&self, session: SessionId, token: Token, sender: Option<ScopedId>) -> RefreshReply {
+        self.0.refresh(session, token, sender).await
     }
 
     /// The number of connections, including those that are being closed.

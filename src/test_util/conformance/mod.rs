@@ -10,12 +10,14 @@
 //!
 //! The module [`store`](crate::store) shows a store that fails.
 
+mod bus;
 mod limits;
 mod revocations;
 mod tickets;
 
 use std::time::Duration;
 
+pub use bus::bus;
 pub use limits::limits;
 pub use revocations::revocations;
 pub use tickets::tickets;

@@ -81,14 +81,14 @@ impl Registry {
     /// released yet.
     pub(in crate::session::registry) fn knows(&self, lease: &SessionLease) -> bool {
         let queued = |limits: &Arc<SharedLimits>| lock(&limits.release_queue).contains(lease);
-        lease.session.is_local()
+        lease.session.node() == self.node
             && (self.shard(self.shard_of_subject(lease.subject.id())).get(lease.session).is_some()
                 || self.shared_limits.as_ref().is_some_and(queued))
     }
 
     /// Ends the sessions of this node among those that were evicted.
     pub(super) fn evict(&self, sessions: &[SessionId]) {
-        let own = sessions.iter().filter(|id| id.is_local());
+        let own = sessions.iter().filter(|id| id.node() == self.node);
         End::TOO_MANY.apply(own.filter_map(|id| self.get(*id)));
     }
 
@@ -114,6 +114,7 @@ impl Drop for Registry {
         if let Some(task) = self.shared_limits.as_ref().and_then(|limits| lock(&limits.task).take()) {
             task.abort();
         }
+        self.stop_listening();
     }
 }
 

@@ -1,0 +1,89 @@
+//! The task that listens to other nodes: it refreshes sessions of this node, and passes answers on.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Remote, TIMEOUT, message::Message};
+use crate::{
+    id::NodeId,
+    session::{RefreshReply, Registry},
+    store::{DynNodeInbox, StoreError},
+    telemetry,
+    token::Token,
+};
+
+/// The first pause after a failure. It doubles with each further failure.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+/// Other nodes wait longer than this for a node that does not listen.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// How many requests of other nodes a node works on at a time. Further ones get no answer.
+const MAX_REQUESTS: usize = 256;
+
+/// Runs until it is dropped.
+pub(super) async fn run(remote: Arc<Remote>, registry: Weak<Registry>) -> Infallible {
+    let mut backoff = MIN_BACKOFF;
+    loop {
+        let error = match remote.bus.listen_boxed(remote.node).await {
+            Ok(inbox) => {
+                let begin = Instant::now();
+                remote.is_listening.send_replace(true);
+                let error = serve(&remote, &registry, inbox).await;
+                remote.is_listening.send_replace(false);
+                if begin.elapsed() > MAX_BACKOFF {
+                    backoff = MIN_BACKOFF;
+                }
+                error
+            }
+            Err(error) => error,
+        };
+        if backoff == MIN_BACKOFF {
+            telemetry::node_bus_unavailable(&error);
+        }
+        sleep(backoff).await;
+        backoff = (backoff * 2).min(MAX_BACKOFF);
+    }
+}
+
+/// Receives messages until that fails.
+async fn serve(remote: &Arc<Remote>, registry: &Weak<Registry>, mut inbox: Box<dyn DynNodeInbox>) -> StoreError {
+    // Dropped, and so ended, with this task.
+    let mut requests = JoinSet::new();
+    loop {
+        let message = match inbox.receive_boxed().await {
+            Ok(message) => message,
+            Err(error) => return error,
+        };
+        while requests.try_join_next().is_some() {}
+        match Message::from_bytes(&message) {
+            Some(Message::Answer { number, reply }) => remote.answered(number, reply),
+            Some(Message::Refresh { number, from, session, token, sender }) if requests.len() < MAX_REQUESTS => {
+                // Upgraded for this request only: the registry, and this task with it, ends with its last owner.
+                let Some(registry) = registry.upgrade() else { continue };
+                let remote = Arc::clone(remote);
+                requests.spawn(async move {
+                    let refresh = registry.refresh_here(session, Token::new(token), sender);
+                    // Nobody waits for a later answer.
+                    let reply = timeout(TIMEOUT, refresh).await.unwrap_or(RefreshReply::UNAVAILABLE);
+                    answer(&remote, from, number, reply).await;
+                });
+            }
+            // Another version, or too much to do.
+            Some(Message::Refresh { .. }) | None => {}
+        }
+    }
+}
+
+async fn answer(remote: &Remote, to: NodeId, number: u64, reply: RefreshReply) {
+    let Some(message) = (Message::Answer { number, reply }).to_bytes() else { return };
+    if let Err(error) = remote.bus.send_boxed(to, message).await {
+        telemetry::node_bus_unavailable(&error);
+    }
+}
