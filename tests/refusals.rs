@@ -8,6 +8,7 @@ use std::{error::Error as _, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     response::{IntoResponse, Redirect, Response},
     routing::any,
 };
@@ -17,7 +18,7 @@ use axum_ws_auth::{
     test_util::{self, HandshakeBuilder, handshake},
 };
 use futures_util::StreamExt;
-use http::{StatusCode, Version};
+use http::{Request, StatusCode, Version};
 use serde_json::{Value, json};
 use support::*;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
@@ -158,6 +159,32 @@ async fn each_kind_of_refusal_follows_the_rfcs() {
             assert_eq!(body["title"], StatusCode::from_u16(status).unwrap().canonical_reason().unwrap(), "{name}");
             assert_eq!(body["error"], error, "{name}");
             assert_eq!(body.as_object().unwrap().len(), 4, "{name}: the body holds nothing but the class");
+        }
+    }
+}
+
+#[tokio::test]
+async fn grpc_call_gets_a_status_of_its_protocol() {
+    let call = |token: &str, content_type: &str| {
+        let request = Request::post("/").header("content-type", content_type);
+        request.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()
+    };
+    let hook = |rejection: Rejection| (rejection.status(), "no").into_response();
+    for layer in [scripted(), scripted().on_rejection(hook)] {
+        let app = Router::new().route("/", any(test_util::echo)).layer(layer);
+        for (token, grpc_status, message) in [
+            ("", "3", "invalid_request"),
+            ("forbidden", "7", "insufficient_scope"),
+            ("down", "14", "unavailable"),
+            ("expired", "16", "invalid_token"),
+        ] {
+            for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC-Web"] {
+                let response = answer(&app, call(token, content_type)).await;
+                assert_eq!(response.headers()["grpc-status"], grpc_status, "{token}");
+                assert_eq!(response.headers()["grpc-message"], message, "{token}");
+            }
+            let other = answer(&app, call(token, "application/json")).await;
+            assert!(!other.status().is_success() && !other.headers().contains_key("grpc-status"), "{token}");
         }
     }
 }

@@ -60,7 +60,7 @@ impl Completion {
         {
             // A handler that does not wait for the first message has answered a client that never authenticated.
             let rejection = Rejection::missing_token(&self.config.challenges, self.version);
-            return Completed::Now(refuse_plainly(&self.config, rejection));
+            return Completed::Now(refuse_plainly(&self.config, rejection, &response));
         }
         let session = self.session.take();
         if is_accepted {

@@ -3,11 +3,11 @@
 use std::future::ready;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, header::CONNECTION, request::Parts};
+use http::{HeaderValue, Method, header::CONNECTION, request::Parts};
 
 use super::{config::Config, origin::may_tell_page, upgrade};
 use crate::{
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionKind, add_grpc_status, is_grpc},
     socket::close_unread,
     telemetry,
     token::Selection,
@@ -21,13 +21,21 @@ pub(crate) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, s
         accepted.extensions_mut().insert(rejection);
         return accepted;
     }
-    respond(config, rejection)
+    let mut response = respond(config, rejection);
+    if parts.method == Method::POST && is_grpc(&parts.headers) {
+        add_grpc_status(&mut response);
+    }
+    response
 }
 
-/// Refuses by a plain response, because the inner service has answered already.
-pub(super) fn refuse_plainly(config: &Config, rejection: Rejection) -> Response {
+/// Refuses by a plain response, because the inner service has answered already: by this one, which is not sent.
+pub(super) fn refuse_plainly(config: &Config, rejection: Rejection, answer: &Response) -> Response {
     rejection.log();
-    respond(config, rejection)
+    let mut response = respond(config, rejection);
+    if is_grpc(answer.headers()) {
+        add_grpc_status(&mut response);
+    }
+    response
 }
 
 pub(super) fn respond(config: &Config, rejection: Rejection) -> Response {

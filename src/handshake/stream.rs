@@ -31,7 +31,7 @@ impl Completion {
         coverage.is_counted |= core.is_counted();
         let is_counted = coverage.is_counted;
         if let Some(reason) = core.end_reason().filter(|reason| !goes_on(*reason, is_counted)) {
-            return Completed::Now(self.refuse(self.ended(reason)));
+            return Completed::Now(self.refuse(self.ended(reason), &response));
         }
         let response = response.map(|body| Body::new(SessionBody::new(body, session, coverage)));
         if !is_counted {
@@ -39,25 +39,22 @@ impl Completion {
         }
         match core.count_as_stream() {
             Err(error) => {
-                // Frees what it holds before the client reads the refusal.
-                drop(response);
-                Completed::Now(self.refuse(Refusal::Admission(error)))
+                // The handler's response is dropped, which frees what it holds before the client reads the refusal.
+                Completed::Now(self.refuse(Refusal::Admission(error), &response))
             }
             Ok(true) if self.config.session.shares_limits() => Completed::Later(Box::pin(async move {
                 match core.acquire_lease().await {
                     Ok(()) => response,
-                    Err(error) => {
-                        drop(response);
-                        self.refuse(Refusal::Admission(error))
-                    }
+                    Err(error) => self.refuse(Refusal::Admission(error), &response),
                 }
             })),
             Ok(_) => Completed::Now(response),
         }
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
-        refuse_plainly(&self.config, refusal.rejection(&self.config, self.version))
+    /// Refuses the client in place of the handler's response.
+    fn refuse(&self, refusal: Refusal, response: &Response) -> Response {
+        refuse_plainly(&self.config, refusal.rejection(&self.config, self.version), response)
     }
 
     /// The refusal of a session that has ended before its response began.

@@ -28,6 +28,10 @@ use crate::{
 /// | `Unavailable` | `unavailable` | 503 | no challenge; `Retry-After` |
 /// | `TimedOut` | `timed_out` | 408 | no challenge |
 ///
+/// A gRPC call also gets the headers `grpc-status` and `grpc-message`: 16 (`UNAUTHENTICATED`) where the status is 401, 7
+/// (`PERMISSION_DENIED`) for 403, 8 (`RESOURCE_EXHAUSTED`) for 429 and 431, 14 (`UNAVAILABLE`) for 503, and 3
+/// (`INVALID_ARGUMENT`) for 400.
+///
 /// The body is `application/problem+json` (RFC 9457) and holds the name as `error`. On HTTP/1 the connection closes, because
 /// bytes that follow a refused upgrade must not be read as the next request.
 ///

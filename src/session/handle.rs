@@ -139,8 +139,9 @@ impl<C> Session<C> {
     /// axum's own `WebSocket`, closed when its session ends. The callback owns the session, so the session ends when
     /// the callback returns. The spawned task owns a watcher.
     ///
-    /// The repository has tested examples for other libraries: `tests/interop/tests/axum_websocket.rs` (without a
-    /// second task), `tests/interop/tests/fastwebsockets.rs`, and `tests/interop/tests/socketioxide.rs`.
+    /// The repository has tested examples for other libraries in `tests/interop/tests`: `axum_websocket.rs` (without a
+    /// second task), `fastwebsockets.rs`, `socketioxide.rs`, and `async_graphql.rs`, whose library takes the
+    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket).
     ///
     /// ```
     /// use axum::{Router, extract::ws::{CloseFrame, Message, WebSocketUpgrade}, response::Response, routing::any};
