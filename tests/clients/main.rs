@@ -5,9 +5,11 @@
 mod browser;
 mod cases;
 mod client;
+mod nginx;
 mod protocols;
 mod script;
 mod server;
+mod streams;
 mod tungstenite;
 
 use std::{iter, time::Duration};

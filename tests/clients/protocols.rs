@@ -33,17 +33,17 @@ fn verify(input: &VerifyInput<'_>) -> Result<Verified<String>, VerifyError> {
     }
 }
 
-fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
+pub(crate) fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     ready(verify(&input))
 }
 
-struct Served {
+pub(crate) struct Served {
     authority: String,
     serving: JoinHandle<()>,
 }
 
 impl Served {
-    async fn start(app: Router) -> Self {
+    pub(crate) async fn start(app: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("an address").to_string();
         let listener = listener.tap_io(|stream| {
@@ -53,6 +53,10 @@ impl Served {
             let _ = axum::serve(listener, app).into_future().await;
         });
         Self { authority, serving }
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
     }
 
     fn url(&self, path: &str) -> String {
