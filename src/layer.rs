@@ -285,19 +285,28 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Keeps idle connections open, and ends the sessions of clients that have vanished.
+    /// Pings clients, which keeps idle connections open and ends the sessions of clients that have vanished.
     ///
-    /// A client is sent a ping every `every`, unless messages went both ways since. All clients and browsers answer
-    /// pings by themselves. If nothing at all arrives from a client within `timeout` after the ping, its session ends
-    /// with [`EndReason::Unresponsive`](crate::EndReason::Unresponsive).
+    /// A client is sent a ping (RFC 6455 §5.5.2) every `every`, unless messages went both ways in the meantime. All
+    /// WebSocket clients answer pings by themselves. If nothing at all arrives within `timeout` after the ping, the
+    /// session ends with [`EndReason::Unresponsive`](crate::EndReason::Unresponsive). While a message that was sent
+    /// before the ping still makes progress, the `timeout` begins again.
     ///
-    /// Use 30 and 20 seconds: a client that has vanished, because its network or its power is gone, then frees its
-    /// place in the [limits](crate::Limits) within a minute instead of when its token expires; and proxies that cut
-    /// idle connections after a minute (nginx, load balancers) do not. The interval varies by a fifth, so that many
-    /// sockets that were opened at the same moment spread.
+    /// 30 and 20 seconds are good values. A client whose network or power is gone then frees its place in the
+    /// [limits](crate::Limits) within a minute, instead of when its token expires. And proxies do not cut idle
+    /// connections, which most do after a minute. The interval is shorter by up to a fifth, by another share for each
+    /// session, so that the pings of sockets that were opened at the same moment spread. Choose a longer `timeout` for
+    /// clients on slow links: an answer may wait behind a large message.
     ///
-    /// Defaults to off: pings take battery and data of mobile clients, and many application protocols have pings of
-    /// their own.
+    /// The handler has nothing to do. It does not receive the pongs to these pings. It need not receive at all: while the
+    /// client is probed, up to 16 messages or 64 KiB are read ahead and kept for the handler. A client that has sent more
+    /// than that is not probed until the handler has received some of it. If a client leaves and the handler does not
+    /// receive that within `timeout`, the session ends with [`EndReason::Closed`](crate::EndReason::Closed).
+    ///
+    /// For one socket, see [`AuthenticatedUpgrade::keep_alive`](crate::AuthenticatedUpgrade::keep_alive).
+    ///
+    /// Defaults to off, because pings cost the battery and the data of mobile clients, and many applications have
+    /// pings of their own.
     ///
     /// # Errors
     ///

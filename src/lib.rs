@@ -67,6 +67,7 @@
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
 //! | take a new token from an `HttpOnly` cookie | [`WsAuthLayer::refresh_route`] |
+//! | notice clients that have vanished, and keep idle sockets open | [`WsAuthLayer::keep_alive`] |
 //! | authenticate clients by their first message | [`FirstMessage`] |
 //! | end event streams, gRPC streams and downloads with their sessions | nothing: it is the default of [`WsAuthLayer::streams`] |
 //! | count, list and end sessions | [`Sessions`] |

@@ -2,6 +2,7 @@ use std::{
     borrow::Cow,
     fmt,
     future::{Future, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -20,8 +21,9 @@ use super::{
     first_message::{SocketSettings, open},
 };
 use crate::{
+    error::ConfigError,
     handshake::{InBandRefresh, PendingSession, no_connection},
-    session::{ConnectionGuard, Session},
+    session::{ConnectionGuard, KeepAlive, Session},
     socket::{AuthenticatedSocket, RefreshProtocol, SocketParts, Supervisor, Transport},
     websocket::Limits,
 };
@@ -55,6 +57,7 @@ pub struct AuthenticatedUpgrade<C, F = fn(Error)> {
     on_failed_upgrade: F,
     client: Client<C>,
     refresh_protocol: Option<RefreshProtocol>,
+    keep_alive: Option<KeepAlive>,
 }
 
 enum Client<C> {
@@ -103,6 +106,24 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
         self
     }
 
+    /// Sets how this socket is kept alive, instead of as [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive)
+    /// says.
+    ///
+    /// # Errors
+    ///
+    /// If one of the times is zero.
+    pub fn keep_alive(mut self, every: Duration, timeout: Duration) -> Result<Self, ConfigError> {
+        self.keep_alive = Some(KeepAlive::new(every, timeout)?);
+        Ok(self)
+    }
+
+    /// Sends no pings over this socket, whatever [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive) says: for
+    /// a protocol with pings of its own.
+    pub fn without_keep_alive(mut self) -> Self {
+        self.keep_alive = None;
+        self
+    }
+
     /// Selects the first of these subprotocols that the client offered; see [`WebSocketUpgrade::protocols`].
     ///
     /// If none is selected and the token came in the list, the layer selects the public marker, because browsers require a
@@ -139,6 +160,7 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
             on_failed_upgrade: callback,
             client: self.client,
             refresh_protocol: self.refresh_protocol,
+            keep_alive: self.keep_alive,
         }
     }
 }
@@ -154,7 +176,8 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
         H: FnOnce(AuthenticatedSocket<C>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol } = self;
+        let Self { upgrade, limits, on_failed_upgrade, client, refresh_protocol, keep_alive } = self;
+        let sending = (refresh_protocol, keep_alive);
         // Only for its response: `upgrade` has no connection any more.
         let subprotocol = upgrade.selected_protocol().cloned();
         let response = upgrade.on_upgrade(|_| ready(()));
@@ -166,7 +189,7 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                             let transport = Transport::new(upgraded, limits);
                             let parts = SocketParts { transport, subprotocol, replay: None };
                             // A new task, as large as the supervisor only: idle sockets pay for its size.
-                            tokio::spawn(Supervisor::new(parts, (session, guard), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(parts, (session, guard), sending, callback));
                         }
                         Err(error) => on_failed_upgrade.call(Error::new(error)),
                     }
@@ -178,7 +201,7 @@ impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
                     tokio::spawn(async move {
                         if let Some((parts, session, guard)) = open(pending, withheld, settings).await {
                             // A new task: this one also holds what a refusal needs, and is seven times as large.
-                            tokio::spawn(Supervisor::new(parts, (session, guard), refresh_protocol, callback));
+                            tokio::spawn(Supervisor::new(parts, (session, guard), sending, callback));
                         }
                     });
                 }
@@ -215,7 +238,12 @@ where
             }
         };
         let refresh_protocol = parts.extensions.remove().map(|InBandRefresh(protocol)| protocol);
-        Ok(Self { upgrade, limits: Limits::default(), on_failed_upgrade: |_| {}, client, refresh_protocol })
+        let keep_alive = match &client {
+            Client::Known(session, ..) => session.core().keep_alive(),
+            Client::Pending(pending) => pending.config.session.keep_alive,
+        };
+        let limits = Limits::default();
+        Ok(Self { upgrade, limits, on_failed_upgrade: |_| {}, client, refresh_protocol, keep_alive })
     }
 }
 

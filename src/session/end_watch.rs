@@ -5,7 +5,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{End, SessionCore, Status};
 
@@ -21,7 +21,22 @@ pin_project! {
 }
 
 impl EndWatch {
-    pub(crate) fn poll(self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
+    pub(crate) fn poll(mut self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Some(end) = ready!(self.as_mut().poll_or_alarm(core, None, cx)) {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    /// Waits for the end, or for the time of an alarm, which is `None`. Both share one timer, because there are many
+    /// sessions. After a change of the alarm, call [`set_again`](Self::set_again).
+    pub(crate) fn poll_or_alarm(
+        self: Pin<&mut Self>,
+        core: &SessionCore,
+        alarm: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<End>> {
         let mut this = self.project();
         loop {
             let is_up_to_date = this
@@ -30,19 +45,28 @@ impl EndWatch {
                 .is_some_and(|(version, waker)| *version == core.version() && waker.will_wake(cx.waker()));
             if !is_up_to_date {
                 let (status, version) = core.status(Some(cx.waker()));
-                match status {
-                    Status::Ended(end) => return Poll::Ready(end),
-                    Status::Active(None) => this.timer.set(None),
-                    Status::Active(Some(next)) => match this.timer.as_mut().as_pin_mut() {
-                        Some(timer) => timer.reset(Instant::now() + next),
-                        None => this.timer.set(Some(sleep(next))),
-                    },
+                let next = match status {
+                    Status::Ended(end) => return Poll::Ready(Some(end)),
+                    Status::Active(next) => next.map(|next| Instant::now() + next),
+                };
+                match (next.into_iter().chain(alarm).min(), this.timer.as_mut().as_pin_mut()) {
+                    (None, _) => this.timer.set(None),
+                    (Some(next), Some(timer)) => timer.reset(next),
+                    (Some(next), None) => this.timer.set(Some(sleep_until(next))),
                 }
                 *this.registered = Some((version, cx.waker().clone()));
             }
             let Some(timer) = this.timer.as_mut().as_pin_mut() else { return Poll::Pending };
             ready!(timer.poll(cx));
             *this.registered = None;
+            if alarm.is_some_and(|alarm| alarm <= Instant::now()) {
+                return Poll::Ready(None);
+            }
         }
+    }
+
+    /// Has the next poll set the timer again.
+    pub(crate) fn set_again(self: Pin<&mut Self>) {
+        *self.project().registered = None;
     }
 }

@@ -11,7 +11,6 @@ mod end;
 mod end_watch;
 mod handle;
 mod head;
-#[allow(dead_code, reason = "used by what comes next")]
 mod keep_alive;
 mod kind;
 mod limits;

@@ -11,7 +11,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::task::coop::consume_budget;
 
-use crate::websocket::{Discarded, Limits, WebSocket};
+use crate::websocket::{Activity, Discarded, Limits, WebSocket};
 
 pub(crate) struct Transport(WebSocket<TokioIo<Upgraded>>);
 
@@ -37,6 +37,24 @@ impl Transport {
     /// See [`WebSocket::can_receive_close`].
     pub(super) fn can_receive_close(&self) -> bool {
         self.0.can_receive_close()
+    }
+
+    pub(super) const fn activity(&self) -> Activity {
+        self.0.activity()
+    }
+
+    pub(super) const fn take_activity(&mut self) -> Activity {
+        self.0.take_activity()
+    }
+
+    /// See [`WebSocket::ping`].
+    pub(super) const fn ping(&mut self) {
+        self.0.ping();
+    }
+
+    /// See [`WebSocket::has_unwritten`].
+    pub(super) const fn has_unwritten(&self) -> bool {
+        self.0.has_unwritten()
     }
 
     /// Receives a message. It consumes budget, so a client that sends without pause cannot starve the timeout around

@@ -8,6 +8,7 @@
 //!   with its header, if the connection supports vectored writes.
 //! - **Responses** of the protocol are automatic: a pong to the newest ping, a close frame to a close frame, and a
 //!   close frame with 1002, 1007 or 1009 to a client that violates the protocol.
+//! - **Pings** of the server are sent on demand. The pongs to them are not received as messages.
 //!
 //! Extensions are not supported, so reserved bits are a protocol error. A handshake must not negotiate any.
 
@@ -25,7 +26,7 @@ mod tests;
 mod write;
 mod write_buffer;
 
-use std::{fmt, task::Waker};
+use std::{fmt, mem, task::Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -59,6 +60,9 @@ pub(crate) struct WebSocket<S> {
     state: State,
     /// The code of the close frame that reports a protocol violation. Once this is set, no message is received.
     violation: Option<u16>,
+    activity: Activity,
+    /// A ping was sent, and its pong has not arrived yet.
+    awaits_pong: bool,
     /// Where the next frame starts is unknown.
     lost_framing: bool,
     decoder: Decoder,
@@ -70,6 +74,13 @@ pub(crate) struct WebSocket<S> {
     /// Each waits until the connection is writable.
     reader: Option<Waker>,
     writer: Option<Waker>,
+}
+
+/// Whether bytes were received and sent since [`WebSocket::take_activity`].
+#[derive(Clone, Copy)]
+pub(crate) struct Activity {
+    pub(crate) received: bool,
+    pub(crate) sent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             io,
             state: State::Open,
             violation: None,
+            activity: Activity { received: false, sent: false },
+            awaits_pong: false,
             lost_framing: false,
             decoder: Decoder::new(limits),
             read_ahead: None,
@@ -125,6 +138,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// frame itself may have been the violation.
     pub(crate) fn can_receive_close(&self) -> bool {
         !self.lost_framing && self.violation != Error::invalid_utf8().close_code()
+    }
+
+    pub(crate) const fn activity(&self) -> Activity {
+        self.activity
+    }
+
+    pub(crate) const fn take_activity(&mut self) -> Activity {
+        mem::replace(&mut self.activity, Activity { received: false, sent: false })
     }
 
     /// Whether [`poll_next`](Self::poll_next) has returned its last message.

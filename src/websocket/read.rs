@@ -17,6 +17,7 @@ use super::{
     read_ahead::ReadAhead,
     scratch::Scratch,
     write::Side,
+    write_buffer::PING_PAYLOAD,
 };
 
 /// What was read and discarded.
@@ -58,6 +59,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     }
                     match ready!(self.poll_message(cx)) {
                         Ok(Some(message)) => {
+                            if self.is_own_pong(&message) {
+                                continue;
+                            }
                             self.respond_to(&message);
                             return Poll::Ready(Some(Ok(message)));
                         }
@@ -113,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if len == 0 {
             return Poll::Ready(Ok(Read::End));
         }
+        self.activity.received = true;
         let (consumed, decoded) = decode(&mut self.decoder, &mut self.read_quota, bytes);
         self.read_ahead = ReadAhead::new(scratch, consumed, len).map(Box::new);
         Poll::Ready(Ok(decoded?.map_or(Read::Incomplete, Read::Message)))
@@ -126,8 +131,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if len == 0 {
             return Poll::Ready(Ok(Read::End));
         }
+        self.activity.received = true;
         let message = self.decoder.decode_direct_read(len)?;
         Poll::Ready(Ok(message.map_or(Read::Incomplete, Read::Message)))
+    }
+
+    /// Whether this is the pong to the ping of [`ping`](Self::ping): one for each, so that a client cannot keep the
+    /// reader busy with them.
+    fn is_own_pong(&mut self, message: &Message) -> bool {
+        let is_own = self.awaits_pong && matches!(message, Message::Pong(payload) if *payload == PING_PAYLOAD);
+        self.awaits_pong &= !is_own;
+        is_own
     }
 
     /// Prepares the response of the protocol to a message.

@@ -44,6 +44,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Ok(())
     }
 
+    /// Queues a ping, behind what is unwritten. Reading writes it, and so does [`poll_flush`](Self::poll_flush).
+    pub(crate) const fn ping(&mut self) {
+        if matches!(self.state, State::Open) {
+            self.write_buffer.set_ping();
+            self.awaits_pong = true;
+        }
+    }
+
+    /// Whether something is queued and unwritten.
+    pub(crate) const fn has_unwritten(&self) -> bool {
+        !self.write_buffer.is_empty()
+    }
+
     /// Writes everything.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_write(cx, Side::Writer)
@@ -99,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         match len? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             len => {
+                self.activity.sent = true;
                 self.write_buffer.advance(len);
                 Poll::Ready(Ok(()))
             }

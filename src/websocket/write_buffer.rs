@@ -25,15 +25,19 @@ pub(super) struct WriteBuffer {
     /// The response to the newest ping. RFC 6455 §5.5.3 lets a server omit the others. A client that sends pings and
     /// does not read must not cost memory.
     pong: Option<Box<Bytes>>,
+    /// A ping of this side. There is only one: a client that does not read must not cost memory.
+    has_ping: bool,
     /// Written behind everything else.
     close: Option<Box<Bytes>>,
-    /// A pong or close frame is encoded and not flushed yet.
+    /// A ping, pong or close frame is encoded and not flushed yet.
     has_unflushed_response: bool,
 }
 
 /// A payload of at least this size is not copied, if the connection supports vectored writes.
 const MIN_VECTORED: usize = 16 * 1024;
-/// A pong waits until fewer bytes than this are unwritten.
+/// The payload of a ping, by which its pong is recognized. Applications often use an empty one.
+pub(super) const PING_PAYLOAD: &[u8] = b"keep-alive";
+/// A ping or pong waits until fewer bytes than this are unwritten.
 const MAX_BEFORE_PONG: usize = 1024;
 /// The maximum length of a write that is not vectored. Over HTTP/2, hyper copies it, and keeps the copy until the
 /// client opens its window, even if the connection is dropped here.
@@ -41,16 +45,28 @@ const MAX_WRITE: usize = 16 * 1024;
 
 impl WriteBuffer {
     pub(super) const fn new() -> Self {
-        Self { encoded: Vec::new(), written: 0, payload: None, pong: None, close: None, has_unflushed_response: false }
+        Self {
+            encoded: Vec::new(),
+            written: 0,
+            payload: None,
+            pong: None,
+            has_ping: false,
+            close: None,
+            has_unflushed_response: false,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.encoded.is_empty() && self.payload.is_none() && self.pong.is_none() && self.close.is_none()
+        self.encoded.is_empty()
+            && self.payload.is_none()
+            && self.pong.is_none()
+            && !self.has_ping
+            && self.close.is_none()
     }
 
     /// Whether there is a response that only the reader writes.
     pub(super) const fn has_response(&self) -> bool {
-        self.has_unflushed_response || self.pong.is_some() || self.close.is_some()
+        self.has_unflushed_response || self.pong.is_some() || self.has_ping || self.close.is_some()
     }
 
     /// How many encoded bytes are unwritten.
@@ -73,6 +89,7 @@ impl WriteBuffer {
                 self.push_control(OpCode::Close, close_payload(frame.as_ref()))?;
                 // RFC 6455 §5.5.1: no frame follows a close frame.
                 self.pong = None;
+                self.has_ping = false;
             }
         }
         Ok(())
@@ -111,9 +128,14 @@ impl WriteBuffer {
         self.pong = Some(Box::new(payload));
     }
 
+    pub(super) const fn set_ping(&mut self) {
+        self.has_ping = true;
+    }
+
     /// Sets the close frame, which is the last frame.
     pub(super) fn set_close(&mut self, payload: Bytes) {
         self.pong = None;
+        self.has_ping = false;
         self.close = Some(Box::new(payload));
     }
 
@@ -123,6 +145,11 @@ impl WriteBuffer {
             && let Some(pong) = self.pong.take()
         {
             self.push_frame(OpCode::Pong, *pong, false);
+            self.has_unflushed_response = true;
+        }
+        if self.has_ping && self.len() < MAX_BEFORE_PONG {
+            self.has_ping = false;
+            self.push_frame(OpCode::Ping, Bytes::from_static(PING_PAYLOAD), false);
             self.has_unflushed_response = true;
         }
         if self.payload.is_none()

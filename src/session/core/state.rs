@@ -15,7 +15,7 @@ use crate::{
     id::{Scope, ScopedId, SessionId},
     lock::lock,
     session::{
-        End, SessionKind, SessionMeta,
+        End, KeepAlive, SessionKind, SessionMeta,
         any::AnySession,
         config::SessionConfig,
         deadline::{Deadline, Timestamp},
@@ -140,6 +140,11 @@ impl SessionCore {
 
     pub(in crate::session) fn kind(&self) -> SessionKind {
         lock(&self.state).kind
+    }
+
+    /// How the layer keeps connections alive.
+    pub(crate) fn keep_alive(&self) -> Option<KeepAlive> {
+        self.config.keep_alive
     }
 
     pub(in crate::session) const fn connected_at(&self) -> SystemTime {

@@ -1,6 +1,9 @@
 //! The state that the handler's socket shares with its supervisor.
 
+mod own_messages;
+mod probe;
 mod read;
+mod read_ahead;
 mod refresh;
 mod write;
 
@@ -16,7 +19,11 @@ use crate::{
     lock::lock,
     session::{End, EndReason, SessionCore},
 };
+use own_messages::Writers;
+use read_ahead::ReadAhead;
 use refresh::RefreshState;
+
+pub(super) use probe::Probe;
 
 /// The connection of a session behind a lock. It is uncontended while the handler and the supervisor run in one task.
 pub(super) struct Shared {
@@ -32,9 +39,14 @@ struct State {
     /// taken.
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// The next message for the handler. Boxed, like the refreshes, because most sockets have neither.
+    /// The next message for the handler. Boxed, like what follows, because most sockets have none of it.
     replay: Option<Box<Message>>,
+    read_ahead: Option<Box<ReadAhead>>,
     refresh: Option<Box<RefreshState>>,
+    /// Set while a message of the supervisor is written.
+    writers: Option<Arc<Writers>>,
+    /// The supervisor reads, until anything arrives. The handler receives what was read ahead.
+    is_probing: bool,
 }
 
 impl Shared {
@@ -45,8 +57,16 @@ impl Shared {
         protocol: Option<RefreshProtocol>,
     ) -> Self {
         let refresh = protocol.map(|protocol| Box::new(RefreshState::new(protocol)));
-        let state =
-            State { transport: Some(transport), reader: None, writer: None, replay: replay.map(Box::new), refresh };
+        let state = State {
+            transport: Some(transport),
+            reader: None,
+            writer: None,
+            replay: replay.map(Box::new),
+            read_ahead: None,
+            refresh,
+            writers: None,
+            is_probing: false,
+        };
         Self { core, budget: Budget::new(), state: Mutex::new(state) }
     }
 
@@ -89,8 +109,7 @@ impl Shared {
             return true;
         }
         let state = lock(&self.state);
-        let has_messages =
-            state.replay.is_some() || state.refresh.as_ref().is_some_and(|refresh| refresh.has_messages());
+        let has_messages = state.replay.is_some() || state.read_ahead.is_some();
         state.transport.as_ref().is_none_or(|transport| !has_messages && transport.is_terminated())
     }
 }

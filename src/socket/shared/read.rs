@@ -21,7 +21,9 @@ impl Shared {
     fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
-        let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
+        if state.transport.is_none() {
+            return Poll::Ready(None);
+        }
         if state.refresh.as_ref().is_some_and(|refresh| refresh.is_in_progress()) {
             set_waker(&mut state.reader, cx);
             return Poll::Pending;
@@ -29,8 +31,13 @@ impl Shared {
         if let Some(replay) = state.replay.take() {
             return Poll::Ready(Some(Ok(*replay)));
         }
-        let received = state.refresh.as_mut().and_then(|refresh| refresh.next_message());
-        let polled = received.map_or_else(|| transport.poll_next(cx), Poll::Ready);
+        let received = state.next_read_ahead();
+        let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
+        let polled = match received {
+            Some(received) => Poll::Ready(received),
+            None if state.is_probing => Poll::Pending,
+            None => transport.poll_next(cx),
+        };
         match &polled {
             Poll::Pending => set_waker(&mut state.reader, cx),
             Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {

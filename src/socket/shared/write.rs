@@ -55,9 +55,10 @@ impl Shared {
                 return Poll::Ready(None);
             }
             let mut state = lock(&self.state);
-            let State { transport, writer, refresh, .. } = &mut *state;
+            let both = state.waker_of_both(cx);
+            let State { transport, writer, .. } = &mut *state;
             let Some(transport) = transport else { return Poll::Ready(None) };
-            let polled = match refresh.as_ref().and_then(|refresh| refresh.waker_of_both(cx)) {
+            let polled = match both {
                 None => write(transport, cx),
                 Some(waker) => write(transport, &mut Context::from_waker(&waker)),
             };

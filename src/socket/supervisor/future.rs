@@ -7,9 +7,9 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{BoxFuture, refresher::Refresher};
+use super::{BoxFuture, prober::Prober, refresher::Refresher};
 use crate::{
-    session::{ConnectionGuard, End, EndReason, EndWatch, Session},
+    session::{ConnectionGuard, End, EndReason, EndWatch, KeepAlive, Session},
     socket::{
         AuthenticatedSocket, RefreshProtocol, SocketParts,
         close::{close, close_failed},
@@ -29,7 +29,8 @@ pin_project! {
         handler: Option<Fut>,
         #[pin]
         end_watch: EndWatch,
-        refresher: Option<Refresher>,
+        refresher: Option<Box<Refresher>>,
+        prober: Option<Box<Prober>>,
         closing: Option<BoxFuture<()>>,
         connection: Connection,
     }
@@ -48,7 +49,7 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
     pub(crate) fn new<C, H>(
         parts: SocketParts,
         (session, guard): (Session<C>, ConnectionGuard),
-        protocol: Option<RefreshProtocol>,
+        (protocol, keep_alive): (Option<RefreshProtocol>, Option<KeepAlive>),
         handler: H,
     ) -> Self
     where
@@ -56,14 +57,15 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
         H: FnOnce(AuthenticatedSocket<C>) -> Fut,
     {
         let SocketParts { transport, subprotocol, replay } = parts;
-        let refresher = protocol.clone().map(|protocol| Refresher::new(session.clone(), protocol));
+        let refresher = protocol.clone().map(|protocol| Box::new(Refresher::new(session.clone(), protocol)));
+        let prober = keep_alive.map(|keep_alive| Box::new(Prober::new(keep_alive, session.core())));
         let shared = Arc::new(Shared::new(Arc::clone(session.core()), transport, replay, protocol));
         let connection = Connection { shared: Arc::clone(&shared), guard: Some(guard) };
         let handler = session
             .end_reason()
             .is_none()
             .then(|| handler(AuthenticatedSocket { shared, session, protocol: subprotocol }));
-        Self { handler, end_watch: EndWatch::default(), refresher, closing: None, connection }
+        Self { handler, end_watch: EndWatch::default(), refresher, prober, closing: None, connection }
     }
 }
 
@@ -74,11 +76,31 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
         let mut this = self.project();
         loop {
             if this.connection.is_open() && this.closing.is_none() {
-                if let Poll::Ready(end) = this.end_watch.as_mut().poll(this.connection.shared.core(), cx) {
-                    *this.refresher = None;
-                    *this.closing = this.connection.close(end);
-                } else if let Some(refresher) = this.refresher {
-                    refresher.poll(&this.connection.shared, cx);
+                let shared = &this.connection.shared;
+                let alarm = this.prober.as_ref().map(|prober| prober.alarm());
+                match this.end_watch.as_mut().poll_or_alarm(shared.core(), alarm, cx) {
+                    Poll::Ready(Some(end)) => {
+                        *this.refresher = None;
+                        *this.prober = None;
+                        *this.closing = this.connection.close(end);
+                    }
+                    Poll::Ready(None) => {
+                        if let Some(prober) = this.prober {
+                            prober.ring(shared, cx);
+                        }
+                        continue;
+                    }
+                    Poll::Pending => {
+                        if let Some(refresher) = this.refresher {
+                            refresher.poll(shared, cx);
+                        }
+                        if let Some(prober) = this.prober
+                            && prober.poll(shared, cx)
+                        {
+                            this.end_watch.as_mut().set_again();
+                            continue;
+                        }
+                    }
                 }
             }
             if let Some(closing) = this.closing

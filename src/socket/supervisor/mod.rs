@@ -1,6 +1,7 @@
 //! Runs a handler and enforces the end of its session.
 
 mod future;
+mod prober;
 mod refresher;
 
 use std::{future::Future, pin::Pin};

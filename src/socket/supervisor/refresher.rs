@@ -39,15 +39,18 @@ impl Refresher {
             if let Poll::Ready(response) = in_progress.as_mut().poll(cx) {
                 self.in_progress = None;
                 self.is_responding = true;
-                shared.respond_to_refresh(response);
+                if let Some(response) = response {
+                    shared.queue(response);
+                }
             } else if shared.read_ahead(cx) {
                 self.in_progress = None;
-                shared.cancel_refresh();
+                shared.end_refresh();
             }
         }
-        if self.is_responding {
+        if self.is_responding && shared.poll_own_messages(cx).is_ready() {
             // When the handler has received the next request, this is polled again.
-            self.is_responding = shared.poll_refresh_response(cx).is_pending();
+            self.is_responding = false;
+            shared.end_refresh();
         }
     }
 }
