@@ -29,6 +29,8 @@ mod processes;
 mod proxy;
 #[path = "support/redis.rs"]
 mod redis;
+#[path = "redis/refresh.rs"]
+mod refresh;
 #[path = "redis/stores.rs"]
 mod stores;
 mod support;

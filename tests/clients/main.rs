@@ -7,6 +7,7 @@ mod cases;
 mod client;
 mod nginx;
 mod protocols;
+mod refresh;
 mod script;
 mod server;
 mod streams;
@@ -87,7 +88,7 @@ macro_rules! browsers {
             use crate::{
                 Attempt, Case, Handshake, Outcome, Server,
                 browser::{Browser, visit},
-                cases, check_page,
+                cases, check_page, refresh,
             };
 
             #[tokio::test]
@@ -133,6 +134,12 @@ macro_rules! browsers {
                 assert_eq!(outcomes, [case.outcome]);
                 let origin = Some(server.origin());
                 assert_eq!(server.handshakes(), [Handshake { status: 101, with_cookie: true, origin }]);
+            }
+
+            #[tokio::test]
+            $(#[$ignore])*
+            async fn cookie_that_no_page_can_read_refreshes_the_session() {
+                refresh::check(Browser::$browser).await;
             }
 
             /// Cookies ignore ports, so the browser sends this one with a foreign page's handshake, even with `SameSite=Strict`.

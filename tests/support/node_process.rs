@@ -27,7 +27,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-use crate::nodes::{idle, verifier};
+use crate::nodes::{idle, named, verifier};
 
 /// The environment variable with the URL of Redis.
 const REDIS: &str = "AXUM_WS_AUTH_TEST_REDIS";
@@ -68,6 +68,11 @@ impl NodeProcess {
     pub(crate) fn shut_down(mut self) {
         drop(self.process.stdin.take());
         assert!(self.process.wait().expect("it has ended").success());
+    }
+
+    /// Opens a socket whose first message is the id of its session.
+    pub(crate) async fn connect_named(&self, token: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+        self.open("/named", Some(token)).await
     }
 
     /// Opens a socket, or returns the status of the refusal.
@@ -125,16 +130,20 @@ pub(crate) async fn serve() {
     let redis = Redis::new(&url).expect("a url");
     let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).expect("one").across_nodes(redis.clone());
     let sessions = Sessions::with_limits(limits.lease_lifetime(LEASE).expect("long enough"));
+    let sessions = sessions.reachable_through(redis.clone());
     let tickets = Tickets::<String>::new(redis.clone());
     let revocations = Revocations::new(redis);
     let by_token = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations);
     let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).expect("a source");
     let by_ticket = by_ticket.sessions(&sessions).revocations(&revocations);
+    let refresh = by_token.refresh_route().expect("a registry");
     let app = Router::new()
         .route("/ticket", tickets.route(TicketOptions::new()))
         .route("/logout", post(log_out))
         .route("/chat", any(idle))
+        .route("/named", any(named))
         .layer(by_token)
+        .route("/refresh/{session}", refresh)
         .route("/by-ticket", any(idle).layer(by_ticket))
         .with_state(Arc::new(revocations));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -25,6 +25,15 @@ pub(crate) async fn idle(upgrade: AuthenticatedUpgrade<String>) -> Response {
     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
 }
 
+/// Sends the id of the session, and reads until the socket is closed.
+pub(crate) async fn named(upgrade: AuthenticatedUpgrade<String>) -> Response {
+    upgrade.on_upgrade(async |mut socket| {
+        let id = socket.session().id().to_string();
+        let _ = socket.send(id.into()).await;
+        while let Some(Ok(_)) = socket.recv().await {}
+    })
+}
+
 pub(crate) fn node(revocations: &Revocations) -> Router {
     node_behind(WsAuthLayer::new(verifier).revocations(revocations))
 }
