@@ -5,7 +5,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
-use axum_ws_auth::{MemoryRevocations, PathParams, Revocations};
+use axum::routing::get;
+use axum_ws_auth::{Authenticated, MemoryRevocations, PathParams, Revocations, SessionKind};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -197,9 +198,6 @@ async fn unavailable_layer_is_unavailable_to_all() {
 
 #[tokio::test(start_paused = true)]
 async fn sessions_of_plain_requests_are_refreshed_while_they_are_held() {
-    use axum::routing::get;
-    use axum_ws_auth::Authenticated;
-
     let held = Arc::new(Mutex::new(None));
     let hold = {
         let held = Arc::clone(&held);
@@ -219,4 +217,26 @@ async fn sessions_of_plain_requests_are_refreshed_while_they_are_held() {
     let request = request();
     drop(session);
     assert_eq!(answer(&app, request).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_are_refreshed_like_sockets() {
+    let sessions = Sessions::new();
+    let layer = WsAuthLayer::new(timed).sessions(&sessions);
+    let refresh = layer.refresh_route().unwrap();
+    let events = async || {
+        let silence = futures_util::stream::pending::<Result<axum::body::Bytes, std::convert::Infallible>>();
+        ([("content-type", "text/event-stream")], Body::from_stream(silence))
+    };
+    let app = Router::new().route("/events", get(events)).layer(layer).route("/refresh/{session}", refresh);
+    let request = Request::get("/events").header("authorization", "Bearer alice.60").body(Body::empty()).unwrap();
+    let response = answer(&app, request).await;
+    let session = sessions.iter().next().expect("it is registered");
+    assert_eq!(session.kind(), SessionKind::Stream);
+
+    let begin = tokio::time::Instant::now();
+    let request = post(&format!("/refresh/{}", session.id()), &[("authorization", "Bearer alice.3600")]);
+    assert_eq!(answer(&app, request).await.status(), StatusCode::OK);
+    assert!(text(response).await.contains(r#"{"reason":"token_expired"}"#));
+    assert!(begin.elapsed() >= Duration::from_secs(3599), "{:?}", begin.elapsed());
 }
