@@ -52,7 +52,7 @@ pub(crate) async fn be_refused(server: SocketAddr, request: &[u8]) -> io::Result
     expect(b"HTTP/1.1 401 ", &response)
 }
 
-async fn send(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
+pub(crate) async fn send(server: SocketAddr, request: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
     // Closing with a reset leaves no port in TIME_WAIT. Otherwise the ports run out.
