@@ -1,6 +1,6 @@
 //! What follows for a response of unknown length: it ends with its session, and may take a place in the limits.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
 use http::Method;
@@ -15,9 +15,6 @@ use crate::{
     stream::{SessionBody, goes_on},
     verify::VerifyError,
 };
-
-/// What a client is told to wait if nothing else is known.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Completion {
     /// Ties the response to its session, if the layer is to do so.
@@ -59,16 +56,15 @@ impl Completion {
 
     /// The refusal of a session that has ended before its response began.
     fn ended(&self, reason: EndReason) -> Refusal {
+        let retry_after = self.config.session.retry_after();
         match reason {
             EndReason::TokenExpired | EndReason::MaxLifetime => Refusal::Verify(VerifyError::expired()),
             EndReason::Revoked => Refusal::Admission(AdmissionError::Revoked),
             EndReason::Policy => Refusal::Verify(VerifyError::forbidden()),
-            EndReason::TooManySessions => {
-                Refusal::Admission(AdmissionError::TooManySessions { retry_after: RETRY_AFTER })
-            }
-            EndReason::Shutdown => Refusal::Admission(AdmissionError::Draining { retry_after: RETRY_AFTER }),
+            EndReason::TooManySessions => Refusal::Admission(AdmissionError::TooManySessions { retry_after }),
+            EndReason::Shutdown => Refusal::Admission(AdmissionError::Draining { retry_after }),
             EndReason::Unresponsive | EndReason::Unconfirmed | EndReason::Closed => {
-                Refusal::Verify(VerifyError::unavailable(RETRY_AFTER))
+                Refusal::Verify(VerifyError::unavailable(retry_after))
             }
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Why a handshake with a valid token was not admitted.
+/// Why a handshake with a valid token, or a [stream](crate::WsAuthLayer::streams), was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmissionError {

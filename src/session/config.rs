@@ -59,6 +59,12 @@ impl SessionConfig {
         }
     }
 
+    /// What a client is told to wait that gets no place.
+    #[cfg(feature = "streams")]
+    pub(crate) fn retry_after(&self) -> Duration {
+        self.sessions.as_ref().map_or(super::Limits::new().retry_after, |sessions| sessions.0.retry_after())
+    }
+
     /// Whether sessions are counted across nodes.
     pub(crate) fn shares_limits(&self) -> bool {
         self.sessions.as_ref().is_some_and(|sessions| sessions.0.shares_limits())

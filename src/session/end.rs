@@ -47,7 +47,8 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// A stable name, listed in the table [above](Self). The client sees it as the reason in the close frame.
+    /// A stable name, listed in the table [above](Self). The client sees it as the reason in the close frame, or at the end
+    /// of its [stream](crate::WsAuthLayer::streams).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -46,7 +46,7 @@ impl Limits {
         }
     }
 
-    /// Sets the maximum number of sessions in total. Handshakes beyond that are answered with 503.
+    /// Sets the maximum number of sessions in total. Handshakes and streams beyond that are answered with 503.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Limits {
         Ok(Self { lease_lifetime: time, ..self })
     }
 
-    /// Sets the `Retry-After` of handshakes refused by these limits or by a drain. It is sent in whole seconds, rounded
+    /// Sets the `Retry-After` of handshakes and streams refused by these limits or by a drain. It is sent in whole seconds, rounded
     /// up. Defaults to five seconds, because that spreads the retries a little without a long wait.
     pub const fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = retry_after;

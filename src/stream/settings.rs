@@ -24,7 +24,7 @@ use crate::error::ConfigError;
 /// | any other | the body fails: HTTP/1 closes the connection without the last chunk, HTTP/2 resets the stream |
 ///
 /// The reason is [`EndReason::as_str`](crate::EndReason::as_str). A failed body cannot be taken for a whole one, for example
-/// by a client that downloads a file. A body in this process that reads it sees a [`SessionEnded`](crate::SessionEnded) as
+/// by a client that downloads a file (over HTTP/1.0 it can: there, no client can tell). What reads it in this process sees a [`SessionEnded`](crate::SessionEnded) as
 /// the source of the error.
 ///
 /// An `EventSource` reconnects after the end of a body, meets the refusal of its old token, and stops for good: it takes any
@@ -156,7 +156,8 @@ impl Streams {
 
     /// Ends no response, so a stream goes on after its token has expired or was revoked.
     ///
-    /// Use it only if each handler that streams waits for [`Session::ended`](crate::Session::ended) itself.
+    /// Use it only if each handler that streams waits for [`Session::ended`](crate::Session::ended) itself, or for routes
+    /// with downloads that may take longer than a token lasts.
     pub const fn insecure_off() -> Self {
         Self { is_on: false, counted: Counted::All }
     }

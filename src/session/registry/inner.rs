@@ -177,6 +177,11 @@ impl Registry {
         }
     }
 
+    #[cfg(feature = "streams")]
+    pub(in crate::session) const fn retry_after(&self) -> std::time::Duration {
+        self.limits.retry_after
+    }
+
     /// Whether another connection would get a slot now.
     pub(in crate::session) fn check_capacity(&self) -> Result<(), AdmissionError> {
         if self.connection_count() >= self.limits.total {
