@@ -14,7 +14,7 @@ use crate::{
     rejection::{Challenges, Rejection},
     revocation::Revocations,
     service::WsAuth,
-    session::{CloseCodes, KeepAlive, SessionMeta, Sessions},
+    session::{CloseCodes, KeepAlive, RecheckLimit, SessionMeta, Sessions},
     socket::{FirstMessage, RefreshProtocol},
     time::TimeSource,
     token::{Sources, TokenSource, check_subprotocol},
@@ -313,6 +313,44 @@ impl WsAuthLayer {
     /// If one of them is zero.
     pub fn keep_alive(mut self, every: Duration, timeout: Duration) -> Result<Self, ConfigError> {
         self.config().session_mut().keep_alive = Some(KeepAlive::new(every, timeout)?);
+        Ok(self)
+    }
+
+    /// Sets how long a session goes on if the verifier cannot say whether its token is still valid, when it is
+    /// [rechecked](crate::Verified::recheck_in()). It then ends with
+    /// [`EndReason::Unconfirmed`](crate::EndReason::Unconfirmed).
+    ///
+    /// The time runs from when a recheck is due and gets no answer, until the next answer. Meanwhile the verifier is asked
+    /// again after one second, then two, four, and so on up to 30, or later if its error says so
+    /// ([`VerifyError::with_retry_after`](crate::VerifyError::with_retry_after)). So a session is open without an answer for
+    /// as long as its `recheck_in` and this time together.
+    ///
+    /// Defaults to five minutes: a database or an identity provider restarts or fails over in less, and clients that
+    /// reconnected meanwhile would be refused.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_unconfirmed(mut self, time: Duration) -> Result<Self, ConfigError> {
+        if time.is_zero() {
+            return Err(ConfigError::ZeroLimit("the time without a recheck"));
+        }
+        self.config().session_mut().max_unconfirmed = time;
+        Ok(self)
+    }
+
+    /// Sets how many sessions are [rechecked](crate::Verified::recheck_in()) at the same time. The others wait, in the order
+    /// in which they are due.
+    ///
+    /// Defaults to 32, which is as much as a pool of database connections usually has. It bounds the rate too: if the verifier
+    /// takes 20 milliseconds, 32 at a time are 1600 sessions a second, or 96,000 each minute.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_concurrent_rechecks(mut self, rechecks: usize) -> Result<Self, ConfigError> {
+        let limit = RecheckLimit::new(rechecks).ok_or(ConfigError::ZeroLimit("rechecks"))?;
+        self.config().session_mut().recheck_limit = Arc::new(limit);
         Ok(self)
     }
 

@@ -68,6 +68,7 @@
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
 //! | take a new token from an `HttpOnly` cookie | [`WsAuthLayer::refresh_route`] |
 //! | notice clients that have vanished, and keep idle sockets open | [`WsAuthLayer::keep_alive`] |
+//! | verify a token again while its socket is open | [`Verified::recheck_in`](Verified::recheck_in()), [`Sessions::recheck_subject`] |
 //! | authenticate clients by their first message | [`FirstMessage`] |
 //! | end event streams, gRPC streams and downloads with their sessions | nothing: it is the default of [`WsAuthLayer::streams`] |
 //! | count, list and end sessions | [`Sessions`] |
@@ -196,6 +197,9 @@
 //! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
 //! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
+//! | `session rechecked` | debug | `session`: the verifier accepts its token again |
+//! | `session recheck refused` | info | `session` and [`reason`](RefreshError::reason): it ends |
+//! | `session recheck unavailable` | warn | `session`, `error`: the verifier is asked again; at debug until it answers |
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
@@ -303,7 +307,7 @@ pub use self::{
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{
-        Authorize, AuthorizeAsync, FromVerifyInput, Map, Or, OwnedVerifyInput, PathParams, Verified, Verifier,
+        Authorize, AuthorizeAsync, FromVerifyInput, Map, Or, OwnedVerifyInput, PathParams, Recheck, Verified, Verifier,
         VerifierFn, VerifyError, VerifyErrorKind, VerifyInput, verifier_fn,
     },
     websocket::{WebSocketError, WebSocketErrorKind},

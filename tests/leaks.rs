@@ -302,7 +302,7 @@ async fn debug_output_holds_no_token() {
     assert_eq!(format!("{input:?}"), "VerifyInput { token: Token(..), now: SystemTime { tv_sec: 0, tv_nsec: 0 }, .. }");
     assert_eq!(
         format!("{:?}", Verified::new(secret).with_subject("alice")),
-        r#"Verified { expires_at: None, subject: Some("alice"), issuer: None, token_id: None, issued_at: None, .. }"#
+        r#"Verified { expires_at: None, subject: Some("alice"), issuer: None, token_id: None, issued_at: None, recheck_in: None, .. }"#
     );
     assert_eq!(
         format!("{:?}", handshake().authorization(secret).path(format!("/?t={secret}"))),

@@ -117,11 +117,12 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         let session = session
             .counted_permit()
             .and_then(|place| {
-                start.begin(verified, Arc::clone(&self.verifier), (SessionKind::WebSocket, head, meta), place)
+                start.begin((&token, verified), Arc::clone(&self.verifier), (SessionKind::WebSocket, head, meta), place)
             })
             .map_err(|error| refused(Refusal::Admission(error)))?;
         let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
         telemetry::handshake_admitted(session.id(), session.subject());
+        session.core().start_recheck();
         Ok((session, replay))
     }
 

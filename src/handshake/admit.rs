@@ -13,6 +13,7 @@ use crate::{
     rejection::Rejection,
     session::{AdmissionError, AnySession, Head, Session, SessionKind, SessionStart},
     telemetry,
+    token::Token,
     verify::{Verified, Verifier, VerifyError},
 };
 
@@ -30,7 +31,7 @@ pub(super) fn begin<V: Verifier>(
     verifier: &Arc<V>,
     outcome: Result<Verified<V::Claims>, VerifyError>,
     start: SessionStart,
-    (kind, parts): (RequestKind, &mut Parts),
+    (kind, parts, token): (RequestKind, &mut Parts, &Token),
     config: &Config,
 ) -> Result<Session<V::Claims>, Refusal> {
     let verified = outcome.map_err(Refusal::Verify)?;
@@ -43,7 +44,7 @@ pub(super) fn begin<V: Verifier>(
     let meta = config.session_meta(parts);
     permit
         .and_then(|permit| {
-            start.begin(verified, Arc::<V>::clone(verifier), (kind, Head::from_parts(parts), meta), permit)
+            start.begin((token, verified), Arc::<V>::clone(verifier), (kind, Head::from_parts(parts), meta), permit)
         })
         .map_err(Refusal::Admission)
 }
@@ -62,6 +63,9 @@ pub(super) fn insert<C: Send + Sync + 'static>(
     parts.extensions.remove::<Anonymous>();
     parts.extensions.remove::<PendingSession<C>>();
     offer_refresh(parts, config);
+    if kind == RequestKind::Handshake {
+        session.core().start_recheck();
+    }
     let admitted = session.any();
     parts.extensions.insert(session);
     admitted

@@ -71,7 +71,7 @@ impl<V: Verifier> Authenticate for Authenticator<V> {
         }
         let start = SessionStart::now(session);
         let outcome = self.0.verify_now(VerifyInput::new(token, parts, start.wall()))?;
-        let session = admit::begin(&self.0, outcome, start, (kind, parts), config);
+        let session = admit::begin(&self.0, outcome, start, (kind, parts, token), config);
         Some(session.map(|session| admit::insert(session, (kind, parts), config)))
     }
 
@@ -83,7 +83,7 @@ impl<V: Verifier> Authenticate for Authenticator<V> {
                 revocations.catch_up().await;
             }
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, start.wall())).await;
-            let outcome = match admit::begin(&verifier, outcome, start, (kind, &mut parts), &config) {
+            let outcome = match admit::begin(&verifier, outcome, start, (kind, &mut parts, &token), &config) {
                 Ok(session) => session.acquire_lease().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };

@@ -1,6 +1,8 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
-use super::{AdmissionError, CloseCodes, KeepAlive, Permit, Registry, Sessions, deadline::Timestamp};
+use super::{
+    AdmissionError, CloseCodes, KeepAlive, Permit, Registry, Sessions, deadline::Timestamp, recheck::RecheckLimit,
+};
 use crate::{
     revocation::{LiveSessions, Revocations},
     time::TimeSource,
@@ -18,6 +20,9 @@ pub(crate) struct SessionConfig {
     /// How long the verifier may take for one.
     pub(crate) refresh_timeout: Duration,
     pub(crate) keep_alive: Option<KeepAlive>,
+    /// How long a session goes on while the verifier does not answer a recheck.
+    pub(crate) max_unconfirmed: Duration,
+    pub(crate) recheck_limit: Arc<RecheckLimit>,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) revocations: Option<Revocations>,
 }
@@ -91,6 +96,8 @@ impl Default for SessionConfig {
             refresh_limit: (5, Duration::from_secs(60)),
             refresh_timeout: Duration::from_secs(10),
             keep_alive: None,
+            max_unconfirmed: Duration::from_secs(5 * 60),
+            recheck_limit: Arc::default(),
             sessions: None,
             revocations: None,
         }

@@ -10,7 +10,7 @@ use crate::time::TimeSource;
 /// A moment on two clocks: the wall clock, which tokens refer to and which may be set, and the monotonic clock, which
 /// may stop while the machine sleeps.
 #[derive(Clone, Copy)]
-pub(super) struct Timestamp {
+pub(crate) struct Timestamp {
     pub(super) wall: SystemTime,
     monotonic: Instant,
 }
@@ -29,7 +29,7 @@ impl Timestamp {
     }
 
     /// `None` if a clock cannot represent it, which means never.
-    fn checked_add(self, duration: Duration) -> Option<Self> {
+    pub(super) fn checked_add(self, duration: Duration) -> Option<Self> {
         let wall = self.wall.checked_add(duration)?;
         Some(Self { wall, monotonic: self.monotonic.checked_add(duration)? })
     }
@@ -39,7 +39,7 @@ impl Timestamp {
         self.checked_add(wall.duration_since(self.wall).unwrap_or_default())
     }
 
-    fn time_left(self, now: Self) -> Duration {
+    pub(super) fn time_left(self, now: Self) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         wall.min(self.monotonic.saturating_duration_since(now.monotonic))
     }

@@ -222,12 +222,12 @@ impl<C> Session<C> {
         // One snapshot, because a refresh replaces all three together.
         let (expires_at, token, claims) = core.snapshot(|| self.claims());
         Verified {
-            claims,
             expires_at,
             subject: core.subject.clone(),
             issuer: core.issuer.clone(),
             token_id: token.id,
             issued_at: token.issued_at,
+            ..Verified::new(claims)
         }
     }
 

@@ -5,7 +5,9 @@ use std::{error::Error, mem, sync::Arc};
 use tokio::{task::coop::consume_budget, time::timeout};
 
 use super::{
-    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session, core::TokenInfo, deadline::Timestamp,
+    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session,
+    core::{NewRecheck, TokenInfo},
+    deadline::Timestamp,
 };
 use crate::{
     id::{ScopedId, SessionId},
@@ -47,7 +49,7 @@ impl<C: Send + Sync + 'static> Session<C> {
         consume_budget().await;
         let _attempt = self.core().begin_refresh()?;
         let (verified, now) = self.verify_again(&token).await?;
-        self.replace_token(verified, now)
+        self.replace_token(token, verified, now)
     }
 
     /// Refreshes the session with a token that somebody sent who need not have anything to do with it. `sender` is whose
@@ -59,7 +61,7 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// If the future is dropped, the session is either refreshed or unchanged.
     pub(super) async fn refresh_for(&self, token: Token, sender: Option<ScopedId>) -> RefreshReply {
-        match self.try_refresh_for(&token).await {
+        match self.try_refresh_for(token).await {
             Ok(()) => {
                 telemetry::session_refreshed(self.id());
                 RefreshReply::Refreshed { expires_in: self.core().time_left() }
@@ -72,19 +74,19 @@ impl<C: Send + Sync + 'static> Session<C> {
         }
     }
 
-    async fn try_refresh_for(&self, token: &Token) -> Result<(), RefreshError> {
+    async fn try_refresh_for(&self, token: Token) -> Result<(), RefreshError> {
         let core = self.core();
         if core.end_reason().is_some() {
             return Err(RefreshError::of(RefreshErrorKind::SessionEnded));
         }
-        let claims = self.claims();
-        let (verified, now) = self.verify_again(token).await?;
+        let refreshes = core.refresh_count();
+        let (verified, now) = self.verify_again(&token).await?;
         let _attempt = core.begin_refresh()?;
         // Another token came first, while this one was being verified. It may be the newer one.
-        if !Arc::ptr_eq(&claims, &self.claims()) {
+        if refreshes != core.refresh_count() {
             return Err(RefreshError::of(RefreshErrorKind::InProgress));
         }
-        self.replace_token(verified, now)
+        self.replace_token(token, verified, now)
     }
 
     /// Verifies a token for the same subject, and returns when that began.
@@ -103,13 +105,15 @@ impl<C: Send + Sync + 'static> Session<C> {
             .await
             .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)))
             .map_err(RefreshError::not_verified)?;
+        self.check_has_subject(&verified)?;
         self.check_same_subject(&verified)?;
         Ok((verified, now))
     }
 
-    /// Replaces the token by one that was verified from `now` on. Call it within an attempt.
-    fn replace_token(&self, verified: Verified<C>, now: Timestamp) -> Result<(), RefreshError> {
+    /// Replaces the token by this one, which was verified from `now` on. Call it within an attempt.
+    fn replace_token(&self, token: Token, verified: Verified<C>, now: Timestamp) -> Result<(), RefreshError> {
         let core = self.core();
+        let recheck = NewRecheck::of(&verified, || token);
         let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
         let token = TokenInfo { id: token_id.clone(), issued_at, since: now.wall };
         let token_id = token_id.as_deref();
@@ -118,8 +122,10 @@ impl<C: Send + Sync + 'static> Session<C> {
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, as it should. The old claims are
         // dropped after the lock is released: their `Drop` may block or re-enter.
-        let _old = core.renew(expires_at, token, now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        let _old =
+            core.renew(expires_at, (token, recheck), now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         pending.commit();
+        core.start_recheck();
         // A revocation that arrived in between was compared with the old token.
         if let Err(AdmissionError::Revoked) = core.check_revoked(token_id, issued_at, now.wall) {
             core.end(End::REVOKED);
@@ -138,12 +144,17 @@ impl<C: Send + Sync + 'static> Session<C> {
         error
     }
 
-    fn check_same_subject(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
+    fn check_has_subject(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
+        match (&self.core().subject, &verified.subject) {
+            (Some(_), Some(_)) => Ok(()),
+            _ => Err(RefreshError::of(RefreshErrorKind::NoSubject)),
+        }
+    }
+
+    pub(super) fn check_same_subject(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
         let core = self.core();
-        match (core.subject.as_deref(), verified.subject.as_deref()) {
-            (Some(own), Some(new)) if own == new => {}
-            (Some(_), Some(_)) => return Err(RefreshError::of(RefreshErrorKind::OtherSubject)),
-            _ => return Err(RefreshError::of(RefreshErrorKind::NoSubject)),
+        if core.subject.as_deref() != verified.subject.as_deref() {
+            return Err(RefreshError::of(RefreshErrorKind::OtherSubject));
         }
         if core.issuer.as_deref() != verified.issuer.as_deref() {
             return Err(RefreshError::of(RefreshErrorKind::OtherIssuer));

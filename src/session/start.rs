@@ -2,10 +2,13 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{
     AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind, SessionMeta,
-    core::{NewSession, TokenInfo},
+    core::{NewRecheck, NewSession, TokenInfo},
     deadline::Timestamp,
 };
-use crate::verify::{Verified, VerifierOf};
+use crate::{
+    token::Token,
+    verify::{Verified, VerifierOf},
+};
 
 /// When a token was given to the verifier, for the session that begins with it.
 pub(crate) struct SessionStart {
@@ -25,15 +28,16 @@ impl SessionStart {
     /// Begins the session, and registers it if there is a permit. Checks revocations, and for a connection the limits.
     pub(crate) fn begin<C: Send + Sync + 'static>(
         self,
-        verified: Verified<C>,
+        (token, verified): (&Token, Verified<C>),
         verifier: Arc<dyn VerifierOf<C>>,
         (kind, head, meta): (SessionKind, Head, SessionMeta),
         permit: Option<Permit>,
     ) -> Result<Session<C>, AdmissionError> {
-        let Verified { claims, expires_at, subject, issuer, token_id, issued_at } = verified;
+        let recheck = NewRecheck::of(&verified, || token.clone());
+        let Verified { claims, expires_at, subject, issuer, token_id, issued_at, .. } = verified;
         let since = self.now.wall;
         let token = TokenInfo { id: token_id.clone(), issued_at, since };
-        let new = NewSession { subject, issuer, expires_at, token, kind, meta };
+        let new = NewSession { subject, issuer, expires_at, token, kind, meta, recheck };
         let (now, config) = (self.now, self.config);
         let session = Session::new(|any| SessionCore::new(new, now, config, any), claims, verifier, head);
         let core = session.core();

@@ -40,6 +40,7 @@ impl SessionBody {
     /// From here on the session lasts as long as the body.
     pub(crate) fn new(inner: Body, session: Arc<dyn AnySession>, Coverage { ending, is_counted }: Coverage) -> Self {
         let guard = Some(session.core().guard());
+        session.core().start_recheck();
         let connection = Connection { session, guard };
         Self { inner: Some(inner), ending, is_counted, end_watch: Some(EndWatch::default()), connection }
     }

@@ -37,6 +37,29 @@ pub(crate) fn session_refreshed(session: impl Display) {
     event!(debug, %session, "session refreshed");
 }
 
+pub(crate) fn session_rechecked(session: impl Display) {
+    event!(debug, %session, "session rechecked");
+}
+
+pub(crate) fn recheck_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
+    event!(info, %session, reason, "session recheck refused");
+    if let Some(cause) = cause {
+        event!(debug, %session, %cause, "cause of the refusal");
+    }
+}
+
+/// At warn for the first one since the last answer, because a verifier that is unavailable fails all sessions.
+pub(crate) fn recheck_unavailable(session: impl Display, error: Cause<'_>, is_first: bool) {
+    if is_first {
+        event!(warn, %session, %error, "session recheck unavailable");
+    } else {
+        event!(debug, %session, %error, "session recheck unavailable");
+    }
+    if let Some(cause) = error.source() {
+        event!(debug, %session, %cause, "cause of the failure");
+    }
+}
+
 pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
     event!(info, %session, reason, "refresh refused");
     if let Some(cause) = cause {

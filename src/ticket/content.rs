@@ -46,7 +46,9 @@ impl<C> Content<C> {
         let TokenInfo { expires_at, issued_at, subject, issuer, token_id } = self.token;
         let shared = |text: Option<String>| text.map(Arc::from);
         let (subject, issuer, token_id) = (shared(subject), shared(issuer), shared(token_id));
-        Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id }
+        // A ticket can be redeemed once, so its session cannot be rechecked with it.
+        let (recheck_in, check) = (None, None);
+        Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id, recheck_in, check }
     }
 }
 

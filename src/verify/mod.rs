@@ -14,6 +14,7 @@ pub mod jwt;
 #[cfg(feature = "jwt")]
 mod keys;
 mod path;
+mod recheck;
 mod verified;
 mod verifier;
 
@@ -24,8 +25,10 @@ pub use error::{VerifyError, VerifyErrorKind};
 pub use function::{VerifierFn, verifier_fn};
 pub use input::{FromVerifyInput, OwnedVerifyInput, VerifyInput};
 pub use path::PathParams;
+pub use recheck::Recheck;
 pub use verified::Verified;
 pub use verifier::Verifier;
 
 pub(crate) use erased::VerifierOf;
 pub(crate) use path::matched_params;
+pub(crate) use recheck::Check;

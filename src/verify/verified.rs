@@ -1,4 +1,11 @@
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Recheck, VerifyError, recheck::Check};
 
 /// What a verifier knows about a token that it accepts.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,12 +24,25 @@ pub struct Verified<C> {
     /// When the token was issued (`iat`), if it says so. A token without it counts as older than every revocation of
     /// tokens that were issued before a given time.
     pub issued_at: Option<SystemTime>,
+    /// When to verify the token again during the session; see [`recheck_in`](Self::recheck_in()). `None` for never.
+    pub recheck_in: Option<Duration>,
+    /// Asked instead of the verifier, which then need not see the token again.
+    pub(crate) check: Option<Check>,
 }
 
 impl<C> Verified<C> {
     /// Claims that do not expire and name no subject.
     pub const fn new(claims: C) -> Self {
-        Self { claims, expires_at: None, subject: None, issuer: None, token_id: None, issued_at: None }
+        Self {
+            claims,
+            expires_at: None,
+            subject: None,
+            issuer: None,
+            token_id: None,
+            issued_at: None,
+            recheck_in: None,
+            check: None,
+        }
     }
 
     /// Sets when the token expires.
@@ -60,6 +80,124 @@ impl<C> Verified<C> {
         self
     }
 
+    /// Has the layer verify the token again after this time, for as long as the connection lasts.
+    ///
+    /// For tokens whose validity may change before they expire: a session cookie that was deleted or extended, an API key
+    /// that was withdrawn, a membership that ended. The layer asks its verifier, with all that was combined with it
+    /// ([`authorize`](crate::Verifier::authorize), [`or`](crate::Verifier::or) …), with the same token and the
+    /// [head of the handshake](crate::VerifyInput::parts).
+    ///
+    /// | the verifier returns | the session |
+    /// | --- | --- |
+    /// | claims of the same subject and issuer | goes on with these claims, this [`expires_at`](Self::expires_at) and this `recheck_in`: without one, it is not rechecked again |
+    /// | claims of another subject or issuer | ends with [`EndReason::Revoked`](crate::EndReason::Revoked) |
+    /// | [expired](crate::VerifyError::expired) | ends with [`EndReason::TokenExpired`](crate::EndReason::TokenExpired) |
+    /// | [unavailable](crate::VerifyError::unavailable), nothing within the [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout), or it panics | goes on, and the verifier is asked again with growing pauses, until [`max_unconfirmed`](crate::WsAuthLayer::max_unconfirmed) |
+    /// | another error | ends with [`EndReason::Revoked`](crate::EndReason::Revoked) |
+    ///
+    /// The time varies at random between three quarters of `after` and `after`, so that sessions of one moment are not
+    /// rechecked at one moment. With `Duration::MAX` the session is rechecked on demand alone, by
+    /// [`Sessions::recheck_subject`](crate::Sessions::recheck_subject).
+    ///
+    /// The session keeps the token in memory until it ends. A verifier that can do without uses
+    /// [`recheck_with`](Self::recheck_with). After a [refresh](crate::Session::refresh), the new token is kept instead, and
+    /// its `Verified` decides.
+    ///
+    /// Only connections are rechecked, not plain requests. A [ticket](crate::Tickets) does not carry `recheck_in` over: it
+    /// can be redeemed once, so its session cannot be rechecked with it.
+    ///
+    /// Defaults to never, because a JSON Web Token says itself how long it is valid.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::{collections::HashMap, sync::{Arc, Mutex}, time::Duration};
+    ///
+    /// use axum::{Router, routing::any};
+    /// use axum_ws_auth::{Token, Verified, VerifyError, WsAuthLayer, test_util::{self, handshake}, verifier_fn};
+    /// use futures_util::StreamExt;
+    /// use tokio_tungstenite::tungstenite::Message;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::time::pause();
+    /// // In place of a database: keys and their users.
+    /// let keys = Arc::new(Mutex::new(HashMap::from([("key-of-alice", "alice")])));
+    /// let verifier = verifier_fn({
+    ///     let keys = Arc::clone(&keys);
+    ///     async move |token: Token| {
+    ///         let user = keys.lock().unwrap().get(token.expose()).copied().ok_or(VerifyError::invalid())?;
+    ///         Ok(Verified::new(user).with_subject(user).recheck_in(Duration::from_secs(60)))
+    ///     }
+    /// });
+    /// let app = Router::new().route("/", any(test_util::echo)).layer(WsAuthLayer::new(verifier));
+    ///
+    /// // Yes: after an hour, and sixty rechecks, the socket is open.
+    /// let (mut socket, _) = test_util::connect(app, handshake().bearer_subprotocol("key-of-alice").build()).await?;
+    /// tokio::time::sleep(Duration::from_secs(3600)).await;
+    /// # futures_util::SinkExt::send(&mut socket, Message::from("hello")).await?;
+    /// # assert_eq!(socket.next().await.expect("an echo")?, Message::from("hello"));
+    ///
+    /// // No: within a minute after the key was withdrawn, it is closed.
+    /// keys.lock().unwrap().clear();
+    /// let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a close frame") };
+    /// assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3000, "revoked"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn recheck_in(mut self, after: Duration) -> Self {
+        self.recheck_in = Some(after);
+        self
+    }
+
+    /// Has this check run after this time, in place of the verifier. The session does not keep the token.
+    ///
+    /// The check is an `async` closure over what the verifier kept: the id of a stored session or the hash of a key, and a
+    /// handle to the store. It is cloned for each run. Its errors mean the same as a verifier's; see
+    /// [`recheck_in`](Self::recheck_in()).
+    ///
+    /// It can move the deadline, but not replace the claims. So what was combined with the verifier, such as
+    /// [`authorize_async`](crate::Verifier::authorize_async), is not asked again.
+    ///
+    /// ```
+    /// use std::{future::ready, time::Duration};
+    ///
+    /// use axum_ws_auth::{Recheck, Token, Verified, VerifyError, verifier_fn};
+    ///
+    /// #[derive(Clone)]
+    /// struct Keys;
+    ///
+    /// impl Keys {
+    ///     /// The id of a key, and its user.
+    ///     async fn find(&self, key: &str) -> Option<(u64, String)> {
+    ///         (key == "secret").then(|| (7, "alice".to_owned()))
+    ///     }
+    ///
+    ///     async fn is_withdrawn(&self, id: u64) -> bool {
+    ///         id != 7
+    ///     }
+    /// }
+    ///
+    /// let keys = Keys;
+    /// let verifier = verifier_fn(async move |token: Token| {
+    ///     let (id, user) = keys.find(token.expose()).await.ok_or(VerifyError::invalid())?;
+    ///     let check = async move || {
+    ///         if keys.is_withdrawn(id).await { Err(VerifyError::invalid()) } else { Ok(Recheck::unchanged()) }
+    ///     };
+    ///     Ok(Verified::new(user).recheck_with(Duration::from_secs(60), check))
+    /// });
+    /// # let _ = axum_ws_auth::WsAuthLayer::new(verifier);
+    /// ```
+    #[must_use]
+    pub fn recheck_with<F, Fut>(mut self, after: Duration, check: F) -> Self
+    where
+        F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Recheck, VerifyError>> + Send + 'static,
+    {
+        self.recheck_in = Some(after);
+        self.check = Some(Check::new(check));
+        self
+    }
+
     /// Converts the claims. The other fields stay as they are.
     ///
     /// [`Verifier::map`](crate::Verifier::map) does the same to all tokens of a verifier.
@@ -72,8 +210,8 @@ impl<C> Verified<C> {
     /// assert_eq!(verified.subject.as_deref(), Some("alice"));
     /// ```
     pub fn map<D>(self, convert: impl FnOnce(C) -> D) -> Verified<D> {
-        let Self { claims, expires_at, subject, issuer, token_id, issued_at } = self;
-        Verified { claims: convert(claims), expires_at, subject, issuer, token_id, issued_at }
+        let Self { claims, expires_at, subject, issuer, token_id, issued_at, recheck_in, check } = self;
+        Verified { claims: convert(claims), expires_at, subject, issuer, token_id, issued_at, recheck_in, check }
     }
 }
 
@@ -86,6 +224,7 @@ impl<C> fmt::Debug for Verified<C> {
             .field("issuer", &self.issuer)
             .field("token_id", &self.token_id)
             .field("issued_at", &self.issued_at)
+            .field("recheck_in", &self.recheck_in)
             .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     WALL_CLOCK_INTERVAL,
+    recheck::Schedule,
     state::{SessionCore, State},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Change {
     ended_in: Option<Arc<Registry>>,
     /// The session of a connection has ended, and nothing will close that.
     is_unwatched: bool,
+    /// What kept the token. It is dropped without the lock, because a check may have captured anything.
+    _schedule: Option<Box<Schedule>>,
 }
 
 impl SessionCore {
@@ -62,11 +65,11 @@ impl SessionCore {
     }
 
     /// The end that a running bulk end has for this session.
-    fn bulk_end(&self, state: &State) -> Option<End> {
+    pub(super) fn bulk_end(&self, state: &State) -> Option<End> {
         state.registration.as_ref()?.bulk_end(self, state.token.id.as_deref())
     }
 
-    fn set_end(&self, state: &mut State, end: End) -> Change {
+    pub(super) fn set_end(&self, state: &mut State, end: End) -> Change {
         state.end = Some(end);
         self.ended.store(true, Ordering::Release);
         let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
@@ -74,6 +77,7 @@ impl SessionCore {
         Change {
             ended_in: state.registration.as_ref().map(Registration::registry),
             is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
+            _schedule: state.schedule.take(),
             ..self.count_change(state)
         }
     }
@@ -154,7 +158,7 @@ impl SessionCore {
     /// Counts a change that was made under the lock.
     pub(super) fn count_change(&self, state: &State) -> Change {
         self.version.fetch_add(1, Ordering::Release);
-        Change { supervisor: state.supervisor.clone(), ended_in: None, is_unwatched: false }
+        Change { supervisor: state.supervisor.clone(), ended_in: None, is_unwatched: false, _schedule: None }
     }
 
     /// Notifies the registry, the supervisor and the waiting tasks. Call it without the lock, which they may take.

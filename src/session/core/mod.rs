@@ -3,6 +3,7 @@
 mod guard;
 mod lifecycle;
 mod place;
+mod recheck;
 mod refresh;
 mod revoked;
 mod state;
@@ -14,7 +15,8 @@ pub(crate) use guard::ConnectionGuard;
 pub(crate) use lifecycle::Status;
 pub(crate) use state::SessionCore;
 
-pub(super) use state::{NewSession, TokenInfo};
+pub(super) use recheck::{NextRecheck, RecheckBy};
+pub(super) use state::{NewRecheck, NewSession, TokenInfo};
 
 /// The longest time between two reads of the wall clock: it may be set, and the machine may sleep.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(60);

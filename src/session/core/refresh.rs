@@ -1,10 +1,13 @@
 //! Counts attempts to refresh a session, and replaces its token.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
-use super::{SessionCore, TokenInfo};
+use super::{NewRecheck, SessionCore, TokenInfo, recheck::Schedule};
 use crate::{
     lock::lock,
     session::{RefreshError, RefreshErrorKind, deadline::Timestamp},
@@ -30,16 +33,22 @@ impl SessionCore {
         Ok(Attempt(self))
     }
 
-    /// Replaces the token, moves the deadline, and runs `swap`, all under one lock. Fails if the session has ended or
+    /// How many times the token was replaced. A recheck replaces the claims alone.
+    pub(in crate::session) fn refresh_count(&self) -> u32 {
+        lock(&self.state).refreshes
+    }
+
+    /// Replaces the token and what rechecks it, moves the deadline, and runs `swap`, all under one lock. Fails if the session has ended or
     /// its deadline has passed.
     pub(in crate::session) fn renew<T>(
         &self,
         expires_at: Option<SystemTime>,
-        token: TokenInfo,
+        (token, recheck): (TokenInfo, Option<NewRecheck>),
         verified: Timestamp,
         swap: impl FnOnce() -> T,
     ) -> Result<T, RefreshError> {
         let now = self.config.now();
+        let mut schedule = recheck.map(|recheck| Schedule::new(recheck, verified));
         let mut state = lock(&self.state);
         let (change, swapped) = match self.end_if_due(&mut state, now) {
             Some(change) => (Some(change), None),
@@ -47,10 +56,13 @@ impl SessionCore {
             None => {
                 state.token_expiry = expires_at.and_then(|at| verified.at_wall_time(at));
                 state.token = token;
+                state.refreshes = state.refreshes.wrapping_add(1);
+                mem::swap(&mut state.schedule, &mut schedule);
                 (Some(self.count_change(&state)), Some(swap()))
             }
         };
         drop(state);
+        drop(schedule);
         change.into_iter().for_each(|change| self.notify(change));
         swapped.ok_or_else(|| RefreshError::of(RefreshErrorKind::SessionEnded))
     }

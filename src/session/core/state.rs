@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::refresh::Attempts;
+use super::{
+    recheck::{RecheckBy, Schedule},
+    refresh::Attempts,
+};
 use crate::{
     id::{Scope, ScopedId, SessionId},
     lock::lock,
@@ -40,7 +43,7 @@ pub(crate) struct SessionCore {
     pub(in crate::session) watched: AtomicBool,
     pub(super) state: Mutex<State>,
     /// Wakes the tasks that wait for such a change.
-    pub(super) changed: Notify,
+    pub(in crate::session) changed: Notify,
     any: Weak<dyn AnySession>,
 }
 
@@ -53,6 +56,12 @@ pub(super) struct State {
     pub(super) registration: Option<Registration>,
     pub(super) attempts: Attempts,
     pub(super) kind: SessionKind,
+    /// How many times the token was replaced.
+    pub(super) refreshes: u32,
+    /// Boxed, because most sessions have none. `None` once the session has ended: nothing keeps its token then.
+    pub(super) schedule: Option<Box<Schedule>>,
+    /// A task rechecks the session, or is about to see that it need not.
+    pub(super) has_recheck_task: bool,
 }
 
 /// What the verifier said about a new session.
@@ -63,6 +72,13 @@ pub(in crate::session) struct NewSession {
     pub(in crate::session) token: TokenInfo,
     pub(in crate::session) kind: SessionKind,
     pub(in crate::session) meta: SessionMeta,
+    pub(in crate::session) recheck: Option<NewRecheck>,
+}
+
+/// What the verifier said about the next recheck.
+pub(in crate::session) struct NewRecheck {
+    pub(in crate::session) by: Arc<RecheckBy>,
+    pub(in crate::session) period: Duration,
 }
 
 /// What revocations need to know of a session's current token.
@@ -89,6 +105,9 @@ impl SessionCore {
             registration: None,
             attempts: Attempts::new(),
             kind: new.kind,
+            refreshes: 0,
+            schedule: new.recheck.map(|recheck| Schedule::new(recheck, verified)),
+            has_recheck_task: false,
         };
         Arc::new(Self {
             id: config.sessions.as_ref().map_or_else(SessionId::next, |sessions| SessionId::next_of(sessions.0.node())),

@@ -29,6 +29,18 @@ impl SessionCore {
         }
     }
 
+    /// Waits for a change after which this is true.
+    pub(super) async fn wait_until(&self, is_true: impl Fn() -> bool) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if is_true() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(in crate::session) async fn expiring_in(&self, before: Duration) -> Duration {
         self.watched.store(true, Ordering::Release);
         yield_if_out_of_budget().await;

@@ -7,6 +7,7 @@ mod leases;
 mod number_set;
 mod of_subject;
 mod permit;
+mod recheck;
 mod remote;
 mod revoke;
 mod scan;

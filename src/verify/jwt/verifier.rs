@@ -154,7 +154,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let (subject, token_id) = (shared(registered.sub), shared(registered.jti));
         let issuer = registered.iss.map(|iss| self.rules.shared_issuer(&iss.0));
         let issued_at = registered.iat.map(NumericDate::time);
-        let verified = Verified { claims: payload.claims()?, expires_at, subject, issuer, token_id, issued_at };
+        let verified =
+            Verified { expires_at, subject, issuer, token_id, issued_at, ..Verified::new(payload.claims()?) };
         Ok(VerifiedToken { verified, validity })
     }
 

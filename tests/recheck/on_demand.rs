@@ -1,0 +1,99 @@
+//! `Sessions::recheck_subject`.
+
+use std::time::Duration;
+
+use axum_ws_auth::{EndReason, ScopedId, Sessions, Verified, VerifyError};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep};
+
+use crate::{Answers, PERIOD, accepted, layer, open, sessions_of, support::*};
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_the_subject_are_rechecked_at_once() {
+    let sessions = Sessions::new();
+    let answers = Answers::new(|token| Ok(accepted(token).recheck_in(Duration::MAX)));
+    let new = || layer(answers.clone()).sessions(&sessions);
+    let (mut alice, _) = open(new(), "alice.1").await;
+    let (mut spared, session) = open(new(), "alice.2").await;
+    let (_bob, _) = open(new(), "bob.1").await;
+    sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(answers.count(), 3, "only on demand");
+
+    answers.set(|token| if token == "alice.1" { Err(VerifyError::forbidden()) } else { Ok(accepted(token)) });
+    let start = Instant::now();
+    assert_eq!(sessions.recheck_subject("eve"), 0);
+    assert_eq!(sessions.recheck_subject(ScopedId::of("https://id.example.com", "alice")), 0);
+    assert_eq!(sessions.recheck_subject("alice"), 2);
+    assert_eq!(closed(&mut alice).await, (3000, "revoked".to_owned()));
+    settle().await;
+    assert_eq!((answers.count(), start.elapsed()), (5, Duration::ZERO));
+    assert!(futures_util::StreamExt::next(&mut spared).now_or_never().is_none());
+    assert_eq!(session.end_reason(), None);
+    assert_eq!(sessions.recheck_subject("alice"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_without_a_recheck_are_not_counted() {
+    let sessions = Sessions::new();
+    let answers = Answers::new(|token| Ok(Verified::new(token.to_owned()).with_subject("alice")));
+    let layer = layer(answers.clone()).sessions(&sessions);
+    let (_client, session) = open(layer, "alice").await;
+    assert_eq!(sessions.recheck_subject("alice"), 0);
+    settle().await;
+    assert_eq!((answers.count(), session.end_reason()), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_follows_one_in_progress() {
+    let sessions = Sessions::new();
+    let answers = Answers::yes();
+    let (mut client, _session) = open(layer(answers.clone()).sessions(&sessions), "alice").await;
+    // It reads the policy, and then takes a while.
+    answers.set_async(async |token| {
+        sleep(Duration::from_secs(5)).await;
+        Ok(accepted(&token))
+    });
+    while answers.running() == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    answers.set(|_| Err(VerifyError::forbidden()));
+    assert_eq!(sessions.recheck_subject("alice"), 1);
+    let start = Instant::now();
+    assert_eq!(closed(&mut client).await, (3000, "revoked".to_owned()));
+    assert!(start.elapsed() <= Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_during_an_outage_does_not_reset_the_bound() {
+    let sessions = Sessions::new();
+    let answers = Answers::yes();
+    let (_client, session) = open(layer(answers.clone()).sessions(&sessions), "alice").await;
+    answers.set(|_| Err(VerifyError::unavailable(Duration::from_secs(1))));
+    sleep(PERIOD).await;
+    let first = answers.times()[1];
+    while sessions.recheck_subject("alice") == 1 {
+        sleep(Duration::from_secs(10)).await;
+    }
+    assert!(first.elapsed() <= Duration::from_secs(310), "{:?}", first.elapsed());
+    assert_eq!(session.end_reason(), Some(EndReason::Unconfirmed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_sessions_of_a_subject_do_not_ask_at_one_moment() {
+    let sessions = Sessions::new();
+    let answers = Answers::yes();
+    let layer = layer(answers.clone()).sessions(&sessions).max_concurrent_rechecks(10).unwrap();
+    let kept = sessions_of(layer, (0..1000).map(|number| format!("alice.{number}"))).await;
+    answers.set_async(async |token| {
+        sleep(Duration::from_millis(20)).await;
+        Ok(accepted(&token))
+    });
+    let start = Instant::now();
+    assert_eq!(sessions.recheck_subject("alice"), 1000);
+    while answers.count() < 2000 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(answers.most(), 10);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(kept);
+}
