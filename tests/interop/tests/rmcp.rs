@@ -13,20 +13,32 @@ use axum::{
 use axum_ws_auth::{MemoryRevocations, Revocations, Session, Sessions, WsAuthLayer};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
-    model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities, ServerConfig},
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities, ServerConfig,
+        SubscriptionFilter,
+    },
     service::RequestContext,
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
 use serde_json::{Value, json};
-use support::{node, serve, verify};
+use support::{TIMEOUT, node, serve, slot_freed, verify};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 struct Tools;
 
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
     }
 
     async fn call_tool(
@@ -113,4 +125,41 @@ async fn plain_answers_are_not_disturbed() {
         "next": 401,
     });
     assert_eq!((seen, connections), (expected, 0));
+}
+
+/// The revision of 2026-07-28 has no sessions of its own, and no stream of notifications but the answer to this request. The npm
+/// client does not speak it yet.
+#[tokio::test]
+async fn ending_the_session_ends_a_subscription() {
+    let (app, sessions) = app(StreamableHttpServerConfig::default());
+    let mut connection = TcpStream::connect(serve(app).await).await.unwrap();
+    let version = "2026-07-28";
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientInfo": { "name": "client", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let method = "subscriptions/listen";
+    let params = json!({ "notifications": { "toolsListChanged": true }, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer alice\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         MCP-Protocol-Version: {version}\r\nMcp-Method: {method}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+
+    let mut response = Vec::new();
+    let contains = |response: &[u8], text: &str| String::from_utf8_lossy(response).contains(text);
+    while !contains(&response, "notifications/subscriptions/acknowledged") {
+        let read = timeout(TIMEOUT, connection.read_buf(&mut response)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&response));
+    }
+    assert_eq!((sessions.count(), sessions.end_subject("alice")), (1, 1));
+    timeout(TIMEOUT, connection.read_to_end(&mut response)).await.unwrap().unwrap();
+    let response = String::from_utf8(response).unwrap();
+    let last = "event: auth.ended\ndata: {\"reason\":\"revoked\"}\n\n\r\n0\r\n\r\n";
+    assert!(response.ends_with(last), "{response}");
+    slot_freed(&sessions).await;
 }

@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Much longer than any step takes.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The credentials of alice, for a session that expires after a moment.
 pub(crate) const BRIEF: &str = "Bearer alice.1000";
