@@ -21,6 +21,8 @@ mod load;
 mod node_process;
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "redis/of_subject.rs"]
+mod of_subject;
 #[path = "redis/outages.rs"]
 mod outages;
 #[path = "redis/processes.rs"]

@@ -8,8 +8,8 @@ use std::{
 use redis::{Client, ConnectionInfo};
 
 use super::{
-    Redis, RedisCredentials, connect::ConnectOptions, credentials::Provider, endpoint::Endpoint, topology::Topology,
-    url,
+    Redis, RedisCredentials, connect::ConnectOptions, credentials::Provider, endpoint::Endpoint,
+    issuers::IndexedIssuers, topology::Topology, url,
 };
 use crate::error::ConfigError;
 
@@ -157,6 +157,7 @@ impl Redis {
             prefix: Arc::from("axum-ws-auth"),
             timeout,
             credentials: None,
+            issuers: IndexedIssuers::default(),
             log_connection: Mutex::default(),
             subscription: Mutex::default(),
         }
@@ -174,6 +175,7 @@ impl Redis {
             return Err(ConfigError::InvalidPrefix(prefix));
         }
         self.prefix = Arc::from(prefix);
+        self.issuers = IndexedIssuers::default();
         Ok(self)
     }
 

@@ -1,10 +1,10 @@
 //! Limits. The leases of a subject are in one sorted set, and in a cluster the subjects are spread over all slots.
 //! Evictions are published on a channel.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, slice, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use redis::{Cmd, FromRedisValue};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,6 @@ use super::{
     Redis,
     command::milliseconds,
     failure::Failure,
-    list::issuer_text,
     scripts::{LIMITS, Script},
     topology::Subscription,
 };
@@ -27,10 +26,9 @@ use crate::{
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_millis(1500);
 
 impl Redis {
-    /// The keys of a subject's leases, of their details, and of the issuers that have leases of its name. The text in
-    /// braces decides on the slot.
-    pub(super) fn lease_keys(&self, subject: &ScopedId) -> [String; 3] {
-        // Its hash has a fixed length, and distinguishes all subjects.
+    /// The keys of a subject's leases and of their details. The text in braces decides on the slot. It is a hash with a
+    /// fixed length, and distinguishes all subjects.
+    pub(super) fn lease_keys(&self, subject: &ScopedId) -> [String; 2] {
         let mut hash = Sha256::new();
         match subject.scope() {
             Scope::Any => hash.update([0]),
@@ -42,16 +40,8 @@ impl Redis {
             }
         }
         hash.update(subject.id());
-        let subject_hash = URL_SAFE_NO_PAD.encode(hash.finalize());
-        let issuers = self.issuers_key(subject);
-        let tag = issuers.rsplit(':').next().unwrap_or_default();
-        let prefix = &self.prefix;
-        [format!("{prefix}:leases:{tag}:{subject_hash}"), format!("{prefix}:details:{tag}:{subject_hash}"), issuers]
-    }
-
-    /// All issuers have this key in common.
-    pub(super) fn issuers_key(&self, subject: &ScopedId) -> String {
-        format!("{}:issuers:{{{}}}", self.prefix, URL_SAFE_NO_PAD.encode(Sha256::digest(subject.id())))
+        let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+        ["sessions", "details"].map(|name| format!("{}:{name}:{{{hash}}}", self.prefix))
     }
 
     fn evictions_channel(&self) -> String {
@@ -68,7 +58,7 @@ impl Redis {
         let runs = leases.chunk_by(|one, other| one.subject == other.subject).map(|leases| {
             let mut args = Cmd::new();
             if let Some(first) = leases.first() {
-                args.arg(&self.lease_keys(&first.subject)).arg(issuer_text(&first.subject));
+                args.arg(&self.lease_keys(&first.subject));
             }
             add_arguments(&mut args, leases);
             async move { self.run_script(script, &args, self.timeout.min(MAX_TIMEOUT)).await }
@@ -91,7 +81,6 @@ impl LimitStore for Redis {
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let (lease, mut args) = (request.lease, Cmd::new());
         args.arg(&self.lease_keys(&lease.subject))
-            .arg(issuer_text(&lease.subject))
             .arg(milliseconds(request.lifetime))
             .arg(member(lease))
             .arg(&*lease.details)
@@ -101,8 +90,9 @@ impl LimitStore for Redis {
         for lease in request.released {
             args.arg(member(lease));
         }
-        let evicted: Option<Vec<String>> =
-            self.run_script(&LIMITS.acquire, &args, self.timeout.min(MAX_TIMEOUT)).await?;
+        let acquire = self.run_script(&LIMITS.acquire, &args, self.timeout.min(MAX_TIMEOUT));
+        let (evicted, ()) = join(acquire, self.index_issuers(slice::from_ref(lease), request.lifetime)).await;
+        let evicted: Option<Vec<String>> = evicted?;
         evicted.map_or(Ok(Acquired::Full), |evicted| Ok(Acquired::Taken { evicted: session_ids(&evicted)? }))
     }
 
@@ -113,7 +103,9 @@ impl LimitStore for Redis {
                 args.arg(member(lease)).arg(&*lease.details);
             }
         };
-        let evicted: Vec<Vec<String>> = self.for_each_subject(leases, &LIMITS.renew, add_arguments).await?;
+        let renew = self.for_each_subject(leases, &LIMITS.renew, add_arguments);
+        let (evicted, ()) = join(renew, self.index_issuers(leases, lifetime)).await;
+        let evicted: Vec<Vec<String>> = evicted?;
         session_ids(evicted.iter().flatten())
     }
 

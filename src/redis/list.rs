@@ -6,9 +6,9 @@
 use futures_util::future::join_all;
 use redis::{Cmd, cmd};
 
-use super::{Redis, failure::Failure, limits::MAX_TIMEOUT, scripts::LIMITS};
+use super::{Redis, failure::Failure, issuers::with_issuer, limits::MAX_TIMEOUT, scripts::LIMITS};
 use crate::{
-    id::{Scope, ScopedId, SessionCursor},
+    id::{ScopedId, SessionCursor},
     store::{LeaseQuery, SessionLease},
 };
 
@@ -41,13 +41,13 @@ impl Redis {
         if !subject.is_any_issuer() {
             return Ok(vec![subject.clone()]);
         }
-        let issuers: Vec<Vec<u8>> = self.run(&all_of(&self.issuers_key(subject))).await?;
+        let issuers: Vec<Vec<u8>> = self.run(&all_of(&self.issuers_key())).await?;
         Ok(issuers.iter().filter_map(|issuer| with_issuer(str::from_utf8(issuer).ok()?, subject.id())).collect())
     }
 
     /// The leases of a subject, including some that have expired.
     async fn members(&self, subject: &ScopedId) -> Result<Vec<SessionCursor>, Failure> {
-        let [leases, ..] = self.lease_keys(subject);
+        let [leases, _] = self.lease_keys(subject);
         let members: Vec<Vec<u8>> = self.run(&all_of(&leases)).await?;
         Ok(members.iter().filter_map(|member| str::from_utf8(member).ok()?.parse().ok()).collect())
     }
@@ -87,21 +87,4 @@ fn all_of(key: &str) -> Cmd {
     let mut command = cmd("ZRANGEBYSCORE");
     command.arg(key).arg(0).arg("+inf");
     command
-}
-
-/// The issuer of a subject, for [`with_issuer`].
-pub(super) fn issuer_text(subject: &ScopedId) -> String {
-    match subject.scope() {
-        Scope::Any => "any".to_owned(),
-        Scope::Unnamed => "unnamed".to_owned(),
-        Scope::Named(issuer) => format!("={issuer}"),
-    }
-}
-
-fn with_issuer(issuer: &str, id: &str) -> Option<ScopedId> {
-    match issuer {
-        "any" => Some(ScopedId::any_issuer(id)),
-        "unnamed" => Some(ScopedId::without_issuer(id)),
-        named => Some(ScopedId::of(named.strip_prefix('=')?, id)),
-    }
 }

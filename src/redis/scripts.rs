@@ -8,51 +8,55 @@ use redis::Cmd;
 pub(super) struct Script {
     text: String,
     hash: String,
+    /// How many keys it has.
+    keys: usize,
 }
 
-/// The scripts of limits. Each has three keys, which are in one slot.
+/// The scripts of limits. Each but `index` has two keys, which are in one slot.
 ///
 /// - The sorted set of a subject's leases. The members sort by the age of the sessions, and the scores are the expiry
 ///   times. An evicted lease stays for a while, as `!` and its member with a negative score, so that it differs from a
 ///   lost one.
 /// - The hash of their details, by member.
-/// - The sorted set of the issuers that have leases of a subject with this name. The scores are the expiry times.
 pub(super) struct LimitScripts {
-    /// Arguments: the issuer, the lifetime in milliseconds, the lease, its details, the limit, `evict` or `refuse`, the
-    /// channel for evictions, and the leases to release first. Returns the evicted sessions, or nil at the limit.
+    /// Arguments: the lifetime in milliseconds, the lease, its details, the limit, `evict` or `refuse`, the channel for
+    /// evictions, and the leases to release first. Returns the evicted sessions, or nil at the limit.
     pub(super) acquire: Script,
-    /// Arguments: the issuer, the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions
-    /// among them.
+    /// Arguments: the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions among them.
     pub(super) renew: Script,
-    /// Arguments: the issuer, and leases.
+    /// Arguments: leases.
     pub(super) release: Script,
     /// Arguments: leases. Returns the details of each, or nil if there is no such lease.
     pub(super) details: Script,
+    /// Key: the sorted set of issuers that subjects with leases have. The scores are the expiry times. Arguments: the
+    /// lifetime in milliseconds, and issuers.
+    pub(super) index: Script,
 }
 
-/// How many keys each has.
-const LIMIT_KEYS: usize = 3;
-
 pub(super) static LIMITS: LazyLock<LimitScripts> = LazyLock::new(|| LimitScripts {
-    acquire: Script::new(&[LEASES, KEEP, ACQUIRE]),
-    renew: Script::new(&[LEASES, KEEP, RENEW]),
-    release: Script::new(&[LEASES, RELEASE]),
-    details: Script::new(&[LEASES, DETAILS]),
+    acquire: Script::new(&[NOW, LEASES, PUT, ACQUIRE], 2),
+    renew: Script::new(&[NOW, LEASES, PUT, RENEW], 2),
+    release: Script::new(&[LEASES, RELEASE], 2),
+    details: Script::new(&[NOW, DETAILS], 2),
+    index: Script::new(&[NOW, INDEX], 1),
 });
 
-const LEASES: &str = "
-    local set, details, issuers = KEYS[1], KEYS[2], KEYS[3]
+const NOW: &str = "
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
+";
+
+const LEASES: &str = "
+    local set, details = KEYS[1], KEYS[2]
     local function remove(lease)
         redis.call('ZREM', set, lease, '!' .. lease)
         redis.call('HDEL', details, lease)
     end
 ";
 
-/// Puts a lease there, and keeps the keys for as long.
-const KEEP: &str = "
-    local issuer, lifetime = ARGV[1], tonumber(ARGV[2])
+/// Puts a lease there, and keeps both keys for as long.
+const PUT: &str = "
+    local lifetime = tonumber(ARGV[1])
     local expiry = string.format('%.0f', now + lifetime)
     local function put(lease, text)
         redis.call('ZADD', set, expiry, lease)
@@ -63,45 +67,43 @@ const KEEP: &str = "
         end
     end
     local function keep()
-        redis.call('ZADD', issuers, 'GT', expiry, issuer)
-        for _, key in ipairs(KEYS) do
-            if redis.call('PTTL', key) < lifetime then redis.call('PEXPIRE', key, ARGV[2]) end
-        end
+        local longest = string.format('%.0f', math.max(lifetime, redis.call('PTTL', set)))
+        redis.call('PEXPIRE', set, longest)
+        redis.call('PEXPIRE', details, longest)
     end
 ";
 
 const ACQUIRE: &str = "
-    local own, limit = ARGV[3], tonumber(ARGV[5])
+    local own, limit = ARGV[2], tonumber(ARGV[4])
     for _, lease in ipairs(redis.call('ZRANGEBYSCORE', set, 0, string.format('(%.0f', now))) do
         remove(lease)
     end
     redis.call('ZREMRANGEBYSCORE', set, string.format('(%.0f', -now), '(0')
-    redis.call('ZREMRANGEBYSCORE', issuers, 0, string.format('(%.0f', now))
     redis.call('ZREM', set, own)
-    for i = 8, #ARGV do
+    for i = 7, #ARGV do
         remove(ARGV[i])
     end
     local excess = redis.call('ZCOUNT', set, 0, '+inf') - limit + 1
     local evicted = {}
     if excess > 0 then
-        if ARGV[6] ~= 'evict' then return nil end
+        if ARGV[5] ~= 'evict' then return nil end
         local oldest = redis.call('ZRANGEBYSCORE', set, 0, '+inf')
         table.sort(oldest)
         for i = 1, excess do
             evicted[i] = string.sub(oldest[i], 13)
             remove(oldest[i])
             redis.call('ZADD', set, '-' .. expiry, '!' .. oldest[i])
-            redis.pcall('PUBLISH', ARGV[7], evicted[i])
+            redis.pcall('PUBLISH', ARGV[6], evicted[i])
         end
     end
-    put(own, ARGV[4])
+    put(own, ARGV[3])
     keep()
     return evicted
 ";
 
 const RENEW: &str = "
     local evicted = {}
-    for i = 3, #ARGV, 2 do
+    for i = 2, #ARGV, 2 do
         if redis.call('ZSCORE', set, '!' .. ARGV[i]) then
             table.insert(evicted, string.sub(ARGV[i], 13))
         else
@@ -113,19 +115,28 @@ const RENEW: &str = "
 ";
 
 const RELEASE: &str = "
-    for i = 2, #ARGV do
+    for i = 1, #ARGV do
         remove(ARGV[i])
     end
-    if redis.call('ZCOUNT', set, '-inf', '+inf') == 0 then redis.call('ZREM', issuers, ARGV[1]) end
 ";
 
 const DETAILS: &str = "
     local found = {}
     for i, lease in ipairs(ARGV) do
-        local expiry = redis.call('ZSCORE', set, lease)
-        found[i] = expiry and tonumber(expiry) >= now and (redis.call('HGET', details, lease) or '')
+        local expiry = redis.call('ZSCORE', KEYS[1], lease)
+        found[i] = expiry and tonumber(expiry) >= now and (redis.call('HGET', KEYS[2], lease) or '')
     end
     return found
+";
+
+const INDEX: &str = "
+    local issuers = KEYS[1]
+    local expiry = string.format('%.0f', now + ARGV[1])
+    for i = 2, #ARGV do
+        redis.call('ZADD', issuers, 'GT', expiry, ARGV[i])
+    end
+    redis.call('ZREMRANGEBYSCORE', issuers, '-inf', string.format('(%.0f', now))
+    if redis.call('PTTL', issuers) < tonumber(ARGV[1]) then redis.call('PEXPIRE', issuers, ARGV[1]) end
 ";
 
 /// Adds revocations to the set and to the stream.
@@ -189,23 +200,23 @@ pub(super) const READ: &str = "
 
 impl Script {
     /// A script of limits, in parts.
-    fn new(parts: &[&str]) -> Self {
+    fn new(parts: &[&str], keys: usize) -> Self {
         let text = parts.concat();
-        Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
+        Self { hash: redis::Script::new(&text).get_hash().to_owned(), text, keys }
     }
 
     pub(super) fn by_hash(&self, args: &Cmd) -> Cmd {
-        Self::command("EVALSHA", &self.hash, args)
+        self.command("EVALSHA", &self.hash, args)
     }
 
     pub(super) fn by_text(&self, args: &Cmd) -> Cmd {
-        Self::command("EVAL", &self.text, args)
+        self.command("EVAL", &self.text, args)
     }
 
     /// The arguments begin with the keys.
-    fn command(name: &str, script: &str, args: &Cmd) -> Cmd {
+    fn command(&self, name: &str, script: &str, args: &Cmd) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(LIMIT_KEYS);
+        command.arg(script).arg(self.keys);
         for argument in args.args_iter() {
             if let redis::Arg::Simple(argument) = argument {
                 command.arg(argument);

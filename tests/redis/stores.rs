@@ -51,7 +51,10 @@ async fn stores_in_a_cluster_pass_their_conformance_tests() {
 async fn expired_and_released_leases_leave_no_keys() {
     let (server, second) = (RedisServer::start(), Duration::from_secs(1));
     let (store, limit) = (server.store(), NonZeroUsize::MIN);
-    let lease = |number: u32| SessionLease::new("alice", format!("{number:032x}").parse().unwrap(), SystemTime::now());
+    let lease = |number: u32| {
+        let id = format!("{number:032x}").parse().unwrap();
+        SessionLease::new("alice", id, SystemTime::now()).with_details("details")
+    };
     let leases = [lease(1), lease(2)];
     for lease in &leases {
         store.acquire(Acquire::new(lease, limit, AtLimit::EvictOldest, second)).await.unwrap();
@@ -59,13 +62,16 @@ async fn expired_and_released_leases_leave_no_keys() {
     tokio::time::sleep(second / 2).await;
     assert_eq!(store.renew(&leases, second).await.unwrap(), [leases[0].session]);
     tokio::time::sleep(second / 4 * 3).await;
-    assert_eq!(server.query("DBSIZE").trim(), ":2", "the lease was renewed: its set, and its issuers");
+    assert_eq!(server.query("DBSIZE").trim(), ":3", "the lease was renewed, with its details and its issuer");
     server.run("FLUSHALL");
     assert!(store.renew(&leases, second).await.unwrap().is_empty());
-    tokio::time::sleep(second + second / 2).await;
+    assert_eq!(server.query("DBSIZE").trim(), ":3");
+    tokio::time::sleep(second * 2 + second / 2).await;
     assert_eq!(server.query("DBSIZE").trim(), ":0");
     store.acquire(Acquire::new(&leases[0], limit, AtLimit::EvictOldest, second)).await.unwrap();
     store.release(&leases).await.unwrap();
+    assert_eq!(server.query("DBSIZE").trim(), ":1", "only the issuer is left");
+    tokio::time::sleep(second * 2 + second / 2).await;
     assert_eq!(server.query("DBSIZE").trim(), ":0");
 }
 

@@ -10,14 +10,15 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    extract::State,
+    extract::{Path, State},
     http::{Request, StatusCode},
     routing::{any, post},
 };
 use axum_ws_auth::{
-    AtLimit, Authenticated, Limits, Redis, Revocations, Sessions, TicketOptions, Tickets, TokenSource, WsAuthLayer,
+    AtLimit, Authenticated, Limits, Redis, Revocations, Session, SessionInfo, SessionMeta, Sessions, TicketOptions,
+    Tickets, TokenSource, WsAuthLayer,
 };
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -80,6 +81,22 @@ impl NodeProcess {
         self.open("/chat", Some(token)).await
     }
 
+    /// Opens a socket whose session notes this device.
+    pub(crate) async fn connect_from(
+        &self,
+        device: &str,
+        token: &str,
+    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, u16> {
+        self.open(&format!("/chat?device={device}"), Some(token)).await
+    }
+
+    /// The devices of the token's subject, on all nodes, with pages of two.
+    pub(crate) async fn devices(&self, token: &str) -> Vec<String> {
+        let (status, body) = self.post("/devices", token).await;
+        assert_eq!(status, 200, "{body}");
+        body.lines().map(str::to_owned).collect()
+    }
+
     pub(crate) async fn connect_with_ticket(
         &self,
         ticket: &str,
@@ -126,25 +143,35 @@ impl Drop for NodeProcess {
 
 /// Serves until standard input is closed. A subject may have one session on all nodes together.
 pub(crate) async fn serve() {
+    serve_limited(Limits::new().per_subject(1, AtLimit::RefuseNew).expect("one")).await;
+}
+
+/// Serves until standard input is closed, with limits for all nodes together.
+pub(crate) async fn serve_limited(limits: Limits) {
     let Ok(url) = std::env::var(REDIS) else { return };
     let redis = Redis::new(&url).expect("a url");
-    let limits = Limits::new().per_subject(1, AtLimit::RefuseNew).expect("one").across_nodes(redis.clone());
-    let sessions = Sessions::with_limits(limits.lease_lifetime(LEASE).expect("long enough"));
-    let sessions = sessions.reachable_through(redis.clone());
+    let limits = limits.across_nodes(redis.clone()).lease_lifetime(LEASE).expect("long enough");
+    let sessions = Sessions::with_limits(limits).reachable_through(redis.clone());
     let tickets = Tickets::<String>::new(redis.clone());
     let revocations = Revocations::new(redis);
-    let by_token = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations);
+    let by_token = WsAuthLayer::new(verifier).sessions(&sessions).revocations(&revocations).session_meta(|parts| {
+        let device = parts.uri.query().and_then(|query| query.strip_prefix("device="));
+        device.map_or_else(SessionMeta::new, |device| SessionMeta::new().with("device", device))
+    });
     let by_ticket = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).expect("a source");
     let by_ticket = by_ticket.sessions(&sessions).revocations(&revocations);
     let refresh = by_token.refresh_route().expect("a registry");
     let app = Router::new()
         .route("/ticket", tickets.route(TicketOptions::new()))
         .route("/logout", post(log_out))
+        .route("/devices", post(devices))
+        .route("/devices/{device}/sign-out", post(sign_out))
         .route("/chat", any(idle))
         .route("/named", any(named))
         .layer(by_token)
         .route("/refresh/{session}", refresh)
         .route("/by-ticket", any(idle).layer(by_ticket))
+        .layer(Extension(sessions))
         .with_state(Arc::new(revocations));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("node at {}", listener.local_addr().expect("an address"));
@@ -164,4 +191,41 @@ async fn log_out(
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// All sessions of the user, with pages of two.
+async fn own_sessions(session: &Session<String>, sessions: &Sessions) -> Result<Vec<SessionInfo>, StatusCode> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = sessions.of_subject(session.scoped_subject().expect("a subject")).after(after).limit(2).await;
+        let page = page.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        after = page.next();
+        all.extend(page);
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+fn device(session: &SessionInfo) -> &str {
+    session.meta().get("device").unwrap_or("unknown")
+}
+
+async fn devices(
+    Authenticated(session): Authenticated<String>,
+    Extension(sessions): Extension<Sessions>,
+) -> Result<String, StatusCode> {
+    Ok(own_sessions(&session, &sessions).await?.iter().map(|own| device(own).to_owned() + "\n").collect())
+}
+
+async fn sign_out(
+    State(revocations): State<Arc<Revocations>>,
+    Authenticated(session): Authenticated<String>,
+    Path(name): Path<String>,
+    Extension(sessions): Extension<Sessions>,
+) -> Result<StatusCode, StatusCode> {
+    let own = own_sessions(&session, &sessions).await?;
+    let own = own.iter().find(|own| device(own) == name).ok_or(StatusCode::NOT_FOUND)?;
+    revocations.revoke_session(own.id()).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(StatusCode::NO_CONTENT)
 }
