@@ -358,3 +358,28 @@ async fn sessions_that_begin_in_the_same_moment_are_listed_once() {
     }
     assert_eq!(seen.len(), 50);
 }
+
+#[cfg(feature = "streams")]
+#[tokio::test(start_paused = true)]
+async fn an_event_stream_is_listed_as_one_on_every_node() {
+    async fn events(Authenticated(_): Authenticated<String>) -> Response {
+        let body = axum::body::Body::from_stream(futures_util::stream::pending::<Result<String, std::io::Error>>());
+        Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
+    }
+    let store = MemoryLimits::new();
+    let nodes = [across_nodes(&store), across_nodes(&store)];
+    let layer = by_device(WsAuthLayer::new(timed).sessions(&nodes[0]));
+    let app = Router::new().route("/", any(events)).layer(layer);
+    let request = http::Request::get("/").header("authorization", "Bearer alice").header("user-agent", "tablet");
+    let response = answer(&app, request.body(axum::body::Body::empty()).unwrap()).await;
+    for sessions in &nodes {
+        let page = sessions.of_subject("alice").await.unwrap();
+        assert_eq!(devices(&page), ["tablet"]);
+        assert_eq!(page.sessions()[0].kind(), SessionKind::Stream);
+    }
+    drop(response);
+    settle().await;
+    for sessions in &nodes {
+        assert!(sessions.of_subject("alice").await.unwrap().sessions().is_empty());
+    }
+}

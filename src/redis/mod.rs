@@ -144,8 +144,7 @@ use self::{
 ///
 /// Every node has all revocations in memory and follows a stream for new ones. A handshake therefore waits for Redis
 /// only to redeem a ticket, and to take a lease if limits are shared across nodes. All keys of a command are in one slot.
-/// In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all, by the name of
-/// the subject.
+/// In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all.
 ///
 /// | | commands to Redis |
 /// | --- | --- |

@@ -3,7 +3,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use super::{Acquire, Acquired, LeaseQuery, SessionLease, StoreError, StoreFuture};
 use crate::id::SessionId;
 
-/// Counts the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a
+/// Counts and lists the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a
 /// dead node expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
 ///
 /// An implementation must pass [`test_util::conformance::limits`](crate::test_util::conformance::limits).
