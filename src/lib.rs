@@ -79,7 +79,7 @@
 //! | shut down | [`Sessions::drain`] |
 //! | choose close codes | [`CloseCodes`] |
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
-//! | run on several nodes | [`Redis`], or a [`store`] of your own |
+//! | run on several nodes | [`Redis`], or a [`store`] of your own; [`Sessions::reachable_through`] |
 //! | test | [`test_util`] |
 //!
 //! # The steps of a handshake

@@ -6,7 +6,7 @@ mod scoped;
 mod session;
 
 pub use cursor::{ParseSessionCursorError, SessionCursor};
-pub use node::NodeId;
+pub use node::{NodeId, ParseNodeIdError};
 pub use scoped::ScopedId;
 pub use session::{ParseSessionIdError, SessionId};
 

@@ -6,15 +6,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::ParseSessionIdError;
-
 /// A node, as messages to it are addressed: one registry of sessions ([`Sessions`](crate::Sessions)) in one process.
 ///
 /// It is random, and the first half of the [ids](crate::SessionId) of the node's sessions. Like those it is no secret. Its
-/// text form is 16 hexadecimal digits, for [`Display`](fmt::Display) and serde.
+/// text form is 16 hexadecimal digits, for [`Display`](fmt::Display), [`FromStr`] and serde.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(u64);
+
+/// The text is not a [`NodeId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a node id is 16 hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseNodeIdError;
 
 impl NodeId {
     /// The id of a new node.
@@ -26,18 +30,18 @@ impl NodeId {
 }
 
 impl FromStr for NodeId {
-    type Err = ParseSessionIdError;
+    type Err = ParseNodeIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(ParseSessionIdError);
+            return Err(ParseNodeIdError);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| ParseSessionIdError)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| ParseNodeIdError)
     }
 }
 
 impl TryFrom<String> for NodeId {
-    type Error = ParseSessionIdError;
+    type Error = ParseNodeIdError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()

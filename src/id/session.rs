@@ -92,7 +92,7 @@ impl FromStr for SessionId {
         }
         let (node, number) = text.split_at(16);
         let number = u64::from_str_radix(number, 16).map_err(|_| ParseSessionIdError)?;
-        Ok(Self { node: node.parse()?, number })
+        Ok(Self { node: node.parse().map_err(|_| ParseSessionIdError)?, number })
     }
 }
 

@@ -5,7 +5,7 @@
 //! | tickets | [`TicketStore`] | [`conformance::tickets`](crate::test_util::conformance::tickets) |
 //! | revocations | [`RevocationStore`] | [`conformance::revocations`](crate::test_util::conformance::revocations) |
 //! | limits that several nodes share | [`LimitStore`] | [`conformance::limits`](crate::test_util::conformance::limits) |
-//! | nothing: to carry messages between nodes | [`NodeBus`] | [`conformance::bus`](crate::test_util::conformance::bus) |
+//! | nothing: it carries messages between nodes | [`NodeBus`] | [`conformance::bus`](crate::test_util::conformance::bus) |
 //!
 //! Each trait lists its safety rules: which mistakes are unsafe, and which only slow. The conformance tests check them.
 //!
@@ -90,7 +90,7 @@ pub use limits::LimitStore;
 pub use revocations::{Cursor, RevocationBatch, RevocationStore};
 pub use tickets::{TicketCapacity, TicketKey, TicketStore};
 
-pub use crate::id::NodeId;
+pub use crate::id::{NodeId, ParseNodeIdError};
 
 pub(crate) use bus::{DynNodeBus, DynNodeInbox};
 pub(crate) use lease::AtLimit;

@@ -30,6 +30,8 @@ struct TestBus(Arc<State>);
 struct State {
     bus: MemoryBus,
     fails: AtomicBool,
+    /// Takes a second until it listens.
+    is_slow: AtomicBool,
     loses: AtomicBool,
     sent: Mutex<Vec<Vec<u8>>>,
     listening: AtomicUsize,
@@ -41,6 +43,9 @@ impl NodeBus for TestBus {
     async fn listen(&self, node: NodeId) -> Result<impl NodeInbox, StoreError> {
         if self.0.fails.load(SeqCst) {
             return Err(StoreError::unavailable().with_source("the bus is down"));
+        }
+        if self.0.is_slow.load(SeqCst) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         self.0.listening.fetch_add(1, SeqCst);
         Ok(TestInbox(self.0.bus.listen(node).await?, Arc::clone(&self.0)))
@@ -185,19 +190,29 @@ async fn node_that_cannot_listen_keeps_trying() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn node_asks_only_once_it_would_receive_the_answer() {
+    let bus = MemoryBus::default();
+    let slow = TestBus(Arc::new(State { bus: bus.clone(), is_slow: AtomicBool::new(true), ..State::default() }));
+    let (one, other) = (node_on(bus), node_on(slow));
+    let (_socket, session) = one.open("alice.60").await;
+    assert_eq!(other.refresh(session.id(), "alice.3600").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn task_ends_with_the_registry() {
     let bus = TestBus::default();
     let one = node_on(bus.clone());
     let sessions = one.sessions.clone();
     settle().await;
     assert_eq!(bus.0.listening.load(SeqCst), 1);
-    // A second call replaces the first.
-    let sessions = sessions.reachable_through(bus.clone());
+    // Another bus replaces the first.
+    let next = TestBus::default();
+    let sessions = sessions.reachable_through(next.clone());
     settle().await;
-    assert_eq!(bus.0.listening.load(SeqCst), 1);
+    assert_eq!((bus.0.listening.load(SeqCst), next.0.listening.load(SeqCst)), (0, 1));
     drop((one, sessions));
     settle().await;
-    assert_eq!(bus.0.listening.load(SeqCst), 0);
+    assert_eq!(next.0.listening.load(SeqCst), 0);
 }
 
 #[test]
