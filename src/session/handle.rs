@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    future::Future,
     sync::{Arc, Mutex, Weak, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -118,6 +119,24 @@ impl<C> Session<C> {
     /// This method is cancel safe.
     pub async fn expiring_in(&self, before: Duration) -> Duration {
         self.0.core.expiring_in(before).await
+    }
+
+    /// Waits until the token is replaced by a refresh of any kind: the claims are new then, and the deadline has moved.
+    ///
+    /// It counts from this call, also if the future is polled later. To wait in a loop without missing a refresh, use
+    /// [`SessionWatcher::refreshed`].
+    ///
+    /// # Errors
+    ///
+    /// If the session ends instead, why.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe. A refresh between two calls is not seen by the second.
+    pub fn refreshed(&self) -> impl Future<Output = Result<(), EndReason>> + '_ {
+        let core = &self.0.core;
+        let mut seen = core.refresh_count();
+        async move { core.refreshed(&mut seen).await }
     }
 
     /// Waits until the session has ended, and returns why.

@@ -180,6 +180,13 @@ impl SessionCore {
         self.deadline(&lock(&self.state)).time_left(now).map(|(left, _)| left)
     }
 
+    /// When the session ends, and how long that is from now.
+    pub(crate) fn expiry(&self) -> Option<(SystemTime, Duration)> {
+        let now = self.config.now();
+        let deadline = self.deadline(&lock(&self.state));
+        Some((deadline.wall_time()?, deadline.time_left(now)?.0))
+    }
+
     /// Computed rather than stored, because there are many sessions.
     pub(super) fn deadline(&self, state: &State) -> Deadline {
         Deadline::new(state.token_expiry, self.config.max_lifetime, self.connected)

@@ -1,4 +1,4 @@
-//! Waits for the end of a session, or for the time before it.
+//! Waits for the end of a session, for the time before it, or for a refresh.
 
 use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -38,6 +38,28 @@ impl SessionCore {
                 return;
             }
             changed.await;
+        }
+    }
+
+    /// Waits until there were other than `seen` refreshes, and sets that.
+    pub(in crate::session) async fn refreshed(&self, seen: &mut u32) -> Result<(), EndReason> {
+        self.watched.store(true, Ordering::Release);
+        yield_if_out_of_budget().await;
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let refreshes = self.refresh_count();
+            if refreshes != *seen {
+                *seen = refreshes;
+                return Ok(());
+            }
+            match self.status(None).0 {
+                Status::Ended(end) => return Err(end.reason),
+                Status::Active(None) => changed.await,
+                Status::Active(Some(next)) => {
+                    let _ = timeout(next, changed).await;
+                }
+            }
         }
     }
 

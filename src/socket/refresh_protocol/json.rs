@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{json, value::RawValue};
 
 use super::RefreshRequest;
-use crate::{session::RefreshError, time::wait_seconds, token::Token};
+use crate::{id::SessionId, session::RefreshError, time::wait_seconds, token::Token};
 
 const REFRESH: &str = "auth.refresh";
 /// The start of an escape. The string above may be written with escapes.
@@ -41,9 +41,7 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
 
 pub(super) fn response(outcome: Result<Option<Duration>, &RefreshError>) -> Message {
     let response = match outcome {
-        Ok(expires_in) => {
-            json!({ "type": "auth.refreshed", "expires_in": expires_in.map(|left| left.as_secs()) })
-        }
+        Ok(expires_in) => json!({ "type": "auth.refreshed", "expires_in": expires_in.map(seconds) }),
         Err(error) => match error.retry_after() {
             Some(wait) => {
                 json!({ "type": "auth.refused", "reason": error.reason(), "retry_after": wait_seconds(wait) })
@@ -52,6 +50,20 @@ pub(super) fn response(outcome: Result<Option<Duration>, &RefreshError>) -> Mess
         },
     };
     Message::Text(response.to_string().into())
+}
+
+pub(super) fn greeting(session: SessionId, expires_in: Option<Duration>) -> Message {
+    let greeting = json!({ "type": "auth.session", "session": session, "expires_in": expires_in.map(seconds) });
+    Message::Text(greeting.to_string().into())
+}
+
+pub(super) fn expiring(left: Duration) -> Message {
+    Message::Text(json!({ "type": "auth.expiring", "expires_in": seconds(left) }).to_string().into())
+}
+
+/// To the nearest second, because a timer fires within a millisecond.
+const fn seconds(left: Duration) -> u64 {
+    left.saturating_add(Duration::from_millis(500)).as_secs()
 }
 
 /// Whether the text contains both the type and the member of a request, as whole strings.

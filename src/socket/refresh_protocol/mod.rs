@@ -8,4 +8,5 @@ mod request;
 pub use protocol::RefreshProtocol;
 pub use request::RefreshRequest;
 
+pub(super) use protocol::Asking;
 pub(super) use request::ReceivedRefresh;

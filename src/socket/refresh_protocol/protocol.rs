@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use axum::extract::ws::Message;
 
 use super::{ReceivedRefresh, RefreshRequest, centrifugo, json};
-use crate::session::RefreshError;
+use crate::{id::SessionId, session::RefreshError};
 
 #[allow(unused_imports, reason = "for the docs")]
 use crate::token::Token;
@@ -52,13 +52,28 @@ use crate::token::Token;
 /// assert_eq!(response, json!({ "type": "auth.refused", "reason": "other_subject" }));
 /// # Ok(()) }
 /// ```
+///
+/// Clients can also be [told their session](Self::greeting), and [asked for a token](Self::ask) in time.
 #[derive(Clone)]
 pub struct RefreshProtocol {
     read: Arc<Read>,
     respond: Arc<Respond>,
+    /// Whether clients expect messages of the server in JSON.
+    has_json_messages: bool,
+    greeting: Option<Arc<Greet>>,
+    asking: Option<Asking>,
+}
+
+/// How a client is asked for its next token.
+#[derive(Clone)]
+pub(in crate::socket) struct Asking {
+    pub(in crate::socket) before: Duration,
+    pub(in crate::socket) message: Arc<Ask>,
 }
 
 type Read = dyn Fn(&Message) -> Option<RefreshRequest> + Send + Sync;
+type Greet = dyn Fn(SessionId, Option<Duration>) -> Message + Send + Sync;
+type Ask = dyn Fn(Duration) -> Message + Send + Sync;
 type Respond = dyn Fn(&Message, Result<Option<Duration>, &RefreshError>) -> Option<Message> + Send + Sync;
 
 impl RefreshProtocol {
@@ -76,7 +91,7 @@ impl RefreshProtocol {
     /// and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
     #[must_use]
     pub fn json() -> Self {
-        Self { read: Arc::new(json::read), respond: Arc::new(|_, outcome| Some(json::response(outcome))) }
+        Self::of(Arc::new(json::read), Arc::new(|_, outcome| Some(json::response(outcome))))
     }
 
     /// The JSON protocol of Centrifugo. A request is the command `{"id":2,"refresh":{"token":"…"}}`. The response is
@@ -93,7 +108,8 @@ impl RefreshProtocol {
     /// [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo).
     #[must_use]
     pub fn centrifugo() -> Self {
-        Self { read: Arc::new(centrifugo::read), respond: Arc::new(centrifugo::response) }
+        let protocol = Self::of(Arc::new(centrifugo::read), Arc::new(centrifugo::response));
+        Self { has_json_messages: false, ..protocol }
     }
 
     /// A custom protocol.
@@ -129,7 +145,72 @@ impl RefreshProtocol {
         Q: Into<RefreshRequest>,
         A: Fn(&Message, Result<Option<Duration>, &RefreshError>) -> Option<Message> + Send + Sync + 'static,
     {
-        Self { read: Arc::new(move |message| read(message).map(Into::into)), respond: Arc::new(respond) }
+        Self::of(Arc::new(move |message| read(message).map(Into::into)), Arc::new(respond))
+    }
+
+    fn of(read: Arc<Read>, respond: Arc<Respond>) -> Self {
+        Self { read, respond, has_json_messages: true, greeting: None, asking: None }
+    }
+
+    /// Tells each client its session when the socket opens, before any message of the handler:
+    /// `{"type":"auth.session","session":"0123456789abcdef0000000000000001","expires_in":3600}`, in seconds, or `null`
+    /// if the session does not expire.
+    ///
+    /// With it, a page knows when to get its next token, and which session to
+    /// [refresh over HTTP](crate::WsAuthLayer::refresh_route). After authentication by the
+    /// [first message](crate::FirstMessage), it follows the message for accepted clients (`auth_ok`), if there is one.
+    /// Do not use it with clients that expect something else first, such as the `connection_ack` of GraphQL.
+    ///
+    /// Centrifugo's protocol has no such message: the response to `connect` has the `ttl`. So this does nothing with
+    /// [`centrifugo`](Self::centrifugo). Defaults to off, because a client must expect it.
+    #[must_use]
+    pub fn greeting(self) -> Self {
+        if self.has_json_messages { self.greeting_with(json::greeting) } else { self }
+    }
+
+    /// The same, with a message of your own for the session and the time that it has left.
+    #[must_use]
+    pub fn greeting_with<G, M>(mut self, message: G) -> Self
+    where
+        G: Fn(SessionId, Option<Duration>) -> M + Send + Sync + 'static,
+        M: Into<Message>,
+    {
+        self.greeting = Some(Arc::new(move |session, expires_in| message(session, expires_in).into()));
+        self
+    }
+
+    /// Asks each client for its next token when less than `before` is left of its session:
+    /// `{"type":"auth.expiring","expires_in":60}`, in seconds. The handler has nothing to do.
+    ///
+    /// A client is asked once for each deadline: again when a refresh of any kind has moved it, and at once if less than
+    /// `before` is left then, or when the socket opens.
+    ///
+    /// Clients of Centrifugo ask for a token themselves, when the `ttl` has passed. They ignore the push that the protocol
+    /// has for this (`{"push":{"refresh":…}}`), so this does nothing with [`centrifugo`](Self::centrifugo). Defaults to
+    /// off, because a client must expect it.
+    #[must_use]
+    pub fn ask(self, before: Duration) -> Self {
+        if self.has_json_messages { self.ask_with(before, json::expiring) } else { self }
+    }
+
+    /// The same, with a message of your own for the time that is left.
+    #[must_use]
+    pub fn ask_with<A, M>(mut self, before: Duration, message: A) -> Self
+    where
+        A: Fn(Duration) -> M + Send + Sync + 'static,
+        M: Into<Message>,
+    {
+        self.asking = Some(Asking { before, message: Arc::new(move |left| message(left).into()) });
+        self
+    }
+
+    /// The first message of a socket.
+    pub(in crate::socket) fn greet(&self, session: SessionId, expires_in: Option<Duration>) -> Option<Message> {
+        self.greeting.as_ref().map(|greet| greet(session, expires_in))
+    }
+
+    pub(in crate::socket) fn asking(&self) -> Option<Asking> {
+        self.asking.clone()
     }
 
     /// The request in a message, and the rest of the message. `None` if there is no request.

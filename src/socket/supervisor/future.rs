@@ -57,14 +57,16 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
         H: FnOnce(AuthenticatedSocket<C>) -> Fut,
     {
         let SocketParts { transport, subprotocol, replay } = parts;
-        let refresher = protocol.clone().map(|protocol| Box::new(Refresher::new(session.clone(), protocol)));
+        let mut refresher = protocol.clone().map(|protocol| Box::new(Refresher::new(session.clone(), protocol)));
         let prober = keep_alive.map(|keep_alive| Box::new(Prober::new(keep_alive, session.core())));
         let shared = Arc::new(Shared::new(Arc::clone(session.core()), transport, replay, protocol));
         let connection = Connection { shared: Arc::clone(&shared), guard: Some(guard) };
-        let handler = session
-            .end_reason()
-            .is_none()
-            .then(|| handler(AuthenticatedSocket { shared, session, protocol: subprotocol }));
+        let handler = session.end_reason().is_none().then(|| {
+            if let Some(refresher) = &mut refresher {
+                refresher.greet(&shared);
+            }
+            handler(AuthenticatedSocket { shared, session, protocol: subprotocol })
+        });
         Self { handler, end_watch: EndWatch::default(), refresher, prober, closing: None, connection }
     }
 }
@@ -77,7 +79,9 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
         loop {
             if this.connection.is_open() && this.closing.is_none() {
                 let shared = &this.connection.shared;
-                let alarm = this.prober.as_ref().map(|prober| prober.alarm());
+                let of_prober = this.prober.as_ref().map(|prober| prober.alarm());
+                let of_refresher = this.refresher.as_ref().and_then(|refresher| refresher.alarm());
+                let alarm = of_prober.into_iter().chain(of_refresher).min();
                 match this.end_watch.as_mut().poll_or_alarm(shared.core(), alarm, cx) {
                     Poll::Ready(Some(end)) => {
                         *this.refresher = None;
@@ -85,18 +89,18 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
                         *this.closing = this.connection.close(end);
                     }
                     Poll::Ready(None) => {
+                        if let Some(refresher) = this.refresher {
+                            refresher.ring();
+                        }
                         if let Some(prober) = this.prober {
                             prober.ring(shared, cx);
                         }
                         continue;
                     }
                     Poll::Pending => {
-                        if let Some(refresher) = this.refresher {
-                            refresher.poll(shared, cx);
-                        }
-                        if let Some(prober) = this.prober
-                            && prober.poll(shared, cx)
-                        {
+                        let refresher = this.refresher.as_mut().is_some_and(|refresher| refresher.poll(shared, cx));
+                        let prober = this.prober.as_mut().is_some_and(|prober| prober.poll(shared, cx));
+                        if refresher || prober {
                             this.end_watch.as_mut().set_again();
                             continue;
                         }

@@ -1,5 +1,6 @@
 //! Runs a handler and enforces the end of its session.
 
+mod asker;
 mod future;
 mod prober;
 mod refresher;
