@@ -57,6 +57,7 @@ pub(crate) fn good_tokens(server: &Server) -> Vec<Case> {
         ),
         Case::accepted("64 KiB", to("/bearer").protocols(["bearer", token]).text(&"x".repeat(64 << 10)), "bearer"),
         Case::accepted("1 MiB", to("/bearer").protocols(["bearer", token]).text(&"x".repeat(1 << 20)), "bearer"),
+        Case::accepted("idle, but for pings", to("/kept").protocols(["bearer", token]), "bearer"),
         Case::accepted("header", to("/bearer").header("authorization", format!("Bearer {token}")), ""),
         Case::accepted(
             "header beside a name",

@@ -108,10 +108,12 @@ impl Drop for Server {
 fn app(shared: &Arc<Shared>) -> Router {
     let layer = WsAuthLayer::new(test_util::verifier::<Value>());
     let brief = layer.clone().max_lifetime(Duration::from_millis(300)).expect("a lifetime");
+    let kept = layer.clone().keep_alive(Duration::from_millis(100), Duration::from_secs(2)).expect("not zero");
     let cookie = layer.clone().sources([TokenSource::cookie("session")]).expect("a cookie with the default policy");
     let handshakes = Router::new()
         .route("/bearer", any(echo).layer(layer.clone()))
         .route("/v1", any(echo_v1).layer(layer.clone()))
+        .route("/kept", any(pause).layer(kept))
         .route("/brief", any(wait).layer(brief))
         .route("/ended", any(end).layer(layer.clone().close_codes(CloseCodes::HTTP_LIKE)))
         .route("/first", any(echo).layer(layer.clone().first_message(first_message())))
@@ -154,6 +156,17 @@ async fn wait(upgrade: AuthenticatedUpgrade<Value>) -> Response {
     upgrade.on_upgrade(async |socket| {
         let _held = socket;
         std::future::pending::<()>().await;
+    })
+}
+
+/// Echoes after several pings, and after a client that does not answer them has lost its session.
+async fn pause(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    upgrade.on_upgrade(async |mut socket| {
+        let Some(Ok(message)) = socket.recv().await else { return };
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        if socket.send(message).await.is_ok() {
+            send_back(socket).await;
+        }
     })
 }
 
