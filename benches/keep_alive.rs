@@ -1,4 +1,5 @@
-//! The processor time of keep-alive for 100,000 idle sockets at 30 seconds, as the share of a core.
+//! The processor time of keep-alive for 100,000 idle sockets at 30 seconds, as the share of a core; and the memory of a
+//! socket with it.
 //!
 //! Fewer sockets are pinged at the same rate, so the interval is shorter by as much. Their clients run in this process and
 //! the server in another, on a thread of its own. What the kernel does for the server's reads and writes counts too. Not
@@ -81,8 +82,10 @@ fn app(every: Duration) -> Router {
 async fn measure(sockets: usize, turns: usize, turn: Duration) -> io::Result<()> {
     let share = u32::try_from(sockets).map_err(io::Error::other)?;
     let every = EVERY / SOCKETS * share;
-    println!("| {sockets} sockets, pinged every {every:?} | goal | % of a core | pings/s |");
-    println!("| --- | --- | --- | --- |");
+    println!(
+        "| {sockets} sockets, pinged every {every:?} | goal | % of a core | pings/s | goal | resident KiB for each |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
     for (name, path, goal) in [
         ("the handler receives", "/receive", Goal::AtMost(5.0)),
         ("the handler never looks at the socket", "/hold", Goal::AtMost(5.0)),
@@ -91,8 +94,12 @@ async fn measure(sockets: usize, turns: usize, turn: Duration) -> io::Result<()>
         let server = Server::start(&every.as_millis().to_string())?;
         let pings = Rc::new(Cell::new(0_u32));
         let clients = LocalSet::new();
-        let (share, rate) = clients
+        let (share, rate, memory) = clients
             .run_until(async {
+                // Allocates what is allocated once.
+                let first = connect(server.address, &to_bytes(&support::chromium("first").path(path).build())).await?;
+                spawn_local(answer(first, Rc::clone(&pings)));
+                let without = server.settled_memory().await?;
                 for number in 0..sockets {
                     let request = support::chromium(&format!("user-{number}")).path(path);
                     let stream = connect(server.address, &to_bytes(&request.build())).await?;
@@ -109,10 +116,17 @@ async fn measure(sockets: usize, turns: usize, turn: Duration) -> io::Result<()>
                     let busy = server.time()? - before;
                     shares.push(busy / 1e6 / start.elapsed().as_secs_f64() * 100.0);
                 }
-                Ok::<_, io::Error>((Spread::of(shares), f64::from(pings.get()) / begin.elapsed().as_secs_f64()))
+                let rate = f64::from(pings.get()) / begin.elapsed().as_secs_f64();
+                let memory = (server.memory()? - without) / f64::from(share);
+                Ok::<_, io::Error>((Spread::of(shares), rate, memory))
             })
             .await?;
-        println!("| {name} | {goal} | {} | {rate:.0} |", goal.judge(share.median, &share.to_string()));
+        let small = Goal::AtMost(3.0);
+        println!(
+            "| {name} | {goal} | {} | {rate:.0} | {small} | {} |",
+            goal.judge(share.median, &share.to_string()),
+            small.judge(memory, &format!("{memory:.2}"))
+        );
     }
     Ok(())
 }

@@ -69,6 +69,11 @@ impl Server {
                 break;
             }
         }
+        self.memory()
+    }
+
+    /// The resident memory in KiB.
+    pub(crate) fn memory(&self) -> io::Result<f64> {
         let pages = number(format!("/proc/{}/statm", self.process.id()).as_ref(), 1)?;
         // Pages of 4 KiB, as on nearly all machines.
         Ok(pages * 4.0)

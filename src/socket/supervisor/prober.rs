@@ -31,6 +31,9 @@ enum Phase {
 /// time of a message is not known, because that would cost a reading of the clock each time.
 const LOOK_AGAIN: u32 = 4;
 
+/// The resolution of timers.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Prober {
     pub(super) fn new(keep_alive: KeepAlive, core: &SessionCore) -> Self {
         let interval = keep_alive.interval(core.id());
@@ -93,6 +96,6 @@ impl Prober {
 
     fn enter(&mut self, phase: Phase, time: Duration) {
         self.phase = phase;
-        self.until = from_now(time);
+        self.until = from_now(time.max(SHORTEST));
     }
 }
