@@ -457,6 +457,31 @@ async fn full_read_ahead_is_no_silence_and_no_queue() {
     assert!(!is_gone(&sessions, "alice").await);
 }
 
+/// Pings and pongs of the client do not fill what is read ahead.
+#[tokio::test(start_paused = true)]
+async fn client_with_pings_of_its_own_is_noticed_when_it_vanishes() {
+    let sessions = Sessions::new();
+    let app = behind(layer(&sessions), never_look);
+    let mut client = connected(&app, "alice").await;
+    for _ in 0..200 {
+        client.send(ClientMessage::Ping("own".into())).await.unwrap();
+        client.send(ClientMessage::Pong("own".into())).await.unwrap();
+        answer_pings_and_ignore_pongs(&mut client, Duration::from_secs(10)).await;
+    }
+    assert!(!is_gone(&sessions, "alice").await);
+    sleep(MINUTE).await;
+    assert!(is_gone(&sessions, "alice").await);
+}
+
+async fn answer_pings_and_ignore_pongs(client: &mut ClientSocket, time: Duration) {
+    let answering = async {
+        while let Some(Ok(message)) = client.next().await {
+            assert!(message.is_ping() || message.is_pong(), "{message}");
+        }
+    };
+    assert!(timeout(time, answering).await.is_err());
+}
+
 /// The handler has sent a close frame and waits for that of a client that has vanished.
 #[tokio::test(start_paused = true)]
 async fn closing_handshake_with_a_vanished_client_ends() {

@@ -46,6 +46,8 @@ impl Shared {
         }
         state.is_probing = true;
         if let Some(transport) = &mut state.transport {
+            // What has arrived may be older than the ping.
+            transport.take_activity();
             transport.ping();
         }
         Probe::Silent
