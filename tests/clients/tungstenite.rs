@@ -39,7 +39,11 @@ async fn run_one(attempt: &Attempt) -> Outcome {
 
     // May fail if the server has already closed. The next line shows.
     let _ = socket.send(attempt.text.as_str().into()).await;
-    match socket.next().await {
+    let mut next = socket.next().await;
+    while let Some(Ok(Message::Ping(_))) = next {
+        next = socket.next().await;
+    }
+    match next {
         Some(Ok(Message::Text(text))) => {
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
             socket.close(Some(frame)).await.expect("an open socket");
