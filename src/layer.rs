@@ -311,6 +311,40 @@ impl WsAuthLayer {
     /// # Errors
     ///
     /// If one of them is zero.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum::{Router, response::Response, routing::any};
+    /// use axum_ws_auth::{AuthenticatedUpgrade, Sessions, WsAuthLayer, test_util::{self, TestToken, handshake}};
+    /// use futures_util::StreamExt;
+    /// use serde_json::Value;
+    /// use tokio::time::timeout;
+    ///
+    /// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    ///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = Sessions::new();
+    /// let layer = WsAuthLayer::new(test_util::verifier::<Value>())
+    ///     .sessions(&sessions)
+    ///     .keep_alive(Duration::from_secs(30), Duration::from_secs(20))?;
+    /// let app = Router::new().route("/", any(chat)).layer(layer);
+    /// let handshake = |subject| handshake().bearer_subprotocol(&TestToken::new(subject).sign()).build();
+    /// let (mut alice, _) = test_util::connect(app.clone(), handshake("alice")).await?;
+    /// let (_bob, _) = test_util::connect(app, handshake("bob")).await?;
+    ///
+    /// // For a minute, only Alice's client runs. It answers pings while it reads.
+    /// let reading = async { while let Some(Ok(_)) = alice.next().await {} };
+    /// assert!(timeout(Duration::from_secs(60), reading).await.is_err(), "her socket stays open");
+    /// assert_eq!(sessions.iter().count(), 1);
+    /// assert!(sessions.iter().all(|session| session.subject() == Some("alice")));
+    /// # Ok(()) }
+    /// ```
     pub fn keep_alive(mut self, every: Duration, timeout: Duration) -> Result<Self, ConfigError> {
         self.config().session_mut().keep_alive = Some(KeepAlive::new(every, timeout)?);
         Ok(self)

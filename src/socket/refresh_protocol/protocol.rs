@@ -188,6 +188,42 @@ impl RefreshProtocol {
     /// Clients of Centrifugo ask for a token themselves, when the `ttl` has passed. They ignore the push that the protocol
     /// has for this (`{"push":{"refresh":…}}`), so this does nothing with [`centrifugo`](Self::centrifugo). Defaults to
     /// off, because a client must expect it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum::{Router, response::Response, routing::any};
+    /// use axum_ws_auth::{AuthenticatedUpgrade, RefreshProtocol, WsAuthLayer, test_util::{self, TestToken, handshake}};
+    /// use futures_util::StreamExt;
+    /// use serde_json::Value;
+    ///
+    /// async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+    ///     upgrade.on_upgrade(async |mut socket| {
+    ///         let _ = socket.send("welcome".into()).await;
+    ///         while let Some(Ok(_)) = socket.recv().await {}
+    ///     })
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let protocol = RefreshProtocol::json().greeting().ask(Duration::from_secs(60));
+    /// let layer = WsAuthLayer::new(test_util::verifier::<Value>()).refresh_protocol(protocol);
+    /// let app = Router::new().route("/", any(chat)).layer(layer);
+    ///
+    /// // Yes: a token that expires soon. No: one that is good for an hour.
+    /// for (seconds, expected) in [(30, "auth.session auth.expiring welcome"), (3600, "auth.session welcome")] {
+    ///     let token = TestToken::new("alice").expires_in(Duration::from_secs(seconds)).sign();
+    ///     let request = handshake().bearer_subprotocol(&token).build();
+    ///     let (mut socket, _) = test_util::connect(app.clone(), request).await?;
+    ///     let mut received = Vec::new();
+    ///     while received.last().is_none_or(|last| last != "welcome") {
+    ///         let text = socket.next().await.expect("a message")?.into_text()?;
+    ///         let message = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    ///         received.push(message["type"].as_str().unwrap_or(&text).to_owned());
+    ///     }
+    ///     assert_eq!(received.join(" "), expected);
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn ask(self, before: Duration) -> Self {
         if self.has_json_messages { self.ask_with(before, json::expiring) } else { self }
