@@ -123,6 +123,8 @@ impl<C> Session<C> {
 
     /// Waits until the token is replaced by a refresh of any kind: the claims are new then, and the deadline has moved.
     ///
+    /// A [recheck](crate::Verified::recheck_in()) is no refresh.
+    ///
     /// It counts from this call, also if the future is polled later. To wait in a loop without missing a refresh, use
     /// [`SessionWatcher::refreshed`].
     ///
