@@ -262,6 +262,8 @@ impl WsAuthLayer {
     /// Sets how many [refresh](crate::Session::refresh) attempts a session may make per period, successful or not. Zero
     /// disables refreshes.
     ///
+    /// At a [route](Self::refresh_route), only the tokens of the session's own subject count.
+    ///
     /// Defaults to five per minute: each attempt costs a verification, and a client needs one per token.
     pub fn refresh_limit(mut self, attempts: u32, per: Duration) -> Self {
         self.config().session_mut().refresh_limit = (attempts, per);

@@ -9,7 +9,7 @@ use std::{
 
 use axum_ws_auth::{
     AtLimit, ConfigError, Limits, Redis, RedisCredentials, Revocation,
-    store::{Acquire, Acquired, LimitStore, RevocationStore, SessionLease, TicketKey, TicketStore},
+    store::{Acquire, Acquired, LimitStore, NodeBus, NodeId, RevocationStore, SessionLease, TicketKey, TicketStore},
     test_util::conformance,
 };
 
@@ -67,6 +67,7 @@ async fn the_documented_rights_are_sufficient() {
     conformance::tickets(store()).await;
     conformance::limits(store(), store()).await;
     conformance::revocations(store(), store()).await;
+    conformance::bus(store(), store()).await;
     let denied = server.query("ACL LOG");
     assert!(denied.starts_with("*0"), "no other command was sent: {denied}");
 }
@@ -79,6 +80,10 @@ async fn every_key_and_channel_begins_with_the_prefix() {
     let waiting = tokio::spawn(async move { subscriber.evicted().await });
     eventually("it subscribes", async || server.query("PUBSUB CHANNELS *").contains("a prefix:evicted")).await;
     waiting.abort();
+    let node = NodeId::random();
+    let inbox = store().listen(node).await.unwrap();
+    assert!(server.query("PUBSUB CHANNELS *").contains(&format!("a prefix:node:{node}")));
+    drop(inbox);
     store_one_of_each(&store()).await;
     let keys = server.query("KEYS *");
     let keys: Vec<&str> = keys.split("\r\n").filter(|line| !line.starts_with(['*', '$']) && !line.is_empty()).collect();
