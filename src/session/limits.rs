@@ -104,7 +104,7 @@ impl Limits {
         Self { store: Some(SharedStore(Arc::new(store))), ..self }
     }
 
-    /// Sets how long the sessions of a crashed node still count on the others. Each node renews its leases three times
+    /// Sets how long the sessions of a crashed node still count on the others, and are listed there. Each node renews its leases three times
     /// in that period. No effect without [`across_nodes`](Self::across_nodes).
     ///
     /// Defaults to 60 seconds, because a restart takes less, and a session then costs one store operation every 20

@@ -7,7 +7,8 @@ use crate::{
     store::SessionLease,
 };
 
-/// A snapshot of one session; see [`Sessions::iter`](crate::Sessions::iter).
+/// A snapshot of one session; see [`Sessions::iter`](crate::Sessions::iter) and
+/// [`Sessions::of_subject`](crate::Sessions::of_subject).
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
     id: SessionId,
