@@ -106,17 +106,35 @@ impl<C> Verified<C> {
     /// Only connections are rechecked, not plain requests. A [ticket](crate::Tickets) does not carry `recheck_in` over: it
     /// can be redeemed once, so its session cannot be rechecked with it.
     ///
-    /// Defaults to never, because a JSON Web Token says itself how long it is valid.
+    /// Defaults to never, because a JSON Web Token says itself how long it is valid. If what was combined with its verifier
+    /// may change its mind, wrap the outermost one:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use axum_ws_auth::{OwnedVerifyInput, Verifier, test_util, verifier_fn};
+    /// # let is_member = async |_: &serde_json::Value, _: &http::request::Parts| Ok(());
+    /// # let verifier = std::sync::Arc::new(test_util::verifier::<serde_json::Value>().authorize_async(is_member));
+    /// // `verifier` is an `Arc` of a `JwtVerifier` with an `authorize_async`.
+    /// let rechecked = verifier_fn(async move |input: OwnedVerifyInput| {
+    ///     Ok(verifier.verify(input.as_input()).await?.recheck_in(Duration::from_secs(60)))
+    /// });
+    /// # let _ = axum_ws_auth::WsAuthLayer::new(rechecked);
+    /// ```
     ///
     /// # Example
     ///
     /// ```
     /// use std::{collections::HashMap, sync::{Arc, Mutex}, time::Duration};
     ///
-    /// use axum::{Router, routing::any};
-    /// use axum_ws_auth::{Token, Verified, VerifyError, WsAuthLayer, test_util::{self, handshake}, verifier_fn};
-    /// use futures_util::StreamExt;
+    /// use axum::{Router, response::Response, routing::any};
+    /// use axum_ws_auth::{AuthenticatedUpgrade, Token, Verified, VerifyError, WsAuthLayer, verifier_fn};
+    /// use axum_ws_auth::test_util::{self, handshake};
+    /// use futures_util::{FutureExt, StreamExt};
     /// use tokio_tungstenite::tungstenite::Message;
+    ///
+    /// async fn chat(upgrade: AuthenticatedUpgrade<&'static str>) -> Response {
+    ///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # tokio::time::pause();
@@ -129,13 +147,12 @@ impl<C> Verified<C> {
     ///         Ok(Verified::new(user).with_subject(user).recheck_in(Duration::from_secs(60)))
     ///     }
     /// });
-    /// let app = Router::new().route("/", any(test_util::echo)).layer(WsAuthLayer::new(verifier));
+    /// let app = Router::new().route("/", any(chat)).layer(WsAuthLayer::new(verifier));
     ///
     /// // Yes: after an hour, and sixty rechecks, the socket is open.
     /// let (mut socket, _) = test_util::connect(app, handshake().bearer_subprotocol("key-of-alice").build()).await?;
     /// tokio::time::sleep(Duration::from_secs(3600)).await;
-    /// # futures_util::SinkExt::send(&mut socket, Message::from("hello")).await?;
-    /// # assert_eq!(socket.next().await.expect("an echo")?, Message::from("hello"));
+    /// assert!(socket.next().now_or_never().is_none());
     ///
     /// // No: within a minute after the key was withdrawn, it is closed.
     /// keys.lock().unwrap().clear();

@@ -21,10 +21,15 @@ impl Sessions {
     /// ```
     /// use std::{sync::{Arc, atomic::{AtomicBool, Ordering}}, time::Duration};
     ///
-    /// use axum::{Router, routing::any};
-    /// use axum_ws_auth::{Sessions, Token, Verified, VerifyError, WsAuthLayer, test_util::{self, handshake}, verifier_fn};
+    /// use axum::{Router, response::Response, routing::any};
+    /// use axum_ws_auth::{AuthenticatedUpgrade, Sessions, Token, Verified, VerifyError, WsAuthLayer, verifier_fn};
+    /// use axum_ws_auth::test_util::{self, handshake};
     /// use futures_util::StreamExt;
     /// use tokio_tungstenite::tungstenite::Message;
+    ///
+    /// async fn chat(upgrade: AuthenticatedUpgrade<()>) -> Response {
+    ///     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+    /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // In place of a database.
@@ -39,7 +44,7 @@ impl Sessions {
     ///     }
     /// });
     /// let sessions = Sessions::new();
-    /// let app = Router::new().route("/", any(test_util::echo)).layer(WsAuthLayer::new(verifier).sessions(&sessions));
+    /// let app = Router::new().route("/", any(chat)).layer(WsAuthLayer::new(verifier).sessions(&sessions));
     /// let (mut socket, _) = test_util::connect(app, handshake().bearer_subprotocol("key-of-alice").build()).await?;
     ///
     /// // Yes: she still may.
