@@ -67,23 +67,25 @@ async fn subscribe(address: &str, subprotocols: &str, payload: Value) -> Client 
     client
 }
 
-/// With the token in the handshake, and in the first message. In both ways the library negotiates the subprotocol.
-const WAYS: [fn(&str) -> (String, Value); 2] = [
-    |token| (format!("graphql-transport-ws, bearer, {token}"), json!({})),
-    |token| ("graphql-transport-ws".to_owned(), json!({ "Authorization": format!("Bearer {token}") })),
-];
+/// What a client offers and sends, with the token in the handshake or in the first message. In both ways the library negotiates
+/// the subprotocol.
+fn ways(token: &str) -> [(String, Value); 2] {
+    [
+        (format!("graphql-transport-ws, bearer, {token}"), json!({})),
+        ("graphql-transport-ws".to_owned(), json!({ "Authorization": format!("Bearer {token}") })),
+    ]
+}
 
 #[tokio::test]
 async fn ending_the_session_closes_the_subscription() {
     let (address, sessions) = start().await;
-    for way in WAYS {
-        let (subprotocols, payload) = way("alice");
+    for (subprotocols, payload) in ways("alice") {
         let mut client = subscribe(&address, &subprotocols, payload).await;
         assert_eq!((sessions.count(), sessions.end_subject("alice")), (1, 1));
         assert_eq!(closed(&mut client).await, (4401, "revoked".to_owned()));
         slot_freed(&sessions).await;
-
-        let (subprotocols, payload) = way("alice.1000");
+    }
+    for (subprotocols, payload) in ways("alice.1000") {
         let mut client = subscribe(&address, &subprotocols, payload).await;
         assert_eq!(closed(&mut client).await, (4403, "token_expired".to_owned()));
         slot_freed(&sessions).await;
