@@ -19,7 +19,8 @@ use std::{
 
 use axum::{Router, extract::ws::Message, response::Response, routing::any};
 use axum_ws_auth::{
-    AuthenticatedSocket, AuthenticatedUpgrade, ConfigError, EndReason, RefreshProtocol, Sessions, WsAuthLayer,
+    AuthenticatedSocket, AuthenticatedUpgrade, ConfigError, EndReason, FirstMessage, RefreshProtocol, Sessions,
+    WsAuthLayer, test_util,
 };
 use futures_util::{SinkExt, StreamExt, future::join_all};
 use serde_json::json;
@@ -178,6 +179,19 @@ async fn off_by_default_and_by_upgrade() {
             Some(seconds) => assert!(pings[0] <= Duration::from_secs(seconds), "{name}: {pings:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_authenticate_by_their_first_message_are_pinged() {
+    let sessions = Sessions::new();
+    let app = behind(layer(&sessions).first_message(FirstMessage::home_assistant()), never_look);
+    let (mut client, _) = test_util::connect(app, test_util::handshake().build()).await.unwrap();
+    assert!(client.next().await.unwrap().unwrap().is_text());
+    client.send(json!({ "type": "auth", "access_token": "alice" }).to_string().into()).await.unwrap();
+    assert!(client.next().await.unwrap().unwrap().is_text());
+    assert!(answer_pings(&mut client, 2 * MINUTE).await.len() >= 3);
+    sleep(MINUTE).await;
+    assert_eq!(sessions.count(), 0);
 }
 
 #[test]

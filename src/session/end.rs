@@ -36,7 +36,8 @@ pub enum EndReason {
     Policy,
     /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,
-    /// The client did not answer in time, so it has probably vanished.
+    /// The client did not answer in time, so it has probably vanished; see
+    /// [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive).
     Unresponsive,
     /// The verifier was unavailable for too long to say whether the token is still valid.
     Unconfirmed,

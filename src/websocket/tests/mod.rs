@@ -8,6 +8,7 @@
 
 mod against_tungstenite;
 mod comparison;
+mod pings;
 mod rules;
 mod writing;
 
