@@ -305,6 +305,9 @@ impl WsAuthLayer {
     /// than that is not probed until the handler has received some of it. If a client leaves and the handler does not
     /// receive that within `timeout`, the session ends with [`EndReason::Closed`](crate::EndReason::Closed).
     ///
+    /// An event stream that was silent for `every` is sent a comment (`:` and a blank line), which clients ignore. Its
+    /// client cannot answer, so `timeout` does not concern it.
+    ///
     /// For one socket, see [`AuthenticatedUpgrade::keep_alive`](crate::AuthenticatedUpgrade::keep_alive).
     ///
     /// Defaults to off, because pings cost the battery and the data of mobile clients, and many applications have

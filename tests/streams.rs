@@ -12,6 +12,8 @@
 mod coverage;
 #[path = "streams/ending.rs"]
 mod ending;
+#[path = "streams/keep_alive.rs"]
+mod keep_alive;
 #[path = "streams/limits.rs"]
 mod limits;
 #[path = "streams/sessions.rs"]

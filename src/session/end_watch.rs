@@ -21,14 +21,6 @@ pin_project! {
 }
 
 impl EndWatch {
-    pub(crate) fn poll(mut self: Pin<&mut Self>, core: &SessionCore, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
-            if let Some(end) = ready!(self.as_mut().poll_or_alarm(core, None, cx)) {
-                return Poll::Ready(end);
-            }
-        }
-    }
-
     /// Waits for the end, or for the time of an alarm, which is `None`. Both share one timer, because there are many
     /// sessions. After a change of the alarm, call [`set_again`](Self::set_again).
     pub(crate) fn poll_or_alarm(

@@ -1,15 +1,19 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use axum::{Error, body::Body};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
-use super::{Coverage, Ending};
+use super::{
+    Coverage, Ending,
+    comments::{Comments, comment},
+};
 use crate::{
     session::{AnySession, ConnectionGuard, EndReason, EndWatch, SessionCore},
     telemetry,
@@ -25,6 +29,8 @@ pin_project! {
         // `None` if the session has ended and the body goes on.
         #[pin]
         end_watch: Option<EndWatch>,
+        // Boxed, because most bodies have none.
+        comments: Option<Box<Comments>>,
         connection: Connection,
     }
 }
@@ -39,10 +45,13 @@ struct Connection {
 impl SessionBody {
     /// From here on the session lasts as long as the body.
     pub(crate) fn new(inner: Body, session: Arc<dyn AnySession>, Coverage { ending, is_counted }: Coverage) -> Self {
-        let guard = Some(session.core().guard());
-        session.core().start_recheck();
+        let core = session.core();
+        let keep_alive = core.keep_alive().filter(|_| ending.takes_comment());
+        let comments = keep_alive.map(|keep_alive| Box::new(Comments::new(keep_alive.interval(core.id()))));
+        let guard = Some(core.guard());
+        core.start_recheck();
         let connection = Connection { session, guard };
-        Self { inner: Some(inner), ending, is_counted, end_watch: Some(EndWatch::default()), connection }
+        Self { inner: Some(inner), ending, is_counted, end_watch: Some(EndWatch::default()), comments, connection }
     }
 }
 
@@ -52,16 +61,24 @@ impl HttpBody for SessionBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
-        if this.inner.is_some()
+        let mut comment_is_due = false;
+        while this.inner.is_some()
             && let Some(end_watch) = this.end_watch.as_mut().as_pin_mut()
-            && let Poll::Ready(end) = end_watch.poll(this.connection.core(), cx)
+            && let Poll::Ready(end) = end_watch.poll_or_alarm(this.connection.core(), alarm(this.comments), cx)
         {
-            if goes_on(end.reason, *this.is_counted) {
-                this.end_watch.set(None);
-            } else {
-                *this.inner = None;
-                if let Some(last) = this.ending.last(end.reason) {
-                    return Poll::Ready(Some(last));
+            match end {
+                Some(end) if goes_on(end.reason, *this.is_counted) => this.end_watch.set(None),
+                Some(end) => {
+                    *this.inner = None;
+                    if let Some(last) = this.ending.last(end.reason) {
+                        return Poll::Ready(Some(last));
+                    }
+                }
+                None => {
+                    comment_is_due |= this.comments.as_mut().is_some_and(|comments| comments.ring());
+                    if let Some(end_watch) = this.end_watch.as_mut().as_pin_mut() {
+                        end_watch.set_again();
+                    }
                 }
             }
         }
@@ -69,9 +86,23 @@ impl HttpBody for SessionBody {
             this.connection.release();
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        let frame = match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if comment_is_due && this.ending.takes_comment() => Some(Ok(comment())),
+            Poll::Pending => {
+                if let Some(comments) = this.comments {
+                    comments.on_waiting();
+                }
+                return Poll::Pending;
+            }
+        };
         match &frame {
-            Some(Ok(frame)) if !frame.is_trailers() => this.ending.push(frame),
+            Some(Ok(frame)) if !frame.is_trailers() => {
+                this.ending.push(frame);
+                if let Some(comments) = this.comments {
+                    comments.on_sent();
+                }
+            }
             // Nothing may follow.
             _ => {
                 *this.inner = None;
@@ -93,6 +124,10 @@ impl HttpBody for SessionBody {
             (None, _) => SizeHint::with_exact(0),
         }
     }
+}
+
+fn alarm(comments: &Option<Box<Comments>>) -> Option<Instant> {
+    comments.as_ref().map(|comments| comments.alarm())
 }
 
 /// Whether a body outlives this end of its session: a drain leaves what takes no place to the server's own shutdown.

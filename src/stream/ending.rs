@@ -21,6 +21,11 @@ impl Ending {
         Self::EventStream(EventBoundary::new())
     }
 
+    /// Whether a comment may follow.
+    pub(super) const fn takes_comment(&self) -> bool {
+        matches!(self, Self::EventStream(boundary) if boundary.is_reached())
+    }
+
     /// Takes note of what was sent.
     pub(super) fn push(&mut self, frame: &Frame<Bytes>) {
         if let (Self::EventStream(boundary), Some(data)) = (self, frame.data_ref()) {

@@ -1,6 +1,7 @@
 //! Responses that go on: each ends with its session.
 
 mod body;
+mod comments;
 mod ending;
 mod event_boundary;
 mod settings;

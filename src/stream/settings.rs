@@ -50,6 +50,11 @@ use crate::error::ConfigError;
 /// If the session has ended before the handler responds, the client gets a refusal as well: 401 if the token expired or was
 /// revoked.
 ///
+/// # Keep-alive
+///
+/// With [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive), an event stream that is silent is sent comments, so that
+/// no proxy cuts it. The handler need not send its own.
+///
 /// # What it cannot do
 ///
 /// A server polls the body of a response only if the client reads. If it does not, nothing can be added and nothing can
