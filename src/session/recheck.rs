@@ -73,7 +73,8 @@ impl SessionCore {
     /// connection, as often as you like.
     pub(crate) fn start_recheck(self: &Arc<Self>) {
         // Without a runtime there is no connection either.
-        if let Ok(runtime) = Handle::try_current()
+        if self.has_recheck()
+            && let Ok(runtime) = Handle::try_current()
             && self.needs_recheck_task()
         {
             runtime.spawn(Arc::clone(self).run_rechecks());

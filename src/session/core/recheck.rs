@@ -71,6 +71,10 @@ impl State {
 }
 
 impl SessionCore {
+    pub(in crate::session) fn has_recheck(&self) -> bool {
+        lock(&self.state).schedule.is_some()
+    }
+
     /// Whether a task must be started to recheck the session. It then counts as started.
     pub(in crate::session) fn needs_recheck_task(&self) -> bool {
         let mut state = lock(&self.state);
