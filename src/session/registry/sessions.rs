@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[allow(unused_imports, reason = "for the docs")]
-use crate::session::EndReason;
+use crate::session::{EndReason, SessionPage};
 
 /// The live sessions of one process: a registry that layers register sessions with, and that the application keeps in
 /// its state.
