@@ -153,7 +153,9 @@ impl Streams {
 
     /// Counts none, save for types that are [added](Self::add_counted_type) afterwards. They still end with their sessions.
     ///
-    /// Use it if a client opens a stream beside its socket, and the limits are for sockets.
+    /// Use it if a client opens a stream beside its socket, and the limits are for sockets. Or if each call is answered by a
+    /// short event stream, as by an MCP server that keeps sessions: with one place per subject, a call beside the open stream
+    /// would be refused.
     pub fn count_none(mut self) -> Self {
         self.counted = Counted::Types { known: false, added: Vec::new() };
         self
