@@ -11,7 +11,7 @@ pub(crate) enum Client {
     Ws,
     Undici,
     Websockets,
-    JavaHttpClient,
+    Java,
     Gorilla,
 }
 
@@ -23,7 +23,7 @@ impl Client {
             Self::Ws => script::node("ws", attempts).await,
             Self::Undici => script::node("undici", attempts).await,
             Self::Websockets => script::python("websockets_client.py", attempts).await,
-            Self::JavaHttpClient => script::java("JavaHttpClient.java", attempts).await,
+            Self::Java => script::java("JavaHttpClient.java", attempts).await,
             Self::Gorilla => script::go("gorilla.go", attempts).await,
         }
     }

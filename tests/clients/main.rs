@@ -76,7 +76,7 @@ native_clients! {
     node_undici: Undici,
     python_websockets: Websockets,
     #[ignore = "needs a JDK"]
-    java_http_client: JavaHttpClient,
+    java_http_client: Java,
     #[ignore = "needs Go"]
     go_gorilla: Gorilla,
 }
