@@ -16,7 +16,7 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         // The version of the session that was seen last, and the waker that it has for the next change.
-        registered: Option<(u64, Waker)>,
+        registered: Option<(u32, Waker)>,
     }
 }
 

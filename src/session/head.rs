@@ -12,18 +12,30 @@ use crate::verify::{PathParams, matched_params};
 /// The request head that the verifier sees again when the session is refreshed.
 ///
 /// It is a copy, because hyper's headers share its read buffer and would keep all of that alive. It is a single
-/// allocation, because a `HeaderMap` takes five times the memory of its text.
-pub(crate) struct Head {
-    method: Method,
-    version: Version,
-    /// The URI, the original URI (or an empty text), and then the path parameters and the headers: name, value and flag
-    /// of each. A length precedes every text.
-    texts: Box<[u8]>,
-}
+/// allocation, because a `HeaderMap` takes five times the memory of its text. Every live session has one, so it is compact.
+///
+/// It begins with the place of the version in [`VERSIONS`]. The method, the URI and the original URI (or an empty text)
+/// follow, and then the path parameters and the headers: kind, name and value of each. A length precedes every text.
+pub(crate) struct Head(Box<[u8]>);
 
-const PLAIN: u8 = 0;
+const VERSIONS: [Version; 5] = [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
+
+/// The kind of a pair, in its lowest bits.
 const SENSITIVE: u8 = 1;
 const PATH_PARAM: u8 = 2;
+/// The other bits of the kind: the place in [`COMMON_NAMES`], counted from one, of a name that does not follow.
+const COMMON: u32 = 2;
+/// Headers of most handshakes.
+static COMMON_NAMES: [HeaderName; 8] = [
+    header::HOST,
+    header::USER_AGENT,
+    header::ORIGIN,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::PRAGMA,
+    header::SEC_WEBSOCKET_PROTOCOL,
+];
 /// Headers that only concern the upgrade, and tell the verifier nothing about the client.
 static UPGRADE_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,
@@ -34,40 +46,45 @@ static UPGRADE_HEADERS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// The length of the text that [`from_parts`](Self::from_parts) would allocate, without the path parameters. Those
+    /// At least the length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters. Those
     /// are parts of the path, and no longer than it.
-    pub(crate) fn encoded_len(parts: &Parts) -> usize {
-        let uris: usize = uris(parts).into_iter().map(|uri| 4 + uri.map_or(0, uri_len)).sum();
-        let headers: usize = headers(parts).map(|(name, value)| name.as_str().len() + value.len() + 9).sum();
-        uris + headers
+    pub(crate) fn max_encoded_len(parts: &Parts) -> usize {
+        let method = 1 + MAX_LEN_LEN + parts.method.as_str().len();
+        let uris: usize = uris(parts).into_iter().map(|uri| MAX_LEN_LEN + uri.map_or(0, uri_len)).sum();
+        let headers = headers(parts).map(|(name, value)| max_pair_len(name.as_str(), value.as_bytes()));
+        method + uris + headers.sum::<usize>()
     }
 
     pub(crate) fn from_parts(parts: &mut Parts) -> Self {
         let params = matched_params(parts);
         let params_len = params.as_ref().map_or(0, params_len);
-        let mut texts = Vec::with_capacity(Self::encoded_len(parts) + params_len);
+        let mut texts = Vec::with_capacity(Self::max_encoded_len(parts) + params_len);
+        let version = (0..).zip(VERSIONS).find(|(_, version)| *version == parts.version);
+        texts.push(version.map_or(u8::MAX, |(place, _)| place));
+        push(&mut texts, parts.method.as_str().as_bytes());
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
         }
         if let Some(params) = &params {
             for (name, value) in params {
-                push_pair(&mut texts, name.as_bytes(), value.as_bytes(), PATH_PARAM);
+                texts.push(PATH_PARAM);
+                push(&mut texts, name.as_bytes());
+                push(&mut texts, value.as_bytes());
             }
         }
         for (name, value) in headers(parts) {
-            let flag = if value.is_sensitive() { SENSITIVE } else { PLAIN };
-            push_pair(&mut texts, name.as_str().as_bytes(), value.as_bytes(), flag);
+            push_header(&mut texts, name, value);
         }
-        Self { method: parts.method.clone(), version: parts.version, texts: texts.into_boxed_slice() }
+        Self(texts.into_boxed_slice())
     }
 
     /// The head again. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`, because all parts
     /// were parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = self.method.clone();
-        parts.version = self.version;
-        let mut rest = &*self.texts;
+        let (version, mut rest) = self.0.split_first()?;
+        parts.version = *VERSIONS.get(usize::from(*version))?;
+        parts.method = Method::from_bytes(pull(&mut rest)?).ok()?;
         parts.uri = Uri::try_from(pull(&mut rest)?).ok()?;
         match pull(&mut rest)? {
             [] => {}
@@ -76,17 +93,20 @@ impl Head {
             }
         }
         let mut params = Vec::new();
-        while !rest.is_empty() {
-            let (name, value) = (pull(&mut rest)?, pull(&mut rest)?);
-            let (flag, after) = rest.split_first()?;
+        while let Some((kind, after)) = rest.split_first() {
             rest = after;
-            if *flag == PATH_PARAM {
+            if *kind == PATH_PARAM {
+                let (name, value) = (pull(&mut rest)?, pull(&mut rest)?);
                 params.push((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
                 continue;
             }
-            let mut value = HeaderValue::from_bytes(value).ok()?;
-            value.set_sensitive(*flag == SENSITIVE);
-            parts.headers.append(HeaderName::from_bytes(name).ok()?, value);
+            let name = match usize::from(kind >> COMMON).checked_sub(1) {
+                Some(common) => COMMON_NAMES.get(common)?.clone(),
+                None => HeaderName::from_bytes(pull(&mut rest)?).ok()?,
+            };
+            let mut value = HeaderValue::from_bytes(pull(&mut rest)?).ok()?;
+            value.set_sensitive(kind & SENSITIVE != 0);
+            parts.headers.append(name, value);
         }
         if !params.is_empty() {
             parts.extensions.insert(PathParams::from_pairs(params));
@@ -104,7 +124,7 @@ fn headers(parts: &Parts) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
 }
 
 fn params_len(params: &RawPathParams) -> usize {
-    params.iter().map(|(name, value)| name.len() + value.len() + 9).sum()
+    params.iter().map(|(name, value)| max_pair_len(name, value.as_bytes())).sum()
 }
 
 /// In the form that [`Uri`] parses, and faster than by [`Display`](std::fmt::Display).
@@ -131,10 +151,22 @@ fn uri_parts(uri: &Uri) -> [&str; 4] {
     ]
 }
 
-fn push_pair(texts: &mut Vec<u8>, name: &[u8], value: &[u8], flag: u8) {
-    push(texts, name);
-    push(texts, value);
-    texts.push(flag);
+fn push_header(texts: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let kind = if value.is_sensitive() { SENSITIVE } else { 0 };
+    // There are few enough for a byte.
+    match (1..).zip(&COMMON_NAMES).find(|(_, common)| *common == name) {
+        Some((place, _)) => texts.push(kind | (place << COMMON)),
+        None => {
+            texts.push(kind);
+            push(texts, name.as_str().as_bytes());
+        }
+    }
+    push(texts, value.as_bytes());
+}
+
+/// The longest encoding of a pair.
+const fn max_pair_len(name: &str, value: &[u8]) -> usize {
+    1 + MAX_LEN_LEN + name.len() + MAX_LEN_LEN + value.len()
 }
 
 fn push(texts: &mut Vec<u8>, text: &[u8]) {
@@ -142,15 +174,72 @@ fn push(texts: &mut Vec<u8>, text: &[u8]) {
     texts.extend_from_slice(text);
 }
 
+/// The longest encoding of a length, which has 32 bits.
+const MAX_LEN_LEN: usize = 5;
+
+/// Seven bits in each byte, the lowest first. The highest bit says that more follow.
 fn push_len(texts: &mut Vec<u8>, len: usize) {
     // Never saturates: heads that are too large are refused.
-    let len = u32::try_from(len).unwrap_or(u32::MAX);
-    texts.extend_from_slice(&len.to_be_bytes());
+    let mut rest = u32::try_from(len).unwrap_or(u32::MAX);
+    while rest >= 0x80 {
+        texts.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    texts.push(rest.to_le_bytes()[0]);
+}
+
+fn pull_len(rest: &mut &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for shift in (0..).step_by(7).take(MAX_LEN_LEN) {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        len |= u32::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return usize::try_from(len).ok();
+        }
+    }
+    None
 }
 
 fn pull<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, after) = rest.split_first_chunk::<4>()?;
-    let (text, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    let len = pull_len(rest)?;
+    let (text, after) = rest.split_at_checked(len)?;
     *rest = after;
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_is_the_same_afterwards() {
+        let mut request = Request::builder()
+            .method("SUBSCRIBE")
+            .uri("https://example.com/chat?room=7")
+            .version(Version::HTTP_2)
+            .header("host", "example.com")
+            .header("x-empty", "")
+            .header("x-long", "l".repeat(127))
+            .header("x-longer", "l".repeat(128))
+            .header("x-longest", "l".repeat(70_000))
+            .header("cookie", b"a=\xff".as_slice())
+            .header("cookie", "b=1");
+        for name in &COMMON_NAMES {
+            request = request.header(name, "common");
+        }
+        let (mut parts, ()) = request.header("upgrade", "websocket").body(()).unwrap_or_default().into_parts();
+        parts.headers.iter_mut().step_by(2).for_each(|(_, value)| value.set_sensitive(true));
+        parts.extensions.insert(OriginalUri("/nested/chat?room=7".parse().unwrap_or_default()));
+
+        let head = Head::from_parts(&mut parts);
+        assert!(head.0.len() <= Head::max_encoded_len(&parts));
+        let again = head.to_parts().expect("it was parsed before");
+        parts.headers.remove("upgrade");
+        let sensitive = |parts: &Parts| parts.headers.values().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
+        assert_eq!(sensitive(&again), sensitive(&parts));
+        assert_eq!((again.headers, again.uri, again.version), (parts.headers, parts.uri, parts.version));
+        assert_eq!(again.method, "SUBSCRIBE");
+        assert_eq!(again.extensions.get::<OriginalUri>().map(|uri| uri.path()), Some("/nested/chat"));
+    }
 }

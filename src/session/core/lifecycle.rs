@@ -109,13 +109,13 @@ impl SessionCore {
     }
 
     /// The number of the latest change that concerns the supervisor.
-    pub(crate) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u32 {
         self.version.load(Ordering::Acquire)
     }
 
     /// The status, and the version it was read at. Ends the session if its deadline has passed. The supervisor is woken
     /// at the next change.
-    pub(crate) fn status(&self, supervisor: Option<&Waker>) -> (Status, u64) {
+    pub(crate) fn status(&self, supervisor: Option<&Waker>) -> (Status, u32) {
         let now = self.config.now();
         let mut state = lock(&self.state);
         if let Some(waker) = supervisor {

@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU32},
     },
     task::Waker,
     time::{Duration, SystemTime},
@@ -34,8 +34,9 @@ pub(crate) struct SessionCore {
     pub(in crate::session) meta: SessionMeta,
     pub(in crate::session) config: Arc<SessionConfig>,
     connected: Timestamp,
-    /// Counts the changes of `state` that concern the supervisor, which can then skip the lock if there is none.
-    pub(super) version: AtomicU64,
+    /// Counts the changes of `state` that concern the supervisor, which can then skip the lock if there is none. It may
+    /// wrap around.
+    pub(super) version: AtomicU32,
     pub(super) ended: AtomicBool,
     /// A [`ConnectionGuard`](super::ConnectionGuard) was taken: the session lasts as long as that.
     pub(super) guarded: AtomicBool,
@@ -116,7 +117,7 @@ impl SessionCore {
             meta: new.meta,
             config,
             connected: verified,
-            version: AtomicU64::new(0),
+            version: AtomicU32::new(0),
             ended: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
             watched: AtomicBool::new(false),

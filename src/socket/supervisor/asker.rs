@@ -9,7 +9,7 @@ use crate::{session::SessionCore, socket::refresh_protocol::Asking, time::from_n
 pub(super) struct Asker {
     asking: Asking,
     /// The version of the session for which the alarm is set.
-    version: Option<u64>,
+    version: Option<u32>,
     alarm: Option<Instant>,
     /// The deadline for which the client was asked.
     asked: Option<SystemTime>,
