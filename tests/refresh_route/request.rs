@@ -160,7 +160,9 @@ async fn token_is_nowhere_to_be_seen() {
         }
     })
     .await;
-    assert!(log.contains("session refreshed") && log.contains("refresh refused"), "{log}");
+    if cfg!(feature = "tracing") {
+        assert!(log.contains("session refreshed") && log.contains("refresh refused"), "{log}");
+    }
     assert!(!log.contains("secret"), "{log}");
     assert_eq!(node.post(&path, &[]).await.status, 401);
 }
@@ -184,5 +186,7 @@ async fn route_without_the_parameter_finds_no_session() {
     let request = post("/refresh/0123456789abcdef0000000000000001", &[("authorization", "Bearer alice.3600")]);
     let (answer, log) = captured(Level::ERROR, async { seen(answer(&app, request).await).await }).await;
     assert_eq!(answer.error(), (404, "unknown_session"));
-    assert!(log.contains("no session in the path"), "{log}");
+    if cfg!(feature = "tracing") {
+        assert!(log.contains("no session in the path"), "{log}");
+    }
 }

@@ -76,6 +76,9 @@ async fn handles_see_the_end_of_the_body() {
 /// The warnings for handlers that forget their session are for upgrades. Here the layer sees to it.
 #[tokio::test(start_paused = true)]
 async fn log_tells_of_the_end_and_warns_of_nothing() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
     let ((), log) = captured(Level::DEBUG, async {
         for content_type in [EVENTS, DOWNLOAD] {
             let fixture = Fixture::new();
