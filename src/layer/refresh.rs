@@ -12,6 +12,9 @@ use crate::{
     socket::RefreshProtocol,
 };
 
+#[allow(unused_imports, reason = "for the docs")]
+use crate::rejection::Rejection;
+
 /// # Refreshes and rechecks
 impl WsAuthLayer {
     /// Sets how many [refresh](crate::Session::refresh) attempts a session may make per period, successful or not. Zero
