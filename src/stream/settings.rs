@@ -29,6 +29,10 @@ use crate::error::ConfigError;
 ///
 /// An `EventSource` reconnects after the end of a body, meets the refusal of its old token, and stops for good: it takes any
 /// status but 200 as final. So there is nothing to write on the client but a listener for `auth.ended`, if it wants to know.
+/// One case needs more: if limits [evict](crate::AtLimit::EvictOldest) the oldest session, two pages of one user evict each
+/// other in turn, because the token of both is still good. A page closes its `EventSource` when `auth.ended` has the reason
+/// `too_many_sessions`.
+///
 /// If the session ends in the middle of an event, the body just ends, because the client then discards the part that it has.
 /// If a layer inside this one compressed the body, nothing can be added to it, so it fails as the others do.
 ///
