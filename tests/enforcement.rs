@@ -51,19 +51,6 @@ where
     behind(WsAuthLayer::new(timed).sessions(sessions), callback)
 }
 
-fn behind<F, Fut>(layer: WsAuthLayer, callback: F) -> Router
-where
-    F: Fn(Socket) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let handler = async move |upgrade: AuthenticatedUpgrade<String>| upgrade.on_upgrade(callback);
-    Router::new().route("/", any(handler)).layer(layer)
-}
-
-async fn read_on(mut socket: Socket) {
-    while let Some(Ok(_)) = socket.recv().await {}
-}
-
 /// For the results of callbacks.
 fn channel<T>() -> (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>) {
     mpsc::unbounded_channel()

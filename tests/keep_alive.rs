@@ -12,7 +12,7 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    future::{Future, pending},
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -41,19 +41,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn layer(sessions: &Sessions) -> WsAuthLayer {
     WsAuthLayer::new(timed).sessions(sessions).keep_alive(EVERY, TIMEOUT).unwrap()
-}
-
-fn behind<F, Fut>(layer: WsAuthLayer, callback: F) -> Router
-where
-    F: Fn(Socket) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let handler = async move |upgrade: AuthenticatedUpgrade<String>| -> Response { upgrade.on_upgrade(callback) };
-    Router::new().route("/", any(handler)).layer(layer)
-}
-
-async fn read_on(mut socket: Socket) {
-    while let Some(Ok(_)) = socket.recv().await {}
 }
 
 async fn never_look(socket: Socket) {

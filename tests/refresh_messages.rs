@@ -11,7 +11,7 @@
 mod support;
 
 use std::{
-    future::{Future, pending},
+    future::pending,
     pin::pin,
     sync::{
         Arc,
@@ -20,10 +20,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, extract::ws::Message, response::Response, routing::any};
+use axum::{Router, extract::ws::Message};
 use axum_ws_auth::{
-    AuthenticatedSocket, AuthenticatedUpgrade, EndReason, FirstMessage, RefreshProtocol, Session, SessionId,
-    TimeSource, Token, WsAuthLayer,
+    AuthenticatedSocket, EndReason, FirstMessage, RefreshProtocol, Session, SessionId, TimeSource, Token, WsAuthLayer,
     test_util::{self, handshake},
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -36,15 +35,6 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message as ClientMessage;
 
 type Socket = AuthenticatedSocket<String>;
-
-fn behind<F, Fut>(layer: WsAuthLayer, callback: F) -> Router
-where
-    F: Fn(Socket) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let handler = async move |upgrade: AuthenticatedUpgrade<String>| -> Response { upgrade.on_upgrade(callback) };
-    Router::new().route("/", any(handler)).layer(layer)
-}
 
 /// An application that passes on the sessions of its sockets.
 fn app(protocol: RefreshProtocol) -> (Router, mpsc::UnboundedReceiver<Session<String>>) {

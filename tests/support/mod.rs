@@ -14,7 +14,8 @@ use std::{
 
 use axum::{Router, body::Body, extract::OriginalUri, response::Response, routing::any};
 use axum_ws_auth::{
-    Rejection, RejectionKind, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    AuthenticatedSocket, AuthenticatedUpgrade, Rejection, RejectionKind, TokenSource, Verified, VerifyError,
+    VerifyInput, WsAuthLayer,
     test_util::{self, TestToken},
 };
 use futures_util::StreamExt;
@@ -49,6 +50,21 @@ pub(crate) fn token() -> String {
 /// Echoes on every path.
 pub(crate) fn echo_behind(layer: WsAuthLayer) -> Router {
     Router::new().route("/", any(test_util::echo)).route("/{*rest}", any(test_util::echo)).layer(layer)
+}
+
+/// Runs the callback with each socket.
+pub(crate) fn behind<F, Fut>(layer: WsAuthLayer, callback: F) -> Router
+where
+    F: Fn(AuthenticatedSocket<String>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let handler = async move |upgrade: AuthenticatedUpgrade<String>| -> Response { upgrade.on_upgrade(callback) };
+    Router::new().route("/", any(handler)).layer(layer)
+}
+
+/// A callback that receives until the socket is closed.
+pub(crate) async fn read_on(mut socket: AuthenticatedSocket<String>) {
+    while let Some(Ok(_)) = socket.recv().await {}
 }
 
 /// Responds with everything that a handler can see of the request.
