@@ -10,13 +10,12 @@ use crate::id::NodeId;
 ///
 /// # Safety rules
 ///
-/// - A message holds the token of a client. It goes to the one node that it is for, over a connection that nobody else can
-///   read, and is never stored or logged. A bus that keeps messages is unsafe: whoever reads them later finds tokens that
-///   are still valid.
-/// - Whoever can send messages can make a refresh look refused or successful to the client that asked for it. It cannot
-///   refresh a session without a valid token of the session's subject: the session's own node verifies it.
-/// - A message arrives as it was sent, or not at all. A lost message, or one that arrives twice or out of order, is only
-///   slow: a node that waits for an answer gives up after two seconds, and the client tries again.
+/// - A message contains a client's token. The bus delivers it to one node only, over a private connection, and never stores
+///   or logs it. A bus that stores messages is unsafe: tokens in them may still be valid when someone reads them.
+/// - Anyone who can send messages can fake the result of a refresh. They cannot refresh a session without a valid token of
+///   its subject, because the session's own node verifies the token.
+/// - The bus does not change messages. It may lose, repeat or reorder them. That is only slow: a node waits two seconds for
+///   an answer, and then tells the client to retry.
 /// - [`Delivery::NoReceiver`] means that no node listens. A bus that is not sure returns [`Delivery::Sent`]. One that is
 ///   wrong is only slow: the client is told that its session is gone, and begins another.
 /// - A request waits for [`send`](Self::send), so a bus that calls a server sets its own timeout.

@@ -89,9 +89,9 @@ impl Sessions {
     /// other. A node asks the node of the session, and waits for its answer for at most two seconds. Replaces an earlier
     /// bus. Defaults to none: a refresh route finds the sessions of its own registry only.
     ///
-    /// The message holds the client's token, because the session's own node verifies it. It is sent to that node alone,
-    /// and not stored. Still, whoever can read the traffic of the bus can read tokens: with [`Redis`](crate::Redis), use
-    /// `rediss://` and a user of its own.
+    /// The message contains the client's token, because the session's own node verifies it. The bus sends it to that node
+    /// only and does not store it. Anyone who can read the bus's traffic can read tokens, so with [`Redis`](crate::Redis),
+    /// use `rediss://` and a separate user.
     ///
     /// A background task listens for as long as the registry or one of its sessions exists. It starts as soon as there is
     /// a tokio runtime: with this call, or with the first handshake.

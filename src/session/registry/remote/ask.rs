@@ -69,7 +69,7 @@ impl Remote {
         Waiting { remote: self, number }
     }
 
-    /// Passes an answer on to whoever waits for it.
+    /// Hands an answer to the request that waits for it.
     pub(super) fn answered(&self, number: u64, reply: RefreshReply) {
         let waiting = lock(&self.waiting).remove(&number);
         if let Some(waiting) = waiting {

@@ -1,4 +1,4 @@
-//! The task that listens to other nodes: it refreshes sessions of this node, and passes answers on.
+//! The task that listens to other nodes: it refreshes sessions of this node for them, and receives their answers.
 
 use std::{
     convert::Infallible,
