@@ -5,12 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use axum::response::Response;
 
 use super::WsAuthLayer;
-use crate::{
-    error::ConfigError,
-    rejection::{Challenges, Rejection},
-    session::CloseCodes,
-    token::check_subprotocol,
-};
+use crate::{error::ConfigError, rejection::Rejection, session::CloseCodes, token::check_subprotocol};
 
 /// # Refusals and close codes
 impl WsAuthLayer {
@@ -20,7 +15,7 @@ impl WsAuthLayer {
     ///
     /// If it is empty, or holds a character other than visible ASCII and spaces.
     pub fn realm(mut self, realm: impl AsRef<str>) -> Result<Self, ConfigError> {
-        self.config().challenges = Challenges::new(realm.as_ref())?;
+        self.config().challenges.set_realm(realm.as_ref())?;
         Ok(self)
     }
 

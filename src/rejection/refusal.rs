@@ -1,8 +1,8 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use http::{HeaderValue, StatusCode, Version};
+use http::{StatusCode, Version};
 
-use super::{Challenges, RejectionKind};
+use super::{Challenges, RejectionKind, challenge::Challenge};
 use crate::{
     origin::OriginError,
     session::{AdmissionError, CloseCodes},
@@ -63,7 +63,7 @@ use crate::{
 pub struct Rejection {
     pub(super) kind: RejectionKind,
     cause: Option<Cause>,
-    pub(super) challenge: Option<HeaderValue>,
+    pub(super) challenge: Option<Challenge>,
     version: Version,
 }
 
@@ -101,7 +101,7 @@ impl Rejection {
             RejectionKind::InvalidToken
         };
         let mut rejection = Self::new(kind, None, challenges, version);
-        if let Some(challenge) = error.scope().and_then(|scope| challenges.with_scope(scope)) {
+        if let Some(challenge) = error.scope().and_then(|scope| challenges.insufficient_scope_of(scope)) {
             rejection.challenge = Some(challenge);
         }
         rejection.cause = Some(Cause::Verify(Arc::new(error)));

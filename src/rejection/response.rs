@@ -7,7 +7,7 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use super::Rejection;
+use super::{Rejection, challenge::Challenge};
 use crate::time::wait_seconds;
 
 impl IntoResponse for Rejection {
@@ -21,8 +21,8 @@ impl IntoResponse for Rejection {
         if let Some(retry_after) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(retry_after)));
         }
-        if let Some(challenge) = &self.challenge {
-            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        for line in self.challenge.iter().flat_map(Challenge::lines) {
+            headers.append(WWW_AUTHENTICATE, line.clone());
         }
         let mut response = Response::new(Body::from(self.kind.body()));
         *response.status_mut() = self.status();
