@@ -237,6 +237,7 @@
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; used if both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
+//! | `signals` | [`signals`]: log-out notices of identity providers; includes `jwks` | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
 //! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
 //! | `streams` | [`Streams`]: responses of unknown length end with their sessions | yes |
@@ -263,6 +264,8 @@ mod rejection;
 mod revocation;
 mod service;
 mod session;
+#[cfg(feature = "signals")]
+pub mod signals;
 mod socket;
 pub mod store;
 #[cfg(feature = "streams")]

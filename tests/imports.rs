@@ -44,6 +44,7 @@ const MODULES: &[&str] = &[
     "layer",
     "extract",
     "ticket",
+    "signals",
     "redis",
     "test_util",
 ];
@@ -66,6 +67,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "layer",
             "extract",
             "ticket",
+            "signals",
             "test_util",
         ],
     ),
