@@ -253,6 +253,8 @@ mod error;
 mod extract;
 mod future;
 mod handshake;
+#[cfg(feature = "jwks")]
+mod http_client;
 mod id;
 mod layer;
 mod lock;
@@ -279,6 +281,8 @@ mod token;
 mod verify;
 mod websocket;
 
+#[cfg(feature = "jwks")]
+pub use self::http_client::HttpClient;
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisCredentials};
 #[cfg(feature = "streams")]

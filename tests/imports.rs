@@ -27,6 +27,7 @@ const MODULES: &[&str] = &[
     "error",
     "id",
     "telemetry",
+    "http_client",
     "websocket",
     "token",
     "origin",
@@ -73,7 +74,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ),
     ("jsonwebtoken", &["verify::keys", "test_util"]),
     ("redis", &["redis"]),
-    ("reqwest", &["verify::jwks"]),
+    ("reqwest", &["http_client"]),
 ];
 
 #[test]

@@ -12,17 +12,16 @@ use tokio::{
 
 use super::{
     Issuer, IssuerKeys,
+    client::DefaultClient,
     fetch::{Fetcher, Target},
-    http::DefaultClient,
     issuer::Remote,
     issuer_keys::Location,
     json_client::JsonClient,
     refresh::{IssuerRefresh, Timing},
     schedule::FetchSchedule,
     set::SetSource,
-    url::UrlPolicy,
 };
-use crate::error::ConfigError;
+use crate::{error::ConfigError, http_client::UrlPolicy};
 
 /// A year. Some clocks cannot represent times that are much further away.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);

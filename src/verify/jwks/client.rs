@@ -1,14 +1,16 @@
-//! The HTTP client trait.
+//! The HTTP client trait, and the default client.
 
-use std::{error::Error, future::Future, pin::Pin};
+use std::{cell::OnceCell, error::Error, future::Future, sync::Arc};
 
+use bytes::Bytes;
 use http::{Request, Response};
 
-/// The longest response body in bytes.
-pub(super) const MAX_LEN: usize = 1024 * 1024;
+use crate::{
+    error::ConfigError,
+    http_client::{DynHttpClient, HttpClient, Pooling, ReqwestClient},
+};
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, BoxError>> + Send + 'a>>;
 
 /// An HTTP client that fetches discovery documents and key sets.
 ///
@@ -68,13 +70,25 @@ where
     }
 }
 
-/// The dyn-compatible twin of [`FetchJwks`].
-pub(super) trait DynFetch: Send + Sync {
-    fn fetch_boxed(&self, request: Request<()>) -> FetchFuture<'_>;
+/// A [`FetchJwks`] as an [`HttpClient`].
+pub(super) struct Fetch<T>(pub(super) T);
+
+impl<T: FetchJwks> HttpClient for Fetch<T> {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, BoxError> {
+        self.0.fetch(request.map(drop)).await.map(|response| response.map(Bytes::from))
+    }
 }
 
-impl<T: FetchJwks> DynFetch for T {
-    fn fetch_boxed(&self, request: Request<()>) -> FetchFuture<'_> {
-        Box::pin(self.fetch(request))
+/// The default client, built on first use because it reads the certificates of the operating system.
+#[derive(Default)]
+pub(super) struct DefaultClient(OnceCell<Arc<dyn DynHttpClient>>);
+
+impl DefaultClient {
+    pub(super) fn get(&self) -> Result<Arc<dyn DynHttpClient>, ConfigError> {
+        if let Some(client) = self.0.get() {
+            return Ok(Arc::clone(client));
+        }
+        let client: Arc<dyn DynHttpClient> = Arc::new(ReqwestClient::new(Pooling::None)?);
+        Ok(Arc::clone(self.0.get_or_init(|| client)))
     }
 }

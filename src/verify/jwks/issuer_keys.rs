@@ -1,12 +1,10 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{
-    FetchJwks, JwkSet,
-    client::DynFetch,
-    refresh::Timing,
-    url::{metadata_url, without_credentials},
+use super::{FetchJwks, JwkSet, client::Fetch, refresh::Timing};
+use crate::{
+    http_client::{DynHttpClient, metadata_url, without_credentials},
+    verify::keys::Algorithm,
 };
-use crate::verify::keys::Algorithm;
 
 /// The keys of one issuer: where they come from and how they are fetched; see the [module docs](super).
 ///
@@ -24,7 +22,7 @@ pub struct IssuerKeys {
     pub(super) issuer: String,
     pub(super) location: Location,
     pub(super) algorithms: Option<Vec<Algorithm>>,
-    pub(super) client: Option<Arc<dyn DynFetch>>,
+    pub(super) client: Option<Arc<dyn DynHttpClient>>,
     pub(super) insecure_http: bool,
     pub(super) fresh_for: RangeInclusive<Duration>,
     pub(super) timing: Timing,
@@ -96,7 +94,7 @@ impl IssuerKeys {
 
     /// Sets the HTTP client. Defaults to reqwest with rustls and the certificates that the operating system trusts.
     pub fn fetch(mut self, fetch: impl FetchJwks) -> Self {
-        self.client = Some(Arc::new(fetch));
+        self.client = Some(Arc::new(Fetch(fetch)));
         self
     }
 

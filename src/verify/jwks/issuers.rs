@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, http::DefaultClient, refresh::RefreshTask};
+use super::{Issuer, IssuerKeys, IssuerStatus, KeysError, StartError, client::DefaultClient, refresh::RefreshTask};
 use crate::error::ConfigError;
 
 /// The issuers of a verifier that have their own key sets, and the task that refreshes these.

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode,
     header::{ACCEPT, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER},
@@ -14,16 +15,13 @@ use http_cache_semantics::{CacheOptions, CachePolicy};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::{
-    KeysError, KeysErrorKind,
-    client::{DynFetch, MAX_LEN},
-    url::UrlPolicy,
-};
+use super::{KeysError, KeysErrorKind};
+use crate::http_client::{DynHttpClient, MAX_LEN, TooLarge, UrlPolicy};
 
 const MAX_REDIRECTS: usize = 3;
 
 pub(super) struct JsonClient {
-    pub(super) client: Arc<dyn DynFetch>,
+    pub(super) client: Arc<dyn DynHttpClient>,
     pub(super) url_policy: UrlPolicy,
     /// The bounds for how long a response is fresh.
     pub(super) fresh_for: (Duration, Duration),
@@ -60,8 +58,8 @@ impl JsonClient {
             if let Some(etag) = etag {
                 request = request.header(IF_NONE_MATCH, &etag.value);
             }
-            let request = request.body(()).map_err(malformed)?;
-            let response = self.client.fetch_boxed(request).await.map_err(unreachable)?;
+            let request = request.body(Bytes::new()).map_err(malformed)?;
+            let response = self.client.send_boxed(request).await.map_err(unreachable)?;
             let headers = response.headers();
             match response.status() {
                 StatusCode::OK => {
@@ -130,10 +128,10 @@ pub(super) fn malformed(error: impl Error + Send + Sync + 'static) -> KeysError 
     KeysError::new(KeysErrorKind::Malformed).with_source(error)
 }
 
-/// The error of the client. The default client reports a response that is too large as a [`KeysError`].
+/// The error of the client.
 fn unreachable(error: Box<dyn Error + Send + Sync>) -> KeysError {
-    match error.downcast::<KeysError>() {
-        Ok(error) => *error,
-        Err(error) => KeysError::new(KeysErrorKind::Unreachable).with_source(error),
+    if error.is::<TooLarge>() {
+        return KeysError::new(KeysErrorKind::TooLarge);
     }
+    KeysError::new(KeysErrorKind::Unreachable).with_source(error)
 }

@@ -95,7 +95,6 @@ mod build;
 mod client;
 mod error;
 mod fetch;
-mod http;
 mod issuer;
 mod issuer_keys;
 mod issuers;
@@ -104,7 +103,6 @@ mod refresh;
 mod schedule;
 mod set;
 mod status;
-mod url;
 
 pub use client::FetchJwks;
 pub use error::{KeysError, KeysErrorKind, StartError};

@@ -1,4 +1,4 @@
-//! Which URLs keys may be fetched from.
+//! Which URLs requests may be sent to.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use url::{Host, Url};
 
 use crate::error::ConfigError;
 
-/// Requires `https`, because an attacker on the network path can replace keys that are fetched in plain text.
+/// Requires `https`, because an attacker on the network path can replace keys and answers, and read tokens and secrets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UrlPolicy {
+pub(crate) struct UrlPolicy {
     /// Plain `http` is explicitly allowed.
     insecure_http: bool,
     /// The configured URL is a loopback address, so other loopback addresses are allowed. A remote host must not
@@ -18,7 +18,7 @@ pub(super) struct UrlPolicy {
 
 impl UrlPolicy {
     /// Parses a configured URL.
-    pub(super) fn parse(text: &str, insecure_http: bool) -> Result<(Url, Self), ConfigError> {
+    pub(crate) fn parse(text: &str, insecure_http: bool) -> Result<(Url, Self), ConfigError> {
         let invalid = |problem| ConfigError::InvalidUrl { url: without_credentials(text), problem };
         let url = Url::parse(text).map_err(|_| invalid("it is not an absolute url"))?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -31,7 +31,7 @@ impl UrlPolicy {
         if policy.allows(&url) { Ok((url, policy)) } else { Err(invalid("it is not https")) }
     }
 
-    pub(super) fn allows(self, url: &Url) -> bool {
+    pub(crate) fn allows(self, url: &Url) -> bool {
         match url.scheme() {
             "https" => true,
             "http" => self.insecure_http || (self.loopback && is_loopback(url)),
@@ -41,7 +41,7 @@ impl UrlPolicy {
 }
 
 /// The URL of an issuer's discovery document (OpenID Connect Discovery 1.0 §4).
-pub(super) fn metadata_url(issuer: &str) -> String {
+pub(crate) fn metadata_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// Removes what may be a password: everything before an `@` and after a `?`.
-pub(super) fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("…@{rest}"));
     shown.split_once('?').map_or(shown.clone(), |(base, _)| format!("{base}?…"))
 }
