@@ -1,0 +1,36 @@
+//! The npm package `oidc-provider`, a certified OpenID provider.
+
+use serde_json::{Value, json};
+
+use crate::script::Script;
+
+/// The audience of access tokens that are JWTs.
+pub(crate) const JWT: &str = "urn:chat:jwt";
+
+pub(crate) struct OidcProvider {
+    script: Script,
+    pub(crate) issuer: String,
+}
+
+impl OidcProvider {
+    /// Log-out notices go to the URL.
+    pub(crate) async fn start(backchannel: &str) -> Self {
+        let (script, ready) = Script::start("oidc_provider.mjs", [("BACKCHANNEL", backchannel)]).await;
+        Self { script, issuer: string(&ready["issuer"]) }
+    }
+
+    /// Signs in with a new browser. Returns the access token.
+    pub(crate) async fn sign_in(&mut self, browser: &str, account: &str, audience: &str) -> String {
+        let command = json!({"command": "sign_in", "browser": browser, "account": account, "resource": audience});
+        string(&self.script.ask(command).await["access_token"])
+    }
+
+    /// An access token that is bound to a new key of the client (RFC 9449).
+    pub(crate) async fn bound_token(&mut self, audience: &str) -> String {
+        string(&self.script.ask(json!({"command": "bound_token", "resource": audience})).await["access_token"])
+    }
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no string: {value}")).to_owned()
+}
