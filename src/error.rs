@@ -36,6 +36,12 @@ pub enum ConfigError {
     /// The realm holds a character that is not allowed in a quoted string (RFC 9110 §5.6.4).
     #[error("the realm {0:?} holds a character that is not allowed in a quoted string")]
     InvalidRealm(String),
+    /// Not a list of scopes, or not one scope where only one is possible (RFC 6749 §3.3).
+    #[error("{0:?} is not a scope")]
+    InvalidScope(String),
+    /// A member of a metadata document that a method of its own sets.
+    #[error("the member `{0}` has a method of its own")]
+    ReservedMember(String),
     /// An allowed origin that no `Origin` header can equal.
     #[error("`{origin}` can never match an `Origin` header: {problem}")]
     InvalidOrigin {
@@ -96,7 +102,7 @@ pub enum ConfigError {
     /// The clock skew is longer than an hour.
     #[error("the clock skew of {0:?} is longer than an hour")]
     LongClockSkew(std::time::Duration),
-    /// A URL of a key server or of Redis that is unusable or unsafe.
+    /// A URL that is unusable or unsafe.
     #[error("unusable url `{url}`: {problem}")]
     InvalidUrl {
         /// The URL, without credentials.

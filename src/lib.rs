@@ -76,6 +76,7 @@
 //! | limit sessions, in all or per subject | [`Limits`] |
 //! | log users out on all nodes | [`Revocations`] |
 //! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
+//! | tell clients where to sign in, for MCP among others | [`ResourceMetadata`] |
 //! | shut down | [`Sessions::drain`] |
 //! | choose close codes | [`CloseCodes`] |
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
@@ -263,6 +264,7 @@ mod origin;
 mod redis;
 mod refresh;
 mod rejection;
+mod resource;
 mod revocation;
 mod service;
 mod session;
@@ -302,6 +304,7 @@ pub use self::{
     layer::WsAuthLayer,
     origin::{AllowOrigin, OriginError, OriginErrorKind},
     rejection::{Rejection, RejectionKind},
+    resource::{BearerMethod, ResourceMetadata},
     revocation::{MemoryRevocations, RevocationOptions, RevocationStatus, Revocations},
     service::WsAuth,
     session::{

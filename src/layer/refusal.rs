@@ -5,7 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use axum::response::Response;
 
 use super::WsAuthLayer;
-use crate::{error::ConfigError, rejection::Rejection, session::CloseCodes, token::check_subprotocol};
+use crate::{
+    error::ConfigError, rejection::Rejection, resource::ResourceMetadata, session::CloseCodes, token::check_subprotocol,
+};
 
 /// # Refusals and close codes
 impl WsAuthLayer {
@@ -16,6 +18,30 @@ impl WsAuthLayer {
     /// If it is empty, or holds a character other than visible ASCII and spaces.
     pub fn realm(mut self, realm: impl AsRef<str>) -> Result<Self, ConfigError> {
         self.config().challenges.set_realm(realm.as_ref())?;
+        Ok(self)
+    }
+
+    /// Names the [metadata](ResourceMetadata) of the resource in every challenge, as `resource_metadata` (RFC 9728 §5.1), so
+    /// that a client learns where to sign in. Defaults to none.
+    ///
+    /// The document itself needs a [route](ResourceMetadata::router) outside the layer.
+    pub fn resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
+        self.config().challenges.set_resource_metadata(metadata.url());
+        self
+    }
+
+    /// Sets the `scope` of challenges with the status 401: what a client should ask for that has no token, or no valid one.
+    /// Several are separated by one space each.
+    ///
+    /// Defaults to none: a client then asks for all
+    /// [`scopes_supported`](ResourceMetadata::scopes_supported), or for what it thinks fit. A challenge with the status 403
+    /// names the scope of [`VerifyError::insufficient_scope`](crate::VerifyError::insufficient_scope) instead.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, or holds a character that RFC 6749 §3.3 does not allow.
+    pub fn challenge_scope(mut self, scope: impl Into<String>) -> Result<Self, ConfigError> {
+        self.config().challenges.set_scope(scope.into())?;
         Ok(self)
     }
 

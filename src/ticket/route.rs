@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
@@ -69,6 +69,11 @@ impl IntoResponse for TicketError {
             ),
         };
         let mut response = answer(status, "application/problem+json", body);
+        if status == StatusCode::UNAUTHORIZED {
+            // As RFC 9110 §15.5.2 demands. What the layer has to say, it says to a request without a valid token.
+            let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let wait = HeaderValue::from(wait_seconds(verifier::RETRY_AFTER));
             response.headers_mut().insert(RETRY_AFTER, wait);
@@ -96,6 +101,7 @@ mod tests {
         ] {
             let response = TicketError::of(kind).into_response();
             let status = response.status().as_u16();
+            assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{kind:?}");
             let body = response.into_body().collect().await.expect("a body in memory").to_bytes();
             let problem: Value = serde_json::from_slice(&body).expect("json");
             assert_eq!(problem.get("error").and_then(Value::as_str), Some(kind.as_str()), "{kind:?}");

@@ -10,6 +10,7 @@ mod protocols;
 mod refresh;
 mod script;
 mod server;
+mod sign_in;
 mod streams;
 mod tungstenite;
 

@@ -44,7 +44,11 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(app: Router) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), app)
+    }
+
+    /// For an application that names its own address.
+    pub(crate) fn start_on(listener: TcpListener, app: Router) -> Self {
         let authority = listener.local_addr().expect("an address").to_string();
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);

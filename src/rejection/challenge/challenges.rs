@@ -17,8 +17,13 @@ pub(crate) struct Challenges {
 /// What every challenge of a layer says.
 #[derive(Clone, Debug)]
 struct Server {
+    /// `Bearer` comes first: clients of the Model Context Protocol read no other line.
     schemes: Vec<Scheme>,
     realm: String,
+    /// What a client should ask for that has no token, or needs another one.
+    scope: Option<String>,
+    /// The URL of a document that says where to sign in (RFC 9728 §5.1).
+    resource_metadata: Option<String>,
 }
 
 /// An authentication scheme that clients may use, with parameters of its own.
@@ -32,17 +37,20 @@ impl Default for Challenges {
     /// Named `websocket`: the scheme must be followed by something (RFC 6750 §3).
     fn default() -> Self {
         let bearer = Scheme { name: "Bearer", params: Vec::new() };
-        Self::of(Server { schemes: vec![bearer], realm: "websocket".to_owned() })
+        let realm = "websocket".to_owned();
+        Self::of(Server { schemes: vec![bearer], realm, scope: None, resource_metadata: None })
     }
 }
 
 impl Challenges {
     fn of(server: Server) -> Self {
+        let scope = server.scope.as_deref();
         Self {
-            bare: server.challenge(&[]),
-            invalid_request: server.challenge(&[("error", "invalid_request")]),
-            invalid_token: server.challenge(&[("error", "invalid_token")]),
-            insufficient_scope: server.challenge(&[("error", "insufficient_scope")]),
+            bare: server.challenge(&[("scope", scope)]),
+            invalid_request: server.challenge(&[("error", Some("invalid_request"))]),
+            invalid_token: server.challenge(&[("error", Some("invalid_token")), ("scope", scope)]),
+            // Another scope than the layer's may be missing, so none is named.
+            insufficient_scope: server.challenge(&[("error", Some("insufficient_scope"))]),
             server,
         }
     }
@@ -54,24 +62,44 @@ impl Challenges {
         if !is_quotable(realm) {
             return Err(ConfigError::InvalidRealm(realm.to_owned()));
         }
-        self.server.realm = realm.to_owned();
-        *self = Self::of(self.server.clone());
+        self.set(|server| server.realm = realm.to_owned());
         Ok(())
+    }
+
+    pub(crate) fn set_scope(&mut self, scope: String) -> Result<(), ConfigError> {
+        if !is_scope(&scope) {
+            return Err(ConfigError::InvalidScope(scope));
+        }
+        self.set(|server| server.scope = Some(scope));
+        Ok(())
+    }
+
+    pub(crate) fn set_resource_metadata(&mut self, url: &str) {
+        self.set(|server| server.resource_metadata = Some(url.to_owned()));
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut Server)) {
+        let mut server = self.server.clone();
+        change(&mut server);
+        *self = Self::of(server);
     }
 
     /// Names the scope that the request needs, if it can be written.
     pub(in crate::rejection) fn insufficient_scope_of(&self, scope: &str) -> Option<Challenge> {
-        is_scope(scope).then(|| self.server.challenge(&[("error", "insufficient_scope"), ("scope", scope)]))
+        let params = [("error", Some("insufficient_scope")), ("scope", Some(scope))];
+        is_scope(scope).then(|| self.server.challenge(&params))
     }
 }
 
 impl Server {
-    /// A challenge for each scheme, with these parameters.
-    fn challenge(&self, params: &[(&str, &str)]) -> Challenge {
+    /// A challenge for each scheme, with those of these parameters that have a value.
+    fn challenge(&self, params: &[(&str, Option<&str>)]) -> Challenge {
+        let realm = ("realm", Some(self.realm.as_str()));
+        let metadata = ("resource_metadata", self.resource_metadata.as_deref());
         let lines = self.schemes.iter().filter_map(|scheme| {
-            let own = scheme.params.iter().map(|(name, value)| (*name, value.as_str()));
-            let params = [("realm", self.realm.as_str())].into_iter().chain(params.iter().copied()).chain(own);
-            write(scheme.name, params)
+            let own = scheme.params.iter().map(|(name, value)| (*name, Some(value.as_str())));
+            let params = [realm].into_iter().chain(params.iter().copied()).chain(own).chain([metadata]);
+            write(scheme.name, params.filter_map(|(name, value)| Some((name, value?))))
         });
         Challenge(lines.collect())
     }

@@ -24,9 +24,12 @@ pub(super) fn is_quotable(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
-/// Whether the text is a list of `scope-token`s (RFC 6749 §3.3), with one space between them.
-pub(super) fn is_scope(text: &str) -> bool {
-    let is_token =
-        |token: &str| !token.is_empty() && token.bytes().all(|b| matches!(b, b'!' | b'#'..=b'[' | b']'..=b'~'));
-    text.split(' ').all(is_token)
+/// Whether the text is a list of scopes, with one space between them (RFC 6749 §3.3).
+pub(crate) fn is_scope(text: &str) -> bool {
+    text.split(' ').all(is_scope_token)
+}
+
+/// Whether the text is one scope.
+pub(crate) fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, b'!' | b'#'..=b'[' | b']'..=b'~'))
 }
