@@ -157,4 +157,7 @@ pub enum ConfigError {
     /// A realm, issuer, audience, token type, key id or list of algorithms is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
+    /// A claim with a meaning of its own, such as `sub`, is to hold something else.
+    #[error("the claim `{0}` has another meaning")]
+    ReservedClaim(String),
 }

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 /// Common claims with their values in many JSON encodings, valid and invalid.
-const MEMBERS: [(&str, &[&str]); 10] = [
+const MEMBERS: [(&str, &[&str]); 11] = [
     (
         r#""exp""#,
         &["4000000000", "4000000000.5", "4e9", "4000000000 ", "1000", "-1", "04000000000", "null", r#""4000000000""#],
@@ -34,6 +34,7 @@ const MEMBERS: [(&str, &[&str]); 10] = [
     (r#""iat""#, &["1000", "0", "1000.25", "-7", "1e3", "18446744073709551615", "99999999999999999999", r#""1000""#]),
     (r#""nbf""#, &["1000", "4000000000", "00", "1E3", "[]", "null"]),
     (r#""jti""#, &[r#""one""#, r#""on\/e""#, "1", "{}", "null"]),
+    (r#""sid""#, &[r#""one""#, r#""on\/e""#, r#""""#, "1", "{}", "null"]),
     (r#""\u0065xp""#, &["1000", "4000000000"]),
     (
         r#""more""#,
@@ -143,6 +144,7 @@ fn claims_are_read_as_by_jsonwebtoken_or_refused() {
                 prop_assert_eq!(ours.subject.as_deref(), text("sub"));
                 prop_assert_eq!(ours.issuer.as_deref(), text("iss"));
                 prop_assert_eq!(ours.token_id.as_deref(), text("jti"));
+                prop_assert_eq!(ours.provider_session.as_deref(), text("sid"));
                 prop_assert_eq!(ours.issued_at, ours.claims.get("iat").and_then(time), "{}", claims);
                 prop_assert_eq!(ours.expires_at, ours.claims.get("exp").and_then(time), "{}", claims);
                 accepted.set(accepted.get() + 1);

@@ -38,7 +38,7 @@ fn polling(token: &str) -> Request<axum::body::Body> {
 #[tokio::test(start_paused = true)]
 async fn every_way_to_end_sessions_reaches_one_that_is_not_a_connection() {
     type End = fn(&Sessions, &Revocations, &Session<String>) -> Option<usize>;
-    let ways: [(&str, End, EndReason); 8] = [
+    let ways: [(&str, End, EndReason); 9] = [
         ("end", |sessions, _, session| Some(sessions.end(session.id())), EndReason::Revoked),
         ("end_subject", |sessions, _, _| Some(sessions.end_subject("alice")), EndReason::Revoked),
         (
@@ -47,6 +47,7 @@ async fn every_way_to_end_sessions_reaches_one_that_is_not_a_connection() {
             EndReason::Revoked,
         ),
         ("end_token", |sessions, _, _| Some(sessions.end_token("id")), EndReason::Revoked),
+        ("end_provider_session", |sessions, _, _| Some(sessions.end_provider_session("of id")), EndReason::Revoked),
         ("end_all", |sessions, _, _| Some(sessions.end_all()), EndReason::Revoked),
         (
             "drain",
@@ -162,9 +163,10 @@ async fn many(of_one_subject: bool, registered: bool) -> (Sessions, Vec<Session<
 #[tokio::test]
 async fn ending_many_sessions_takes_effect_at_once_and_blocks_nobody() {
     type End = fn(&Sessions) -> usize;
-    let ways: [(&str, bool, End); 4] = [
+    let ways: [(&str, bool, End); 5] = [
         ("end_subject", true, |sessions| sessions.end_subject("alice")),
         ("end_token", false, |sessions| sessions.end_token("id")),
+        ("end_provider_session", false, |sessions| sessions.end_provider_session("of id")),
         ("end_all", false, Sessions::end_all),
         ("end_all of one subject", true, Sessions::end_all),
     ];

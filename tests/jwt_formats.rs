@@ -209,6 +209,8 @@ async fn null_and_empty_members_are_accepted_where_this_weakens_no_check() {
         ("jti null", &default, with_claims(json!({"jti": null})), None),
         ("sub null", &default, with_claims(json!({"sub": null})), None),
         ("sub and jti empty", &default, with_claims(json!({"sub": "", "jti": ""})), None),
+        ("sid null", &default, with_claims(json!({"sid": null})), None),
+        ("sid a number", &default, with_claims(json!({"sid": 7})), Some(Kind::MalformedClaim)),
         (
             "kid twice, once null",
             &default,
@@ -221,10 +223,30 @@ async fn null_and_empty_members_are_accepted_where_this_weakens_no_check() {
     }
     // Users without a name are not all the same subject.
     for absent in [json!(null), json!("")] {
-        let claims = with_claims(json!({"sub": absent, "jti": absent, "iat": null, "iss": absent}));
+        let claims = with_claims(json!({"sub": absent, "jti": absent, "sid": absent, "iat": null, "iss": absent}));
         let verified = verified(&default, &claims).await.unwrap();
         let found = (&verified.subject, &verified.token_id, verified.issued_at, &verified.issuer);
         assert_eq!(found, (&None, &None, None, &None), "{absent}");
+        assert_eq!(verified.provider_session, None, "{absent}");
+    }
+}
+
+#[tokio::test]
+async fn the_claim_of_the_providers_session_is_settable() {
+    let claims = json!({"sid": "a", "session_state": "b", "exp": NOW + 60}).to_string();
+    for claims in [claims.clone(), claims.replace("session_state", r"session\u005fstate")] {
+        let token = sign(r#"{"alg":"HS256"}"#, &claims);
+        for (name, expected) in [("sid", Some("a")), ("session_state", Some("b")), ("other", None)] {
+            let verifier = with_secret::<Value>().provider_session_claim(name).build().unwrap();
+            let verified = verified(&verifier, &token).await.unwrap();
+            assert_eq!(verified.provider_session.as_deref(), expected, "{name} of {claims}");
+        }
+    }
+    for (name, expected) in [
+        ("", ConfigError::Empty("claim of the provider's session")),
+        ("sub", ConfigError::ReservedClaim("sub".to_owned())),
+    ] {
+        assert_eq!(with_secret::<Value>().provider_session_claim(name).build().err(), Some(expected));
     }
 }
 

@@ -44,7 +44,7 @@ use support::{ClientSocket, answer, connected, settle};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Accepts `SUBJECT.ID.ISSUED`: a token of this subject, with this id, issued this many seconds after the epoch. Each
-/// part is optional.
+/// part is optional. The token `1` is of the provider's session `of 1`.
 fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut verified = Verified::new(text.clone());
@@ -53,7 +53,7 @@ fn verifier(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyErro
         verified = verified.with_subject(subject);
     }
     if let Some(id) = parts.next().filter(|part| !part.is_empty()) {
-        verified = verified.with_token_id(id);
+        verified = verified.with_token_id(id).with_provider_session(format!("of {id}"));
     }
     if let Some(seconds) = parts.next() {
         verified = verified.with_issued_at(UNIX_EPOCH + Duration::from_secs(seconds.parse().expect("seconds")));

@@ -81,6 +81,7 @@ async fn sessions_are_ended_by_id_subject_token_or_all_at_once() {
     for unknown in ["", "carol", "alice ", "nobody"] {
         assert_eq!((sessions.end_subject(unknown), sessions.end_token(unknown)), (0, 0), "{unknown}");
     }
+    assert_eq!(sessions.end_provider_session("b"), 0, "the id of a token");
     assert_eq!(sessions.end_subject("alice"), 2);
     assert_eq!(sessions.end_subject("alice"), 0, "already ended");
     assert_eq!((sessions.iter().count(), sessions.count()), (2, 4), "still closing");

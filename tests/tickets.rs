@@ -103,6 +103,7 @@ async fn a_ticket_keeps_the_metadata_of_its_token() {
         .with_subject("alice")
         .with_issuer("https://id.example.com")
         .with_token_id("id of the token")
+        .with_provider_session("id of the provider's session")
         .with_issued_at(issued_at)
         .with_expires_at(SystemTime::now() + Duration::from_secs(10));
     let ticket = tickets.issue_for(&verified, &TicketOptions::new()).await.unwrap();

@@ -36,6 +36,20 @@ impl Revocations {
         self.revoke(Revocation::Session(id)).await
     }
 
+    /// Revokes the tokens of a user's session at the identity provider (`sid`), and ends the sessions that use them: all
+    /// that the user opened from one browser, and nothing that the same user opened from another.
+    ///
+    /// Tokens of that session that arrive later are refused too. A provider gives a new sign-in a new `sid`. The verifier
+    /// tells which provider session a token is of: [`Verified::provider_session`](crate::Verified::provider_session). Name
+    /// the issuer by a [`ScopedId`]; a string means every issuer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_provider_session(&self, id: impl Into<ScopedId>) -> Result<(), StoreError> {
+        self.revoke(Revocation::ProviderSession(id.into())).await
+    }
+
     /// Revokes everything that was issued to a subject (`sub`) until now.
     ///
     /// A [`ScopedId`] also names the issuer, which separates users of several issuers; see

@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct RevocationSet {
     tokens: Sharded<ScopedId, Entry>,
     sessions: Sharded<SessionId, Entry>,
+    provider_sessions: Sharded<ScopedId, Entry>,
     subjects: Sharded<ScopedId, (SystemTime, Entry)>,
     issued_until: Option<(SystemTime, Entry)>,
 }
@@ -45,13 +46,8 @@ impl RevocationSet {
     pub(super) fn add(&mut self, revocation: &Revocation, keep_for: Duration, seen_in: LoadId) -> bool {
         let new = Entry { expires_at: from_now(keep_for), seen_in };
         match revocation {
-            Revocation::Token(id) => match self.tokens.get_mut(id as &dyn Scoped) {
-                Some(entry) => entry.extend(new),
-                None => {
-                    self.tokens.insert(id.clone(), new, Entry::is_expired);
-                    true
-                }
-            },
+            Revocation::Token(id) => add_id(&mut self.tokens, id, new),
+            Revocation::ProviderSession(id) => add_id(&mut self.provider_sessions, id, new),
             Revocation::Session(id) => match self.sessions.get_mut(id) {
                 Some(entry) => entry.extend(new),
                 None => {
@@ -83,9 +79,12 @@ impl RevocationSet {
             entry.is_some_and(|&(until, entry)| now < entry.expires_at && target.was_issued_by(until, clock_skew))
         };
         let by_token = |id| target.scoped(id).iter().any(|id| by_id(self.tokens.get(id as &dyn Scoped)));
+        let by_provider_session =
+            |id| target.scoped(id).iter().any(|id| by_id(self.provider_sessions.get(id as &dyn Scoped)));
         let by_subject = |id| target.scoped(id).iter().any(|id| by_time(self.subjects.get(id as &dyn Scoped)));
         target.token_id.is_some_and(by_token)
             || by_id(self.sessions.get(&target.session))
+            || target.provider_session.is_some_and(by_provider_session)
             || target.subject.is_some_and(by_subject)
             || by_time(self.issued_until.as_ref())
     }
@@ -96,9 +95,11 @@ impl RevocationSet {
         let by_time = |entry: Option<&(SystemTime, Entry)>, until: &SystemTime| {
             entry.is_none_or(|(other, entry)| other > until || entry.was_seen_since(load))
         };
+        let by_id = |entry: Option<&Entry>| entry.is_none_or(|entry| entry.was_seen_since(load));
         match revocation {
-            Revocation::Token(id) => self.tokens.get(id as &dyn Scoped).is_none_or(|entry| entry.was_seen_since(load)),
-            Revocation::Session(id) => self.sessions.get(id).is_none_or(|entry| entry.was_seen_since(load)),
+            Revocation::Token(id) => by_id(self.tokens.get(id as &dyn Scoped)),
+            Revocation::Session(id) => by_id(self.sessions.get(id)),
+            Revocation::ProviderSession(id) => by_id(self.provider_sessions.get(id as &dyn Scoped)),
             Revocation::Subject { subject, until } => by_time(self.subjects.get(subject as &dyn Scoped), until),
             Revocation::IssuedUntil(until) => by_time(self.issued_until.as_ref(), until),
         }
@@ -109,19 +110,23 @@ impl RevocationSet {
         let is_missing = |entry: &Entry| !entry.was_seen_since(load);
         let tokens = self.tokens.shard(shard).filter(|(_, entry)| is_missing(entry));
         let sessions = self.sessions.shard(shard).filter(|(_, entry)| is_missing(entry));
+        let provider_sessions = self.provider_sessions.shard(shard).filter(|(_, entry)| is_missing(entry));
         let subjects = self.subjects.shard(shard).filter(|(_, (_, entry))| is_missing(entry));
         let issued = self.issued_until.iter().filter(|(_, entry)| shard == 0 && is_missing(entry));
         let tokens = tokens.map(|(id, entry)| entry.missing(Revocation::Token(id.clone())));
         let sessions = sessions.map(|(id, entry)| entry.missing(Revocation::Session(*id)));
+        let provider_sessions =
+            provider_sessions.map(|(id, entry)| entry.missing(Revocation::ProviderSession(id.clone())));
         let subjects = subjects.map(|(subject, (until, entry))| {
             entry.missing(Revocation::Subject { subject: subject.clone(), until: *until })
         });
         let issued = issued.map(|(until, entry)| entry.missing(Revocation::IssuedUntil(*until)));
-        tokens.chain(sessions).chain(subjects).chain(issued).collect()
+        tokens.chain(sessions).chain(provider_sessions).chain(subjects).chain(issued).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tokens.len() + self.sessions.len() + self.subjects.len() + usize::from(self.issued_until.is_some())
+        let by_id = self.tokens.len() + self.sessions.len() + self.provider_sessions.len();
+        by_id + self.subjects.len() + usize::from(self.issued_until.is_some())
     }
 }
 
@@ -146,6 +151,16 @@ impl Entry {
     fn missing(&self, revocation: Revocation) -> Missing {
         let keep_for = self.expires_at.saturating_duration_since(Instant::now());
         Missing { revocation, keep_for, was_seen: self.seen_in != NEVER_LOADED }
+    }
+}
+
+fn add_id(entries: &mut Sharded<ScopedId, Entry>, id: &ScopedId, new: Entry) -> bool {
+    match entries.get_mut(id as &dyn Scoped) {
+        Some(entry) => entry.extend(new),
+        None => {
+            entries.insert(id.clone(), new, Entry::is_expired);
+            true
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) struct Target<'a> {
     pub(crate) issuer: Option<&'a str>,
     pub(crate) subject: Option<&'a str>,
     pub(crate) token_id: Option<&'a str>,
+    pub(crate) provider_session: Option<&'a str>,
     pub(crate) issued_at: Option<SystemTime>,
     /// When the session began to use its current token.
     pub(crate) since: SystemTime,

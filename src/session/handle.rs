@@ -85,6 +85,15 @@ impl<C> Session<C> {
         self.0.core.scoped_subject()
     }
 
+    /// The id of the user's session at the identity provider (`sid`), if the verifier names one. After a refresh, it is that
+    /// of the new token.
+    ///
+    /// [`Revocations::revoke_provider_session`](crate::Revocations::revoke_provider_session) ends the session by it.
+    #[must_use]
+    pub fn provider_session(&self) -> Option<Arc<str>> {
+        self.0.core.token().provider_session
+    }
+
     /// What it is the session of.
     #[must_use]
     pub fn kind(&self) -> SessionKind {
@@ -247,6 +256,7 @@ impl<C> Session<C> {
             subject: core.subject.clone(),
             issuer: core.issuer.clone(),
             token_id: token.id,
+            provider_session: token.provider_session,
             issued_at: token.issued_at,
             ..Verified::new(claims)
         }

@@ -53,4 +53,5 @@ pub(crate) use refresh_reply::RefreshReply;
 pub(crate) use registry::Permit;
 pub(crate) use start::SessionStart;
 
+use core::TokenInfo;
 use registry::Registry;

@@ -153,8 +153,7 @@ impl SessionCore {
 
     /// Unlike a handshake, a live session goes on while revocations are stale.
     fn check_not_known_revoked(&self) -> Result<(), RefreshError> {
-        let token = self.token();
-        match self.check_revoked(token.id.as_deref(), token.issued_at, token.since) {
+        match self.check_revoked(&self.token()) {
             Err(AdmissionError::Revoked) => Err(RefreshError::of(RefreshErrorKind::Revoked)),
             _ => Ok(()),
         }

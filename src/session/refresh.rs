@@ -5,8 +5,7 @@ use std::{error::Error, mem, sync::Arc};
 use tokio::{task::coop::consume_budget, time::timeout};
 
 use super::{
-    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session,
-    core::{NewRecheck, TokenInfo},
+    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session, TokenInfo, core::NewRecheck,
     deadline::Timestamp,
 };
 use crate::{
@@ -114,20 +113,19 @@ impl<C: Send + Sync + 'static> Session<C> {
     fn replace_token(&self, token: Token, verified: Verified<C>, now: Timestamp) -> Result<(), RefreshError> {
         let core = self.core();
         let recheck = NewRecheck::of(&verified, || token);
-        let Verified { claims, expires_at, token_id, issued_at, .. } = verified;
-        let token = TokenInfo { id: token_id.clone(), issued_at, since: now.wall };
-        let token_id = token_id.as_deref();
-        let pending = core.set_pending_token(token_id);
-        core.check_revoked(token_id, issued_at, now.wall).map_err(RefreshError::not_admitted)?;
+        let token = TokenInfo::of(&verified, now.wall);
+        let Verified { claims, expires_at, .. } = verified;
+        let pending = core.set_pending_token(&token);
+        core.check_revoked(&token).map_err(RefreshError::not_admitted)?;
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, as it should. The old claims are
         // dropped after the lock is released: their `Drop` may block or re-enter.
         let _old =
-            core.renew(expires_at, (token, recheck), now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+            core.renew(expires_at, (token.clone(), recheck), now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         pending.commit();
         core.start_recheck();
         // A revocation that arrived in between was compared with the old token.
-        if let Err(AdmissionError::Revoked) = core.check_revoked(token_id, issued_at, now.wall) {
+        if let Err(AdmissionError::Revoked) = core.check_revoked(&token) {
             core.end(End::REVOKED);
             return Err(RefreshError::of(RefreshErrorKind::Revoked));
         }

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind, SessionMeta,
-    core::{NewRecheck, NewSession, TokenInfo},
+    AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind, SessionMeta, TokenInfo,
+    core::{NewRecheck, NewSession},
     deadline::Timestamp,
 };
 use crate::{
@@ -34,16 +34,15 @@ impl SessionStart {
         permit: Option<Permit>,
     ) -> Result<Session<C>, AdmissionError> {
         let recheck = NewRecheck::of(&verified, || token.clone());
-        let Verified { claims, expires_at, subject, issuer, token_id, issued_at, .. } = verified;
-        let since = self.now.wall;
-        let token = TokenInfo { id: token_id.clone(), issued_at, since };
-        let new = NewSession { subject, issuer, expires_at, token, kind, meta, recheck };
+        let token = TokenInfo::of(&verified, self.now.wall);
+        let Verified { claims, expires_at, subject, issuer, .. } = verified;
+        let new = NewSession { subject, issuer, expires_at, token: token.clone(), kind, meta, recheck };
         let (now, config) = (self.now, self.config);
         let session = Session::new(|any| SessionCore::new(new, now, config, any), claims, verifier, head);
         let core = session.core();
         // Register before the checks: from here on, whatever ends sessions finds this one.
-        let registry = permit.and_then(|permit| Registry::register(core, token_id.as_deref(), permit));
-        core.check_revoked(token_id.as_deref(), issued_at, since)?;
+        let registry = permit.and_then(|permit| Registry::register(core, &token, permit));
+        core.check_revoked(&token)?;
         if let Some(registry) = registry {
             registry.admit(core)?;
         }

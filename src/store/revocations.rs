@@ -82,6 +82,8 @@ pub enum Revocation {
     Token(ScopedId),
     /// One session. Its token stays valid.
     Session(SessionId),
+    /// The tokens of a user's session at the identity provider (`sid`), and the sessions that use them.
+    ProviderSession(ScopedId),
     /// Everything that was issued to a subject (`sub`) up to a time, and every session of the subject that was accepted
     /// by then. A token counts as issued by then if its `iat` is later by no more than the [clock
     /// skew](crate::RevocationOptions::clock_skew), or if it has no `iat`.

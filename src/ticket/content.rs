@@ -25,6 +25,8 @@ pub(super) struct TokenInfo {
     pub(super) subject: Option<String>,
     pub(super) issuer: Option<String>,
     pub(super) token_id: Option<String>,
+    #[serde(default)]
+    pub(super) provider_session: Option<String>,
 }
 
 impl<C> Content<C> {
@@ -43,12 +45,18 @@ impl<C> Content<C> {
     }
 
     pub(super) fn into_verified(self) -> Verified<C> {
-        let TokenInfo { expires_at, issued_at, subject, issuer, token_id } = self.token;
+        let TokenInfo { expires_at, issued_at, subject, issuer, token_id, provider_session } = self.token;
         let shared = |text: Option<String>| text.map(Arc::from);
-        let (subject, issuer, token_id) = (shared(subject), shared(issuer), shared(token_id));
-        // A ticket can be redeemed once, so its session cannot be rechecked with it.
-        let (recheck_in, check) = (None, None);
-        Verified { claims: self.claims, expires_at, issued_at, subject, issuer, token_id, recheck_in, check }
+        // Without a recheck: a ticket can be redeemed once, so its session cannot be rechecked with it.
+        Verified {
+            expires_at,
+            issued_at,
+            subject: shared(subject),
+            issuer: shared(issuer),
+            token_id: shared(token_id),
+            provider_session: shared(provider_session),
+            ..Verified::new(self.claims)
+        }
     }
 }
 
@@ -60,6 +68,7 @@ impl TokenInfo {
             subject: verified.subject.as_deref().map(str::to_owned),
             issuer: verified.issuer.as_deref().map(str::to_owned),
             token_id: verified.token_id.as_deref().map(str::to_owned),
+            provider_session: verified.provider_session.as_deref().map(str::to_owned),
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct Verified<C> {
     pub issuer: Option<Arc<str>>,
     /// The id of the token (`jti`), if it has one. The token can be revoked by it.
     pub token_id: Option<Arc<str>>,
+    /// The id of the user's session at the identity provider (`sid`, OpenID Connect Back-Channel Logout 1.0 §2.1), if the
+    /// token names one. All tokens of that session can be revoked by it.
+    pub provider_session: Option<Arc<str>>,
     /// When the token was issued (`iat`), if it says so. A token without it counts as older than every revocation of
     /// tokens that were issued before a given time.
     pub issued_at: Option<SystemTime>,
@@ -39,6 +42,7 @@ impl<C> Verified<C> {
             subject: None,
             issuer: None,
             token_id: None,
+            provider_session: None,
             issued_at: None,
             recheck_in: None,
             check: None,
@@ -70,6 +74,13 @@ impl<C> Verified<C> {
     #[must_use]
     pub fn with_token_id(mut self, token_id: impl Into<Arc<str>>) -> Self {
         self.token_id = Some(token_id.into());
+        self
+    }
+
+    /// Sets the id of the user's session at the identity provider.
+    #[must_use]
+    pub fn with_provider_session(mut self, provider_session: impl Into<Arc<str>>) -> Self {
+        self.provider_session = Some(provider_session.into());
         self
     }
 
@@ -227,8 +238,17 @@ impl<C> Verified<C> {
     /// assert_eq!(verified.subject.as_deref(), Some("alice"));
     /// ```
     pub fn map<D>(self, convert: impl FnOnce(C) -> D) -> Verified<D> {
-        let Self { claims, expires_at, subject, issuer, token_id, issued_at, recheck_in, check } = self;
-        Verified { claims: convert(claims), expires_at, subject, issuer, token_id, issued_at, recheck_in, check }
+        Verified {
+            claims: convert(self.claims),
+            expires_at: self.expires_at,
+            subject: self.subject,
+            issuer: self.issuer,
+            token_id: self.token_id,
+            provider_session: self.provider_session,
+            issued_at: self.issued_at,
+            recheck_in: self.recheck_in,
+            check: self.check,
+        }
     }
 }
 

@@ -37,6 +37,9 @@ async fn a_refresh_cannot_evade_a_revocation() {
     revocations.revoke_token("2").await.unwrap();
     let error = session.refresh(Token::new("alice.2")).await.unwrap_err();
     assert_eq!((error.kind(), error.reason()), (RefreshErrorKind::Revoked, "revoked"));
+    revocations.revoke_provider_session("of 5").await.unwrap();
+    let error = session.refresh(Token::new("alice.5")).await.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (RefreshErrorKind::Revoked, "revoked"));
 
     // After a refused refresh, the session still depends on the old token.
     let mut other = connected(&app, "alice.4").await;
@@ -46,8 +49,10 @@ async fn a_refresh_cannot_evade_a_revocation() {
     assert_eq!(closed(&mut other).await, (3000, "revoked".to_owned()));
 
     session.refresh(Token::new("alice.3")).await.unwrap();
+    assert_eq!(session.provider_session().as_deref(), Some("of 3"));
     // The session depends on the new token only.
     revocations.revoke_token("1").await.unwrap();
+    revocations.revoke_provider_session("of 1").await.unwrap();
     assert_eq!(session.end_reason(), None);
     revocations.revoke_token("3").await.unwrap();
     assert_eq!(session.end_reason(), Some(EndReason::Revoked));

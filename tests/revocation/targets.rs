@@ -42,6 +42,27 @@ async fn a_revocation_ends_and_refuses_its_targets_only() {
             spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
         },
         Case {
+            name: "provider session",
+            revocation: || Revocation::ProviderSession("of 1".into()),
+            revoked: vec![format!("alice.1.{then}"), "bob.1".to_owned()],
+            dated_later: vec![],
+            spared: vec![format!("alice.2.{then}"), "alice".to_owned(), ".11".to_owned()],
+        },
+        Case {
+            name: "provider session with the id of a token",
+            revocation: || Revocation::ProviderSession("1".into()),
+            revoked: vec![],
+            dated_later: vec![],
+            spared: vec!["alice.1".to_owned()],
+        },
+        Case {
+            name: "token with the id of a provider session",
+            revocation: || Revocation::Token("of 1".into()),
+            revoked: vec![],
+            dated_later: vec![],
+            spared: vec!["alice.1".to_owned()],
+        },
+        Case {
             name: "subject",
             revocation: || Revocation::Subject { subject: "alice".into(), until: SystemTime::now() },
             revoked: vec![format!("alice.1.{then}"), "alice.2".to_owned(), format!("alice.3.{}", now() - 1)],
@@ -72,6 +93,7 @@ async fn a_revocation_ends_and_refuses_its_targets_only() {
         }
         match revocation() {
             Revocation::Token(id) => revocations.revoke_token(id).await,
+            Revocation::ProviderSession(id) => revocations.revoke_provider_session(id).await,
             Revocation::Subject { subject, .. } => revocations.revoke_subject(subject).await,
             Revocation::IssuedUntil(moment) => revocations.revoke_issued_until(moment).await,
             _ => unreachable!(),

@@ -30,7 +30,17 @@ async fn refresh_keeps_a_stream_alive() {
 async fn streams_are_ended_like_sockets() {
     let revocations = Revocations::new(MemoryRevocations::new());
     let fixture = Fixture::with(|layer| layer.revocations(&revocations));
-    for by in ["subject", "token", "session", "all", "revoke_subject", "revoke_token", "revoke_session"] {
+    for by in [
+        "subject",
+        "token",
+        "provider_session",
+        "session",
+        "all",
+        "revoke_subject",
+        "revoke_token",
+        "revoke_provider_session",
+        "revoke_session",
+    ] {
         for (content_type, number) in [(EVENTS, 1), (DOWNLOAD, 2)] {
             // A revocation is for good, so each round has a user of its own.
             let name = format!("{by}-{number}");
@@ -42,10 +52,12 @@ async fn streams_are_ended_like_sockets() {
             match by {
                 "subject" => assert_eq!(fixture.sessions.end_subject(&*name), 1),
                 "token" => assert_eq!(fixture.sessions.end_token(&*name), 1),
+                "provider_session" => assert_eq!(fixture.sessions.end_provider_session(format!("of {name}")), 1),
                 "session" => assert_eq!(fixture.sessions.end(id), 1),
                 "all" => assert_eq!(fixture.sessions.end_all(), 2),
                 "revoke_subject" => revocations.revoke_subject(&*name).await.unwrap(),
                 "revoke_token" => revocations.revoke_token(&*name).await.unwrap(),
+                "revoke_provider_session" => revocations.revoke_provider_session(format!("of {name}")).await.unwrap(),
                 _ => revocations.revoke_session(id).await.unwrap(),
             }
             let expected = match content_type {

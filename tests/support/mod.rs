@@ -121,7 +121,7 @@ pub(crate) fn all_presets() -> Vec<TokenSource> {
 }
 
 /// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of this subject, valid for this many seconds, with
-/// this id. `nobody` is a token without a subject, `bad` an invalid token.
+/// this id, of the provider's session `of ID`. `nobody` is a token without a subject, `bad` an invalid token.
 pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut parts = text.split('.');
@@ -136,7 +136,7 @@ pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, Ve
         verified = verified.with_expires_at(input.now + Duration::from_secs(seconds.parse().expect("seconds")));
     }
     if let Some(id) = parts.next() {
-        verified = verified.with_token_id(id);
+        verified = verified.with_token_id(id).with_provider_session(format!("of {id}"));
     }
     ready(Ok(verified))
 }

@@ -66,7 +66,7 @@ impl SessionCore {
 
     /// The end that a running bulk end has for this session.
     pub(super) fn bulk_end(&self, state: &State) -> Option<End> {
-        state.registration.as_ref()?.bulk_end(self, state.token.id.as_deref())
+        state.registration.as_ref()?.bulk_end(self, &state.token)
     }
 
     pub(super) fn set_end(&self, state: &mut State, end: End) -> Change {

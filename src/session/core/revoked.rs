@@ -1,11 +1,8 @@
 //! Checks a session against revocations.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use super::SessionCore;
+use super::{SessionCore, TokenInfo};
 use crate::{
     revocation::{CheckError, Target},
     session::{AdmissionError, Registry},
@@ -25,34 +22,35 @@ pub(in crate::session) struct PendingToken<'a> {
 impl SessionCore {
     /// Whether the session and its current token satisfy this.
     pub(in crate::session) fn matches(&self, predicate: &dyn Fn(Target<'_>) -> bool) -> bool {
-        let token = self.token();
-        predicate(self.target(token.id.as_deref(), token.issued_at, token.since))
+        predicate(self.target(&self.token()))
     }
 
-    fn target<'a>(&'a self, token_id: Option<&'a str>, issued_at: Option<SystemTime>, since: SystemTime) -> Target<'a> {
-        let (session, issuer, subject) = (self.id(), self.issuer.as_deref(), self.subject());
-        Target { session, issuer, subject, token_id, issued_at, since }
+    fn target<'a>(&'a self, token: &'a TokenInfo) -> Target<'a> {
+        Target {
+            session: self.id(),
+            issuer: self.issuer.as_deref(),
+            subject: self.subject(),
+            token_id: token.id.as_deref(),
+            provider_session: token.provider_session.as_deref(),
+            issued_at: token.issued_at,
+            since: token.since,
+        }
     }
 
     /// Whether revocations let the session use this token.
-    pub(in crate::session) fn check_revoked(
-        &self,
-        token_id: Option<&str>,
-        issued_at: Option<SystemTime>,
-        since: SystemTime,
-    ) -> Result<(), AdmissionError> {
+    pub(in crate::session) fn check_revoked(&self, token: &TokenInfo) -> Result<(), AdmissionError> {
         let Some(revocations) = &self.config.revocations else { return Ok(()) };
-        revocations.check(self.target(token_id, issued_at, since)).map_err(|error| match error {
+        revocations.check(self.target(token)).map_err(|error| match error {
             CheckError::Revoked => AdmissionError::Revoked,
             CheckError::Stale => AdmissionError::RevocationsStale { retry_after: STALE_RETRY_AFTER },
         })
     }
 
     /// Registers a token that the session is about to use, so that a concurrent end by that token finds the session.
-    pub(in crate::session) fn set_pending_token(&self, token_id: Option<&str>) -> PendingToken<'_> {
+    pub(in crate::session) fn set_pending_token(&self, token: &TokenInfo) -> PendingToken<'_> {
         let registry = self.registry();
         if let Some(registry) = &registry {
-            registry.set_pending_token(self, token_id);
+            registry.set_pending_token(self, token);
         }
         PendingToken { core: self, registry, committed: false }
     }

@@ -24,6 +24,7 @@ use crate::{
         deadline::{Deadline, Timestamp},
         registry::{Registration, Registry},
     },
+    verify::Verified,
 };
 
 /// One session, shared by its handles, its watchers, the registry and the supervisor of its socket.
@@ -86,9 +87,22 @@ pub(in crate::session) struct NewRecheck {
 #[derive(Clone)]
 pub(in crate::session) struct TokenInfo {
     pub(in crate::session) id: Option<Arc<str>>,
+    pub(in crate::session) provider_session: Option<Arc<str>>,
     pub(in crate::session) issued_at: Option<SystemTime>,
     /// When the session began to use it. It was issued before that, whatever its `iat` says.
     pub(in crate::session) since: SystemTime,
+}
+
+impl TokenInfo {
+    /// Of a token that was given to the verifier at this time.
+    pub(in crate::session) fn of<C>(verified: &Verified<C>, since: SystemTime) -> Self {
+        Self {
+            id: verified.token_id.clone(),
+            provider_session: verified.provider_session.clone(),
+            issued_at: verified.issued_at,
+            since,
+        }
+    }
 }
 
 impl SessionCore {

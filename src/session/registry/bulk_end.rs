@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     lock::lock,
-    session::{End, SessionCore},
+    session::{End, SessionCore, TokenInfo},
 };
 
 /// Ends all sessions that match, in a task that is still running. The sessions count as ended already: whatever looks
@@ -66,23 +66,26 @@ impl Registry {
     }
 
     /// The end that a running bulk end has for this session. Called under the lock of the session.
-    pub(super) fn bulk_end_of(&self, session: &SessionCore, token_id: Option<&str>) -> Option<End> {
+    pub(super) fn bulk_end_of(&self, session: &SessionCore, token: &TokenInfo) -> Option<End> {
         // The common case.
         if !self.has_bulk_ends.load(Ordering::SeqCst) {
             return None;
         }
         let bulk_ends = lock(&self.bulk_ends);
-        bulk_ends.iter().find(|bulk_end| bulk_end.matches(session, token_id)).map(|bulk_end| bulk_end.end)
+        bulk_ends.iter().find(|bulk_end| bulk_end.matches(session, token)).map(|bulk_end| bulk_end.end)
     }
 }
 
 impl BulkEnd {
-    fn matches(&self, session: &SessionCore, token_id: Option<&str>) -> bool {
+    fn matches(&self, session: &SessionCore, token: &TokenInfo) -> bool {
         session.id().number() <= self.newest
             && match &self.filter {
                 Filter::All => true,
                 Filter::Subject(subject) => session.subject() == Some(subject.id()) && session.is_in(subject.scope()),
-                Filter::Token(id) => token_id == Some(id.id()) && session.is_in(id.scope()),
+                Filter::Token(id) => token.id.as_deref() == Some(id.id()) && session.is_in(id.scope()),
+                Filter::ProviderSession(id) => {
+                    token.provider_session.as_deref() == Some(id.id()) && session.is_in(id.scope())
+                }
             }
     }
 }

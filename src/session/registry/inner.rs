@@ -1,5 +1,6 @@
 use std::{
     hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -11,12 +12,17 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Filter, Permit, Registration, bulk_end::BulkEnd, leases::SharedLimits, permit::Slot, remote::Remote, shard::Shard,
+    Filter, Permit, Registration,
+    bulk_end::BulkEnd,
+    leases::SharedLimits,
+    permit::Slot,
+    remote::Remote,
+    shard::{Shard, TokenHashes},
 };
 use crate::{
     id::{NodeId, SessionId},
     lock::lock,
-    session::{AdmissionError, End, Limits, SessionCore},
+    session::{AdmissionError, End, Limits, SessionCore, TokenInfo},
     telemetry,
 };
 
@@ -93,7 +99,7 @@ impl Registry {
     /// [`admit`](Self::admit) it, if it is a connection.
     pub(in crate::session) fn register(
         session: &Arc<SessionCore>,
-        token_id: Option<&str>,
+        token: &TokenInfo,
         permit: Permit,
     ) -> Option<Arc<Self>> {
         let registry = Arc::clone(permit.registry());
@@ -101,7 +107,7 @@ impl Registry {
         registry.start_listening();
         let shard = registry.shard_of_session(session);
         let registration = Registration::new(permit, session.id().number(), shard);
-        let token = token_id.map(|id| registry.hash(id));
+        let token = registry.hashes(token);
         {
             let mut shard = registry.shard(shard);
             shard.insert(Arc::clone(session), token);
@@ -136,8 +142,8 @@ impl Registry {
     }
 
     /// See [`SessionCore::set_pending_token`].
-    pub(in crate::session) fn set_pending_token(&self, session: &SessionCore, token_id: Option<&str>) {
-        let token = token_id.map(|id| self.hash(id));
+    pub(in crate::session) fn set_pending_token(&self, session: &SessionCore, token: &TokenInfo) {
+        let token = self.hashes(token);
         self.shard(self.shard_of_session(session)).set_pending_token(session, token);
     }
 
@@ -197,8 +203,21 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn hash(&self, text: &str) -> u64 {
-        self.hasher.hash_one(text)
+    fn hashes(&self, token: &TokenInfo) -> TokenHashes {
+        TokenHashes {
+            id: token.id.as_deref().map(|id| self.hash_token(id)),
+            provider_session: token.provider_session.as_deref().map(|id| self.hash_provider_session(id)),
+        }
+    }
+
+    pub(super) fn hash_token(&self, id: &str) -> NonZeroU64 {
+        // These hashes are odd and those of provider sessions even, so that they are never taken for each other.
+        NonZeroU64::MIN | self.hasher.hash_one(id)
+    }
+
+    pub(super) fn hash_provider_session(&self, id: &str) -> NonZeroU64 {
+        let two = NonZeroU64::MIN.saturating_add(1);
+        two | (self.hasher.hash_one(id) & !1)
     }
 
     pub(super) fn shard_of_session(&self, session: &SessionCore) -> usize {
@@ -206,7 +225,7 @@ impl Registry {
     }
 
     pub(super) fn shard_of_subject(&self, subject: &str) -> usize {
-        self.index(self.hash(subject))
+        self.index(self.hasher.hash_one(subject))
     }
 
     fn index(&self, number: u64) -> usize {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::Registry;
-use crate::session::{End, SessionCore};
+use crate::session::{End, SessionCore, TokenInfo};
 
 /// One of the connections that the limits allow. It is taken before the session exists, and lives as long as the
 /// connection.
@@ -62,8 +62,8 @@ impl Registration {
     }
 
     /// See [`Registry::bulk_end_of`].
-    pub(in crate::session) fn bulk_end(&self, session: &SessionCore, token_id: Option<&str>) -> Option<End> {
-        self.permit.registry().bulk_end_of(session, token_id)
+    pub(in crate::session) fn bulk_end(&self, session: &SessionCore, token: &TokenInfo) -> Option<End> {
+        self.permit.registry().bulk_end_of(session, token)
     }
 }
 

@@ -11,6 +11,7 @@ impl LiveSessions for Registry {
     fn end_revoked(&self, revocation: &Revocation, clock_skew: Duration) {
         match revocation {
             Revocation::Token(id) => End::REVOKED.apply(self.scan(Filter::Token(id.clone()))),
+            Revocation::ProviderSession(id) => End::REVOKED.apply(self.scan(Filter::ProviderSession(id.clone()))),
             Revocation::Session(id) => End::REVOKED.apply(self.get(*id)),
             Revocation::Subject { subject, until } => {
                 let is_revoked = |target: Target<'_>| target.was_issued_by(*until, clock_skew);

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     iter::from_fn,
+    num::NonZeroU64,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -28,14 +29,15 @@ pub(super) enum Filter {
     All,
     Subject(ScopedId),
     Token(ScopedId),
+    ProviderSession(ScopedId),
 }
 
 /// A cursor over the matching sessions that were registered when it was created.
 #[derive(Clone)]
 pub(super) struct Scan {
     pub(super) filter: Filter,
-    /// The hash of the token's id.
-    token: Option<u64>,
+    /// With the id of a token or a provider session: its hash.
+    token: Option<NonZeroU64>,
     /// With a subject: the remaining matching subjects, each with its shard.
     subjects: Option<VecDeque<(usize, ScopedId)>>,
     shard: usize,
@@ -47,7 +49,8 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn new(registry: &Registry, filter: Filter) -> Self {
         let token = match &filter {
-            Filter::Token(id) => Some(registry.hash(id.id())),
+            Filter::Token(id) => Some(registry.hash_token(id.id())),
+            Filter::ProviderSession(id) => Some(registry.hash_provider_session(id.id())),
             Filter::All | Filter::Subject(_) => None,
         };
         let subjects = match &filter {
@@ -56,7 +59,7 @@ impl Scan {
                 let subjects = registry.shard(shard).matching_subjects(subject);
                 Some(subjects.into_iter().map(|subject| (shard, subject)).collect())
             }
-            Filter::All | Filter::Token(_) => None,
+            Filter::All | Filter::Token(_) | Filter::ProviderSession(_) => None,
         };
         Self { filter, token, subjects, shard: 0, next: 0, newest: SessionId::newest_number() }
     }
@@ -85,7 +88,7 @@ impl Scan {
                 }
             }
         }
-        let Filter::Token(id) = &self.filter else { return Some(sessions) };
+        let (Filter::Token(id) | Filter::ProviderSession(id)) = &self.filter else { return Some(sessions) };
         Some(sessions.into_iter().filter(|session| session.is_in(id.scope())).collect())
     }
 

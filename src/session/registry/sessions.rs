@@ -281,6 +281,15 @@ impl Sessions {
         self.0.bulk_end(Filter::Token(token_id.into()), End::REVOKED)
     }
 
+    /// Ends the sessions that use a token of this session at the identity provider (`sid`) with [`EndReason::Revoked`].
+    /// Returns how many were ended.
+    ///
+    /// [`Revocations::revoke_provider_session`](crate::Revocations::revoke_provider_session) does so on all nodes, and
+    /// refuses the tokens from then on.
+    pub fn end_provider_session(&self, id: impl Into<ScopedId>) -> usize {
+        self.0.bulk_end(Filter::ProviderSession(id.into()), End::REVOKED)
+    }
+
     /// Ends all sessions with [`EndReason::Revoked`]. Returns how many were ended.
     ///
     /// To shut down the server, use [`drain`](Self::drain).

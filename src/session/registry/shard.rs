@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
+    num::NonZeroU64,
     ops::RangeInclusive,
     sync::Arc,
 };
@@ -24,13 +25,21 @@ pub(super) struct Shard {
 
 struct Entry {
     session: Arc<SessionCore>,
-    /// The hash of the token's `jti`. To find a token, all entries are scanned, which is rare and fast.
-    token: Option<u64>,
-    /// The hash of the `jti` of the token that the session is about to use.
-    pending_token: Option<u64>,
+    token: TokenHashes,
+    /// Of the token that the session is about to use.
+    pending_token: TokenHashes,
     ended: bool,
     /// As far as this node knows. A lease is renewed, and released when the session ends.
     has_lease: bool,
+}
+
+/// The hashes of the ids by which a token is found. All entries are scanned for them, which is rare and fast.
+#[derive(Clone, Copy, Default)]
+pub(super) struct TokenHashes {
+    /// Of the `jti`.
+    pub(super) id: Option<NonZeroU64>,
+    /// Of the `sid`. Never equal to that of a `jti`.
+    pub(super) provider_session: Option<NonZeroU64>,
 }
 
 /// The numbers of a subject's sessions that have not ended.
@@ -45,12 +54,12 @@ struct Subject {
 pub(super) type Batch = (Vec<Arc<SessionCore>>, Option<u64>);
 
 impl Shard {
-    pub(super) fn insert(&mut self, session: Arc<SessionCore>, token: Option<u64>) {
+    pub(super) fn insert(&mut self, session: Arc<SessionCore>, token: TokenHashes) {
         let number = session.id().number();
         if let Some(subject) = session.scoped_subject() {
             self.subjects.entry(subject).or_default().others.insert(number);
         }
-        let entry = Entry { session, token, pending_token: None, ended: false, has_lease: false };
+        let entry = Entry { session, token, pending_token: TokenHashes::default(), ended: false, has_lease: false };
         self.entries.insert(number, entry);
         self.live += 1;
     }
@@ -135,7 +144,7 @@ impl Shard {
         entries.map(|entry| Arc::clone(&entry.session)).collect()
     }
 
-    pub(super) fn set_pending_token(&mut self, session: &SessionCore, token: Option<u64>) {
+    pub(super) fn set_pending_token(&mut self, session: &SessionCore, token: TokenHashes) {
         if let Some(entry) = self.entries.get_mut(&session.id().number()) {
             entry.pending_token = token;
         }
@@ -144,7 +153,7 @@ impl Shard {
     /// The session uses the pending token now, or dropped it.
     pub(super) fn resolve_pending_token(&mut self, session: &SessionCore, committed: bool) {
         if let Some(entry) = self.entries.get_mut(&session.id().number()) {
-            let pending = entry.pending_token.take();
+            let pending = mem::take(&mut entry.pending_token);
             if committed {
                 entry.token = pending;
             }
@@ -165,11 +174,13 @@ impl Shard {
         self.subjects.get(subject as &dyn Scoped).map_or(0, Subject::len)
     }
 
-    /// Looks at the first `max` entries of these numbers, and returns the sessions among them; if a token's hash is
-    /// given, only the sessions of that token.
-    pub(super) fn batch(&self, token: Option<u64>, numbers: RangeInclusive<u64>, max: usize) -> Batch {
+    /// Looks at the first `max` entries of these numbers, and returns the sessions among them; if the hash
+    /// of an id is given, only the sessions of its tokens.
+    pub(super) fn batch(&self, token: Option<NonZeroU64>, numbers: RangeInclusive<u64>, max: usize) -> Batch {
         let mut last = None;
-        let matches = |entry: &Entry| token.is_none() || entry.token == token || entry.pending_token == token;
+        let matches = |entry: &Entry| {
+            token.is_none_or(|token| entry.token.contains(token) || entry.pending_token.contains(token))
+        };
         let entries = self.entries.range(numbers).take(max).inspect(|(number, _)| last = Some(**number));
         let sessions =
             entries.filter(|(_, entry)| matches(entry)).map(|(_, entry)| Arc::clone(&entry.session)).collect();
@@ -195,6 +206,12 @@ impl Shard {
         }
         // Rare enough to go without a map by name.
         self.subjects.keys().filter(|other| other.id() == subject.id()).cloned().collect()
+    }
+}
+
+impl TokenHashes {
+    fn contains(&self, hash: NonZeroU64) -> bool {
+        self.id == Some(hash) || self.provider_session == Some(hash)
     }
 }
 

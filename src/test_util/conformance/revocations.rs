@@ -22,6 +22,8 @@ pub async fn revocations(one: impl RevocationStore, other: impl RevocationStore)
         Revocation::Token(ScopedId::of("https://id.example.com", "a token")),
         Revocation::Token(ScopedId::without_issuer("a token")),
         Revocation::Session(session),
+        Revocation::ProviderSession(ScopedId::of("https://id.example.com", "a session")),
+        Revocation::ProviderSession("a session".into()),
         Revocation::Subject { subject: "alice".into(), until: time },
         Revocation::Subject { subject: ScopedId::of("https://id.example.com", "alice"), until: time },
         Revocation::IssuedUntil(time),

@@ -1,15 +1,17 @@
 //! Validates the configuration and builds the verifier.
 
-use std::any::type_name;
-use std::time::Duration;
+use std::{any::type_name, sync::Arc, time::Duration};
 #[cfg(feature = "jwks")]
 use std::{future::Future, pin::Pin};
 
 use serde::de::DeserializeOwned;
 
-#[cfg(feature = "jwks")]
-use super::rules::Rules;
-use super::{JwtVerifier, JwtVerifierBuilder, claims_type::ClaimsType};
+use super::{
+    JwtVerifier, JwtVerifierBuilder,
+    claims::REGISTERED,
+    claims_type::ClaimsType,
+    rules::{Rules, Signers},
+};
 #[cfg(feature = "jwks")]
 use crate::verify::jwks::{Issuers, StartError};
 use crate::{error::ConfigError, verify::keys};
@@ -26,6 +28,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     /// - If there is no key, or no crypto backend is compiled in.
     /// - If an issuer, audience or token type is empty.
     /// - If the leeway is longer than an hour.
+    /// - If the claim of the provider's session is empty or one that has another meaning, such as `sub`.
     /// - If both an audience and [`insecure_any_audience`](Self::insecure_any_audience) are set.
     /// - If `C` can never be deserialized from a JSON object, such as a number or a list.
     ///
@@ -43,10 +46,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         let has_issuer_keys = !self.issuer_keys.is_empty();
         #[cfg(not(feature = "jwks"))]
         let has_issuer_keys = false;
-        if self.rules.keys.is_empty() && !has_issuer_keys {
+        if self.signers.keys.is_empty() && !has_issuer_keys {
             return Err(ConfigError::NoKey);
         }
-        if self.rules.allowed_issuers.iter().any(|issuer| issuer.is_empty()) {
+        if self.signers.allowed_issuers.iter().any(|issuer| issuer.is_empty()) {
             return Err(ConfigError::Empty("issuer"));
         }
         if self.rules.audiences.iter().any(String::is_empty) {
@@ -61,14 +64,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         if self.rules.token_types.iter().any(String::is_empty) {
             return Err(ConfigError::Empty("token type"));
         }
+        let provider_session_claim = &self.rules.provider_session_claim;
+        if provider_session_claim.is_empty() {
+            return Err(ConfigError::Empty("claim of the provider's session"));
+        }
+        if REGISTERED.contains(&provider_session_claim.as_str()) {
+            return Err(ConfigError::ReservedClaim(provider_session_claim.clone()));
+        }
         if ClaimsType::of::<C>() == ClaimsType::NotAnObject {
             return Err(ConfigError::ClaimsNotAnObject(type_name::<C>()));
         }
         #[cfg(feature = "jwks")]
-        let rules = Rules { issuers: Issuers::new(self.issuer_keys)?, ..self.rules };
+        let signers = Signers { issuers: Issuers::new(self.issuer_keys)?, ..self.signers };
         #[cfg(not(feature = "jwks"))]
-        let rules = self.rules;
-        Ok(JwtVerifier::new(rules))
+        let signers = self.signers;
+        Ok(JwtVerifier::new(Rules { signers: Arc::new(signers), ..self.rules }))
     }
 }
 

@@ -1,8 +1,11 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use super::{header::HeaderCache, rules::Rules};
+use super::{
+    header::HeaderCache,
+    rules::{Rules, Signers},
+};
 #[cfg(feature = "jwks")]
-use crate::verify::jwks::{IssuerKeys, Issuers};
+use crate::verify::jwks::IssuerKeys;
 use crate::{
     error::ConfigError,
     verify::keys::{Jwk, JwtKey},
@@ -12,6 +15,7 @@ use crate::{
 #[must_use]
 pub struct JwtVerifierBuilder<C> {
     pub(super) rules: Rules,
+    pub(super) signers: Signers,
     #[cfg(feature = "jwks")]
     pub(super) issuer_keys: Vec<IssuerKeys>,
     claims: PhantomData<fn() -> C>,
@@ -21,19 +25,18 @@ impl<C> JwtVerifierBuilder<C> {
     pub(super) fn new() -> Self {
         let rules = Rules {
             header_cache: HeaderCache::default(),
-            keys: Vec::new(),
-            #[cfg(feature = "jwks")]
-            issuers: Issuers::default(),
-            allowed_issuers: Vec::new(),
+            signers: Arc::default(),
             audiences: Vec::new(),
             any_audience: false,
             token_types: Vec::new(),
             ignore_cnf: false,
             require_exp: true,
             leeway: Duration::from_secs(30),
+            provider_session_claim: "sid".to_owned(),
         };
         Self {
             rules,
+            signers: Signers::default(),
             #[cfg(feature = "jwks")]
             issuer_keys: Vec::new(),
             claims: PhantomData,
@@ -78,7 +81,7 @@ impl<C> JwtVerifierBuilder<C> {
 
     /// Adds a key with its own key id or algorithm. Keys of different kinds can be combined.
     pub fn key(mut self, key: JwtKey) -> Self {
-        self.rules.keys.push(key);
+        self.signers.keys.push(key);
         self
     }
 
@@ -100,7 +103,7 @@ impl<C> JwtVerifierBuilder<C> {
     ///
     /// Defaults to none, which ignores `iss`, because a key that only one issuer holds already identifies it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.rules.allowed_issuers.push(Arc::from(issuer.into()));
+        self.signers.allowed_issuers.push(Arc::from(issuer.into()));
         self
     }
 
@@ -146,6 +149,16 @@ impl<C> JwtVerifierBuilder<C> {
         self
     }
 
+    /// Sets the claim that holds the id of the user's session at the identity provider; see
+    /// [`Verified::provider_session`](crate::Verified::provider_session). It must be a string.
+    ///
+    /// Defaults to `sid`, its registered name (OpenID Connect Front-Channel Logout 1.0 §3). A token without it is accepted,
+    /// but is not affected by the log-out of one session.
+    pub fn provider_session_claim(mut self, name: impl Into<String>) -> Self {
+        self.rules.provider_session_claim = name.into();
+        self
+    }
+
     /// Sets the tolerance for clock differences in `exp` and `nbf`; at most an hour. Defaults to 30 seconds, because
     /// the clocks of servers differ.
     pub const fn leeway(mut self, leeway: Duration) -> Self {
@@ -165,6 +178,9 @@ impl<C> JwtVerifierBuilder<C> {
 // By hand: a derive would require `C: Debug`.
 impl<C> fmt::Debug for JwtVerifierBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rules.fmt(f)
+        f.debug_struct("JwtVerifierBuilder")
+            .field("rules", &self.rules)
+            .field("signers", &self.signers)
+            .finish_non_exhaustive()
     }
 }

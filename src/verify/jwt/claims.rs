@@ -8,7 +8,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeOwned, IgnoredAny},
+    de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny},
 };
 
 use super::{
@@ -21,6 +21,9 @@ use crate::{
     token::is_json_object,
     verify::{VerifyError, VerifyErrorKind as Kind},
 };
+
+/// The names of the claims that are checked.
+pub(super) const REGISTERED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "cnf"];
 
 /// The decoded JSON of the claims.
 pub(super) struct Payload<'a>(&'a str);
@@ -45,6 +48,9 @@ pub(super) struct Registered<'a> {
     pub(super) iat: Option<NumericDate>,
     #[serde(borrow, default)]
     pub(super) jti: Option<Text<'a>>,
+    /// The id of the user's session at the provider, in the claim of the configured name.
+    #[serde(skip)]
+    pub(super) provider_session: Option<Text<'a>>,
     /// Whether there is a `cnf` (RFC 7800 §3.1) with any value: the token is bound to a key.
     #[serde(default, rename = "cnf", deserialize_with = "is_present")]
     pub(super) has_cnf: bool,
@@ -53,6 +59,9 @@ pub(super) struct Registered<'a> {
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// Deserializes the member of this name from an object, and ignores all others.
+struct Member<'n>(&'n str);
 
 /// `aud`: one audience or several.
 pub(super) enum Audience<'a> {
@@ -72,16 +81,27 @@ impl<'a> Payload<'a> {
         if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 
-    /// The registered claims. The rest of the JSON is validated only by [`claims`](Self::claims).
-    pub(super) fn registered(&self) -> Result<Registered<'a>, VerifyError> {
-        let mut registered = match Registered::scan(self.0) {
+    /// The registered claims, and the provider's session from the claim of this name. The rest of the JSON is validated
+    /// only by [`claims`](Self::claims).
+    pub(super) fn registered(&self, provider_session_claim: &str) -> Result<Registered<'a>, VerifyError> {
+        let mut registered = match Registered::scan(self.0, provider_session_claim) {
             Some(registered) => registered,
-            None => self.parse()?,
+            None => {
+                let provider_session = self.text(provider_session_claim)?;
+                Registered { provider_session, ..self.parse()? }
+            }
         };
-        for name in [&mut registered.iss, &mut registered.sub, &mut registered.jti] {
-            name.take_if(|name| name.0.is_empty());
+        let Registered { iss, sub, jti, provider_session, .. } = &mut registered;
+        for text in [iss, sub, jti, provider_session] {
+            text.take_if(|text| text.0.is_empty());
         }
         Ok(registered)
+    }
+
+    /// The claim of this name, which must be a string, `null` or absent.
+    fn text(&self, name: &str) -> Result<Option<Text<'a>>, VerifyError> {
+        let mut json = serde_json::Deserializer::from_str(self.0);
+        Member(name).deserialize(&mut json).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
     }
 
     fn parse(&self) -> Result<Registered<'a>, VerifyError> {
@@ -105,7 +125,7 @@ impl<'a> Payload<'a> {
 
 impl<'a> Registered<'a> {
     /// Reads simple claims without the full parser. `None` if the parser is needed.
-    fn scan(json: &'a str) -> Option<Self> {
+    fn scan(json: &'a str, provider_session_claim: &str) -> Option<Self> {
         let mut registered = Self::default();
         visit_members(json, |name, value| match (name.as_bytes(), value) {
             (b"iss", Value::Text(text)) => set_once(&mut registered.iss, Text(Cow::Borrowed(text))),
@@ -116,6 +136,10 @@ impl<'a> Registered<'a> {
             (b"iat", Value::Integer(seconds)) => set_once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
             (b"jti", Value::Text(text)) => set_once(&mut registered.jti, Text(Cow::Borrowed(text))),
             (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti" | b"cnf", _) => None,
+            _ if name == provider_session_claim => match value {
+                Value::Text(text) => set_once(&mut registered.provider_session, Text(Cow::Borrowed(text))),
+                Value::Integer(_) | Value::Other => None,
+            },
             _ => Some(()),
         })?;
         Some(registered)
@@ -159,6 +183,34 @@ where
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
+}
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = Option<Text<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Member<'_> {
+    type Value = Option<Text<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found: Option<Option<Text<'de>>> = None;
+        while let Some(Text(name)) = members.next_key()? {
+            if name != self.0 {
+                members.next_value::<IgnoredAny>()?;
+            } else if found.replace(members.next_value()?).is_some() {
+                return Err(de::Error::custom("a repeated member"));
+            }
+        }
+        Ok(found.flatten())
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Audience<'a> {

@@ -26,13 +26,13 @@ impl Rules {
     ) -> Result<Option<KeyGeneration>, Failure> {
         let mut buffer = DecodeBuffer::new();
         let signature = buffer.decode(compact.signature)?;
-        let named = claims.iss.as_ref().and_then(|iss| self.issuers.find(&iss.0));
+        let named = claims.iss.as_ref().and_then(|iss| self.signers.issuers.find(&iss.0));
         let Some((index, issuer)) = named else {
-            if self.keys.is_empty() {
+            if self.signers.keys.is_empty() {
                 let kind = if claims.iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
                 return Err(VerifyError::of_claim(kind, "iss").into());
             }
-            check_signature(&self.keys, header, compact.signed, signature)?;
+            check_signature(&self.signers.keys, header, compact.signed, signature)?;
             return Ok(None);
         };
         let generation = match issuer.with_keys(|keys| try_keys(keys, header, compact.signed, signature)) {

@@ -26,7 +26,7 @@
 //! | header: `alg` | `null`, `""` | refused |
 //! | header: `crit` | `null`, `""`, `[]` | refused, as any `crit` |
 //! | header: all others | anything | ignored |
-//! | claims: `iss`, `sub`, `jti` | `null`, `""` | absent; refused if required |
+//! | claims: `iss`, `sub`, `jti`, `sid` | `null`, `""` | absent; refused if required |
 //! | claims: `aud`, `nbf`, `iat` | `null` | absent; refused if required |
 //! | claims: `aud` | `""`, `[]` | present without a matching audience: refused |
 //! | claims: `nbf`, `iat` | `""` | refused: not a number |
@@ -107,4 +107,7 @@ pub use verifier::JwtVerifier;
 
 #[cfg(feature = "test-util")]
 pub(crate) use super::keys::provider;
+#[cfg(feature = "signals")]
+#[allow(unused_imports, reason = "the signals come next")]
+pub(crate) use verifier::TokenKind;
 pub(crate) use verifier::VerifiedToken;

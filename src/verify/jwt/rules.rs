@@ -19,11 +19,7 @@ const DEFAULT_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) header_cache: HeaderCache,
-    /// The shared keys, which belong to no issuer.
-    pub(super) keys: Vec<JwtKey>,
-    #[cfg(feature = "jwks")]
-    pub(super) issuers: Issuers,
-    pub(super) allowed_issuers: Vec<Arc<str>>,
+    pub(super) signers: Arc<Signers>,
     pub(super) audiences: Vec<String>,
     pub(super) any_audience: bool,
     /// Empty for [`DEFAULT_TYPES`].
@@ -31,6 +27,17 @@ pub(super) struct Rules {
     pub(super) ignore_cnf: bool,
     pub(super) require_exp: bool,
     pub(super) leeway: Duration,
+    pub(super) provider_session_claim: String,
+}
+
+/// Who may sign tokens, and with what keys. Verifiers of several kinds of tokens can share it.
+#[derive(Debug, Default)]
+pub(super) struct Signers {
+    /// The shared keys, which belong to no issuer.
+    pub(super) keys: Vec<JwtKey>,
+    #[cfg(feature = "jwks")]
+    pub(super) issuers: Issuers,
+    pub(super) allowed_issuers: Vec<Arc<str>>,
 }
 
 /// The conditions under which a verified token stays valid.
@@ -71,7 +78,7 @@ impl Rules {
         match generation {
             None => true,
             #[cfg(feature = "jwks")]
-            Some(keys) => self.issuers.generation(keys.issuer) == Some(keys.generation),
+            Some(keys) => self.signers.issuers.generation(keys.issuer) == Some(keys.generation),
             #[cfg(not(feature = "jwks"))]
             Some(never) => match never {},
         }
@@ -82,18 +89,6 @@ impl Rules {
         validity.expires_at.is_none_or(|expires_at| now < expires_at)
             && validity.not_before.is_none_or(|nbf| nbf.is_reached(now, self.leeway))
             && self.is_current(validity.key_generation)
-    }
-
-    fn is_allowed_issuer(&self, issuer: &str) -> bool {
-        let is_allowed = self.allowed_issuers.iter().any(|allowed| **allowed == *issuer);
-        #[cfg(feature = "jwks")]
-        let is_allowed = is_allowed || self.issuers.find(issuer).is_some();
-        is_allowed
-    }
-
-    /// The issuer's name, shared between tokens where it is configured.
-    pub(super) fn shared_issuer(&self, issuer: &str) -> Arc<str> {
-        self.allowed_issuers.iter().find(|allowed| ***allowed == *issuer).map_or_else(|| Arc::from(issuer), Arc::clone)
     }
 
     /// Checks the registered claims. Returns the time at which the token expires, leeway included.
@@ -115,9 +110,9 @@ impl Rules {
         if claims.nbf.is_some_and(|nbf| !nbf.is_reached(now, self.leeway)) {
             return Err(VerifyError::of_claim(Kind::NotYetValid, "nbf"));
         }
-        if !self.allowed_issuers.is_empty() {
+        if !self.signers.allowed_issuers.is_empty() {
             let iss = claims.iss.as_ref().ok_or_else(|| VerifyError::of_claim(Kind::MissingClaim, "iss"))?;
-            if !self.is_allowed_issuer(&iss.0) {
+            if !self.signers.allows_issuer(&iss.0) {
                 return Err(VerifyError::of_claim(Kind::WrongIssuer, "iss"));
             }
         }
@@ -132,5 +127,19 @@ impl Rules {
             return Err(VerifyError::of_claim(Kind::SenderConstrained, "cnf"));
         }
         Ok(expires_at)
+    }
+}
+
+impl Signers {
+    fn allows_issuer(&self, issuer: &str) -> bool {
+        let is_allowed = self.allowed_issuers.iter().any(|allowed| **allowed == *issuer);
+        #[cfg(feature = "jwks")]
+        let is_allowed = is_allowed || self.issuers.find(issuer).is_some();
+        is_allowed
+    }
+
+    /// The issuer's name, shared between tokens where it is configured.
+    pub(super) fn shared_issuer(&self, issuer: &str) -> Arc<str> {
+        self.allowed_issuers.iter().find(|allowed| ***allowed == *issuer).map_or_else(|| Arc::from(issuer), Arc::clone)
     }
 }

@@ -2,6 +2,8 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "signals")]
+use super::header::HeaderCache;
 use super::{
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered, Text},
@@ -21,6 +23,16 @@ use crate::verify::{Verified, Verifier, VerifyError, VerifyInput};
 pub struct JwtVerifier<C> {
     rules: Arc<Rules>,
     claims: PhantomData<fn() -> C>,
+}
+
+/// How tokens that are not access tokens are verified; see [`JwtVerifier::sibling`].
+#[cfg(feature = "signals")]
+pub(crate) struct TokenKind {
+    /// The accepted `typ` values. If there are none, those of access tokens.
+    pub(crate) token_types: Vec<String>,
+    /// The token must be for one of these.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) require_exp: bool,
 }
 
 /// A valid token, and how long it stays valid.
@@ -45,12 +57,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         Self { rules: Arc::new(rules), claims: PhantomData }
     }
 
+    /// A verifier of another kind of token, which the same issuers sign with the same keys.
+    #[cfg(feature = "signals")]
+    #[allow(dead_code, reason = "the signals come next")]
+    pub(crate) fn sibling<D>(&self, kind: TokenKind) -> JwtVerifier<D> {
+        let Rules { signers, leeway, provider_session_claim, .. } = &*self.rules;
+        let rules = Rules {
+            header_cache: HeaderCache::default(),
+            signers: Arc::clone(signers),
+            audiences: kind.audiences,
+            any_audience: false,
+            token_types: kind.token_types,
+            ignore_cnf: false,
+            require_exp: kind.require_exp,
+            leeway: *leeway,
+            provider_session_claim: provider_session_claim.clone(),
+        };
+        JwtVerifier { rules: Arc::new(rules), claims: PhantomData }
+    }
+
     /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which
     /// they were added.
     #[cfg(feature = "jwks")]
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {
-        self.rules.issuers.status()
+        self.rules.signers.issuers.status()
     }
 
     /// Waits until the keys of all issuers are available, however long that takes.
@@ -66,13 +97,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     /// Cancel safe: the keys are fetched in the background.
     #[cfg(feature = "jwks")]
     pub async fn ready(&self) -> Result<(), StartError> {
-        self.rules.issuers.ready().await
+        self.rules.signers.issuers.ready().await
     }
 
     /// Waits for the first fetch of each issuer's keys.
     #[cfg(feature = "jwks")]
     pub(super) async fn first_fetch(&self) -> Result<(), StartError> {
-        self.rules.issuers.first_fetch().await
+        self.rules.signers.issuers.first_fetch().await
     }
 
     /// Verifies a token. Returns `None` if its key is unknown and must be waited for.
@@ -126,18 +157,22 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let mut buffer = DecodeBuffer::new();
         // If issuers have their own keys, the claims must be read first to select them.
         #[cfg(feature = "jwks")]
-        if !self.rules.issuers.is_empty() {
+        if !self.rules.signers.issuers.is_empty() {
             let payload = Payload::decode(compact, &mut buffer)?;
             // The claims are not authenticated yet, so the error must not quote them.
-            let registered = payload.registered().map_err(|error| VerifyError::new(error.kind()))?;
+            let registered = self.registered(&payload).map_err(|error| VerifyError::new(error.kind()))?;
             let generation = self.rules.check_issuer_signature(header, compact, &registered, now)?;
             return Ok(self.accept(&payload, registered, generation, now)?);
         }
         let signature = buffer.decode(compact.signature)?;
-        check_signature(&self.rules.keys, header, compact.signed, signature)?;
+        check_signature(&self.rules.signers.keys, header, compact.signed, signature)?;
         let payload = Payload::decode(compact, &mut buffer)?;
-        let registered = payload.registered()?;
+        let registered = self.registered(&payload)?;
         Ok(self.accept(&payload, registered, None, now)?)
+    }
+
+    fn registered<'a>(&self, payload: &Payload<'a>) -> Result<Registered<'a>, VerifyError> {
+        payload.registered(&self.rules.provider_session_claim)
     }
 
     /// Checks the claims of a token whose signature is valid. Errors may quote them.
@@ -151,11 +186,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let expires_at = self.rules.check_claims(&registered, now)?;
         let validity = Validity { expires_at, not_before: registered.nbf, key_generation };
         let shared = |text: Option<Text<'_>>| text.map(|text| Arc::from(&*text.0));
-        let (subject, token_id) = (shared(registered.sub), shared(registered.jti));
-        let issuer = registered.iss.map(|iss| self.rules.shared_issuer(&iss.0));
-        let issued_at = registered.iat.map(NumericDate::time);
-        let verified =
-            Verified { expires_at, subject, issuer, token_id, issued_at, ..Verified::new(payload.claims()?) };
+        let verified = Verified {
+            expires_at,
+            subject: shared(registered.sub),
+            issuer: registered.iss.map(|iss| self.rules.signers.shared_issuer(&iss.0)),
+            token_id: shared(registered.jti),
+            provider_session: shared(registered.provider_session),
+            issued_at: registered.iat.map(NumericDate::time),
+            ..Verified::new(payload.claims()?)
+        };
         Ok(VerifiedToken { verified, validity })
     }
 
@@ -168,7 +207,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     #[cfg_attr(not(feature = "jwks"), expect(clippy::unnecessary_wraps, reason = "shared keys never change"))]
     pub(crate) fn key_version(&self) -> Option<u64> {
         #[cfg(feature = "jwks")]
-        return self.rules.issuers.version();
+        return self.rules.signers.issuers.version();
         #[cfg(not(feature = "jwks"))]
         Some(0)
     }
