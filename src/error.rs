@@ -154,7 +154,7 @@ pub enum ConfigError {
     /// The built-in HTTP client cannot be created.
     #[error("no http client: {0}")]
     NoHttpClient(String),
-    /// A realm, issuer, audience, token type, key id or list of algorithms is empty.
+    /// A realm, issuer, audience, client id, token type, key id or list of algorithms is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// A claim with a meaning of its own, such as `sub`, is to hold something else.

@@ -75,6 +75,7 @@
 //! | show users where they are signed in | [`Sessions::of_subject`], [`WsAuthLayer::session_meta`] |
 //! | limit sessions, in all or per subject | [`Limits`] |
 //! | log users out on all nodes | [`Revocations`] |
+//! | close sockets when users log out at their identity provider | [`signals`] |
 //! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
 //! | tell clients where to sign in, for MCP among others | [`ResourceMetadata`] |
 //! | shut down | [`Sessions::drain`] |
@@ -181,6 +182,7 @@
 //! | [`WsAuthLayer::refresh_route`] | `unknown_session`, `refresh_in_progress`, `too_many_attempts`, or a name of [`RejectionKind::as_str`] | response body |
 //! | [`WsAuthLayer::signalr_refresh_route`] | `missing_connection_token`, `connection_not_found`, `invalid_token`, `permission_change_rejected`, `refresh_disabled`, or a name of the row above | response body |
 //! | [`TicketErrorKind::as_str`] | `invalid_token`, `origin_not_allowed`, `internal`, `too_many_tickets`, `unavailable` | response body of [`Tickets::route`] |
+//! | [`SignalErrorKind::as_str`](signals::SignalErrorKind::as_str) | `wrong_content_type`, `body_too_large`, `body_incomplete`, `missing_token`, `repeated_token`, `missing_event`, `nonce_present`, `missing_subject`, `issued_in_future`, `token_too_old`, `wrong_client`, `malformed_subject`, `unsupported_subject`, `foreign_subject`, `unknown_subject`, `resolver_failed`, `revocation_not_confirmed`, or a name of [`VerifyErrorKind::as_str`] | events |
 //! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
 //! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
 //!
@@ -204,6 +206,8 @@
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
+//! | `log-out notice accepted` | info | `issuer`, `of`: `provider_session` or `subject` |
+//! | `log-out notice refused` | info | [`reason`](signals::SignalErrorKind::as_str), `error` |
 //! | `key refresh failed` | warn | `issuer`, [`reason`](jwks::KeysErrorKind::as_str), `error` |
 //! | `keys withdrawn…` | error | `issuer`: twice in a row, it published no usable key |
 //! | `ticket not issued` | info | `error` |

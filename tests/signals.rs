@@ -9,5 +9,15 @@
     reason = "a test may panic"
 )]
 
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/back_channel.rs"]
+mod back_channel;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/fixtures.rs"]
+mod fixtures;
 #[path = "signals/subjects.rs"]
 mod subjects;
+mod support;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/universal.rs"]
+mod universal;

@@ -1,7 +1,26 @@
 //! What an identity provider says of a session after it began, and what follows for open connections.
+//!
+//! An identity provider ends a session when the user logs out there, or an administrator locks the user out. With these
+//! receivers it says so, and the connections are closed with [`EndReason::Revoked`](crate::EndReason::Revoked) on every
+//! node. They turn a signed notice into a [`Revocation`](crate::Revocation), so all guarantees of
+//! [`Revocations`](crate::Revocations) hold.
+//!
+//! | the provider sends | use |
+//! | --- | --- |
+//! | OpenID Connect Back-Channel Logout: Keycloak, Auth0, ZITADEL, Ping, Ory | [`BackChannelLogout`] |
+//! | Universal Logout (Global Token Revocation): Okta | [`UniversalLogout`] |
 
+mod answer;
+mod back_channel;
+mod body;
+mod error;
+mod issued;
 mod resolve;
 mod subject;
+mod universal;
 
+pub use back_channel::BackChannelLogout;
+pub use error::{SignalError, SignalErrorKind};
 pub use resolve::ResolveSubject;
 pub use subject::{ComplexSubject, OtherSubject, ParseSubjectIdError, SubjectId};
+pub use universal::UniversalLogout;

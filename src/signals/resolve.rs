@@ -86,11 +86,21 @@ impl Users {
         self.issuer = Some((of_users, of_tokens));
     }
 
+    pub(super) const fn has_resolver(&self) -> bool {
+        self.resolver.is_some()
+    }
+
+    /// The user whom the resolver finds.
+    pub(super) async fn resolve(&self, subject: &SubjectId) -> Result<Option<ScopedId>, BoxError> {
+        match &self.resolver {
+            Some(resolver) => resolver.resolve_boxed(subject).await,
+            None => Ok(None),
+        }
+    }
+
     /// The user with this identifier, which must not be complex. `None` if nobody is known to have it.
     pub(super) async fn find(&self, subject: &SubjectId) -> Result<Option<ScopedId>, BoxError> {
-        if let Some(resolver) = &self.resolver
-            && let Some(user) = resolver.resolve_boxed(subject).await?
-        {
+        if let Some(user) = self.resolve(subject).await? {
             return Ok(Some(user));
         }
         Ok(match subject {

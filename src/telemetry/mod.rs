@@ -114,6 +114,20 @@ pub(crate) fn ticket_not_redeemed(error: Cause<'_>) {
     event!(warn, %error, "ticket not redeemed");
 }
 
+/// `of` is what the notice names. No id of it: some providers accept a session's id as a credential.
+#[cfg(feature = "signals")]
+pub(crate) fn log_out_accepted(issuer: Option<&str>, of: &'static str) {
+    event!(info, issuer, of, "log-out notice accepted");
+}
+
+#[cfg(feature = "signals")]
+pub(crate) fn log_out_refused(reason: &str, error: Cause<'_>) {
+    event!(info, reason, %error, "log-out notice refused");
+    if let Some(cause) = error.source() {
+        event!(debug, %cause, "cause of the refusal");
+    }
+}
+
 pub(crate) fn revocation_not_confirmed(error: Cause<'_>) {
     event!(error, %error, "revocation not confirmed");
     cause_of_failure(error);

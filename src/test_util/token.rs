@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::verify::jwt::{JwtVerifier, JwtVerifierBuilder, provider};
 
@@ -33,6 +33,7 @@ pub fn verifier<C: DeserializeOwned + Send + Sync + 'static>() -> JwtVerifier<C>
 #[must_use]
 pub struct TestToken {
     claims: Map<String, Value>,
+    token_type: Value,
 }
 
 impl TestToken {
@@ -40,7 +41,8 @@ impl TestToken {
     pub fn new(subject: &str) -> Self {
         let now = unix_seconds(SystemTime::now());
         let claims = [("sub", subject.into()), ("iat", now.into()), ("exp", (now + 3600).into())];
-        Self { claims: claims.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect() }
+        let claims = claims.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
+        Self { claims, token_type: "JWT".into() }
     }
 
     /// Sets a claim.
@@ -65,6 +67,12 @@ impl TestToken {
         self.claim("exp", unix_seconds(time))
     }
 
+    /// Sets the `typ` of the header, for tokens that are not access tokens, such as `logout+jwt`. Defaults to `JWT`.
+    pub fn token_type(mut self, token_type: &str) -> Self {
+        self.token_type = token_type.into();
+        self
+    }
+
     /// Signs with [`TEST_SECRET`].
     ///
     /// # Panics
@@ -84,7 +92,7 @@ impl TestToken {
     pub fn sign_with(self, secret: &[u8]) -> String {
         let message = format!(
             "{}.{}",
-            base64url(r#"{"alg":"HS256","typ":"JWT"}"#),
+            base64url(json!({ "alg": "HS256", "typ": self.token_type }).to_string()),
             base64url(Value::from(self.claims).to_string())
         );
         let provider = provider().expect("a crypto backend");

@@ -31,7 +31,7 @@ pub(super) fn parse_name(name: &str) -> Result<HeaderName, ConfigError> {
 }
 
 /// Finds the bearer token in `Authorization`. `Ok(None)` if the header is absent or has another scheme.
-pub(super) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
+pub(crate) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
     let lines = headers.get_all(AUTHORIZATION);
     let mut iter = lines.iter();
     let Some(first) = iter.next() else { return Ok(None) };

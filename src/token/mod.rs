@@ -19,6 +19,8 @@ pub(crate) use cookie::CookieKind;
 pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
 pub(crate) use encoding::is_json_object;
+#[cfg(feature = "signals")]
+pub(crate) use header::find_bearer;
 pub(crate) use sources::{Found, Sources, TokenKind, remove_copies};
 pub(crate) use subprotocol::{Selection, check_subprotocol};
 

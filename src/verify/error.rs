@@ -112,7 +112,7 @@ impl VerifyError {
     }
 
     #[cfg(feature = "jwt")]
-    pub(super) fn of_claim(kind: VerifyErrorKind, claim: &'static str) -> Self {
+    pub(crate) fn of_claim(kind: VerifyErrorKind, claim: &'static str) -> Self {
         Self { claim: Some(claim), ..Self::new(kind) }
     }
 

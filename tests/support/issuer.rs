@@ -105,6 +105,16 @@ impl Key {
         signed(&message, algorithm, &self.private())
     }
 
+    /// A token with this `typ`, or none, and these claims, which need not be well-formed.
+    pub(crate) fn sign_as(&self, token_type: Option<&str>, claims: &str) -> String {
+        let mut header = json!({"alg": format!("{:?}", self.algorithm()), "kid": self.id});
+        if let Some(token_type) = token_type {
+            header["typ"] = token_type.into();
+        }
+        let message = format!("{}.{}", base64url(header.to_string()), base64url(claims));
+        signed(&message, self.algorithm(), &self.private())
+    }
+
     fn private(&self) -> EncodingKey {
         let ed = |seed| {
             // RFC 8410 §7: the seed comes last.

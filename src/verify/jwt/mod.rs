@@ -108,6 +108,5 @@ pub use verifier::JwtVerifier;
 #[cfg(feature = "test-util")]
 pub(crate) use super::keys::provider;
 #[cfg(feature = "signals")]
-#[allow(unused_imports, reason = "the signals come next")]
 pub(crate) use verifier::TokenKind;
 pub(crate) use verifier::VerifiedToken;

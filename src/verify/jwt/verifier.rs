@@ -1,3 +1,5 @@
+#[cfg(feature = "signals")]
+use std::time::Duration;
 use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
 use serde::de::DeserializeOwned;
@@ -59,7 +61,6 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
     /// A verifier of another kind of token, which the same issuers sign with the same keys.
     #[cfg(feature = "signals")]
-    #[allow(dead_code, reason = "the signals come next")]
     pub(crate) fn sibling<D>(&self, kind: TokenKind) -> JwtVerifier<D> {
         let Rules { signers, leeway, provider_session_claim, .. } = &*self.rules;
         let rules = Rules {
@@ -74,6 +75,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             provider_session_claim: provider_session_claim.clone(),
         };
         JwtVerifier { rules: Arc::new(rules), claims: PhantomData }
+    }
+
+    /// By how much the clocks of issuers may differ from this one.
+    #[cfg(feature = "signals")]
+    pub(crate) fn leeway(&self) -> Duration {
+        self.rules.leeway
     }
 
     /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which
