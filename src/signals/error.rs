@@ -165,7 +165,7 @@ impl Error for SignalError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             Cause::Notice(_) => None,
-            Cause::Token(error) => error.source(),
+            Cause::Token(error) => Some(error),
             Cause::Store(error) => Some(error),
             Cause::Resolver(error) => Some(&**error),
         }

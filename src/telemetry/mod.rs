@@ -125,6 +125,10 @@ pub(crate) fn log_out_refused(reason: &str, error: Cause<'_>) {
     event!(info, reason, %error, "log-out notice refused");
     if let Some(cause) = error.source() {
         event!(debug, %cause, "cause of the refusal");
+        // At trace: serde quotes claims here, which may be personal data.
+        if let Some(underlying) = cause.source() {
+            event!(trace, %underlying, "underlying cause");
+        }
     }
 }
 

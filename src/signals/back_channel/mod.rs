@@ -152,10 +152,10 @@ impl BackChannelLogout {
         self
     }
 
-    /// Accepts log-out tokens whose `typ` is `JWT` or missing too.
+    /// Also accepts log-out tokens with the `typ` of access tokens: `JWT`, `at+jwt` or none.
     ///
-    /// Insecure because only the claims then tell a log-out token from another token of this client (RFC 8725 §3.11, OWASP
-    /// ASVS 5.0, 10.5.5). Providers that implement an older draft need it, as some versions of Keycloak do.
+    /// Insecure because only the claims then tell a log-out token from another token for this client (RFC 8725 §3.11,
+    /// OWASP ASVS 5.0, 10.5.5). Providers that implement an older draft need it, such as older versions of Keycloak.
     pub const fn insecure_accept_untyped(mut self) -> Self {
         self.accepts_untyped = true;
         self
@@ -196,7 +196,7 @@ impl BackChannelLogout {
         };
         let receiver = Receiver {
             verifier: verifier(vec![TOKEN_TYPE.to_owned()]),
-            // Without a list, the types of access tokens: `JWT` or none.
+            // Without a list, the types of access tokens.
             untyped: self.accepts_untyped.then(|| verifier(Vec::new())),
             revocations: self.revocations.clone(),
             scope: self.scope,

@@ -32,6 +32,12 @@ use crate::{
 /// Everything is revoked that was issued to the user until the `iat` of the JWT. So a request that arrives twice does not
 /// end a later sign-in.
 ///
+/// # Okta
+///
+/// The JWT is signed by the organization, `https://example.okta.com`, and names its user ids. Access tokens of one of its
+/// authorization servers name another issuer, and have another `sub`. Then make the receiver from a verifier with the keys of
+/// the organization, and have the resolver return the issuer and the `sub` of access tokens.
+///
 /// # Several issuers
 ///
 /// Every issuer of the verifier may log out every user whom the resolver finds. If the issuers are customers that must not
