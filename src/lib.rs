@@ -76,6 +76,7 @@
 //! | limit sessions, in all or per subject | [`Limits`] |
 //! | log users out on all nodes | [`Revocations`] |
 //! | close sockets when users log out at their identity provider | [`signals`] |
+//! | act on the identity provider's security events: Shared Signals, CAEP, RISC | [`signals::SharedSignals`] |
 //! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
 //! | tell clients where to sign in, for MCP among others | [`ResourceMetadata`] |
 //! | shut down | [`Sessions::drain`] |
@@ -183,6 +184,8 @@
 //! | [`WsAuthLayer::signalr_refresh_route`] | `missing_connection_token`, `connection_not_found`, `invalid_token`, `permission_change_rejected`, `refresh_disabled`, or a name of the row above | response body |
 //! | [`TicketErrorKind::as_str`] | `invalid_token`, `origin_not_allowed`, `internal`, `too_many_tickets`, `unavailable` | response body of [`Tickets::route`] |
 //! | [`SignalErrorKind::as_str`](signals::SignalErrorKind::as_str) | `wrong_content_type`, `body_too_large`, `body_incomplete`, `missing_token`, `repeated_token`, `missing_event`, `nonce_present`, `missing_subject`, `issued_in_future`, `token_too_old`, `wrong_client`, `malformed_subject`, `unsupported_subject`, `foreign_subject`, `unknown_subject`, `resolver_failed`, `revocation_not_confirmed`, or a name of [`VerifyErrorKind::as_str`] | events |
+//! | [`SecurityEventErrorKind::as_str`](signals::SecurityEventErrorKind::as_str) | `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience`, `authentication_failed`, `invalid_state`, `unavailable` | response body of [`SharedSignals::push_route`](signals::SharedSignals::push_route), polls, events |
+//! | [`StreamState::as_str`](signals::StreamState::as_str) | `enabled`, `paused`, `disabled`, `unknown` | events |
 //! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
 //! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
 //!
@@ -203,6 +206,7 @@
 //! | `session rechecked` | debug | `session`: the verifier accepts its token again |
 //! | `session recheck refused` | info | `session` and [`reason`](RefreshError::reason): it ends |
 //! | `session recheck unavailable` | warn | `session`, `error`: the verifier is asked again; at debug until it answers |
+//! | `session recheck not sent…` | warn | `error`: a node did not answer, or the nodes are not known; see [`Sessions::recheck_subject`] |
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
@@ -210,6 +214,14 @@
 //! | `log-out notice refused` | info | [`reason`](signals::SignalErrorKind::as_str), `error` |
 //! | `key refresh failed` | warn | `issuer`, [`reason`](jwks::KeysErrorKind::as_str), `error` |
 //! | `keys withdrawn…` | error | `issuer`: twice in a row, it published no usable key |
+//! | `signal received` | debug | `issuer`, `event` (its type) and `id` of a [security event](signals::SharedSignals) |
+//! | `signal refused` | info | [`reason`](signals::SecurityEventErrorKind::as_str), `error` |
+//! | `signal not applied…` | warn | `error` of the store, the keys, the resolver or the fallback |
+//! | `signal not acted on` | warn | `event` and `why`: its subject is unknown, for example; at debug if its type is |
+//! | `signal stream enabled` | info | `issuer`: the transmitter sends events |
+//! | `signal stream paused…` | warn | `issuer`: events come later |
+//! | `signal stream disabled…` | error | `issuer`, `status`: no events come |
+//! | `signal poll failed` | warn | `error`; at debug until a poll succeeds |
 //! | `ticket not issued` | info | `error` |
 //! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
 //! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
@@ -242,7 +254,7 @@
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; used if both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
-//! | `signals` | [`signals`]: log-out notices of identity providers; includes `jwks` | no |
+//! | `signals` | [`signals`]: log-out notices and security events of identity providers; includes `jwks` | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
 //! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
 //! | `streams` | [`Streams`]: responses of unknown length end with their sessions | yes |

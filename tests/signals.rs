@@ -13,11 +13,23 @@
 #[path = "signals/back_channel.rs"]
 mod back_channel;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/events.rs"]
+mod events;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 #[path = "signals/fixtures.rs"]
 mod fixtures;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/poll.rs"]
+mod poll;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/push.rs"]
+mod push;
 #[path = "signals/subjects.rs"]
 mod subjects;
 mod support;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[path = "signals/transmitter.rs"]
+mod transmitter;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 #[path = "signals/universal.rs"]
 mod universal;

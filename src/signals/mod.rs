@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | OpenID Connect Back-Channel Logout: Keycloak, Auth0, ZITADEL, Ping, Ory | [`BackChannelLogout`] |
 //! | Universal Logout (Global Token Revocation): Okta | [`UniversalLogout`] |
+//! | security events: Shared Signals with CAEP or RISC | [`SharedSignals`] |
 
 mod answer;
 mod back_channel;
@@ -16,11 +17,17 @@ mod body;
 mod error;
 mod issued;
 mod resolve;
+mod ssf;
 mod subject;
 mod universal;
 
 pub use back_channel::BackChannelLogout;
 pub use error::{SignalError, SignalErrorKind};
 pub use resolve::ResolveSubject;
+pub use ssf::{
+    BearerToken, CredentialChange, DiscoverTransmitter, Poll, Polling, SecurityEvent, SecurityEventError,
+    SecurityEventErrorKind, SharedSignals, SharedSignalsBuilder, SignalsStatus, Stream, StreamRequest, StreamState,
+    Transmitter, TransmitterError, TransmitterErrorKind, transmitter_configuration_url,
+};
 pub use subject::{ComplexSubject, OtherSubject, ParseSubjectIdError, SubjectId};
 pub use universal::UniversalLogout;

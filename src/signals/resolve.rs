@@ -68,14 +68,12 @@ impl<T: ResolveSubject> DynResolveSubject for T {
 
 /// How a receiver of signals finds users.
 #[derive(Clone, Default)]
-#[allow(dead_code, reason = "for the receivers")]
 pub(super) struct Users {
     resolver: Option<Arc<dyn DynResolveSubject>>,
     /// An issuer, and the issuer of the access tokens of its users.
     issuer: Option<(Arc<str>, Arc<str>)>,
 }
 
-#[allow(dead_code, reason = "for the receivers")]
 impl Users {
     pub(super) fn set_resolver(&mut self, resolver: impl ResolveSubject) {
         self.resolver = Some(Arc::new(resolver));

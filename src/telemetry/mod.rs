@@ -60,6 +60,11 @@ pub(crate) fn recheck_unavailable(session: impl Display, error: Cause<'_>, is_fi
     }
 }
 
+pub(crate) fn recheck_not_sent(error: Cause<'_>) {
+    event!(warn, %error, "session recheck not sent: sessions of other nodes are not rechecked");
+    cause_of_failure(error);
+}
+
 pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
     event!(info, %session, reason, "refresh refused");
     if let Some(cause) = cause {
@@ -103,6 +108,59 @@ pub(crate) fn key_refresh_failed(issuer: &str, reason: &str, error: Cause<'_>) {
 #[cfg(feature = "jwks")]
 pub(crate) fn keys_withdrawn(issuer: &str) {
     event!(error, issuer, "keys withdrawn: the issuer publishes no usable key");
+}
+
+#[cfg(feature = "signals")]
+pub(crate) fn signal_received(issuer: &str, event: &str, id: &str) {
+    event!(debug, ?issuer, ?event, ?id, "signal received");
+}
+
+#[cfg(feature = "signals")]
+pub(crate) fn signal_refused(reason: &str, error: Cause<'_>) {
+    event!(info, reason, %error, "signal refused");
+    cause_of_failure(error);
+}
+
+#[cfg(feature = "signals")]
+pub(crate) fn signal_not_applied(error: Cause<'_>) {
+    event!(warn, %error, "signal not applied: the transmitter has to send it again");
+    cause_of_failure(error);
+}
+
+/// At warn if a session may be meant.
+#[cfg(feature = "signals")]
+pub(crate) fn signal_not_acted_on(event: &str, why: &'static str, is_relevant: bool) {
+    if is_relevant {
+        event!(warn, ?event, why, "signal not acted on");
+    } else {
+        event!(debug, ?event, why, "signal not acted on");
+    }
+}
+
+#[cfg(feature = "signals")]
+pub(crate) fn signal_stream_updated(issuer: &str, status: Option<&str>) {
+    match status {
+        Some("enabled") => {
+            event!(info, ?issuer, "signal stream enabled");
+        }
+        Some("paused") => {
+            event!(warn, ?issuer, "signal stream paused: events come later");
+        }
+        _ => {
+            event!(error, ?issuer, status, "signal stream disabled: no events come until it is enabled");
+        }
+    }
+}
+
+/// At warn for the first one since the last answer.
+#[cfg(feature = "signals")]
+pub(crate) fn signal_poll_failed(error: Cause<'_>, is_first: bool) {
+    if is_first {
+        event!(warn, %error, "signal poll failed");
+    } else {
+        event!(debug, %error, "signal poll failed");
+    }
+    cause_of_failure(error);
 }
 
 pub(crate) fn ticket_not_issued(error: Cause<'_>) {

@@ -33,7 +33,7 @@ pub struct SessionPage {
 }
 
 const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
+pub(super) const MAX_LIMIT: usize = 1000;
 
 impl OfSubject {
     pub(super) const fn new(sessions: Sessions, subject: ScopedId) -> Self {
@@ -135,7 +135,7 @@ impl fmt::Debug for OfSubject {
 }
 
 impl Registry {
-    async fn page(
+    pub(super) async fn page(
         &self,
         subject: &ScopedId,
         after: Option<SessionCursor>,

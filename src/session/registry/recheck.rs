@@ -1,11 +1,20 @@
 //! Rechecks the sessions of a subject.
 
-use super::{Filter, Sessions};
-use crate::id::ScopedId;
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::{runtime::Handle, task::JoinSet};
+
+use super::{Filter, Registry, Sessions, of_subject::MAX_LIMIT};
+use crate::{
+    id::{NodeId, ScopedId},
+    session::{End, SessionCore},
+    store::StoreError,
+    telemetry,
+};
 
 impl Sessions {
     /// Has the verifier verify the tokens of this subject's connections again now, for example because the subject's
-    /// permissions have changed. Returns how many sessions it will be asked about.
+    /// permissions have changed. Returns how many sessions of this node it will be asked about.
     ///
     /// The answers come later, and are applied as described at [`Verified::recheck_in`](crate::Verified::recheck_in()). Only
     /// sessions whose verifier asked to be asked again can be rechecked. A verifier that wants it on demand alone says
@@ -14,7 +23,13 @@ impl Sessions {
     ///
     /// A [`ScopedId`] names the issuer too; a string means this subject of any issuer. Each layer asks about
     /// [32 sessions](crate::WsAuthLayer::max_concurrent_rechecks) at a time. It does not count as an attempt to
-    /// [refresh](crate::WsAuthLayer::refresh_limit). Sessions on other nodes are not rechecked: call it there too.
+    /// [refresh](crate::WsAuthLayer::refresh_limit).
+    ///
+    /// # Other nodes
+    ///
+    /// With [`Limits::across_nodes`](crate::Limits::across_nodes) and [`reachable_through`](Self::reachable_through), other
+    /// nodes recheck their sessions of the subject too: a task finds these nodes by their leases and sends them a message.
+    /// A node that does not answer is logged. Without both of these, call this on every node.
     ///
     /// # Example
     ///
@@ -60,6 +75,76 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub fn recheck_subject(&self, subject: impl Into<ScopedId>) -> usize {
-        self.0.scan(Filter::Subject(subject.into())).filter(|session| session.recheck_now()).count()
+        let subject = subject.into();
+        let sessions = self.0.recheck_here(&subject, false);
+        if self.0.knows_other_nodes()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let registry = Arc::clone(&self.0);
+            runtime.spawn(async move {
+                if let Err(error) = registry.recheck_elsewhere(&subject, false).await {
+                    telemetry::recheck_not_sent(&error);
+                }
+            });
+        }
+        sessions
+    }
+
+    /// Like [`recheck_subject`](Self::recheck_subject), and ends the sessions that cannot be rechecked. Returns once all
+    /// nodes have begun, and fails if one does not answer.
+    #[cfg(feature = "signals")]
+    pub(crate) async fn recheck_or_end(&self, subject: &ScopedId) -> Result<(), StoreError> {
+        self.0.recheck_here(subject, true);
+        if self.0.knows_other_nodes() {
+            self.0.recheck_elsewhere(subject, true).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Registry {
+    /// Rechecks the sessions of this node.
+    pub(super) fn recheck_here(&self, subject: &ScopedId, or_end: bool) -> usize {
+        let sessions = self.scan(Filter::Subject(subject.clone()));
+        let is_rechecked = |session: &Arc<SessionCore>| {
+            let is_rechecked = session.recheck_now();
+            if or_end && !is_rechecked {
+                session.end(End::REVOKED);
+            }
+            is_rechecked
+        };
+        sessions.filter(is_rechecked).count()
+    }
+
+    fn knows_other_nodes(&self) -> bool {
+        self.shared_limits.is_some()
+    }
+
+    /// Rechecks the sessions of all other nodes that have one.
+    async fn recheck_elsewhere(self: &Arc<Self>, subject: &ScopedId, or_end: bool) -> Result<(), StoreError> {
+        let mut requests = JoinSet::new();
+        for node in self.other_nodes_of(subject).await? {
+            let (registry, subject) = (Arc::clone(self), subject.clone());
+            requests.spawn(async move { registry.recheck_there(node, subject, or_end).await });
+        }
+        let mut outcome = Ok(());
+        while let Some(answer) = requests.join_next().await {
+            let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable()));
+            outcome = outcome.and(answer.map(|_| ()));
+        }
+        outcome
+    }
+
+    /// The other nodes that have sessions of this subject.
+    async fn other_nodes_of(&self, subject: &ScopedId) -> Result<BTreeSet<NodeId>, StoreError> {
+        let (mut nodes, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.page(subject, after, MAX_LIMIT).await?;
+            nodes.extend(page.sessions().iter().map(|session| session.id().node()).filter(|node| *node != self.node));
+            after = page.next();
+            if after.is_none() {
+                return Ok(nodes);
+            }
+        }
     }
 }

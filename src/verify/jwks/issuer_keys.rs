@@ -66,6 +66,11 @@ impl IssuerKeys {
         Self::new(issuer.into(), Location::Local(set))
     }
 
+    #[cfg(feature = "signals")]
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     fn new(issuer: String, location: Location) -> Self {
         Self {
             issuer,

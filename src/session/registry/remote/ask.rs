@@ -7,9 +7,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Remote, TIMEOUT, message::Message};
+use super::{Answer, Remote, TIMEOUT, message::Message};
 use crate::{
-    id::{ScopedId, SessionId},
+    id::{NodeId, ScopedId, SessionId},
     lock::lock,
     session::RefreshReply,
     store::{Delivery, StoreError},
@@ -28,53 +28,85 @@ struct Waiting<'a> {
     number: u64,
 }
 
+/// What became of a request.
+enum Outcome {
+    Answered(Answer),
+    NoReceiver,
+    Unavailable,
+}
+
 impl Remote {
     /// Asks the node of this session to refresh it.
     pub(super) async fn ask(&self, session: SessionId, token: &Token, sender: Option<ScopedId>) -> RefreshReply {
+        let (from, token) = (self.node, token.expose().into());
+        let message = |number| Message::Refresh { number, from, session, token, sender };
+        match self.request(session.node(), message).await {
+            Outcome::Answered(Answer::Refresh(reply)) => reply,
+            Outcome::NoReceiver => RefreshReply::Unknown,
+            Outcome::Answered(_) | Outcome::Unavailable => RefreshReply::UNAVAILABLE,
+        }
+    }
+
+    /// Asks a node to recheck its sessions of a subject. Returns how many those are.
+    ///
+    /// Fails if the node does not answer. If it is gone, that is so until its leases have expired.
+    pub(super) async fn ask_to_recheck(
+        &self,
+        node: NodeId,
+        subject: ScopedId,
+        or_end: bool,
+    ) -> Result<usize, StoreError> {
+        let from = self.node;
+        let message = |number| Message::Recheck { number, from, subject, or_end };
+        match self.request(node, message).await {
+            Outcome::Answered(Answer::Recheck(sessions)) => Ok(sessions),
+            _ => Err(StoreError::unavailable().with_source("a node does not answer")),
+        }
+    }
+
+    /// Sends a request with a number, and waits for its answer.
+    async fn request(&self, to: NodeId, message: impl FnOnce(u64) -> Message) -> Outcome {
         let (reply, answer) = oneshot::channel();
         let waiting = self.wait_for(reply);
-        let (number, from, token) = (waiting.number, self.node, token.expose().into());
-        let Some(message) = (Message::Refresh { number, from, session, token, sender }).to_bytes() else {
-            return RefreshReply::UNAVAILABLE;
-        };
+        let Some(message) = message(waiting.number).to_bytes() else { return Outcome::Unavailable };
         let asking = async {
             // Fails only if there is no sender, which is `self`.
             let _ = self.is_listening.subscribe().wait_for(|is_listening| *is_listening).await;
-            match self.send_request(session, message).await {
-                Ok(Delivery::NoReceiver) => RefreshReply::Unknown,
-                Ok(Delivery::Sent) => answer.await.unwrap_or(RefreshReply::UNAVAILABLE),
+            match self.send_request(to, message).await {
+                Ok(Delivery::NoReceiver) => Outcome::NoReceiver,
+                Ok(Delivery::Sent) => answer.await.map_or(Outcome::Unavailable, Outcome::Answered),
                 Err(error) => {
                     telemetry::node_bus_unavailable(&error);
-                    RefreshReply::UNAVAILABLE
+                    Outcome::Unavailable
                 }
             }
         };
-        timeout(TIMEOUT, asking).await.unwrap_or(RefreshReply::UNAVAILABLE)
+        timeout(TIMEOUT, asking).await.unwrap_or(Outcome::Unavailable)
     }
 
-    async fn send_request(&self, session: SessionId, message: Vec<u8>) -> Result<Delivery, StoreError> {
+    async fn send_request(&self, to: NodeId, message: Vec<u8>) -> Result<Delivery, StoreError> {
         for _ in 0..RETRIES {
-            let delivery = self.bus.send_boxed(session.node(), message.clone()).await?;
+            let delivery = self.bus.send_boxed(to, message.clone()).await?;
             if delivery != Delivery::NoReceiver {
                 return Ok(delivery);
             }
             sleep(RETRY_INTERVAL).await;
         }
-        self.bus.send_boxed(session.node(), message).await
+        self.bus.send_boxed(to, message).await
     }
 
-    fn wait_for(&self, reply: oneshot::Sender<RefreshReply>) -> Waiting<'_> {
+    fn wait_for(&self, reply: oneshot::Sender<Answer>) -> Waiting<'_> {
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).insert(number, reply);
         Waiting { remote: self, number }
     }
 
     /// Hands an answer to the request that waits for it.
-    pub(super) fn answered(&self, number: u64, reply: RefreshReply) {
+    pub(super) fn answered(&self, number: u64, answer: Answer) {
         let waiting = lock(&self.waiting).remove(&number);
         if let Some(waiting) = waiting {
             // Fails if the request was dropped meanwhile.
-            let _ = waiting.send(reply);
+            let _ = waiting.send(answer);
         }
     }
 }

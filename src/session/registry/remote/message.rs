@@ -2,6 +2,8 @@
 //!
 //! ```json
 //! {"version":1,"type":"refresh","number":7,"from":"…","session":"…","token":"…","sender":{"id":"alice","issuer":"unnamed"}}
+//! {"version":1,"type":"recheck","number":8,"from":"…","subject":{"id":"alice"},"or_end":false}
+//! {"version":1,"type":"rechecked","number":8,"sessions":2}
 //! {"version":1,"type":"answer","number":7,"reply":{"refreshed":{"expires_in":{"secs":3600,"nanos":0}}}}
 //! ```
 
@@ -35,6 +37,18 @@ pub(super) enum Message {
         number: u64,
         reply: RefreshReply,
     },
+    Recheck {
+        number: u64,
+        /// The node to answer to.
+        from: NodeId,
+        subject: ScopedId,
+        /// Ends the sessions that cannot be rechecked.
+        or_end: bool,
+    },
+    Rechecked {
+        number: u64,
+        sessions: usize,
+    },
 }
 
 #[derive(Serialize)]
@@ -50,7 +64,7 @@ struct Version {
 }
 
 impl Message {
-    /// `None` if it is too long, which only a token can be.
+    /// `None` if it is too long, which a token or a subject can be.
     pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
         let bytes = serde_json::to_vec(&Versioned { version: VERSION, message: self }).ok()?;
         (bytes.len() <= MAX_LEN).then_some(bytes)
@@ -88,6 +102,14 @@ mod tests {
             unreachable!("a refresh")
         };
         assert_eq!((&*token, sender), ("a \"token\" \u{e9}", Some(ScopedId::without_issuer("alice"))));
+
+        let subject = ScopedId::of("https://id.example.com", "alice");
+        let recheck = Message::Recheck { number: 8, from: NodeId::random(), subject: subject.clone(), or_end: true };
+        let bytes = recheck.to_bytes().expect("short enough");
+        let read = Message::from_bytes(&bytes);
+        assert!(matches!(read, Some(Message::Recheck { subject: read, or_end: true, .. }) if read == subject));
+        let bytes = Message::Rechecked { number: 8, sessions: 2 }.to_bytes().expect("short enough");
+        assert!(matches!(Message::from_bytes(&bytes), Some(Message::Rechecked { number: 8, sessions: 2 })));
 
         let retry_after = Duration::from_millis(1500);
         let replies = [

@@ -1,4 +1,4 @@
-//! Sessions of other nodes: a node asks the node of a session to refresh it, by a message.
+//! Sessions of other nodes: a node asks the node of a session to refresh it, or to verify its token again, by a message.
 //!
 //! The session's own node verifies the token, because the verifier and the claims are there, and applies the same rules
 //! as to a request of its own. It believes nothing that a message says.
@@ -31,9 +31,16 @@ pub(super) struct Remote {
     /// Whether the task listens, so that an answer is not missed.
     is_listening: watch::Sender<bool>,
     /// Who waits for the answer to a request of this number.
-    waiting: Mutex<HashMap<u64, oneshot::Sender<RefreshReply>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     next_request: AtomicU64,
     task: Mutex<Option<AbortHandle>>,
+}
+
+/// What another node answered.
+enum Answer {
+    Refresh(RefreshReply),
+    /// How many sessions are rechecked.
+    Recheck(usize),
 }
 
 impl Remote {

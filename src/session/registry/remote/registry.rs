@@ -6,10 +6,10 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{Remote, task};
 use crate::{
-    id::{ScopedId, SessionId},
+    id::{NodeId, ScopedId, SessionId},
     lock::lock,
     session::{RefreshReply, Registry},
-    store::DynNodeBus,
+    store::{DynNodeBus, StoreError},
     token::Token,
 };
 
@@ -72,6 +72,18 @@ impl Registry {
             Some(session) => session.refresh_for(token, sender).await,
             None => RefreshReply::Unknown,
         }
+    }
+
+    /// Has another node recheck its sessions of a subject; see [`Remote::ask_to_recheck`].
+    pub(in crate::session::registry) async fn recheck_there(
+        self: &Arc<Self>,
+        node: NodeId,
+        subject: ScopedId,
+        or_end: bool,
+    ) -> Result<usize, StoreError> {
+        self.start_listening();
+        let remote = self.remote().ok_or_else(|| StoreError::unavailable().with_source("there is no bus"))?;
+        remote.ask_to_recheck(node, subject, or_end).await
     }
 
     pub(in crate::session::registry) fn stop_listening(&self) {

@@ -1,4 +1,5 @@
-//! The task that listens to other nodes: it refreshes sessions of this node for them, and receives their answers.
+//! The task that listens to other nodes: it refreshes and rechecks sessions of this node for them, and receives their
+//! answers.
 
 use std::{
     convert::Infallible,
@@ -11,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Remote, TIMEOUT, message::Message};
+use super::{Answer, Remote, TIMEOUT, message::Message};
 use crate::{
     id::NodeId,
     session::{RefreshReply, Registry},
@@ -63,26 +64,37 @@ async fn serve(remote: &Arc<Remote>, registry: &Weak<Registry>, mut inbox: Box<d
         };
         while requests.try_join_next().is_some() {}
         match Message::from_bytes(&message) {
-            Some(Message::Answer { number, reply }) => remote.answered(number, reply),
-            Some(Message::Refresh { number, from, session, token, sender }) if requests.len() < MAX_REQUESTS => {
+            Some(Message::Answer { number, reply }) => remote.answered(number, Answer::Refresh(reply)),
+            Some(Message::Rechecked { number, sessions }) => remote.answered(number, Answer::Recheck(sessions)),
+            Some(request) if requests.len() < MAX_REQUESTS => {
                 // Upgraded for this request only: the registry, and this task with it, ends with its last owner.
                 let Some(registry) = registry.upgrade() else { continue };
-                let remote = Arc::clone(remote);
-                requests.spawn(async move {
-                    let refresh = registry.refresh_here(session, Token::new(token), sender);
-                    // Nobody waits for a later answer.
-                    let reply = timeout(TIMEOUT, refresh).await.unwrap_or(RefreshReply::UNAVAILABLE);
-                    answer(&remote, from, number, reply).await;
-                });
+                requests.spawn(work_on(request, registry, Arc::clone(remote)));
             }
             // Another version, or too much to do.
-            Some(Message::Refresh { .. }) | None => {}
+            Some(_) | None => {}
         }
     }
 }
 
-async fn answer(remote: &Remote, to: NodeId, number: u64, reply: RefreshReply) {
-    let Some(message) = (Message::Answer { number, reply }).to_bytes() else { return };
+async fn work_on(request: Message, registry: Arc<Registry>, remote: Arc<Remote>) {
+    match request {
+        Message::Refresh { number, from, session, token, sender } => {
+            let refresh = registry.refresh_here(session, Token::new(token), sender);
+            // Nobody waits for a later answer.
+            let reply = timeout(TIMEOUT, refresh).await.unwrap_or(RefreshReply::UNAVAILABLE);
+            answer(&remote, from, Message::Answer { number, reply }).await;
+        }
+        Message::Recheck { number, from, subject, or_end } => {
+            let sessions = registry.recheck_here(&subject, or_end);
+            answer(&remote, from, Message::Rechecked { number, sessions }).await;
+        }
+        Message::Answer { .. } | Message::Rechecked { .. } => {}
+    }
+}
+
+async fn answer(remote: &Remote, to: NodeId, message: Message) {
+    let Some(message) = message.to_bytes() else { return };
     if let Err(error) = remote.bus.send_boxed(to, message).await {
         telemetry::node_bus_unavailable(&error);
     }
