@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 use crate::script::{Script, start};
@@ -16,6 +16,12 @@ use crate::script::{Script, start};
 const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 /// The audience of its access tokens.
 pub(crate) const AUDIENCE: &str = "https://chat.example.com";
+
+#[derive(serde::Deserialize)]
+pub(crate) struct Tokens {
+    pub(crate) access_token: String,
+    pub(crate) id_token: String,
+}
 
 /// Killed when it is dropped.
 pub(crate) struct Glewlwyd {
@@ -48,9 +54,15 @@ impl Glewlwyd {
         Self { script, _process: process, directory, issuer }
     }
 
-    /// Signs in with a new browser. Returns `access_token` and `id_token`.
-    pub(crate) async fn sign_in(&mut self, browser: &str, account: &str) -> Value {
-        self.script.ask(json!({"command": "sign_in", "browser": browser, "account": account})).await
+    /// Signs in with a new browser.
+    pub(crate) async fn sign_in(&mut self, browser: &str, account: &str) -> Tokens {
+        let tokens = self.script.ask(json!({"command": "sign_in", "browser": browser, "account": account})).await;
+        serde_json::from_value(tokens).expect("tokens")
+    }
+
+    /// Ends the session of this browser. The provider sends its notices afterwards.
+    pub(crate) async fn sign_out(&mut self, browser: &str) {
+        self.script.ask(json!({"command": "sign_out", "browser": browser})).await;
     }
 }
 
@@ -76,7 +88,7 @@ user_auth_scheme_module_path = "/usr/lib/glewlwyd/scheme"
 plugin_module_path = "/usr/lib/glewlwyd/plugin"
 hash_algorithm = "SHA512"
 log_mode = "console"
-log_level = "ERROR"
+log_level = "NONE"
 database = {{ type = "sqlite3"; path = "{}"; }};
 "#,
         database.display()

@@ -122,5 +122,5 @@ await answer({ issuer }, {
     return tokens({ ...machine, grant_type: 'client_credentials', scope: 'chat', resource }, { DPoP: proof });
   },
   // A proof by that key for a handshake.
-  proof: ({ url, nonce, token }) => dpop.generateProof(keys, url, 'GET', nonce, token),
+  proof: ({ url, nonce, token }) => dpop.generateProof(keys, url, 'GET', nonce ?? undefined, token),
 });

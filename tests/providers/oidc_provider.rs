@@ -25,6 +25,11 @@ impl OidcProvider {
         string(&self.script.ask(command).await["access_token"])
     }
 
+    /// Signs out with this browser. Returns once the provider has sent its notices.
+    pub(crate) async fn sign_out(&mut self, browser: &str) {
+        self.script.ask(json!({"command": "sign_out", "browser": browser})).await;
+    }
+
     /// An access token that is bound to a new key of the client (RFC 9449).
     pub(crate) async fn bound_token(&mut self, audience: &str) -> String {
         string(&self.script.ask(json!({"command": "bound_token", "resource": audience})).await["access_token"])

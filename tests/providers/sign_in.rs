@@ -5,13 +5,11 @@ use axum_ws_auth::{WsAuthLayer, jwt::JwtVerifier};
 use serde_json::Value;
 
 use crate::{
+    NOWHERE,
     glewlwyd::{AUDIENCE, Glewlwyd},
     node::{Node, is_open},
     oidc_provider::{JWT, OidcProvider},
 };
-
-/// No notice goes there.
-const NOWHERE: &str = "http://127.0.0.1:9/";
 
 #[tokio::test]
 async fn access_token_of_oidc_provider_opens_a_socket_for_its_audience_only() {
@@ -30,7 +28,7 @@ async fn access_token_of_glewlwyd_opens_a_socket_for_its_audience_only() {
     let mut provider = Glewlwyd::start(NOWHERE).await;
     let node = node_for(&provider.issuer, AUDIENCE).await;
     let other = node_for(&provider.issuer, "https://other.example.com").await;
-    let token = provider.sign_in("laptop", "alice").await["access_token"].as_str().expect("a token").to_owned();
+    let token = provider.sign_in("laptop", "alice").await.access_token;
 
     let mut socket = node.open(&token).await.expect("a 101");
     assert!(is_open(&mut socket).await);
