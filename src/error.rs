@@ -39,6 +39,9 @@ pub enum ConfigError {
     /// Not a list of scopes, or not one scope where only one is possible (RFC 6749 §3.3).
     #[error("{0:?} is not a scope")]
     InvalidScope(String),
+    /// Not an authentication context class (`acr`) that can be written in a list.
+    #[error("{0:?} is not an authentication context class")]
+    InvalidAcr(String),
     /// A member of a metadata document that a method of its own sets.
     #[error("the member `{0}` has a method of its own")]
     ReservedMember(String),

@@ -66,6 +66,7 @@
 //! | write the handler | [`AuthenticatedUpgrade`], [`AuthenticatedSocket`] |
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
+//! | have users sign in again, or by other means | [`StepUp`], [`Session::require`] |
 //! | take a new token from an `HttpOnly` cookie | [`WsAuthLayer::refresh_route`] |
 //! | notice clients that have vanished, and keep idle sockets open | [`WsAuthLayer::keep_alive`] |
 //! | verify a token again while its socket is open | [`Verified::recheck_in`](Verified::recheck_in()), [`Sessions::recheck_subject`] |
@@ -171,13 +172,13 @@
 //!
 //! | function | returns | seen in |
 //! | --- | --- | --- |
-//! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `too_many_sessions`, `unresponsive`, `unconfirmed`, `shutdown`, `closed` | close reason, events |
+//! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `insufficient_user_authentication`, `too_many_sessions`, `unresponsive`, `unconfirmed`, `shutdown`, `closed` | close reason, events |
 //! | [`SessionKind::as_str`] | `websocket`, `stream`, `request` | lists of sessions |
-//! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
+//! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
 //! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
 //! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
 //! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed` | |
-//! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
+//! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_user_authentication`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
 //! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
 //! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
 //! | [`WsAuthLayer::refresh_route`] | `unknown_session`, `refresh_in_progress`, `too_many_attempts`, or a name of [`RejectionKind::as_str`] | response body |
@@ -205,6 +206,7 @@
 //! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
 //! | `session rechecked` | debug | `session`: the verifier accepts its token again |
 //! | `session recheck refused` | info | `session` and [`reason`](RefreshError::reason): it ends |
+//! | `step-up missed` | info | `session`: its client sent no token of a better or newer sign-in in time |
 //! | `session recheck unavailable` | warn | `session`, `error`: the verifier is asked again; at debug until it answers |
 //! | `session recheck not sent…` | warn | `error`: a node did not answer, or the nodes are not known; see [`Sessions::recheck_subject`] |
 //! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
@@ -326,6 +328,7 @@ pub use self::{
     session::{
         AdmissionError, CloseCodes, Drain, Drained, EndReason, Limits, OfSubject, RefreshError, RefreshErrorKind,
         Session, SessionEnded, SessionInfo, SessionKind, SessionMeta, SessionPage, SessionWatcher, Sessions,
+        StepUpError,
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest},
     store::{lease::AtLimit, revocations::Revocation},
@@ -333,8 +336,8 @@ pub use self::{
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},
     verify::{
-        Authorize, AuthorizeAsync, FromVerifyInput, Map, Or, OwnedVerifyInput, PathParams, Recheck, Verified, Verifier,
-        VerifierFn, VerifyError, VerifyErrorKind, VerifyInput, verifier_fn,
+        Authorize, AuthorizeAsync, FromVerifyInput, Map, Or, OwnedVerifyInput, PathParams, Recheck, StepUp, Verified,
+        Verifier, VerifierFn, VerifyError, VerifyErrorKind, VerifyInput, verifier_fn,
     },
     websocket::{WebSocketError, WebSocketErrorKind},
 };

@@ -140,8 +140,8 @@ impl Pipeline {
         let input = VerifyInput::new(&token, parts, self.config.session.time.now());
         match self.authenticator.identify(input).await {
             Ok(sender) => Ok((token, sender)),
-            // The token is valid, and its holder may not do this. What it may do to its session is another question.
-            Err(error) if error.is_forbidden() => Ok((token, None)),
+            // The token is valid, but not for this. What it may do to its session is another question.
+            Err(error) if error.is_of_valid_token() => Ok((token, None)),
             Err(error) => Err(self.rejection(error, parts.version)),
         }
     }

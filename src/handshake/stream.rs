@@ -60,6 +60,9 @@ impl Completion {
         match reason {
             EndReason::TokenExpired | EndReason::MaxLifetime => Refusal::Verify(VerifyError::expired()),
             EndReason::Revoked => Refusal::Admission(AdmissionError::Revoked),
+            EndReason::InsufficientUserAuthentication => {
+                Refusal::Verify(VerifyError::insufficient_user_authentication())
+            }
             EndReason::Policy => Refusal::Verify(VerifyError::forbidden()),
             EndReason::TooManySessions => Refusal::Admission(AdmissionError::TooManySessions { retry_after }),
             EndReason::Shutdown => Refusal::Admission(AdmissionError::Draining { retry_after }),

@@ -83,6 +83,7 @@ impl WsAuthLayer {
     /// | 200 | `{"expires_in":3600}`, in seconds, or `null` without a deadline | the session has the new token |
     /// | 400, 401, 403, 431, 503 | as for a [`Rejection`] | the request is refused like any other |
     /// | 401 | `invalid_token` | the session's verifier does not accept the token, or it was revoked |
+    /// | 401 | `insufficient_user_authentication` | the session's verifier demands a [step-up](crate::StepUp) |
     /// | 403 | `insufficient_scope` | the session's verifier finds the token insufficient |
     /// | 404 | `unknown_session` | there is no such session, it has ended, or it is somebody else's |
     /// | 405 | none | the method is not `POST` |

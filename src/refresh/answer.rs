@@ -28,6 +28,11 @@ pub(super) fn of(reply: &RefreshReply, pipeline: &Pipeline, version: Version) ->
         RefreshReply::Invalid => refused(VerifyError::invalid()),
         RefreshReply::Insufficient { scope: Some(scope) } => refused(VerifyError::insufficient_scope(scope.clone())),
         RefreshReply::Insufficient { scope: None } => refused(VerifyError::forbidden()),
+        RefreshReply::InsufficientAuthentication { acr_values, max_age } => {
+            let error = VerifyError::insufficient_user_authentication();
+            let error = acr_values.iter().fold(error, |error, values| error.with_acr_values(values.clone()));
+            refused(max_age.iter().fold(error, |error, age| error.with_max_age(*age)))
+        }
         RefreshReply::InProgress => problem(StatusCode::CONFLICT, IN_PROGRESS),
         RefreshReply::TooManyAttempts { retry_after } => {
             with_retry_after(problem(StatusCode::TOO_MANY_REQUESTS, TOO_MANY), *retry_after)

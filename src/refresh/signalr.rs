@@ -33,6 +33,9 @@ pub(super) fn answer(reply: &RefreshReply) -> Response {
         RefreshReply::Unknown => error(StatusCode::NOT_FOUND, "connection_not_found"),
         RefreshReply::Invalid => error(StatusCode::UNAUTHORIZED, "invalid_token"),
         RefreshReply::Insufficient { .. } => error(StatusCode::FORBIDDEN, "permission_change_rejected"),
+        RefreshReply::InsufficientAuthentication { .. } => {
+            error(StatusCode::UNAUTHORIZED, RejectionKind::InsufficientUserAuthentication.as_str())
+        }
         RefreshReply::InProgress => error(StatusCode::CONFLICT, "refresh_in_progress"),
         RefreshReply::TooManyAttempts { retry_after: None } => error(StatusCode::NOT_FOUND, "refresh_disabled"),
         RefreshReply::TooManyAttempts { retry_after } => {

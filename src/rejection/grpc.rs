@@ -28,7 +28,8 @@ impl RejectionKind {
             Self::InsufficientScope | Self::OriginNotAllowed => "7", // PERMISSION_DENIED
             Self::HeadTooLarge | Self::TooManySessions => "8",       // RESOURCE_EXHAUSTED
             Self::Unavailable => "14",                               // UNAVAILABLE
-            Self::MissingToken | Self::InvalidToken => "16",         // UNAUTHENTICATED
+            // UNAUTHENTICATED
+            Self::MissingToken | Self::InvalidToken | Self::InsufficientUserAuthentication => "16",
         }
     }
 }

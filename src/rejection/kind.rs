@@ -12,6 +12,8 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token cannot be decoded, is not valid, has expired, is not valid yet, or was revoked.
     InvalidToken,
+    /// The token is valid, but its user must sign in again, or by other means ([`StepUp`](crate::StepUp)).
+    InsufficientUserAuthentication,
     /// The token is valid but insufficient.
     InsufficientScope,
     /// The page may not open a WebSocket here.
@@ -35,6 +37,7 @@ impl RejectionKind {
             Self::MissingToken => "missing_token",
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::InsufficientScope => "insufficient_scope",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::HeadTooLarge => "head_too_large",
@@ -47,7 +50,7 @@ impl RejectionKind {
     pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::MissingToken | Self::InvalidToken | Self::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
@@ -67,7 +70,8 @@ impl RejectionKind {
         match self {
             Self::InvalidRequest | Self::HeadTooLarge => codes.bad_request,
             Self::MissingToken | Self::InvalidToken => codes.unauthorized,
-            Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
+            // A client that knows no step-up must not take this for an expired token, and try again with the like.
+            Self::InsufficientUserAuthentication | Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
             Self::TooManySessions => codes.too_many,
             Self::Unavailable => codes.unavailable,
             Self::TimedOut => codes.timeout,
@@ -85,6 +89,9 @@ impl RejectionKind {
             }
             Self::InvalidToken => {
                 r#"{"title":"Unauthorized","status":401,"detail":"the token is not valid","error":"invalid_token"}"#
+            }
+            Self::InsufficientUserAuthentication => {
+                r#"{"title":"Unauthorized","status":401,"detail":"the user must sign in again, or by other means","error":"insufficient_user_authentication"}"#
             }
             Self::InsufficientScope => {
                 r#"{"title":"Forbidden","status":403,"detail":"the token does not allow this","error":"insufficient_scope"}"#
@@ -113,10 +120,11 @@ mod tests {
     use super::{CloseCodes, RejectionKind};
     use crate::{error::ConfigError, session::doc_table};
 
-    const ALL: [RejectionKind; 9] = [
+    const ALL: [RejectionKind; 10] = [
         RejectionKind::MissingToken,
         RejectionKind::InvalidRequest,
         RejectionKind::InvalidToken,
+        RejectionKind::InsufficientUserAuthentication,
         RejectionKind::InsufficientScope,
         RejectionKind::OriginNotAllowed,
         RejectionKind::HeadTooLarge,

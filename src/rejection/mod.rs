@@ -9,6 +9,6 @@ mod response;
 pub use self::{kind::RejectionKind, refusal::Rejection};
 
 pub(crate) use self::{
-    challenge::{Challenges, is_scope_token},
+    challenge::Challenges,
     grpc::{add_grpc_status, is_grpc},
 };

@@ -21,6 +21,7 @@ use crate::{
 /// | `MissingToken` | `missing_token` | 401 | no `error` (RFC 6750 §3.1) |
 /// | `InvalidRequest` | `invalid_request` | 400 | `error="invalid_request"` |
 /// | `InvalidToken` | `invalid_token` | 401 | `error="invalid_token"` |
+/// | `InsufficientUserAuthentication` | `insufficient_user_authentication` | 401 | `error="insufficient_user_authentication"`, and `acr_values` and `max_age` if known (RFC 9470 §3) |
 /// | `InsufficientScope` | `insufficient_scope` | 403 | `error="insufficient_scope"`, and `scope` if known |
 /// | `OriginNotAllowed` | `origin_not_allowed` | 403 | no challenge |
 /// | `HeadTooLarge` | `head_too_large` | 431 | no challenge |
@@ -97,11 +98,13 @@ impl Rejection {
             RejectionKind::Unavailable
         } else if error.is_forbidden() {
             RejectionKind::InsufficientScope
+        } else if error.is_of_valid_token() {
+            RejectionKind::InsufficientUserAuthentication
         } else {
             RejectionKind::InvalidToken
         };
         let mut rejection = Self::new(kind, None, challenges, version);
-        if let Some(challenge) = error.scope().and_then(|scope| challenges.insufficient_scope_of(scope)) {
+        if let Some(challenge) = challenges.of_error(&error) {
             rejection.challenge = Some(challenge);
         }
         rejection.cause = Some(Cause::Verify(Arc::new(error)));
@@ -130,6 +133,7 @@ impl Rejection {
             RejectionKind::MissingToken => Some(&challenges.bare),
             RejectionKind::InvalidRequest => Some(&challenges.invalid_request),
             RejectionKind::InvalidToken => Some(&challenges.invalid_token),
+            RejectionKind::InsufficientUserAuthentication => Some(&challenges.insufficient_user_authentication),
             RejectionKind::InsufficientScope => Some(&challenges.insufficient_scope),
             RejectionKind::OriginNotAllowed
             | RejectionKind::HeadTooLarge
@@ -202,6 +206,9 @@ impl fmt::Display for Rejection {
             RejectionKind::MissingToken => "the handshake has no token",
             RejectionKind::InvalidRequest => "the handshake's credentials are malformed",
             RejectionKind::InvalidToken => "the handshake's token is not valid",
+            RejectionKind::InsufficientUserAuthentication => {
+                "the handshake's user must sign in again, or by other means"
+            }
             RejectionKind::InsufficientScope => "the handshake's token is insufficient",
             RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
             RejectionKind::HeadTooLarge => "the handshake's head is too large",

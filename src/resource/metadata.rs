@@ -5,7 +5,7 @@ use super::{
     route::route,
     url::{MetadataUrl, check_issuer, parse},
 };
-use crate::{error::ConfigError, rejection::is_scope_token};
+use crate::{error::ConfigError, verify::is_scope_token};
 
 #[allow(unused_imports, reason = "for the docs")]
 use crate::verify::VerifyError;

@@ -14,7 +14,7 @@ use crate::error::ConfigError;
 /// | --- | --- | --- | --- | --- | --- | --- |
 /// | [`bad_request`](Self::bad_request) | | `invalid_request`, `head_too_large` | 1008 | 4400 | 4400 | 3501 |
 /// | [`unauthorized`](Self::unauthorized) | | `missing_token`, `invalid_token` | 3000 | 4401 | 4403 | 3500 |
-/// | [`forbidden`](Self::forbidden) | | `insufficient_scope`, `origin_not_allowed` | 3003 | 4403 | 4403 | 3507 |
+/// | [`forbidden`](Self::forbidden) | `insufficient_user_authentication` | `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed` | 3003 | 4403 | 4403 | 3507 |
 /// | [`timeout`](Self::timeout) | | `timed_out` | 3008 | 4408 | 4408 | 3502 |
 /// | [`too_many`](Self::too_many) | | `too_many_sessions` | 1013 | 4429 | 1013 | 3504 |
 /// | [`unavailable`](Self::unavailable) | `unconfirmed` | `unavailable` | 1013 | 4503 | 1013 | 3004 |
@@ -128,6 +128,7 @@ impl CloseCodes {
             EndReason::Revoked => self.revoked,
             EndReason::TooManySessions => self.replaced,
             EndReason::Policy => self.policy,
+            EndReason::InsufficientUserAuthentication => self.forbidden,
             EndReason::Unresponsive => self.unresponsive,
             EndReason::Unconfirmed => self.unavailable,
             EndReason::Shutdown => GOING_AWAY,

@@ -10,6 +10,7 @@ use super::SessionCore;
 /// | `max_lifetime` | it reached its max lifetime | 3000 | 4401 | 4403 | 3005 |
 /// | `revoked` | the application or a revocation ended it | 3000 | 4401 | 4401 | 3500 |
 /// | `policy` | [`Session::end`](crate::Session::end) was called | 1008 | 4403 | 1008 | 3503 |
+/// | `insufficient_user_authentication` | its user did not [step up](crate::Session::require) in time | 3003 | 4403 | 4403 | 3507 |
 /// | `too_many_sessions` | a newer session replaced it | 1008 | 4409 | 1008 | 3504 |
 /// | `unresponsive` | its client did not answer in time | 3008 | 4408 | 4408 | 3012 |
 /// | `unconfirmed` | nobody could say for too long whether its token is still valid | 1013 | 4503 | 1013 | 3004 |
@@ -34,6 +35,8 @@ pub enum EndReason {
     Revoked,
     /// The application called [`Session::end`](crate::Session::end), for a reason of its own.
     Policy,
+    /// The client sent no token of a better or newer sign-in in time; see [`Session::require`](crate::Session::require).
+    InsufficientUserAuthentication,
     /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,
     /// The client did not answer in time, so it has probably vanished; see
@@ -57,6 +60,7 @@ impl EndReason {
             Self::MaxLifetime => "max_lifetime",
             Self::Revoked => "revoked",
             Self::Policy => "policy",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::TooManySessions => "too_many_sessions",
             Self::Unresponsive => "unresponsive",
             Self::Unconfirmed => "unconfirmed",
@@ -73,6 +77,7 @@ impl fmt::Display for EndReason {
             Self::MaxLifetime => "the session has reached its max lifetime",
             Self::Revoked => "the session was revoked",
             Self::Policy => "the application ended the session",
+            Self::InsufficientUserAuthentication => "the user did not sign in again, or by other means",
             Self::TooManySessions => "a newer session replaced this one",
             Self::Unresponsive => "the client did not answer in time",
             Self::Unconfirmed => "the token could not be confirmed for too long",
@@ -105,11 +110,12 @@ mod tests {
     use super::EndReason;
     use crate::session::{CloseCodes, doc_table};
 
-    const ALL: [EndReason; 9] = [
+    const ALL: [EndReason; 10] = [
         EndReason::TokenExpired,
         EndReason::MaxLifetime,
         EndReason::Revoked,
         EndReason::Policy,
+        EndReason::InsufficientUserAuthentication,
         EndReason::TooManySessions,
         EndReason::Unresponsive,
         EndReason::Unconfirmed,

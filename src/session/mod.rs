@@ -22,6 +22,7 @@ mod refresh_reply;
 mod registry;
 mod session_ended;
 mod start;
+mod step_up;
 mod watcher;
 
 #[cfg(test)]
@@ -38,12 +39,13 @@ pub use meta::SessionMeta;
 pub use refresh_error::{RefreshError, RefreshErrorKind};
 pub use registry::{OfSubject, SessionInfo, SessionPage, Sessions};
 pub use session_ended::SessionEnded;
+pub use step_up::StepUpError;
 pub use watcher::SessionWatcher;
 
 pub(crate) use any::AnySession;
 pub(crate) use close::CLOSE_TIMEOUT;
 pub(crate) use config::SessionConfig;
-pub(crate) use core::{ConnectionGuard, SessionCore, Status};
+pub(crate) use core::{ConnectionGuard, Demand, SessionCore, Status};
 pub(crate) use end::End;
 pub(crate) use end_watch::EndWatch;
 pub(crate) use head::Head;

@@ -125,6 +125,9 @@ impl SessionCore {
                         return self.recheck_failed(by, error.retry_after());
                     }
                     RefreshErrorKind::NotVerified(VerifyErrorKind::Expired) => EndReason::TokenExpired,
+                    RefreshErrorKind::NotVerified(VerifyErrorKind::InsufficientUserAuthentication) => {
+                        EndReason::InsufficientUserAuthentication
+                    }
                     _ => EndReason::Revoked,
                 };
                 if self.end_by_recheck(by, End { reason, code: None }) {

@@ -59,6 +59,11 @@ impl RefreshError {
         self.source.as_ref()?.scope()
     }
 
+    /// How the user must have signed in for the new token, if the verifier says so: `acr_values` and `max_age`.
+    pub(crate) fn authentication(&self) -> (Option<&str>, Option<Duration>) {
+        self.source.as_ref().map_or((None, None), |error| (error.acr_values(), error.max_age()))
+    }
+
     pub(super) fn not_admitted(error: AdmissionError) -> Self {
         let kind = match error {
             AdmissionError::Revoked => RefreshErrorKind::Revoked,
@@ -104,6 +109,7 @@ impl RefreshError {
     /// | `sender_constrained` | `NotVerified(SenderConstrained)` |
     /// | `unknown_ticket` | `NotVerified(UnknownTicket)` |
     /// | `ticket_for_elsewhere` | `NotVerified(TicketForElsewhere)` |
+    /// | `insufficient_user_authentication` | `NotVerified(InsufficientUserAuthentication)` |
     /// | `insufficient_scope` | `NotVerified(InsufficientScope)` |
     /// | `forbidden` | `NotVerified(Forbidden)` |
     /// | `verifier_unavailable` | `NotVerified(Unavailable)` |

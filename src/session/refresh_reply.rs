@@ -19,6 +19,10 @@ pub(crate) enum RefreshReply {
     Insufficient {
         scope: Option<String>,
     },
+    InsufficientAuthentication {
+        acr_values: Option<String>,
+        max_age: Option<Duration>,
+    },
     InProgress,
     TooManyAttempts {
         /// `None` if refreshes are disabled.
@@ -55,6 +59,10 @@ impl RefreshReply {
             }
             RefreshErrorKind::NotVerified(VerifyErrorKind::InsufficientScope | VerifyErrorKind::Forbidden) => {
                 Self::Insufficient { scope: error.scope().map(str::to_owned) }
+            }
+            RefreshErrorKind::NotVerified(VerifyErrorKind::InsufficientUserAuthentication) => {
+                let (acr_values, max_age) = error.authentication();
+                Self::InsufficientAuthentication { acr_values: acr_values.map(str::to_owned), max_age }
             }
             RefreshErrorKind::NotVerified(_)
             | RefreshErrorKind::TokenTooLarge

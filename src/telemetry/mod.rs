@@ -37,6 +37,10 @@ pub(crate) fn session_refreshed(session: impl Display) {
     event!(debug, %session, "session refreshed");
 }
 
+pub(crate) fn step_up_missed(session: impl Display) {
+    event!(info, %session, "step-up missed");
+}
+
 pub(crate) fn session_rechecked(session: impl Display) {
     event!(debug, %session, "session rechecked");
 }

@@ -163,7 +163,7 @@ where
 const fn rank(error: &VerifyError) -> u8 {
     if error.is_unavailable() {
         2
-    } else if error.is_forbidden() {
+    } else if error.is_of_valid_token() {
         1
     } else {
         0

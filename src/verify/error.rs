@@ -2,15 +2,24 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why a token was not accepted.
 ///
-/// The client learns the class only: [unavailable](Self::is_unavailable), [forbidden](Self::is_forbidden), or invalid. The
-/// rest is for logs. It never contains the token.
+/// The client learns the class only: [unavailable](Self::is_unavailable), [forbidden](Self::is_forbidden),
+/// [insufficient authentication](Self::insufficient_user_authentication), or invalid. The rest is for logs. It never contains the token.
 #[derive(Clone, Debug)]
 pub struct VerifyError {
     kind: VerifyErrorKind,
     claim: Option<&'static str>,
     scope: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    /// Boxed, because few errors have it.
+    authentication: Option<Box<Authentication>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// How the user must have signed in (RFC 9470 §3).
+#[derive(Clone, Debug, Default)]
+struct Authentication {
+    acr_values: Option<Cow<'static, str>>,
+    max_age: Option<Duration>,
 }
 
 /// What is wrong with a token, with the name that [`as_str`](Self::as_str) returns; see [`VerifyError::kind`].
@@ -52,6 +61,8 @@ pub enum VerifyErrorKind {
     UnknownTicket,
     /// `ticket_for_elsewhere`: the ticket is for another path or another origin.
     TicketForElsewhere,
+    /// `insufficient_user_authentication`: the token is valid, but its user signed in too weakly or too long ago.
+    InsufficientUserAuthentication,
     /// `insufficient_scope`: the token is valid, but its scope does not allow the request.
     InsufficientScope,
     /// `forbidden`: the token is valid, but its holder may not do this.
@@ -82,6 +93,14 @@ impl VerifyError {
         Self { scope: Some(scope.into()), ..Self::new(VerifyErrorKind::InsufficientScope) }
     }
 
+    /// The token is valid, but its user must sign in again, or by other means. Answered with 401, and with what
+    /// [`with_acr_values`](Self::with_acr_values) and [`with_max_age`](Self::with_max_age) say (RFC 9470 §3).
+    /// [`StepUp`](crate::StepUp) does all this.
+    #[must_use]
+    pub const fn insufficient_user_authentication() -> Self {
+        Self::new(VerifyErrorKind::InsufficientUserAuthentication)
+    }
+
     /// The token is valid, but its holder may not do this. Answered with 403.
     #[must_use]
     pub const fn forbidden() -> Self {
@@ -107,8 +126,29 @@ impl VerifyError {
         self
     }
 
+    /// Names the authentication context classes (`acr`) of which the next token must have one: a list with one space between
+    /// them, the preferred one first. The answer omits a list that cannot be written so. Only for
+    /// [`insufficient_user_authentication`](Self::insufficient_user_authentication).
+    #[must_use]
+    pub fn with_acr_values(mut self, values: impl Into<Cow<'static, str>>) -> Self {
+        self.authentication.get_or_insert_default().acr_values = Some(values.into());
+        self
+    }
+
+    /// Says how long ago the user may have signed in, in whole seconds, rounded down. Only for
+    /// [`insufficient_user_authentication`](Self::insufficient_user_authentication).
+    #[must_use]
+    pub fn with_max_age(mut self, age: Duration) -> Self {
+        self.authentication.get_or_insert_default().max_age = Some(age);
+        self
+    }
+
+    pub(super) fn with_scope(self, scope: String) -> Self {
+        Self { scope: Some(scope.into()), ..self }
+    }
+
     pub(crate) const fn new(kind: VerifyErrorKind) -> Self {
-        Self { kind, claim: None, scope: None, retry_after: None, source: None }
+        Self { kind, claim: None, scope: None, retry_after: None, authentication: None, source: None }
     }
 
     #[cfg(feature = "jwt")]
@@ -128,10 +168,23 @@ impl VerifyError {
         self.claim
     }
 
-    /// The scope that the request needs, if the token's scope is insufficient.
+    /// The scope that the next token needs, if the verifier names it.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
+    }
+
+    /// The authentication context classes of which the next token must have one, separated by spaces, if the user must sign
+    /// in by other means.
+    #[must_use]
+    pub fn acr_values(&self) -> Option<&str> {
+        self.authentication.as_ref()?.acr_values.as_deref()
+    }
+
+    /// How long ago the user may have signed in, if there is such a limit.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.authentication.as_ref()?.max_age
     }
 
     /// When the client may retry, if that is known.
@@ -144,6 +197,11 @@ impl VerifyError {
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
         matches!(self.kind, VerifyErrorKind::InsufficientScope | VerifyErrorKind::Forbidden)
+    }
+
+    /// Whether the token is valid, and something else is missing.
+    pub(crate) const fn is_of_valid_token(&self) -> bool {
+        self.is_forbidden() || matches!(self.kind, VerifyErrorKind::InsufficientUserAuthentication)
     }
 
     /// Whether the verifier cannot decide now.
@@ -175,6 +233,7 @@ impl VerifyErrorKind {
             Self::SenderConstrained => "sender_constrained",
             Self::UnknownTicket => "unknown_ticket",
             Self::TicketForElsewhere => "ticket_for_elsewhere",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
             Self::Unavailable => "verifier_unavailable",
@@ -204,6 +263,7 @@ impl fmt::Display for VerifyError {
             }
             VerifyErrorKind::UnknownTicket => "there is no such ticket: it may have been used, or may have expired",
             VerifyErrorKind::TicketForElsewhere => "the ticket is for another path or origin",
+            VerifyErrorKind::InsufficientUserAuthentication => "the token's user must sign in again, or by other means",
             VerifyErrorKind::InsufficientScope => "the token's scope is insufficient",
             VerifyErrorKind::Forbidden => "the token's holder may not do this",
             VerifyErrorKind::Unavailable => "the token cannot be verified now",

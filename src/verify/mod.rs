@@ -15,6 +15,8 @@ pub mod jwt;
 mod keys;
 mod path;
 mod recheck;
+mod scope;
+mod step_up;
 mod verified;
 mod verifier;
 
@@ -26,9 +28,11 @@ pub use function::{VerifierFn, verifier_fn};
 pub use input::{FromVerifyInput, OwnedVerifyInput, VerifyInput};
 pub use path::PathParams;
 pub use recheck::Recheck;
+pub use step_up::StepUp;
 pub use verified::Verified;
 pub use verifier::Verifier;
 
 pub(crate) use erased::VerifierOf;
 pub(crate) use path::matched_params;
 pub(crate) use recheck::Check;
+pub(crate) use scope::{is_scope, is_scope_token};

@@ -1,8 +1,11 @@
 use super::{
     Challenge,
-    write::{is_quotable, is_scope, write},
+    write::{is_quotable, write},
 };
-use crate::error::ConfigError;
+use crate::{
+    error::ConfigError,
+    verify::{VerifyError, VerifyErrorKind, is_scope},
+};
 
 /// The challenges of a layer. Those that are the same for each refusal are written out once.
 #[derive(Clone, Debug)]
@@ -12,6 +15,7 @@ pub(crate) struct Challenges {
     pub(in crate::rejection) invalid_request: Challenge,
     pub(in crate::rejection) invalid_token: Challenge,
     pub(in crate::rejection) insufficient_scope: Challenge,
+    pub(in crate::rejection) insufficient_user_authentication: Challenge,
 }
 
 /// What every challenge of a layer says.
@@ -33,6 +37,9 @@ struct Scheme {
     params: Vec<(&'static str, String)>,
 }
 
+const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_authentication";
+
 impl Default for Challenges {
     /// Named `websocket`: the scheme must be followed by something (RFC 6750 §3).
     fn default() -> Self {
@@ -50,7 +57,9 @@ impl Challenges {
             invalid_request: server.challenge(&[("error", Some("invalid_request"))]),
             invalid_token: server.challenge(&[("error", Some("invalid_token")), ("scope", scope)]),
             // Another scope than the layer's may be missing, so none is named.
-            insufficient_scope: server.challenge(&[("error", Some("insufficient_scope"))]),
+            insufficient_scope: server.challenge(&[("error", Some(INSUFFICIENT_SCOPE))]),
+            insufficient_user_authentication: server
+                .challenge(&[("error", Some(INSUFFICIENT_USER_AUTHENTICATION)), ("scope", scope)]),
             server,
         }
     }
@@ -84,10 +93,24 @@ impl Challenges {
         *self = Self::of(server);
     }
 
-    /// Names the scope that the request needs, if it can be written.
-    pub(in crate::rejection) fn insufficient_scope_of(&self, scope: &str) -> Option<Challenge> {
-        let params = [("error", Some("insufficient_scope")), ("scope", Some(scope))];
-        is_scope(scope).then(|| self.server.challenge(&params))
+    /// Names what the request needs, as far as the error knows it and it can be written. `None` if that is nothing.
+    pub(in crate::rejection) fn of_error(&self, error: &VerifyError) -> Option<Challenge> {
+        let scope = error.scope().filter(|scope| is_scope(scope));
+        match error.kind() {
+            VerifyErrorKind::InsufficientScope => {
+                Some(self.server.challenge(&[("error", Some(INSUFFICIENT_SCOPE)), ("scope", Some(scope?))]))
+            }
+            VerifyErrorKind::InsufficientUserAuthentication => {
+                let max_age = error.max_age().map(|age| age.as_secs().to_string());
+                Some(self.server.challenge(&[
+                    ("error", Some(INSUFFICIENT_USER_AUTHENTICATION)),
+                    ("acr_values", error.acr_values().filter(|values| is_scope(values))),
+                    ("max_age", max_age.as_deref()),
+                    ("scope", scope.or(self.server.scope.as_deref())),
+                ]))
+            }
+            _ => None,
+        }
     }
 }
 

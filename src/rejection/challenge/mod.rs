@@ -8,7 +8,6 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 pub(crate) use challenges::Challenges;
-pub(crate) use write::is_scope_token;
 
 /// The lines of `WWW-Authenticate`: one for each scheme that the client may use.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The state that all parts of one session share, whatever the type of its claims.
 
+mod demands;
 mod guard;
 mod lifecycle;
 mod place;
@@ -11,6 +12,7 @@ mod wait;
 
 use std::time::Duration;
 
+pub(crate) use demands::Demand;
 pub(crate) use guard::ConnectionGuard;
 pub(crate) use lifecycle::Status;
 pub(crate) use state::SessionCore;

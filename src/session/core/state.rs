@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    demands::Demands,
     recheck::{RecheckBy, Schedule},
     refresh::Attempts,
 };
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) refreshes: u32,
     /// Boxed, because most sessions have none. `None` once the session has ended: nothing keeps its token then.
     pub(super) schedule: Option<Box<Schedule>>,
+    /// Boxed as well.
+    pub(super) demands: Option<Box<Demands>>,
     /// A task rechecks the session, or is about to see that it need not.
     pub(super) has_recheck_task: bool,
 }
@@ -122,6 +125,7 @@ impl SessionCore {
             kind: new.kind,
             refreshes: 0,
             schedule: new.recheck.map(|recheck| Schedule::new(recheck, verified)),
+            demands: None,
             has_recheck_task: false,
         };
         Arc::new(Self {

@@ -43,15 +43,22 @@ impl SessionCore {
 
     /// Waits until there were other than `seen` refreshes, and sets that.
     pub(in crate::session) async fn refreshed(&self, seen: &mut u32) -> Result<(), EndReason> {
+        self.wait_for(|| {
+            let refreshes = self.refresh_count();
+            (refreshes != *seen).then(|| *seen = refreshes)
+        })
+        .await
+    }
+
+    /// Waits for a change after which there is a value, or for the end of the session.
+    pub(super) async fn wait_for<T>(&self, mut value: impl FnMut() -> Option<T>) -> Result<T, EndReason> {
         self.watched.store(true, Ordering::Release);
         yield_if_out_of_budget().await;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            let refreshes = self.refresh_count();
-            if refreshes != *seen {
-                *seen = refreshes;
-                return Ok(());
+            if let Some(value) = value() {
+                return Ok(value);
             }
             match self.status(None).0 {
                 Status::Ended(end) => return Err(end.reason),

@@ -4,10 +4,10 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use axum::extract::ws::Message;
 use serde::{Deserialize, Deserializer, de};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::RefreshRequest;
-use crate::{id::SessionId, session::RefreshError, time::wait_seconds, token::Token};
+use crate::{id::SessionId, session::RefreshError, time::wait_seconds, token::Token, verify::VerifyError};
 
 const REFRESH: &str = "auth.refresh";
 /// The start of an escape. The string above may be written with escapes.
@@ -42,12 +42,14 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
 pub(super) fn response(outcome: Result<Option<Duration>, &RefreshError>) -> Message {
     let response = match outcome {
         Ok(expires_in) => json!({ "type": "auth.refreshed", "expires_in": expires_in.map(seconds) }),
-        Err(error) => match error.retry_after() {
-            Some(wait) => {
-                json!({ "type": "auth.refused", "reason": error.reason(), "retry_after": wait_seconds(wait) })
-            }
-            None => json!({ "type": "auth.refused", "reason": error.reason() }),
-        },
+        Err(error) => {
+            let mut response = json!({ "type": "auth.refused", "reason": error.reason() });
+            let (acr_values, max_age) = error.authentication();
+            set(&mut response, "acr_values", acr_values);
+            set(&mut response, "max_age", max_age.map(|age| age.as_secs()));
+            set(&mut response, "retry_after", error.retry_after().map(wait_seconds));
+            response
+        }
     };
     Message::Text(response.to_string().into())
 }
@@ -59,6 +61,21 @@ pub(super) fn greeting(session: SessionId, expires_in: Option<Duration>) -> Mess
 
 pub(super) fn expiring(left: Duration) -> Message {
     Message::Text(json!({ "type": "auth.expiring", "expires_in": seconds(left) }).to_string().into())
+}
+
+pub(super) fn required(required: &VerifyError, within: Duration) -> Message {
+    let mut message = json!({ "type": "auth.required", "within": seconds(within) });
+    set(&mut message, "acr_values", required.acr_values());
+    set(&mut message, "max_age", required.max_age().map(|age| age.as_secs()));
+    set(&mut message, "scope", required.scope());
+    Message::Text(message.to_string().into())
+}
+
+/// Sets a member of an object, if there is a value.
+fn set(object: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+    if let (Value::Object(members), Some(value)) = (object, value) {
+        members.insert(name.to_owned(), value.into());
+    }
 }
 
 /// To the nearest second, because a timer fires within a millisecond.

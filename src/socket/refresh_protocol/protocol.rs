@@ -1,9 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::extract::ws::Message;
+use tokio::time::Instant;
 
 use super::{ReceivedRefresh, RefreshRequest, centrifugo, json};
-use crate::{id::SessionId, session::RefreshError};
+use crate::{
+    id::SessionId,
+    session::{Demand, RefreshError},
+    verify::VerifyError,
+};
 
 #[allow(unused_imports, reason = "for the docs")]
 use crate::token::Token;
@@ -16,7 +21,8 @@ use crate::token::Token;
 ///
 /// A request is read when the handler receives. The handler receives the next message after the response was sent, at
 /// the latest after [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout). If the client leaves in the meantime, the
-/// refresh is cancelled and the handler receives the remaining messages.
+/// refresh is cancelled and the handler receives the remaining messages. While the handler
+/// [requires](crate::Session::require) a better sign-in, a request is read in any case.
 ///
 /// # Example
 ///
@@ -62,6 +68,7 @@ pub struct RefreshProtocol {
     has_json_messages: bool,
     greeting: Option<Arc<Greet>>,
     asking: Option<Asking>,
+    demanding: Option<Arc<Require>>,
 }
 
 /// How a client is asked for its next token.
@@ -74,13 +81,15 @@ pub(in crate::socket) struct Asking {
 type Read = dyn Fn(&Message) -> Option<RefreshRequest> + Send + Sync;
 type Greet = dyn Fn(SessionId, Option<Duration>) -> Message + Send + Sync;
 type Ask = dyn Fn(Duration) -> Message + Send + Sync;
+type Require = dyn Fn(&VerifyError, Duration) -> Message + Send + Sync;
 type Respond = dyn Fn(&Message, Result<Option<Duration>, &RefreshError>) -> Option<Message> + Send + Sync;
 
 impl RefreshProtocol {
     /// A request is the JSON text `{"type":"auth.refresh","token":"…"}`. The response is
     /// `{"type":"auth.refreshed","expires_in":3600}`, in seconds, or `null` if the session does not expire. A refusal
     /// is `{"type":"auth.refused","reason":"token_expired"}`, with a [`RefreshError::reason`] and, if known, the
-    /// seconds to wait as `retry_after`.
+    /// seconds to wait as `retry_after`. If the user must sign in again or by other means, it has the `acr_values` and the
+    /// `max_age` that the verifier names.
     ///
     /// A request is an object whose own member `type` is the string `auth.refresh`. The JSON may have escapes, other
     /// members, white space, a byte order mark before it, or a record separator behind it. The handler receives
@@ -91,7 +100,8 @@ impl RefreshProtocol {
     /// and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
     #[must_use]
     pub fn json() -> Self {
-        Self::of(Arc::new(json::read), Arc::new(|_, outcome| Some(json::response(outcome))))
+        let protocol = Self::of(Arc::new(json::read), Arc::new(|_, outcome| Some(json::response(outcome))));
+        protocol.require_with(json::required)
     }
 
     /// The JSON protocol of Centrifugo. A request is the command `{"id":2,"refresh":{"token":"…"}}`. The response is
@@ -149,7 +159,7 @@ impl RefreshProtocol {
     }
 
     fn of(read: Arc<Read>, respond: Arc<Respond>) -> Self {
-        Self { read, respond, has_json_messages: true, greeting: None, asking: None }
+        Self { read, respond, has_json_messages: true, greeting: None, asking: None, demanding: None }
     }
 
     /// Tells each client its session when the socket opens, before any message of the handler:
@@ -240,9 +250,31 @@ impl RefreshProtocol {
         self
     }
 
+    /// Sets the message that asks for a token of a better or newer sign-in, when a handler
+    /// [requires](crate::Session::require) that. It is made of what the next token needs
+    /// ([`acr_values`](VerifyError::acr_values), [`max_age`](VerifyError::max_age), [`scope`](VerifyError::scope)), and of
+    /// the time that the client has.
+    ///
+    /// Defaults to none, and to `auth.required` with [`json`](Self::json).
+    #[must_use]
+    pub fn require_with<R, M>(mut self, message: R) -> Self
+    where
+        R: Fn(&VerifyError, Duration) -> M + Send + Sync + 'static,
+        M: Into<Message>,
+    {
+        self.demanding = Some(Arc::new(move |required, within| message(required, within).into()));
+        self
+    }
+
     /// The first message of a socket.
     pub(in crate::socket) fn greet(&self, session: SessionId, expires_in: Option<Duration>) -> Option<Message> {
         self.greeting.as_ref().map(|greet| greet(session, expires_in))
+    }
+
+    /// The message for this demand.
+    pub(in crate::socket) fn demand(&self, demand: &Demand) -> Option<Message> {
+        let within = demand.until.saturating_duration_since(Instant::now());
+        Some(self.demanding.as_ref()?(&demand.step_up.error(), within))
     }
 
     pub(in crate::socket) fn asking(&self) -> Option<Asking> {

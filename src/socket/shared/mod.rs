@@ -1,5 +1,6 @@
 //! The state that the handler's socket shares with its supervisor.
 
+mod demand;
 mod own_messages;
 mod probe;
 mod read;
@@ -8,7 +9,7 @@ mod refresh;
 mod write;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     task::{Context, Waker},
 };
 
@@ -29,6 +30,8 @@ pub(super) use probe::Probe;
 pub(super) struct Shared {
     core: Arc<SessionCore>,
     budget: Budget,
+    /// The supervisor reads all, because the handler may wait for a refresh instead. It receives what was read ahead.
+    is_reading_for_handler: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -67,7 +70,7 @@ impl Shared {
             writers: None,
             is_probing: false,
         };
-        Self { core, budget: Budget::new(), state: Mutex::new(state) }
+        Self { core, budget: Budget::new(), is_reading_for_handler: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     pub(super) const fn core(&self) -> &Arc<SessionCore> {

@@ -14,7 +14,14 @@ use crate::{
 impl Shared {
     pub(in crate::socket) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         self.budget.poll(Direction::Reading, &self.core, cx, |has_ended, cx| {
-            if has_ended { Poll::Ready(None) } else { self.poll_message(cx) }
+            if has_ended {
+                return Poll::Ready(None);
+            }
+            let polled = self.poll_message(cx);
+            if polled.is_ready() {
+                self.go_on_reading_ahead();
+            }
+            polled
         })
     }
 
@@ -31,16 +38,17 @@ impl Shared {
         if let Some(replay) = state.replay.take() {
             return Poll::Ready(Some(Ok(*replay)));
         }
-        let received = state.next_read_ahead();
+        let queued = state.next_read_ahead();
+        let is_checked = queued.as_ref().is_some_and(|queued| queued.is_checked);
         let Some(transport) = &mut state.transport else { return Poll::Ready(None) };
-        let polled = match received {
-            Some(received) => Poll::Ready(received),
-            None if state.is_probing => Poll::Pending,
+        let polled = match queued {
+            Some(queued) => Poll::Ready(queued.received),
+            None if state.is_probing || self.is_reading_for_handler() => Poll::Pending,
             None => transport.poll_next(cx),
         };
         match &polled {
             Poll::Pending => set_waker(&mut state.reader, cx),
-            Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+            Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) if !is_checked => {
                 if let Some(refresh) = &mut state.refresh
                     && let Some(rest) = refresh.start(message)
                 {

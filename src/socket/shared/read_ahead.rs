@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    mem::discriminant,
+    mem::{self, discriminant},
     task::{Context, Poll},
 };
 
@@ -14,10 +14,17 @@ use crate::lock::lock;
 /// A message, or an error, or `None` at the end of the stream.
 type Received = Option<Result<Message, Error>>;
 
+/// A message that was read ahead.
+pub(super) struct Queued {
+    pub(super) received: Received,
+    /// It is known to hold no request for a refresh.
+    pub(super) is_checked: bool,
+}
+
 /// What was read ahead. The handler receives it next, in order.
 #[derive(Default)]
 pub(super) struct ReadAhead {
-    messages: VecDeque<Received>,
+    messages: VecDeque<Queued>,
     bytes: usize,
     /// The client has left, or is leaving: it sent a close frame, the stream has ended, or an error occurred.
     has_left: bool,
@@ -30,13 +37,37 @@ const MAX_BYTES: usize = 64 * 1024;
 
 impl State {
     /// The next message that was read ahead.
-    pub(super) fn next_read_ahead(&mut self) -> Option<Received> {
+    pub(super) fn next_read_ahead(&mut self) -> Option<Queued> {
         let read_ahead = self.read_ahead.as_mut()?;
         let message = read_ahead.pop();
         if read_ahead.messages.is_empty() {
             self.read_ahead = None;
         }
         message
+    }
+
+    /// Starts the first refresh that was requested ahead, unless one is in progress.
+    pub(super) fn start_refresh_ahead(&mut self) {
+        let (Some(refresh), Some(read_ahead)) = (&mut self.refresh, &mut self.read_ahead) else { return };
+        if refresh.is_in_progress() {
+            return;
+        }
+        let start = |queued: &mut Queued| {
+            if mem::replace(&mut queued.is_checked, true) {
+                return None;
+            }
+            match &queued.received {
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => refresh.start(message),
+                _ => None,
+            }
+        };
+        let found = read_ahead.messages.iter_mut().map(start).enumerate().find_map(|(at, rest)| Some((at, rest?)));
+        if let Some((at, rest)) = found {
+            read_ahead.replace(at, rest);
+            if read_ahead.messages.is_empty() {
+                self.read_ahead = None;
+            }
+        }
     }
 
     /// Whether nothing more can be read ahead, although the client has not left.
@@ -84,20 +115,32 @@ impl ReadAhead {
         if let Some(Ok(newest @ (Message::Ping(_) | Message::Pong(_)))) = &message {
             // Only the newest of each matters (RFC 6455 §5.5.3), and a handler that never receives must not be full of
             // them.
-            let is_older =
-                |queued: &Received| matches!(queued, Some(Ok(queued)) if discriminant(queued) == discriminant(newest));
+            let is_older = |queued: &Queued| matches!(&queued.received, Some(Ok(queued)) if discriminant(queued) == discriminant(newest));
             self.messages.retain(|queued| !is_older(queued));
-            self.bytes = self.messages.iter().map(len).sum();
+            self.count_bytes();
         }
         self.has_left = matches!(&message, None | Some(Ok(Message::Close(_)) | Err(_)));
         self.bytes += len(&message);
-        self.messages.push_back(message);
+        self.messages.push_back(Queued { received: message, is_checked: false });
     }
 
-    fn pop(&mut self) -> Option<Received> {
+    fn pop(&mut self) -> Option<Queued> {
         let message = self.messages.pop_front()?;
-        self.bytes -= len(&message);
+        self.bytes -= len(&message.received);
         Some(message)
+    }
+
+    /// Replaces a message by this one, or by nothing.
+    fn replace(&mut self, at: usize, message: Option<Message>) {
+        match (message, self.messages.get_mut(at)) {
+            (Some(message), Some(queued)) => queued.received = Some(Ok(message)),
+            _ => drop(self.messages.remove(at)),
+        }
+        self.count_bytes();
+    }
+
+    fn count_bytes(&mut self) {
+        self.bytes = self.messages.iter().map(|queued| len(&queued.received)).sum();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs a handler and enforces the end of its session.
 
 mod asker;
+mod demander;
 mod future;
 mod prober;
 mod refresher;

@@ -1,9 +1,12 @@
-use std::task::{Context, Poll};
+use std::{
+    iter,
+    task::{Context, Poll},
+};
 
 use axum::extract::ws::Message;
 use tokio::time::Instant;
 
-use super::{BoxFuture, asker::Asker};
+use super::{BoxFuture, asker::Asker, demander::Demander};
 use crate::{
     session::Session,
     socket::{RefreshProtocol, refresh_protocol::ReceivedRefresh, shared::Shared},
@@ -19,6 +22,7 @@ pub(super) struct Refresher {
     is_sending: bool,
     protocol: RefreshProtocol,
     asker: Option<Asker>,
+    demander: Demander,
 }
 
 impl Refresher {
@@ -35,7 +39,15 @@ impl Refresher {
                 protocol.respond(&message, outcome.as_ref().copied())
             })
         };
-        Self { refresh: Box::new(refresh), in_progress: None, is_responding: false, is_sending: false, protocol, asker }
+        Self {
+            refresh: Box::new(refresh),
+            in_progress: None,
+            is_responding: false,
+            is_sending: false,
+            protocol,
+            asker,
+            demander: Demander::default(),
+        }
     }
 
     /// Queues the first message of the socket, if there is one.
@@ -60,6 +72,14 @@ impl Refresher {
     /// Returns whether the alarm has changed.
     pub(super) fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
         let alarm = self.alarm();
+        // A handler that waits for a refresh may not receive the next request.
+        while self.poll_refresh(shared, cx) && self.demander.has_demands() {}
+        alarm != self.alarm()
+    }
+
+    /// Returns whether a refresh has ended.
+    fn poll_refresh(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+        self.demander.poll(shared, cx);
         if self.in_progress.is_none() && !self.is_responding {
             self.in_progress = shared.take_refresh_request().map(|request| (self.refresh)(request));
         }
@@ -75,32 +95,40 @@ impl Refresher {
             } else if shared.read_ahead(cx) {
                 self.in_progress = None;
                 shared.end_refresh();
+                return true;
             }
         }
-        self.poll_messages(shared, cx);
-        alarm != self.alarm()
+        self.poll_messages(shared, cx)
     }
 
     /// Writes what is queued, and asks the client for a token if that is due. A client that does not read has one message
-    /// queued.
-    fn poll_messages(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+    /// queued. Returns whether a refresh has ended.
+    fn poll_messages(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
+        let mut has_ended = false;
         loop {
             if self.is_sending {
                 if shared.poll_own_messages(cx).is_pending() {
-                    return;
+                    return has_ended;
                 }
                 self.is_sending = false;
                 if self.is_responding {
                     // When the handler has received the next request, this is polled again.
                     self.is_responding = false;
                     shared.end_refresh();
+                    has_ended = true;
                 }
             }
-            match self.asker.as_mut().and_then(|asker| asker.next(shared.core())) {
+            let asked = self.asker.as_mut().and_then(|asker| asker.next(shared.core()));
+            match asked.or_else(|| self.next_demand(shared)) {
                 Some(message) => self.send(message, shared),
-                None => return,
+                None => return has_ended,
             }
         }
+    }
+
+    /// The next demand of the application that the protocol has a message for.
+    fn next_demand(&self, shared: &Shared) -> Option<Message> {
+        iter::from_fn(|| self.demander.next(shared)).find_map(|demand| self.protocol.demand(&demand))
     }
 
     fn send(&mut self, message: Message, shared: &Shared) {
