@@ -57,6 +57,7 @@
 //! | choose where clients send the token | [`TokenSource`] |
 //! | verify JSON Web Tokens | [`jwt::JwtVerifier`] |
 //! | fetch keys from an OpenID Connect provider | [`jwks`] |
+//! | verify opaque tokens, by asking their provider | [`introspection`] |
 //! | skip the signature check for a token that was verified before | [`CachedVerifier`] |
 //! | verify other tokens, in a database for example | [`verifier_fn`], [`Verifier`] |
 //! | check a scope or the room in the path | [`Verifier::authorize`], [`Verifier::authorize_async`], [`PathParams`] |
@@ -224,6 +225,8 @@
 //! | `signal stream paused…` | warn | `issuer`: events come later |
 //! | `signal stream disabled…` | error | `issuer`, `status`: no events come |
 //! | `signal poll failed` | warn | `error`; at debug until a poll succeeds |
+//! | `introspection refused…` | error | `endpoint`, `reason` (`wrong_credentials` or `no_credentials`), `error`: the provider refuses the credentials of this server, or there are none; once every 10 seconds |
+//! | `introspection failed` | warn | `endpoint` (or the issuer), `reason`, `error`: there is no usable answer; once every 10 seconds for each reason: `discovery`, `unreachable`, `timed_out`, `unsupported_token`, `status`, `too_large`, `malformed`, `not_signed`, `keys_unavailable`, `bad_signature` |
 //! | `ticket not issued` | info | `error` |
 //! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
 //! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
@@ -257,6 +260,7 @@
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
 //! | `signals` | [`signals`]: log-out notices and security events of identity providers; includes `jwks` | no |
+//! | `introspection` | [`introspection`]: opaque tokens; includes `jwks` | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
 //! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
 //! | `streams` | [`Streams`]: responses of unknown length end with their sessions | yes |
@@ -307,6 +311,8 @@ pub use self::http_client::HttpClient;
 pub use self::redis::{Redis, RedisCredentials};
 #[cfg(feature = "streams")]
 pub use self::stream::Streams;
+#[cfg(feature = "introspection")]
+pub use self::verify::introspection;
 #[cfg(feature = "jwks")]
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]

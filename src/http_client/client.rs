@@ -80,7 +80,7 @@ impl<T: HttpClient> DynHttpClient for T {
     }
 }
 
-/// The default client's error for a response that is longer than [`MAX_LEN`].
+/// The default client's error for a response that is longer than allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("the response is too large")]
 pub(crate) struct TooLarge;

@@ -19,6 +19,7 @@ pub(crate) struct ReqwestClient {
     client: Client,
     /// Requests to loopback addresses bypass proxies.
     loopback: Client,
+    max_len: usize,
 }
 
 /// Whether connections are kept for the next request.
@@ -35,7 +36,14 @@ impl ReqwestClient {
     pub(crate) fn new(pooling: Pooling) -> Result<Self, ConfigError> {
         let build =
             |builder: ClientBuilder| builder.build().map_err(|error| ConfigError::NoHttpClient(root_cause(&error)));
-        Ok(Self { client: build(builder(pooling))?, loopback: build(builder(pooling).no_proxy())? })
+        Ok(Self { client: build(builder(pooling))?, loopback: build(builder(pooling).no_proxy())?, max_len: MAX_LEN })
+    }
+
+    /// Refuses responses with a longer body.
+    #[allow(dead_code, reason = "for features that build on `jwks`")]
+    pub(crate) const fn limited_to(mut self, max_len: usize) -> Self {
+        self.max_len = max_len;
+        self
     }
 }
 
@@ -62,7 +70,7 @@ impl HttpClient for ReqwestClient {
         let mut received = request.send().await.map_err(reqwest::Error::without_url)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = received.chunk().await.map_err(reqwest::Error::without_url)? {
-            if body.len() + chunk.len() > MAX_LEN {
+            if body.len() + chunk.len() > self.max_len {
                 return Err(TooLarge.into());
             }
             body.extend_from_slice(&chunk);

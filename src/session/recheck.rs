@@ -30,7 +30,7 @@ use crate::{
     telemetry,
     time::from_now,
     token::Token,
-    verify::{Verified, VerifyError, VerifyErrorKind, VerifyInput},
+    verify::{IsRecheck, Verified, VerifyError, VerifyErrorKind, VerifyInput},
 };
 
 /// How many sessions of a layer are rechecked at the same time.
@@ -176,7 +176,8 @@ impl<C: Send + Sync + 'static> Session<C> {
         drop(self);
         async move {
             let RecheckBy::Token(token) = &*by else { return Ok(()) };
-            let head = head.ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
+            let mut head = head.ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
+            head.extensions.insert(IsRecheck);
             let input = VerifyInput::new(token, &head, now.wall);
             let verified = verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
             let ended = || RefreshError::of(RefreshErrorKind::SessionEnded);

@@ -167,6 +167,19 @@ pub(crate) fn signal_poll_failed(error: Cause<'_>, is_first: bool) {
     cause_of_failure(error);
 }
 
+/// The endpoint refuses the credentials of this server.
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_refused(endpoint: &str, reason: &str, error: Cause<'_>) {
+    event!(error, endpoint, reason, %error, "introspection refused: check the credentials of this server");
+    cause_of_failure(error);
+}
+
+#[cfg(feature = "introspection")]
+pub(crate) fn introspection_failed(endpoint: &str, reason: &str, error: Cause<'_>) {
+    event!(warn, endpoint, reason, %error, "introspection failed");
+    cause_of_failure(error);
+}
+
 pub(crate) fn ticket_not_issued(error: Cause<'_>) {
     event!(info, %error, "ticket not issued");
     cause_of_failure(error);

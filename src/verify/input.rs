@@ -111,6 +111,18 @@ impl<'a> VerifyInput<'a> {
     }
 }
 
+/// In the extensions of a request: a live session asks again.
+#[derive(Clone, Copy)]
+pub(crate) struct IsRecheck;
+
+impl VerifyInput<'_> {
+    /// Whether a live session asks again. Then an answer from a cache is too old.
+    #[cfg(feature = "introspection")]
+    pub(super) fn is_recheck(&self) -> bool {
+        self.parts.extensions.get::<IsRecheck>().is_some()
+    }
+}
+
 impl OwnedVerifyInput {
     /// The same input, borrowed, for calling another verifier.
     #[must_use]

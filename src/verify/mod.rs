@@ -7,6 +7,8 @@ mod erased;
 mod error;
 mod function;
 mod input;
+#[cfg(feature = "introspection")]
+pub mod introspection;
 #[cfg(feature = "jwks")]
 pub mod jwks;
 #[cfg(feature = "jwt")]
@@ -33,6 +35,7 @@ pub use verified::Verified;
 pub use verifier::Verifier;
 
 pub(crate) use erased::VerifierOf;
+pub(crate) use input::IsRecheck;
 pub(crate) use path::matched_params;
 pub(crate) use recheck::Check;
 pub(crate) use scope::{is_scope, is_scope_token};

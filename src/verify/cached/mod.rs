@@ -6,10 +6,8 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use quick_cache::sync::Cache;
 use serde::de::DeserializeOwned;
 
-use self::{
-    hash::{TokenHash, TokenHasher},
-    negative::NegativeEntry,
-};
+pub(super) use self::hash::{TokenHash, TokenHasher};
+use self::negative::NegativeEntry;
 use super::{Verified, Verifier, VerifyError, VerifyInput};
 use crate::{
     error::ConfigError,

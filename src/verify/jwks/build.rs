@@ -24,7 +24,7 @@ use super::{
 use crate::{error::ConfigError, http_client::UrlPolicy};
 
 /// A year. Some clocks cannot represent times that are much further away.
-const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl IssuerKeys {
     /// Builds the issuer and, unless its keys are local, the loop that refreshes them. Issuers share the default

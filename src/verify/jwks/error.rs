@@ -4,7 +4,8 @@ use http::StatusCode;
 
 use crate::error::ConfigError;
 
-/// Why the keys of an issuer could not be fetched; see [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
+/// Why the keys of an issuer, or its discovery document, could not be fetched; see
+/// [`IssuerStatus::last_error`](super::IssuerStatus::last_error).
 ///
 /// The previous keys stay in use, except after [`NoUsableKey`](KeysErrorKind::NoUsableKey).
 #[derive(Clone, Debug)]
@@ -56,10 +57,18 @@ pub enum StartError {
         /// What went wrong.
         source: KeysError,
     },
+    /// The discovery document of an issuer could not be fetched, or lacks an endpoint.
+    #[error("the endpoints of `{issuer}` could not be discovered")]
+    Discovery {
+        /// The issuer.
+        issuer: String,
+        /// What went wrong.
+        source: KeysError,
+    },
 }
 
 impl KeysError {
-    pub(super) const fn new(kind: KeysErrorKind) -> Self {
+    pub(crate) const fn new(kind: KeysErrorKind) -> Self {
         Self { kind, retry_after: None, source: None }
     }
 
@@ -83,7 +92,7 @@ impl KeysError {
     }
 
     /// The `Retry-After` of the response, if present.
-    pub(super) const fn retry_after(&self) -> Option<Duration> {
+    pub(crate) const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 }

@@ -19,7 +19,7 @@ const MAX_KEYS: usize = 100;
 /// The media types of key sets (RFC 7517 §8.5.2). A Kubernetes API server responds with 406 unless the second one is
 /// named. Other types, such as `text/plain`, are accepted too, because only the content matters.
 const ACCEPT_JWKS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
-const ACCEPT_METADATA: &str = "application/json, */*;q=0.1";
+pub(super) const ACCEPT_METADATA: &str = "application/json, */*;q=0.1";
 
 /// Fetches the keys of one issuer.
 pub(super) struct Fetcher {

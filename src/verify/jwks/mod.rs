@@ -93,6 +93,8 @@
 
 mod build;
 mod client;
+#[cfg(feature = "introspection")]
+mod discover;
 mod error;
 mod fetch;
 mod issuer;
@@ -110,5 +112,9 @@ pub use issuer_keys::IssuerKeys;
 pub use set::{JwkSet, UnusableKey};
 pub use status::IssuerStatus;
 
+#[cfg(feature = "introspection")]
+pub(crate) use build::MAX_DURATION;
+#[cfg(feature = "introspection")]
+pub(crate) use discover::discover_url;
 pub(crate) use issuer::{Freshness, Issuer, Keys};
 pub(crate) use issuers::Issuers;

@@ -49,6 +49,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
         if self.signers.keys.is_empty() && !has_issuer_keys {
             return Err(ConfigError::NoKey);
         }
+        self.build_without_keys()
+    }
+
+    /// Builds a verifier of [claims](JwtVerifier::accept_claims), or one with keys that were checked before.
+    pub(crate) fn build_without_keys(self) -> Result<JwtVerifier<C>, ConfigError> {
         if self.signers.allowed_issuers.iter().any(|issuer| issuer.is_empty()) {
             return Err(ConfigError::Empty("issuer"));
         }

@@ -78,6 +78,10 @@ impl<'a> Payload<'a> {
         // RFC 7519 §7.2, step 10.
         let json =
             str::from_utf8(buffer.decode(compact.payload)?).map_err(|_| VerifyError::new(Kind::MalformedClaim))?;
+        Self::from_json(json)
+    }
+
+    pub(super) fn from_json(json: &'a str) -> Result<Self, VerifyError> {
         if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 

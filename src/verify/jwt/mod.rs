@@ -94,6 +94,8 @@ mod claims_type;
 mod compact;
 mod failure;
 mod header;
+#[cfg(feature = "introspection")]
+mod introspected;
 #[cfg(feature = "jwks")]
 mod issuer;
 mod json;

@@ -109,7 +109,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
 
     /// Waits for the first fetch of each issuer's keys.
     #[cfg(feature = "jwks")]
-    pub(super) async fn first_fetch(&self) -> Result<(), StartError> {
+    pub(crate) async fn first_fetch(&self) -> Result<(), StartError> {
         self.rules.signers.issuers.first_fetch().await
     }
 
@@ -178,12 +178,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         Ok(self.accept(&payload, registered, None, now)?)
     }
 
-    fn registered<'a>(&self, payload: &Payload<'a>) -> Result<Registered<'a>, VerifyError> {
+    pub(super) fn registered<'a>(&self, payload: &Payload<'a>) -> Result<Registered<'a>, VerifyError> {
         payload.registered(&self.rules.provider_session_claim)
     }
 
     /// Checks the claims of a token whose signature is valid. Errors may quote them.
-    fn accept(
+    pub(super) fn accept(
         &self,
         payload: &Payload<'_>,
         registered: Registered<'_>,

@@ -1,0 +1,98 @@
+//! Answers about tokens: from the cache, or from the provider.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    alarm::Alarm,
+    answer::Answer,
+    cache::{AnswerCache, Freshness, Times},
+    failure::{Failure, Reason},
+    provider::Provider,
+    turns::{LastFailure, Turns},
+};
+use crate::verify::{VerifyError, cached::TokenHash};
+
+/// Asks the provider about each token as seldom as possible.
+pub(super) struct Introspector {
+    pub(super) provider: Provider,
+    /// The endpoint or the issuer, for logs.
+    pub(super) name: String,
+    pub(super) cache: AnswerCache,
+    pub(super) turns: Turns,
+    /// How many requests may be in progress.
+    pub(super) permits: Semaphore,
+    /// How long an answer is waited for.
+    pub(super) timeout: Duration,
+    pub(super) alarm: Alarm,
+}
+
+impl Introspector {
+    /// The answer about a token. Concurrent callers with the same token share one request.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the caller that sent the request is dropped, the next one sends another.
+    pub(super) async fn answer(
+        &self,
+        token: &str,
+        freshness: Freshness,
+        now: SystemTime,
+    ) -> Result<Answer, VerifyError> {
+        let hash = self.cache.hash(token);
+        if let Some(answer) = self.cache.get(hash, freshness) {
+            return Ok(answer);
+        }
+        let deadline = Instant::now() + self.timeout;
+        let place = self.turns.queue(hash);
+        let turn = timeout_at(deadline, place.turn()).await;
+        let mut last_failure = turn.map_err(|_| self.report(Failure::new(Reason::TimedOut)))?;
+        if let Some(answer) = self.cache.get(hash, freshness) {
+            return Ok(answer);
+        }
+        if let Some(LastFailure { at, failure }) = &*last_failure
+            && *at > freshness.begin()
+        {
+            return Err(failure.clone().into());
+        }
+        let asking = timeout_at(deadline, self.ask(hash, token, now)).await;
+        let outcome = asking.unwrap_or_else(|_| Err(Failure::new(Reason::TimedOut)));
+        outcome.map_err(|failure| {
+            *last_failure = Some(LastFailure { at: self.cache.tick(), failure: failure.clone() });
+            self.report(failure)
+        })
+    }
+
+    async fn ask(&self, hash: TokenHash, token: &str, now: SystemTime) -> Result<Answer, Failure> {
+        let _permit = self.permits.acquire().await;
+        let (asked, asked_at) = (self.cache.tick(), Instant::now());
+        let answer = self.provider.ask(token, now).await?;
+        self.cache.store(hash, Times { asked, asked_at, answered: self.cache.tick() }, &answer);
+        Ok(answer)
+    }
+
+    pub(super) fn report(&self, failure: Failure) -> VerifyError {
+        self.alarm.report(&self.name, &failure);
+        failure.into()
+    }
+}
+
+// By hand: a client need not be `Debug`, and tokens are secret.
+impl fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (active, inactive) = self.cache.len();
+        f.debug_struct("Introspector")
+            .field("endpoint", &self.name)
+            .field("auth", &self.provider.auth)
+            .field("active", &active)
+            .field("inactive", &inactive)
+            .finish_non_exhaustive()
+    }
+}

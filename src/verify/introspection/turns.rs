@@ -1,0 +1,58 @@
+//! One request at a time about each token.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+
+use super::{cache::Tick, failure::Failure};
+use crate::{lock::lock, verify::cached::TokenHash};
+
+/// The tokens that somebody is asking about. Each lasts for as long as one of its places.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<TokenHash, Turn>>);
+
+/// The holder of the lock may send a request. The lock guards the last failure, which those who waited for it share.
+type Turn = Arc<AsyncMutex<Option<LastFailure>>>;
+
+pub(super) struct LastFailure {
+    pub(super) at: Tick,
+    pub(super) failure: Failure,
+}
+
+/// A place in the queue of a token.
+pub(super) struct Place<'a> {
+    turns: &'a Turns,
+    hash: TokenHash,
+    turn: Turn,
+}
+
+impl Turns {
+    pub(super) fn queue(&self, hash: TokenHash) -> Place<'_> {
+        let turn = Arc::clone(lock(&self.0).entry(hash).or_default());
+        Place { turns: self, hash, turn }
+    }
+}
+
+impl Place<'_> {
+    /// Waits until no other request about this token is in progress.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future or the guard is dropped, the next in the queue has its turn.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, Option<LastFailure>> {
+        self.turn.lock().await
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut turns = lock(&self.turns.0);
+        // The map and this place: nobody else can get in while the map is locked.
+        if Arc::strong_count(&self.turn) == 2 {
+            turns.remove(&self.hash);
+        }
+    }
+}
