@@ -11,6 +11,10 @@
 
 #[path = "introspection/answers.rs"]
 mod answers;
+#[path = "introspection/events.rs"]
+mod events;
+#[path = "introspection/network.rs"]
+mod network;
 #[path = "introspection/provider.rs"]
 mod provider;
 #[path = "introspection/requests.rs"]
@@ -19,6 +23,8 @@ mod requests;
 mod sessions;
 #[path = "introspection/sharing.rs"]
 mod sharing;
+#[path = "introspection/signed.rs"]
+mod signed;
 mod support;
 
 use std::time::SystemTime;

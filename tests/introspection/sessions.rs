@@ -12,13 +12,14 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
 use crate::{
     builder,
     provider::{Provider, active, inactive, seconds, status},
-    support::{answer, closed, connected, is_refused_with},
+    support::{answer, closed, connected, is_refused_with, settle},
 };
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -85,6 +86,26 @@ async fn recheck_is_not_answered_from_the_cache() {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         sleep(PERIOD).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn flood_of_handshakes_does_not_delay_rechecks() {
+    let provider = Provider::yes();
+    let sessions = Sessions::new();
+    let app = app(layer(builder(&provider).concurrent_requests(1).build().unwrap()).sessions(&sessions));
+    let mut alice = connected(&app, "alice").await;
+    provider.delay(Duration::from_secs(3));
+    provider.answer(|_| inactive());
+    let mut flood = JoinSet::new();
+    for number in 0..100 {
+        let (app, request) = (app.clone(), handshake().bearer_subprotocol(&format!("eve{number}")).build());
+        flood.spawn(async move { answer(&app, request).await.status() });
+    }
+    settle().await;
+    let start = Instant::now();
+    sessions.recheck_subject("alice");
+    assert_eq!(closed(&mut alice).await, (3000, "revoked".to_owned()));
+    assert_eq!(start.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ pub(super) struct Introspector {
     pub(super) name: String,
     pub(super) cache: AnswerCache,
     pub(super) turns: Turns,
-    /// How many requests may be in progress.
+    /// How many requests of handshakes may be in progress.
     pub(super) permits: Semaphore,
     /// How long an answer is waited for.
     pub(super) timeout: Duration,
@@ -62,7 +62,7 @@ impl Introspector {
         {
             return Err(failure.clone().into());
         }
-        let asking = timeout_at(deadline, self.ask(hash, token, now)).await;
+        let asking = timeout_at(deadline, self.ask(hash, token, freshness, now)).await;
         let outcome = asking.unwrap_or_else(|_| Err(Failure::new(Reason::TimedOut)));
         outcome.map_err(|failure| {
             *last_failure = Some(LastFailure { at: self.cache.tick(), failure: failure.clone() });
@@ -70,8 +70,18 @@ impl Introspector {
         })
     }
 
-    async fn ask(&self, hash: TokenHash, token: &str, now: SystemTime) -> Result<Answer, Failure> {
-        let _permit = self.permits.acquire().await;
+    async fn ask(
+        &self,
+        hash: TokenHash,
+        token: &str,
+        freshness: Freshness,
+        now: SystemTime,
+    ) -> Result<Answer, Failure> {
+        // Rechecks do not wait behind a flood of handshakes, which could end live sessions. The layer bounds them.
+        let _permit = match freshness {
+            Freshness::Current(_) => Some(self.permits.acquire().await),
+            Freshness::AskedSince(_) => None,
+        };
         let (asked, asked_at) = (self.cache.tick(), Instant::now());
         let answer = self.provider.ask(token, now).await?;
         self.cache.store(hash, Times { asked, asked_at, answered: self.cache.tick() }, &answer);

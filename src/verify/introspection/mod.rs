@@ -16,7 +16,9 @@
 //! - **Few requests.** Concurrent handshakes with the same token share one request, and its answer is kept for
 //!   [10 seconds](IntrospectionBuilder::cache_active), or [5 seconds](IntrospectionBuilder::cache_inactive) if the token is
 //!   not active. The cache holds hashes of up to 10 000 active tokens with the answers about them, and of 4 096 inactive
-//!   ones, which never evict active ones. At most [32 requests](IntrospectionBuilder::concurrent_requests) are in progress.
+//!   ones, which never evict active ones. At most [32 handshakes](IntrospectionBuilder::concurrent_requests) and
+//!   [32 rechecks](crate::WsAuthLayer::max_concurrent_rechecks) ask at the same time. If a client disconnects, the others
+//!   with its token go on.
 //! - **The token** is sent in the body of a `POST`, to `https` or a loopback address alone. Redirects are not followed. An
 //!   answer longer than 64 KiB is refused.
 //!

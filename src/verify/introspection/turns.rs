@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use super::{cache::Tick, failure::Failure};
 use crate::{lock::lock, verify::cached::TokenHash};
 
-/// The tokens that somebody is asking about. Each lasts for as long as one of its places.
+/// The tokens that are being asked about. Each lasts for as long as one of its places.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<TokenHash, Turn>>);
 
@@ -50,7 +50,7 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut turns = lock(&self.turns.0);
-        // The map and this place: nobody else can get in while the map is locked.
+        // The map and this place. No other can be made while the map is locked.
         if Arc::strong_count(&self.turn) == 2 {
             turns.remove(&self.hash);
         }
