@@ -8,6 +8,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "recheck/across_nodes.rs"]
+mod across_nodes;
 #[path = "recheck/answers.rs"]
 mod answers;
 #[path = "recheck/checks.rs"]
@@ -16,6 +18,9 @@ mod checks;
 mod combinators;
 #[path = "recheck/connections.rs"]
 mod connections;
+#[allow(dead_code, reason = "what other tests need of it")]
+#[path = "support/limits.rs"]
+mod limits;
 #[path = "recheck/many.rs"]
 mod many;
 #[path = "recheck/on_demand.rs"]

@@ -352,3 +352,23 @@ async fn stream_is_not_verified_without_the_echo() {
         assert_eq!(transmitter.refused()[&id]["err"], "invalid_state");
     }
 }
+
+#[tokio::test]
+async fn handler_that_panics_does_not_end_the_polls() {
+    let transmitter = TestTransmitter::start("").await;
+    let panics = Arc::new(AtomicBool::new(true));
+    let node = Node::with_layer(FlakyStore::default(), WsAuthLayer::new(access_token), |revocations| {
+        let panics = Arc::clone(&panics);
+        let signals = SharedSignals::discover(&transmitter.issuer, revocations).audience(AUDIENCE);
+        signals.fallback(move |_| {
+            assert!(!panics.swap(false, SeqCst), "once");
+            async { Ok(()) }
+        })
+    });
+    let client = transmitter.discover().await.unwrap();
+    let stream = client.create_stream(&StreamRequest::poll()).await.unwrap();
+    transmitter.emit("e1", &event("https://example.com/event/what", &user("alice"), &json!({})));
+    let _polling = node.signals.poll(client.poll(&stream).unwrap()).unwrap();
+    eventually("an acknowledgement", || transmitter.queue_len() == 0).await;
+    assert!(!panics.load(SeqCst));
+}

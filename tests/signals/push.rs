@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use axum::response::Response;
 use axum_ws_auth::{
-    ConfigError, MemoryRevocations, Revocation, Revocations, ScopedId, Sessions, WsAuthLayer,
+    ConfigError, Limits, MemoryRevocations, Revocation, Revocations, ScopedId, Sessions, WsAuthLayer,
     jwks::IssuerKeys,
     signals::{
         CredentialChange, SecurityEvent, SecurityEventErrorKind, SharedSignals, SharedSignalsBuilder, SubjectId,
     },
     store::{Cursor, RevocationBatch, RevocationStore, StoreError},
-    test_util,
+    test_util::{self, MemoryBus},
 };
 use http::{HeaderValue, Request};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use tracing::Level;
 
 use crate::{
     events::*,
+    limits::MemoryLimits,
     support::{
         answer, closed,
         issuer::{Key, Pair},
@@ -626,4 +627,30 @@ async fn receiver_needs_an_audience() {
     assert!(matches!(error, ConfigError::InvalidUrl { .. }), "{error}");
     let error = SharedSignals::discover("not a url", &revocations).audience("a").build().unwrap_err();
     assert!(matches!(error, ConfigError::InvalidUrl { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn claims_change_ends_what_a_node_does_not_answer_for() {
+    for can_answer in [true, false] {
+        let (store, limits, bus) = (Arc::new(MemoryRevocations::new()), MemoryLimits::new(), MemoryBus::default());
+        let sessions = || Sessions::with_limits(Limits::new().across_nodes(limits.clone()));
+        let here = sessions().reachable_through(bus.clone());
+        let there = if can_answer { sessions().reachable_through(bus.clone()) } else { sessions() };
+        let [here, there] = [here, there].map(|sessions| {
+            let rechecked = async |token: axum_ws_auth::OwnedVerifyInput| {
+                access_token(token.as_input()).await.map(|verified| verified.recheck_in(Duration::MAX))
+            };
+            let layer = WsAuthLayer::new(axum_ws_auth::verifier_fn(rechecked)).sessions(&sessions);
+            Node::with_layer(Arc::clone(&store), layer, |revocations| {
+                let signals = SharedSignals::with_keys(keys(), revocations).audience(AUDIENCE);
+                signals.recheck_on_claims_change(&sessions)
+            })
+        });
+        let (mut on_here, mut on_there) = (here.open("alice.laptop.t1").await, there.open("alice.phone.t2").await);
+        let change = event(&format!("{CAEP}token-claims-change"), &user("alice"), &json!({"claims": {"role": "x"}}));
+        assert_eq!(here.push(&change).await.status(), 202);
+        assert_eq!(is_open(&mut on_here).await, can_answer);
+        assert_eq!(is_open(&mut on_there).await, can_answer);
+        assert_eq!(here.status("alice.laptop.t1").await, if can_answer { 101 } else { 401 });
+    }
 }

@@ -89,6 +89,8 @@ impl Sessions {
     /// other. A node asks the node of the session, and waits for its answer for at most two seconds. Replaces an earlier
     /// bus. Defaults to none: a refresh route finds the sessions of its own registry only.
     ///
+    /// [`recheck_subject`](Self::recheck_subject) uses the bus too.
+    ///
     /// The message contains the client's token, because the session's own node verifies it. The bus sends it to that node
     /// only and does not store it. Anyone who can read the bus's traffic can read tokens, so with [`Redis`](crate::Redis),
     /// use `rediss://` and a separate user.

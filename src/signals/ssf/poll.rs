@@ -19,6 +19,7 @@ use url::Url;
 use super::{
     BearerToken, TransmitterError, TransmitterErrorKind,
     api::Api,
+    error::SecurityEventError,
     poll_message::{Outcomes, PollResponse},
     receiver::Receiver,
 };
@@ -150,10 +151,13 @@ async fn poll_once(poll: &Poll, body: Vec<u8>) -> Result<PollResponse, Transmitt
 }
 
 /// Returns whether all events could be processed.
-async fn receive_all(receiver: &Receiver, sets: Vec<(String, String)>, outcomes: &mut Outcomes) -> bool {
+async fn receive_all(receiver: &Arc<Receiver>, sets: Vec<(String, String)>, outcomes: &mut Outcomes) -> bool {
     let mut is_available = true;
     for (id, token) in sets {
-        let outcome = receiver.receive(&token).await;
+        let receiver = Arc::clone(receiver);
+        // In a task of its own: a resolver or fallback that panics must not end the polls.
+        let receiving = tokio::spawn(async move { receiver.receive(&token).await });
+        let outcome = receiving.await.unwrap_or_else(|_| Err(SecurityEventError::unavailable()));
         is_available &= !matches!(&outcome, Err(error) if error.is_unavailable());
         outcomes.note(id, &outcome);
     }

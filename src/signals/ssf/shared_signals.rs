@@ -31,7 +31,7 @@ use crate::{error::ConfigError, revocation::Revocations, verify::jwks::IssuerKey
 /// | `complex` with a `session` | of `session-revoked`: the sessions with this [provider session](crate::Session::provider_session), of the issuer of `user`, or else of the transmitter. All sessions of the user if the id is `ALL`, as Keycloak writes |
 /// | `complex` with a `user` | what was issued to the user |
 /// | `iss_sub` | what was issued to this user |
-/// | `opaque` | of `session-revoked`: the sessions with this provider session, of the transmitter |
+/// | `opaque` | of `session-revoked`: the sessions with this provider session, of the transmitter, unless the resolver finds a user |
 /// | `jwt_id` | the token with this `jti` |
 /// | others, such as `email` | what was issued to the user that the [resolver](SharedSignalsBuilder::users) finds |
 ///

@@ -1,20 +1,14 @@
-use std::{
-    fmt,
-    future::{Future, IntoFuture},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
 use super::{
-    BearerToken, Poll, Stream, StreamRequest, StreamState, TransmitterError, TransmitterErrorKind, api::Api, stream,
+    DiscoverTransmitter, Poll, Stream, StreamRequest, StreamState, TransmitterError, TransmitterErrorKind, api::Api,
+    discover::Metadata, stream,
 };
-use crate::http_client::{DynHttpClient, HttpClient, Pooling, ReqwestClient, UrlPolicy};
+use crate::http_client::UrlPolicy;
 
 /// The management of streams at a transmitter (Shared Signals Framework 1.0 §7 and §8).
 ///
@@ -46,56 +40,14 @@ pub struct Transmitter {
     url_policy: UrlPolicy,
 }
 
-/// Finds a [`Transmitter`]. Await it.
-#[must_use = "nothing is requested unless this is awaited"]
-pub struct DiscoverTransmitter {
-    issuer: String,
-    client: Option<Arc<dyn DynHttpClient>>,
-    token: Option<BearerToken>,
-    timeout: Duration,
-    insecure_http: bool,
-}
-
-/// A transmitter's configuration (§7.1).
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    issuer: String,
-    configuration_endpoint: Option<String>,
-    status_endpoint: Option<String>,
-    verification_endpoint: Option<String>,
-    #[serde(default)]
-    delivery_methods_supported: Vec<String>,
-    #[serde(default)]
-    critical_subject_members: Vec<String>,
-}
-
-/// The URL of a transmitter's configuration (§7.2.1): the well-known part comes before the path.
-///
-/// ```
-/// # use axum_ws_auth::signals::transmitter_configuration_url as url;
-/// assert_eq!(url("https://id.example.com"), "https://id.example.com/.well-known/ssf-configuration");
-/// assert_eq!(url("https://id.example.com/eu/"), "https://id.example.com/.well-known/ssf-configuration/eu");
-/// ```
-#[must_use]
-pub fn transmitter_configuration_url(issuer: &str) -> String {
-    // What is not a URL is refused when it is used.
-    let Ok(mut url) = Url::parse(issuer) else { return issuer.to_owned() };
-    let path = format!("/.well-known/ssf-configuration{}", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    url.into()
-}
-
 impl Transmitter {
     /// Fetches the configuration of the transmitter with this issuer. It must name exactly this issuer.
     pub fn discover(issuer: impl Into<String>) -> DiscoverTransmitter {
-        let issuer = issuer.into();
-        DiscoverTransmitter {
-            issuer,
-            client: None,
-            token: None,
-            timeout: Duration::from_secs(10),
-            insecure_http: false,
-        }
+        DiscoverTransmitter::new(issuer.into())
+    }
+
+    pub(super) fn new(issuer: String, metadata: Metadata, api: Api, url_policy: UrlPolicy) -> Self {
+        Self { issuer, metadata: Arc::new(metadata), api, url_policy }
     }
 
     /// The members of complex subjects that a receiver must understand, for
@@ -177,73 +129,6 @@ impl Transmitter {
     }
 }
 
-impl DiscoverTransmitter {
-    /// Sets the access token. Its scope is usually `ssf.manage`, or `ssf.read` to poll only. It is sent to the endpoints
-    /// that the configuration names. Defaults to none.
-    pub fn token(mut self, token: impl Into<BearerToken>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Sets the HTTP client. Defaults to reqwest with rustls and the certificates that the operating system trusts.
-    pub fn client(mut self, client: impl HttpClient) -> Self {
-        self.client = Some(Arc::new(client));
-        self
-    }
-
-    /// Sets the timeout of a request. Defaults to 10 seconds.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Allows `http` URLs.
-    ///
-    /// Insecure because anyone on the network path can read the access token. `http` to loopback addresses is allowed if
-    /// the issuer has one.
-    pub const fn insecure_http(mut self) -> Self {
-        self.insecure_http = true;
-        self
-    }
-
-    async fn discover(self) -> Result<Transmitter, TransmitterError> {
-        let (url, url_policy) = UrlPolicy::parse(&transmitter_configuration_url(&self.issuer), self.insecure_http)
-            .map_err(|error| TransmitterErrorKind::InsecureUrl.with(error))?;
-        let client = match self.client {
-            Some(client) => client,
-            None => {
-                let client = ReqwestClient::new(Pooling::Kept);
-                Arc::new(client.map_err(|error| TransmitterErrorKind::Unreachable.with(error))?)
-            }
-        };
-        // The configuration is public, so it is requested without the token.
-        let api = Api { client, token: None, timeout: self.timeout };
-        let (status, body) = api.send(Method::GET, &url, None).await?;
-        expect(status, StatusCode::OK)?;
-        let metadata = Metadata::from_bytes(&body)?;
-        if metadata.issuer != self.issuer {
-            return Err(TransmitterErrorKind::WrongIssuer.error());
-        }
-        let api = Api { token: self.token, ..api };
-        Ok(Transmitter { issuer: self.issuer, metadata: Arc::new(metadata), api, url_policy })
-    }
-}
-
-impl IntoFuture for DiscoverTransmitter {
-    type Output = Result<Transmitter, TransmitterError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.discover())
-    }
-}
-
-impl Metadata {
-    fn from_bytes(json: &[u8]) -> Result<Self, TransmitterError> {
-        serde_json::from_slice(json).map_err(|error| TransmitterErrorKind::Malformed.with(error))
-    }
-}
-
 fn expect(status: StatusCode, expected: StatusCode) -> Result<(), TransmitterError> {
     if status == expected { Ok(()) } else { Err(TransmitterErrorKind::Status(status).error()) }
 }
@@ -251,16 +136,5 @@ fn expect(status: StatusCode, expected: StatusCode) -> Result<(), TransmitterErr
 impl fmt::Debug for Transmitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transmitter").field("issuer", &self.issuer).field("api", &self.api).finish_non_exhaustive()
-    }
-}
-
-// By hand: a client need not be `Debug`.
-impl fmt::Debug for DiscoverTransmitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiscoverTransmitter")
-            .field("issuer", &self.issuer)
-            .field("token", &self.token)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
     }
 }
