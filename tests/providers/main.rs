@@ -1,4 +1,4 @@
-//! Real OpenID providers over loopback: their tokens open sockets, and their words close them.
+//! Identity providers over loopback: their tokens open sockets, and their notices close them.
 //!
 //! Needs Node with the npm packages of this folder, Glewlwyd and `sqlite3`. `tests/run` installs them.
 
@@ -12,7 +12,9 @@ mod oidc_provider;
 #[path = "../support/redis.rs"]
 mod redis;
 mod script;
+mod shared_signals;
 mod sign_in;
+mod transmitter;
 
 use std::time::Duration;
 
