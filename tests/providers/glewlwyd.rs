@@ -16,6 +16,8 @@ use crate::script::{Script, start};
 const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 /// The audience of its access tokens.
 pub(crate) const AUDIENCE: &str = "https://chat.example.com";
+/// The secret of the client `web`.
+pub(crate) const SECRET: &str = "web-secret-web-secret-web";
 
 #[derive(serde::Deserialize)]
 pub(crate) struct Tokens {
@@ -58,6 +60,10 @@ impl Glewlwyd {
     pub(crate) async fn sign_in(&mut self, browser: &str, account: &str) -> Tokens {
         let tokens = self.script.ask(json!({"command": "sign_in", "browser": browser, "account": account})).await;
         serde_json::from_value(tokens).expect("tokens")
+    }
+
+    pub(crate) async fn revoke(&mut self, token: &str) {
+        assert_eq!(self.script.ask(json!({"command": "revoke", "token": token})).await, 200);
     }
 
     /// Ends the session of this browser. The provider sends its notices afterwards.

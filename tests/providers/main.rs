@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "a test may panic")]
 
 mod glewlwyd;
+mod introspection;
 mod log_out;
 mod node;
 mod oidc_provider;

@@ -6,6 +6,10 @@ use crate::script::Script;
 
 /// The audience of access tokens that are JWTs.
 pub(crate) const JWT: &str = "urn:chat:jwt";
+/// The audience of access tokens that are random strings.
+pub(crate) const OPAQUE: &str = "urn:chat:opaque";
+/// The client that may ask about tokens: its id and its secret.
+pub(crate) const RESOURCE_SERVER: (&str, &str) = ("chat", "chat-secret-chat-secret-c");
 
 pub(crate) struct OidcProvider {
     script: Script,
@@ -28,6 +32,10 @@ impl OidcProvider {
     /// Signs out with this browser. Returns once the provider has sent its notices.
     pub(crate) async fn sign_out(&mut self, browser: &str) {
         self.script.ask(json!({"command": "sign_out", "browser": browser})).await;
+    }
+
+    pub(crate) async fn revoke(&mut self, token: &str) {
+        assert_eq!(self.script.ask(json!({"command": "revoke", "token": token})).await, 200);
     }
 
     /// An access token that is bound to a new key of the client (RFC 9449).
