@@ -85,6 +85,7 @@
 //! | choose close codes | [`CloseCodes`] |
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
 //! | run on several nodes | [`Redis`], or a [`store`] of your own; [`Sessions::reachable_through`] |
+//! | set up Keycloak, Auth0, Okta, Entra, Cognito, ZITADEL or Ory | [`guides`] |
 //! | test | [`test_util`] |
 //!
 //! # The steps of a handshake
@@ -275,6 +276,8 @@
 mod error;
 mod extract;
 mod future;
+#[cfg(any(doc, doctest))]
+pub mod guides;
 mod handshake;
 #[cfg(feature = "jwks")]
 mod http_client;

@@ -49,6 +49,7 @@ const MODULES: &[&str] = &[
     "signals",
     "redis",
     "test_util",
+    "guides",
 ];
 
 /// Libraries, and the modules that may use them.
