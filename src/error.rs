@@ -116,6 +116,20 @@ pub enum ConfigError {
     /// Two key sets have the same issuer.
     #[error("the issuer `{0}` has two sets of keys")]
     DuplicateIssuer(String),
+    /// Two key sets are for tokens without an issuer.
+    #[error("two sets of keys are for tokens without an issuer: `{0}` is the second")]
+    DuplicateMissingIssuer(String),
+    /// Not the Amazon Resource Name of a load balancer whose tokens can be verified.
+    #[error("unusable arn `{arn}`: {problem}")]
+    InvalidArn {
+        /// The name.
+        arn: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The keys that a rule returns for an issuer have another name, or several.
+    #[error("the keys for `{0}` are those of another issuer, or have several names")]
+    KeysOfAnotherIssuer(String),
     /// No key of a set can verify signatures.
     #[error("no key of `{issuer}` is usable: {problems}")]
     NoUsableKey {

@@ -57,6 +57,8 @@
 //! | choose where clients send the token | [`TokenSource`] |
 //! | verify JSON Web Tokens | [`jwt::JwtVerifier`] |
 //! | fetch keys from an OpenID Connect provider | [`jwks`] |
+//! | accept a realm for each tenant, or all tenants of Microsoft Entra | [`jwks::IssuerRule`], [`jwks::IssuerKeys::entra_tenants`] |
+//! | verify tokens of an AWS Application Load Balancer | [`jwt::AlbVerifier`] |
 //! | verify opaque tokens, by asking their provider | [`introspection`] |
 //! | skip the signature check for a token that was verified before | [`CachedVerifier`] |
 //! | verify other tokens, in a database for example | [`verifier_fn`], [`Verifier`] |
@@ -190,7 +192,7 @@
 //! | [`SecurityEventErrorKind::as_str`](signals::SecurityEventErrorKind::as_str) | `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience`, `authentication_failed`, `invalid_state`, `unavailable` | response body of [`SharedSignals::push_route`](signals::SharedSignals::push_route), polls, events |
 //! | [`StreamState::as_str`](signals::StreamState::as_str) | `enabled`, `paused`, `disabled`, `unknown` | events |
 //! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
-//! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
+//! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `misconfigured`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
 //!
 //! # Events
 //!

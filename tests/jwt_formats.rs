@@ -232,6 +232,58 @@ async fn null_and_empty_members_are_accepted_where_this_weakens_no_check() {
 }
 
 #[tokio::test]
+async fn integers_in_ids_are_exact_and_accepted_on_request() {
+    struct Case {
+        json: &'static str,
+        expected: Option<&'static str>,
+    }
+    let strict = with_secret::<Value>().build().unwrap();
+    let lenient = with_secret::<Value>().integer_ids().build().unwrap();
+    for Case { json, expected } in [
+        Case { json: "7", expected: Some("7") },
+        Case { json: "0", expected: Some("0") },
+        Case { json: "-7", expected: Some("-7") },
+        // Beyond 2^53, where a `f64` has gaps.
+        Case { json: "9007199254740993", expected: Some("9007199254740993") },
+        Case { json: "18446744073709551615", expected: Some("18446744073709551615") },
+        Case { json: "-9223372036854775808", expected: Some("-9223372036854775808") },
+        Case { json: " 7 ", expected: Some("7") },
+        Case { json: "18446744073709551616", expected: None },
+        Case { json: "-9223372036854775809", expected: None },
+        Case { json: "123456789012345678901234567890", expected: None },
+        Case { json: "-0", expected: None },
+        Case { json: "7.0", expected: None },
+        Case { json: "7.5", expected: None },
+        Case { json: "7e0", expected: None },
+        Case { json: "1E3", expected: None },
+        Case { json: "007", expected: None },
+        Case { json: "+7", expected: None },
+        Case { json: "0x7", expected: None },
+        Case { json: "true", expected: None },
+        Case { json: "[7]", expected: None },
+        Case { json: r#"{"7": 7}"#, expected: None },
+    ] {
+        for name in ["sub", "jti"] {
+            let token = sign(r#"{"alg": "HS256"}"#, format!(r#"{{"exp": {}, "{name}": {json}}}"#, NOW + 60));
+            assert_eq!(outcome(&strict, &token).await, Some(Kind::MalformedClaim), "{name}: {json}");
+            let verified = verified(&lenient, &token).await.ok();
+            let id = verified.and_then(|verified| if name == "sub" { verified.subject } else { verified.token_id });
+            assert_eq!(id.as_deref(), expected, "{name}: {json}");
+        }
+    }
+    // Strings are read as before, and other claims are not integers.
+    for (json, expected) in [(r#""7""#, Some("7")), (r#""\u0037""#, Some("7")), (r#""""#, None), ("null", None)] {
+        let token = sign(r#"{"alg": "HS256"}"#, format!(r#"{{"exp": {}, "jti": 1, "sub": {json}}}"#, NOW + 60));
+        assert_eq!(verified(&lenient, &token).await.unwrap().subject.as_deref(), expected, "{json}");
+    }
+    for members in [json!({"iss": 7}), json!({"sid": 7}), json!({"aud": 7})] {
+        assert_eq!(outcome(&lenient, &with_claims(members)).await, Some(Kind::MalformedClaim));
+    }
+    let twice = sign(r#"{"alg": "HS256"}"#, format!(r#"{{"exp": {}, "sub": 7, "sub": "7"}}"#, NOW + 60));
+    assert_eq!(outcome(&lenient, &twice).await, Some(Kind::MalformedClaim));
+}
+
+#[tokio::test]
 async fn the_claim_of_the_providers_session_is_settable() {
     let claims = json!({"sid": "a", "session_state": "b", "exp": NOW + 60}).to_string();
     for claims in [claims.clone(), claims.replace("session_state", r"session\u005fstate")] {

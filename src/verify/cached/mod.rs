@@ -11,7 +11,7 @@ use self::negative::NegativeEntry;
 use super::{Verified, Verifier, VerifyError, VerifyInput};
 use crate::{
     error::ConfigError,
-    verify::jwt::{JwtVerifier, VerifiedToken},
+    verify::jwt::{JwtVerifier, Refusal, VerifiedToken},
 };
 
 /// Caches the outcomes of a [`JwtVerifier`].
@@ -24,8 +24,8 @@ use crate::{
 ///   longer than without a cache. Claims are cloned for each handshake.
 /// - An **expired or badly signed** token is refused from the cache. From the second time on, the response has a
 ///   `Retry-After` of one second, then two, four, and so on up to five minutes, to slow down clients that retry the
-///   same token forever. An expired token is verified again if the clock is set back, and a badly signed one if any key
-///   changes.
+///   same token forever. An expired token is verified again if the clock is set back, and a badly signed one if its
+///   issuer's keys change.
 ///
 /// The cache holds no tokens, only their hashes (SipHash-2-4 with 128 bits and a random key per verifier), so nobody
 /// can construct collisions. It is bounded: 10 000 valid tokens by default ([`capacity`](Self::capacity) sets another
@@ -109,7 +109,7 @@ impl<C: Clone + DeserializeOwned + Send + Sync + 'static> Verifier for CachedVer
         let lookup = Lookup::new(self, input);
         match lookup.get() {
             Some(cached) => cached,
-            None => lookup.store(self.verifier.verify_token(lookup.token, lookup.now).await),
+            None => lookup.store(self.verifier.verify_or_refuse(lookup.token, lookup.now).await),
         }
     }
 
@@ -129,16 +129,13 @@ struct Lookup<'a, C> {
     token: &'a str,
     hash: TokenHash,
     now: SystemTime,
-    /// Read before the verification, so that a concurrent change of the keys invalidates the entry.
-    key_version: Option<u64>,
 }
 
 impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Lookup<'a, C> {
     fn new(verifier: &'a CachedVerifier<C>, input: VerifyInput<'a>) -> Self {
         let CachedVerifier { verifier, cache } = verifier;
         let token = input.token.expose();
-        let key_version = verifier.key_version();
-        Self { verifier, cache, token, hash: cache.hasher.hash(token), now: input.now, key_version }
+        Self { verifier, cache, token, hash: cache.hasher.hash(token), now: input.now }
     }
 
     fn get(&self) -> Option<Result<Verified<C>, VerifyError>> {
@@ -147,21 +144,21 @@ impl<'a, C: Clone + DeserializeOwned + Send + Sync + 'static> Lookup<'a, C> {
         {
             return Some(Ok(token.verified.clone()));
         }
-        self.cache.refused.get(&self.hash)?.refuse(self.now, self.key_version).map(Err)
+        self.cache.refused.get(&self.hash)?.refuse(self.now, |keys| self.verifier.are_current(keys)).map(Err)
     }
 
-    fn store(&self, outcome: Result<VerifiedToken<C>, VerifyError>) -> Result<Verified<C>, VerifyError> {
+    fn store(&self, outcome: Result<VerifiedToken<C>, Refusal>) -> Result<Verified<C>, VerifyError> {
         match outcome {
             Ok(token) => {
                 let token = Arc::new(token);
                 self.cache.valid.insert(self.hash, Arc::clone(&token));
                 Ok(token.verified.clone())
             }
-            Err(error) => {
-                if let Some(entry) = NegativeEntry::new(&error, self.now, self.key_version) {
+            Err(refusal) => {
+                if let Some(entry) = NegativeEntry::new(&refusal, self.now) {
                     self.cache.refused.insert(self.hash, Arc::new(entry));
                 }
-                Err(error)
+                Err(refusal.error)
             }
         }
     }

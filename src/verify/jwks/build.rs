@@ -38,12 +38,14 @@ impl IssuerKeys {
         let (target, url_policy) = match self.location {
             Location::Metadata(text) => url(&text).map(|(url, policy)| (Target::Metadata(url), policy))?,
             Location::Jwks(text) => url(&text).map(|(url, policy)| (Target::Jwks(url), policy))?,
+            Location::Pem(text) => url(&text).map(|(url, policy)| (Target::Pem(url), policy))?,
             Location::Local(set) => {
                 let list = set.keys(self.algorithms.as_deref(), SetSource::Local);
                 if list.usable.is_empty() {
-                    return Err(ConfigError::NoUsableKey { problems: list.problems(), issuer: self.issuer });
+                    let issuer = self.names.canonical.to_string();
+                    return Err(ConfigError::NoUsableKey { problems: list.problems(), issuer });
                 }
-                return Ok((Arc::new(Issuer::with_local_keys(self.issuer, list)), None));
+                return Ok((Arc::new(Issuer::with_local_keys(self.names, list)), None));
             }
         };
         let client = self.client.map_or_else(|| default_client.get(), Ok)?;
@@ -55,14 +57,15 @@ impl IssuerKeys {
             finished,
             wait_timeout: self.timing.timeout + Duration::from_secs(1),
         });
-        let issuer = Arc::new(Issuer::with_remote_keys(self.issuer.clone(), Arc::clone(&remote)));
         let fetcher = Fetcher {
-            issuer: self.issuer,
+            issuer: Arc::clone(&self.names.canonical),
+            source: if self.names.tenants.is_some() { SetSource::Tenants } else { SetSource::Network },
             target,
             client: JsonClient { client, url_policy, fresh_for: self.fresh_for.into_inner() },
             algorithms: self.algorithms,
             timeout: self.timing.timeout,
         };
+        let issuer = Arc::new(Issuer::with_remote_keys(self.names, Arc::clone(&remote)));
         let refresh = IssuerRefresh {
             issuer: Arc::clone(&issuer),
             remote,
@@ -74,9 +77,7 @@ impl IssuerKeys {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.issuer.is_empty() {
-            return Err(ConfigError::Empty("issuer"));
-        }
+        self.names.validate()?;
         if self.algorithms.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError::Empty("list of algorithms"));
         }

@@ -1,6 +1,10 @@
 //! The HTTP client trait, and the default client.
 
-use std::{cell::OnceCell, error::Error, future::Future, sync::Arc};
+use std::{
+    error::Error,
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -81,7 +85,7 @@ impl<T: FetchJwks> HttpClient for Fetch<T> {
 
 /// The default client, built on first use because it reads the certificates of the operating system.
 #[derive(Default)]
-pub(super) struct DefaultClient(OnceCell<Arc<dyn DynHttpClient>>);
+pub(super) struct DefaultClient(OnceLock<Arc<dyn DynHttpClient>>);
 
 impl DefaultClient {
     pub(super) fn get(&self) -> Result<Arc<dyn DynHttpClient>, ConfigError> {

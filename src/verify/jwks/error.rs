@@ -37,6 +37,8 @@ pub enum KeysErrorKind {
     WrongIssuer,
     /// The set is empty, or none of its keys can verify signatures. The second time in a row, all keys are withdrawn.
     NoUsableKey,
+    /// The closure of an [`IssuerRule`](super::IssuerRule) returned unusable keys, or those of another issuer.
+    Misconfigured,
     /// The background task is gone, because the tokio runtime in which the verifier was built has shut down.
     Abandoned,
 }
@@ -111,6 +113,7 @@ impl KeysErrorKind {
             Self::Malformed => "malformed",
             Self::WrongIssuer => "wrong_issuer",
             Self::NoUsableKey => "no_usable_key",
+            Self::Misconfigured => "misconfigured",
             Self::Abandoned => "abandoned",
         }
     }
@@ -128,6 +131,7 @@ impl fmt::Display for KeysError {
             KeysErrorKind::Malformed => "the response is not the expected json",
             KeysErrorKind::WrongIssuer => "the discovery document names another issuer",
             KeysErrorKind::NoUsableKey => "no key in the set can verify signatures",
+            KeysErrorKind::Misconfigured => "the rule for the issuer returned unusable keys",
             KeysErrorKind::Abandoned => "the runtime that fetched the keys has shut down",
         })
     }

@@ -19,11 +19,13 @@ const MAX_KEYS: usize = 100;
 /// The media types of key sets (RFC 7517 §8.5.2). A Kubernetes API server responds with 406 unless the second one is
 /// named. Other types, such as `text/plain`, are accepted too, because only the content matters.
 const ACCEPT_JWKS: &str = "application/json, application/jwk-set+json, */*;q=0.1";
+const ACCEPT_PEM: &str = "application/x-pem-file, */*;q=0.1";
 pub(super) const ACCEPT_METADATA: &str = "application/json, */*;q=0.1";
 
 /// Fetches the keys of one issuer.
 pub(super) struct Fetcher {
-    pub(super) issuer: String,
+    pub(super) issuer: Arc<str>,
+    pub(super) source: SetSource,
     pub(super) target: Target,
     pub(super) client: JsonClient,
     pub(super) algorithms: Option<Vec<Algorithm>>,
@@ -36,6 +38,8 @@ pub(super) enum Target {
     Metadata(Url),
     /// The URL of the key set.
     Jwks(Url),
+    /// The URL of one key in PEM.
+    Pem(Url),
 }
 
 /// State kept from one fetch to the next.
@@ -76,13 +80,14 @@ impl Fetcher {
         let (url, discovery_error) = match &self.target {
             Target::Jwks(url) => (url.clone(), None),
             Target::Metadata(url) => self.discover(url, &mut state).await?,
+            Target::Pem(url) => return self.fetch_pem(url, state).await,
         };
         let etag = state.etag.take();
         let response: JsonResponse<JwkSet> = self.client.get(&url, ACCEPT_JWKS, etag.as_ref()).await?;
         if response.content.as_ref().is_some_and(|set| set.len() > MAX_KEYS) {
             return Err(KeysError::new(KeysErrorKind::TooLarge));
         }
-        let keys = response.content.map(|set| set.keys(self.algorithms.as_deref(), SetSource::Network));
+        let keys = response.content.map(|set| set.keys(self.algorithms.as_deref(), self.source));
         if let Some(keys) = &keys
             && keys.usable.is_empty()
             && !keys.is_well_formed
@@ -91,6 +96,14 @@ impl Fetcher {
         }
         state.etag = response.etag;
         Ok(Fetched { keys, fresh_for: response.fresh_for, discovery_error, state })
+    }
+
+    async fn fetch_pem(&self, url: &Url, mut state: FetchState) -> Result<Fetched, KeysError> {
+        let etag = state.etag.take();
+        let parse = |pem: &[u8]| KeyList::of_pem(pem, &self.issuer).map_err(malformed);
+        let response = self.client.get_as(url, ACCEPT_PEM, etag.as_ref(), parse).await?;
+        state.etag = response.etag;
+        Ok(Fetched { keys: response.content, fresh_for: response.fresh_for, discovery_error: None, state })
     }
 
     /// The URL of the key set. A cached document is used while it is fresh, and longer if the issuer is unavailable,
@@ -117,7 +130,7 @@ impl Fetcher {
         let response: JsonResponse<Metadata> = self.client.get(url, ACCEPT_METADATA, etag).await?;
         let jwks_uri = match (response.content, cached) {
             (Some(metadata), _) => {
-                if metadata.issuer != self.issuer {
+                if *metadata.issuer != *self.issuer {
                     let mismatch =
                         format!("it names `{}`, but `{}` is configured", truncate(&metadata.issuer), self.issuer);
                     return Err(KeysError::new(KeysErrorKind::WrongIssuer).with_source(mismatch));

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{KeysError, KeysErrorKind, schedule::FetchSchedule, set::KeyList};
+use super::{KeysError, KeysErrorKind, entra::tenant_in, names::Names, schedule::FetchSchedule, set::KeyList};
 use crate::{
     lock::lock,
     verify::{
@@ -29,7 +29,7 @@ use crate::{
 /// Verification takes no lock: it loads the current keys, and the background task swaps in new ones. Only a token with
 /// an unknown key locks the [`FetchSchedule`].
 pub(crate) struct Issuer {
-    name: String,
+    names: Names,
     current: ArcSwapOption<Keys>,
     /// `None` for a local key set.
     remote: Option<Arc<Remote>>,
@@ -68,18 +68,32 @@ pub(crate) struct Keys {
 }
 
 impl Issuer {
-    pub(super) fn with_local_keys(name: String, list: KeyList) -> Self {
+    pub(super) fn with_local_keys(names: Names, list: KeyList) -> Self {
         let keys = Keys::new(Arc::new(list), None);
-        Self { name, current: ArcSwapOption::from_pointee(keys), remote: None }
+        Self { names, current: ArcSwapOption::from_pointee(keys), remote: None }
     }
 
     /// An issuer whose keys are fetched. It has none yet.
-    pub(super) fn with_remote_keys(name: String, remote: Arc<Remote>) -> Self {
-        Self { name, current: ArcSwapOption::empty(), remote: Some(remote) }
+    pub(super) fn with_remote_keys(names: Names, remote: Arc<Remote>) -> Self {
+        Self { names, current: ArcSwapOption::empty(), remote: Some(remote) }
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.names.canonical
+    }
+
+    pub(super) const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The issuer of a token with this `iss`, under its own name.
+    pub(crate) fn issuer_of(&self, iss: Option<&str>) -> Arc<str> {
+        self.names.issuer_of(iss)
+    }
+
+    /// The tenant that this `iss` names. `None` if this issuer does not stand for tenants that share its keys.
+    pub(crate) fn tenant_of<'a>(&self, iss: &'a str) -> Option<&'a str> {
+        self.names.tenants.as_ref().and_then(|_| tenant_in(iss))
     }
 
     /// Calls `f` with the current keys. `None` before the first fetch succeeds, after the keys become too old, and
@@ -148,6 +162,11 @@ impl Issuer {
         }
         // If there are keys, an error is not fatal.
         if self.generation().is_some() { Ok(()) } else { remote.last_error().map_or(Ok(()), Err) }
+    }
+
+    /// Whether the first fetch has finished, or none is needed.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.remote.as_ref().is_none_or(|remote| *remote.finished.borrow() > 0)
     }
 
     /// Waits until there are keys.
@@ -238,7 +257,7 @@ impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.last_keys();
         f.debug_struct("Issuer")
-            .field("name", &self.name)
+            .field("name", &self.names.canonical)
             .field("keys", &keys.as_ref().map(|keys| keys.usable()))
             .finish_non_exhaustive()
     }

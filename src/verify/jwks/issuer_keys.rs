@@ -1,6 +1,6 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{FetchJwks, JwkSet, client::Fetch, refresh::Timing};
+use super::{FetchJwks, JwkSet, client::Fetch, names::Names, refresh::Timing};
 use crate::{
     http_client::{DynHttpClient, metadata_url, without_credentials},
     verify::keys::Algorithm,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone)]
 #[must_use]
 pub struct IssuerKeys {
-    pub(super) issuer: String,
+    pub(super) names: Names,
     pub(super) location: Location,
     pub(super) algorithms: Option<Vec<Algorithm>>,
     pub(super) client: Option<Arc<dyn DynHttpClient>>,
@@ -32,6 +32,8 @@ pub struct IssuerKeys {
 pub(super) enum Location {
     Metadata(String),
     Jwks(String),
+    /// One key in PEM.
+    Pem(String),
     Local(JwkSet),
 }
 
@@ -68,12 +70,12 @@ impl IssuerKeys {
 
     #[cfg(feature = "signals")]
     pub(crate) fn issuer(&self) -> &str {
-        &self.issuer
+        &self.names.canonical
     }
 
-    fn new(issuer: String, location: Location) -> Self {
+    pub(super) fn new(issuer: String, location: Location) -> Self {
         Self {
-            issuer,
+            names: Names::new(issuer),
             location,
             algorithms: None,
             client: None,
@@ -94,6 +96,38 @@ impl IssuerKeys {
     /// `RS256` for RSA.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// Adds another name of this issuer: a token whose `iss` is the alias is verified with the same keys. Several can be
+    /// added.
+    ///
+    /// [`Verified::issuer`](crate::Verified::issuer) is always the issuer's own name, so a user is the same one under
+    /// all names: a session can be refreshed with a token of another name, and a revocation by issuer and subject ends
+    /// them all. The claims keep the `iss` of the token.
+    ///
+    /// Defaults to none. Add only names of the same provider with the same subjects:
+    ///
+    /// ```
+    /// use axum_ws_auth::jwks::IssuerKeys;
+    ///
+    /// let google = IssuerKeys::discover("https://accounts.google.com").alias("accounts.google.com");
+    /// let adfs = IssuerKeys::discover("https://fs.example.com/adfs").alias("http://fs.example.com/adfs/services/trust");
+    /// ```
+    pub fn alias(mut self, name: impl Into<String>) -> Self {
+        self.names.aliases.push(name.into());
+        self
+    }
+
+    /// Also verifies tokens without `iss` with these keys. Such a token counts as one of this issuer, so
+    /// [`Verified::issuer`](crate::Verified::issuer) is its name. Only one issuer of a verifier can have this setting.
+    ///
+    /// A token that names another issuer is still refused (RFC 8725 §3.8).
+    ///
+    /// Defaults to refusing tokens without `iss`, because providers whose issuers share keys, such as tenants, tell them
+    /// apart by `iss` alone. Use it only if the provider signs with these keys for nobody else.
+    pub fn allow_missing_iss(mut self) -> Self {
+        self.names.missing = true;
         self
     }
 
@@ -156,7 +190,8 @@ impl IssuerKeys {
 impl fmt::Debug for IssuerKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuerKeys")
-            .field("issuer", &without_credentials(&self.issuer))
+            .field("issuer", &without_credentials(&self.names.canonical))
+            .field("aliases", &self.names.aliases)
             .field("location", &self.location)
             .field("algorithms", &self.algorithms)
             .field("insecure_http", &self.insecure_http)
@@ -172,6 +207,7 @@ impl fmt::Debug for Location {
         match self {
             Self::Metadata(url) => f.debug_tuple("Metadata").field(&without_credentials(url)).finish(),
             Self::Jwks(url) => f.debug_tuple("Jwks").field(&without_credentials(url)).finish(),
+            Self::Pem(url) => f.debug_tuple("Pem").field(&without_credentials(url)).finish(),
             Self::Local(set) => f.debug_tuple("Local").field(set).finish(),
         }
     }

@@ -1,4 +1,4 @@
-//! `GET` requests for JSON: redirects, validation, freshness.
+//! `GET` requests: redirects, validation, freshness.
 
 use std::{
     error::Error,
@@ -51,6 +51,17 @@ impl JsonClient {
     where
         T: DeserializeOwned,
     {
+        self.get_as(url, accept, etag, parse).await
+    }
+
+    /// Gets a document that `parse` reads.
+    pub(super) async fn get_as<T>(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        etag: Option<&ETag>,
+        parse: impl Fn(&[u8]) -> Result<T, KeysError>,
+    ) -> Result<JsonResponse<T>, KeysError> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let etag = etag.filter(|etag| etag.url == url);

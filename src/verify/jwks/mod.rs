@@ -4,7 +4,10 @@
 //! Most applications need only [`JwtVerifier::discover`] with the issuer.
 //!
 //! - **A token is verified only with the keys of its issuer** (`iss`), and these keys verify no other tokens. A
-//!   verifier can have several issuers.
+//!   verifier can have several issuers. An issuer can have [several names](IssuerKeys::alias), and sign tokens
+//!   [without `iss`](IssuerKeys::allow_missing_iss).
+//! - **Issuers that cannot be listed** are recognized by a [rule](IssuerRule), such as a realm for each tenant, or share
+//!   the keys of [Microsoft Entra](IssuerKeys::entra_tenants).
 //! - **A key's algorithm** is its `alg`, or follows from its type and curve; [`algorithms`](IssuerKeys::algorithms)
 //!   restricts it. Encryption keys, keys of an unknown type, and keys that are too short or malformed are ignored; the
 //!   others are used. A fetched key that is symmetric, or has private members such as `d`, is public knowledge and
@@ -82,26 +85,36 @@
 //!
 //! | issuer | `discover(…)` |
 //! | --- | --- |
+//! | ADFS | `https://HOST/adfs`, with the [alias](IssuerKeys::alias) `http://HOST/adfs/services/trust`, which access tokens name |
 //! | Auth0 | `https://TENANT.REGION.auth0.com/`, with the slash |
+//! | AWS Application Load Balancer | none: its tokens need an [`AlbVerifier`](crate::jwt::AlbVerifier) |
 //! | AWS Cognito | `https://cognito-idp.REGION.amazonaws.com/POOL`; access tokens have no `aud`, so they need [`insecure_any_audience`](crate::jwt::JwtVerifierBuilder::insecure_any_audience) and a check of `client_id` |
-//! | Google | `https://accounts.google.com` |
+//! | Google | `https://accounts.google.com`, with the [alias](IssuerKeys::alias) `accounts.google.com`, which some tokens name |
 //! | Keycloak | `https://HOST/realms/REALM` |
-//! | Microsoft Entra | `https://login.microsoftonline.com/TENANT/v2.0`, with the id of one tenant: the document of `common` does not name an issuer |
+//! | Keycloak, a realm for each tenant | an [`IssuerRule`] for `https://HOST/realms/*` |
+//! | Microsoft Entra, one tenant | `https://login.microsoftonline.com/TENANT/v2.0`, with the id of the tenant; `https://sts.windows.net/TENANT/` for tokens of version 1 |
+//! | Microsoft Entra, several tenants | [`IssuerKeys::entra_tenants`]: the document of `common` names no issuer |
 //! | Okta | `https://HOST/oauth2/SERVER` |
 //!
 //! [`JwtVerifier::discover`]: crate::jwt::JwtVerifier::discover
 
+mod budget;
 mod build;
 mod client;
 #[cfg(feature = "introspection")]
 mod discover;
+mod entra;
 mod error;
 mod fetch;
 mod issuer;
 mod issuer_keys;
 mod issuers;
 mod json_client;
+mod names;
+mod on_demand;
+mod pem;
 mod refresh;
+mod rule;
 mod schedule;
 mod set;
 mod status;
@@ -109,6 +122,7 @@ mod status;
 pub use client::FetchJwks;
 pub use error::{KeysError, KeysErrorKind, StartError};
 pub use issuer_keys::IssuerKeys;
+pub use rule::IssuerRule;
 pub use set::{JwkSet, UnusableKey};
 pub use status::IssuerStatus;
 
@@ -117,4 +131,5 @@ pub(crate) use build::MAX_DURATION;
 #[cfg(feature = "introspection")]
 pub(crate) use discover::discover_url;
 pub(crate) use issuer::{Freshness, Issuer, Keys};
-pub(crate) use issuers::Issuers;
+pub(crate) use issuers::{Found, Issuers, KeyGeneration, KnownIssuer};
+pub(crate) use pem::{PemKey, PemKeys};

@@ -73,7 +73,11 @@ impl RefreshTask {
             }
             Poll::<Infallible>::Pending
         });
-        Self(runtime.spawn(all).abort_handle())
+        Self::run(runtime, all)
+    }
+
+    pub(super) fn run<T: Send + 'static>(runtime: &Handle, task: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(runtime.spawn(task).abort_handle())
     }
 }
 
@@ -84,7 +88,7 @@ impl Drop for RefreshTask {
 }
 
 impl IssuerRefresh {
-    async fn run(self) -> Infallible {
+    pub(super) async fn run(self) -> Infallible {
         let mut state = RefreshState::default();
         loop {
             self.refresh(&mut state).await;

@@ -3,7 +3,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::verify::keys::{Algorithm, Jwk, JwtKey};
+use super::entra::KeyIssuer;
+use crate::{
+    error::ConfigError,
+    verify::keys::{Algorithm, Jwk, JwtKey},
+};
 
 /// A JSON Web Key Set (RFC 7517 §5). Keys are parsed one by one, so an invalid key does not affect the others.
 ///
@@ -32,6 +36,8 @@ pub(super) enum SetSource {
     Local,
     /// The network. Published keys are public, so symmetric and private ones are refused.
     Network,
+    /// The network, for tenants that share the set. A key may be for one of them only.
+    Tenants,
 }
 
 /// The parsed keys of a set.
@@ -62,7 +68,7 @@ impl JwkSet {
         let mut list = KeyList::default();
         let exposed: Vec<JwtKey> = match source {
             SetSource::Local => Vec::new(),
-            SetSource::Network => self.0.iter().filter_map(exposed_key).collect(),
+            SetSource::Network | SetSource::Tenants => self.0.iter().filter_map(exposed_key).collect(),
         };
         for key in &self.0 {
             match usable_keys(key, allowed, source, &exposed) {
@@ -89,13 +95,14 @@ fn usable_keys(
     exposed: &[JwtKey],
 ) -> Result<Vec<JwtKey>, String> {
     let jwk = Jwk::deserialize(key).map_err(|_| "it is not a JSON object")?;
-    if source == SetSource::Network && jwk.is_symmetric() {
+    if source != SetSource::Local && jwk.is_symmetric() {
         return Err("it is a symmetric key that is published".to_owned());
     }
-    if source == SetSource::Network && jwk.is_private() {
+    if source != SetSource::Local && jwk.is_private() {
         return Err("it is a private key that is published".to_owned());
     }
     let key = JwtKey::jwk(&jwk).map_err(|error| error.to_string())?;
+    let key = if source == SetSource::Tenants { restricted(key, &jwk)? } else { key };
     if exposed.iter().any(|exposed| exposed.is_same_as(&key)) {
         return Err("its private half is published in the same set".to_owned());
     }
@@ -108,6 +115,16 @@ fn usable_keys(
         Some(allowed) => allowed.iter().filter_map(|&algorithm| key.clone().algorithm(algorithm).ok()).collect(),
     };
     if keys.is_empty() { Err("its algorithm is not allowed".to_owned()) } else { Ok(keys) }
+}
+
+/// The key, for the tenant that its `issuer` names.
+fn restricted(key: JwtKey, jwk: &Jwk) -> Result<JwtKey, String> {
+    let Some(issuer) = jwk.issuer() else { return Ok(key) };
+    match issuer.as_str().and_then(KeyIssuer::parse) {
+        Some(KeyIssuer::AnyTenant) => Ok(key),
+        Some(KeyIssuer::Tenant(tenant)) => Ok(key.for_tenant(tenant)),
+        None => Err("its `issuer` is not a tenant".to_owned()),
+    }
 }
 
 /// The public half of a private key in the set.
@@ -136,6 +153,13 @@ impl UnusableKey {
 }
 
 impl KeyList {
+    /// A key that is not in a set.
+    pub(super) fn of_pem(pem: &[u8], key_id: &str) -> Result<Self, ConfigError> {
+        let key = JwtKey::pem(pem)?.key_id(key_id)?;
+        let canonical = vec![String::from_utf8_lossy(pem).into_owned()];
+        Ok(Self { usable: vec![key], unusable: Vec::new(), is_well_formed: true, canonical })
+    }
+
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         self.canonical == other.canonical
     }

@@ -6,12 +6,9 @@ use std::{future::Future, pin::Pin};
 
 use serde::de::DeserializeOwned;
 
-use super::{
-    JwtVerifier, JwtVerifierBuilder,
-    claims::REGISTERED,
-    claims_type::ClaimsType,
-    rules::{Rules, Signers},
-};
+#[cfg(feature = "jwks")]
+use super::rules::Signers;
+use super::{JwtVerifier, JwtVerifierBuilder, claims::REGISTERED, claims_type::ClaimsType, rules::Rules};
 #[cfg(feature = "jwks")]
 use crate::verify::jwks::{Issuers, StartError};
 use crate::{error::ConfigError, verify::keys};
@@ -34,16 +31,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
     ///
     /// With `issuer_keys`:
     ///
-    /// - If an issuer is repeated, or its list of algorithms is empty.
+    /// - If a name of an issuer is repeated, or its list of algorithms is empty.
     /// - If none of its local keys is usable.
     /// - If keys are to be fetched, but their URL is not `https`, a duration is out of range, or there is no tokio
     ///   runtime or HTTP client.
+    ///
+    /// With `issuers_where`, if the template of a rule is not one, its limit is zero, or there is no tokio runtime.
     pub fn build(self) -> Result<JwtVerifier<C>, ConfigError> {
         if keys::provider().is_none() {
             return Err(ConfigError::NoCryptoBackend);
         }
         #[cfg(feature = "jwks")]
-        let has_issuer_keys = !self.issuer_keys.is_empty();
+        let has_issuer_keys = !self.issuer_keys.is_empty() || !self.issuer_rules.is_empty();
         #[cfg(not(feature = "jwks"))]
         let has_issuer_keys = false;
         if self.signers.keys.is_empty() && !has_issuer_keys {
@@ -80,7 +79,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifierBuilder<C> {
             return Err(ConfigError::ClaimsNotAnObject(type_name::<C>()));
         }
         #[cfg(feature = "jwks")]
-        let signers = Signers { issuers: Issuers::new(self.issuer_keys)?, ..self.signers };
+        let signers = Signers { issuers: Issuers::new(self.issuer_keys, self.issuer_rules)?, ..self.signers };
         #[cfg(not(feature = "jwks"))]
         let signers = self.signers;
         Ok(JwtVerifier::new(Rules { signers: Arc::new(signers), ..self.rules }))

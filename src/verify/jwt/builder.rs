@@ -5,7 +5,7 @@ use super::{
     rules::{Rules, Signers},
 };
 #[cfg(feature = "jwks")]
-use crate::verify::jwks::IssuerKeys;
+use crate::verify::jwks::{IssuerKeys, IssuerRule};
 use crate::{
     error::ConfigError,
     verify::keys::{Jwk, JwtKey},
@@ -18,6 +18,8 @@ pub struct JwtVerifierBuilder<C> {
     pub(super) signers: Signers,
     #[cfg(feature = "jwks")]
     pub(super) issuer_keys: Vec<IssuerKeys>,
+    #[cfg(feature = "jwks")]
+    pub(super) issuer_rules: Vec<IssuerRule>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -33,12 +35,15 @@ impl<C> JwtVerifierBuilder<C> {
             require_exp: true,
             leeway: Duration::from_secs(30),
             provider_session_claim: "sid".to_owned(),
+            integer_ids: false,
         };
         Self {
             rules,
             signers: Signers::default(),
             #[cfg(feature = "jwks")]
             issuer_keys: Vec::new(),
+            #[cfg(feature = "jwks")]
+            issuer_rules: Vec::new(),
             claims: PhantomData,
         }
     }
@@ -92,6 +97,17 @@ impl<C> JwtVerifierBuilder<C> {
     #[cfg(feature = "jwks")]
     pub fn issuer_keys(mut self, keys: IssuerKeys) -> Self {
         self.issuer_keys.push(keys);
+        self
+    }
+
+    /// Adds issuers that a rule recognizes, such as a realm for each tenant. Their keys are fetched when their first
+    /// token arrives, within bounds; see [`IssuerRule`].
+    ///
+    /// As with `issuer_keys`, the keys of an issuer verify its own tokens only. An issuer that is added with
+    /// `issuer_keys` too has those keys.
+    #[cfg(feature = "jwks")]
+    pub fn issuers_where(mut self, rule: IssuerRule) -> Self {
+        self.issuer_rules.push(rule);
         self
     }
 
@@ -156,6 +172,18 @@ impl<C> JwtVerifierBuilder<C> {
     /// but is not affected by the log-out of one session.
     pub fn provider_session_claim(mut self, name: impl Into<String>) -> Self {
         self.rules.provider_session_claim = name.into();
+        self
+    }
+
+    /// Accepts integers in `sub` and `jti`, as some issuers write them against RFC 7519 §4.1.2. They become their decimal
+    /// text: the subject `7` is the same as `"7"`.
+    ///
+    /// Integers from −2⁶³ to 2⁶⁴ − 1 are exact. Anything that may be rounded is refused: larger numbers, fractions,
+    /// exponents, and `-0`.
+    ///
+    /// Defaults to refusing them, because an issuer could have both a user `7` and a user `"7"`.
+    pub const fn integer_ids(mut self) -> Self {
+        self.rules.integer_ids = true;
         self
     }
 

@@ -15,6 +15,7 @@ use super::{
     claims_type::{ClaimsType, from_unit},
     compact::{Compact, DecodeBuffer},
     header::is_present,
+    id::Id,
     json::{Value, set_once, visit_members},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) struct Registered<'a> {
     #[serde(borrow, default)]
     pub(super) iss: Option<Text<'a>>,
     #[serde(borrow, default)]
-    pub(super) sub: Option<Text<'a>>,
+    pub(super) sub: Option<Id<'a>>,
     #[serde(borrow, default)]
     pub(super) aud: Option<Audience<'a>>,
     #[serde(default, deserialize_with = "non_null")]
@@ -47,7 +48,7 @@ pub(super) struct Registered<'a> {
     #[serde(default)]
     pub(super) iat: Option<NumericDate>,
     #[serde(borrow, default)]
-    pub(super) jti: Option<Text<'a>>,
+    pub(super) jti: Option<Id<'a>>,
     /// The id of the user's session at the provider, in the claim of the configured name.
     #[serde(skip)]
     pub(super) provider_session: Option<Text<'a>>,
@@ -87,17 +88,24 @@ impl<'a> Payload<'a> {
 
     /// The registered claims, and the provider's session from the claim of this name. The rest of the JSON is validated
     /// only by [`claims`](Self::claims).
-    pub(super) fn registered(&self, provider_session_claim: &str) -> Result<Registered<'a>, VerifyError> {
+    pub(super) fn registered(
+        &self,
+        provider_session_claim: &str,
+        integer_ids: bool,
+    ) -> Result<Registered<'a>, VerifyError> {
         let mut registered = match Registered::scan(self.0, provider_session_claim) {
             Some(registered) => registered,
             None => {
                 let provider_session = self.text(provider_session_claim)?;
-                Registered { provider_session, ..self.parse()? }
+                Registered { provider_session, ..self.parse(integer_ids)? }
             }
         };
         let Registered { iss, sub, jti, provider_session, .. } = &mut registered;
-        for text in [iss, sub, jti, provider_session] {
+        for text in [iss, provider_session] {
             text.take_if(|text| text.0.is_empty());
+        }
+        for id in [sub, jti] {
+            id.take_if(|id| id.as_str().is_empty());
         }
         Ok(registered)
     }
@@ -108,8 +116,27 @@ impl<'a> Payload<'a> {
         Member(name).deserialize(&mut json).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
     }
 
-    fn parse(&self) -> Result<Registered<'a>, VerifyError> {
-        serde_json::from_str(self.0).map_err(|source| VerifyError::new(Kind::MalformedClaim).with_source(source))
+    /// Checks that the token is from this tenant of Microsoft Entra.
+    #[cfg(feature = "jwks")]
+    pub(super) fn check_tenant(&self, tenant: &str) -> Result<(), VerifyError> {
+        match self.text("tid") {
+            Ok(Some(tid)) if tid.0 == tenant => Ok(()),
+            Ok(Some(_)) => Err(VerifyError::of_claim(Kind::WrongIssuer, "tid")),
+            Ok(None) => Err(VerifyError::of_claim(Kind::MissingClaim, "tid")),
+            // The claims may not be authenticated yet, so the error must not quote them.
+            Err(_) => Err(VerifyError::of_claim(Kind::MalformedClaim, "tid")),
+        }
+    }
+
+    fn parse(&self, integer_ids: bool) -> Result<Registered<'a>, VerifyError> {
+        let malformed = |source| VerifyError::new(Kind::MalformedClaim).with_source(source);
+        let registered: Registered<'_> = serde_json::from_str(self.0).map_err(malformed)?;
+        for (name, id) in [("sub", &registered.sub), ("jti", &registered.jti)] {
+            if !integer_ids && id.as_ref().is_some_and(Id::is_integer) {
+                return Err(VerifyError::of_claim(Kind::MalformedClaim, name));
+            }
+        }
+        Ok(registered)
     }
 
     pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {
@@ -133,12 +160,12 @@ impl<'a> Registered<'a> {
         let mut registered = Self::default();
         visit_members(json, |name, value| match (name.as_bytes(), value) {
             (b"iss", Value::Text(text)) => set_once(&mut registered.iss, Text(Cow::Borrowed(text))),
-            (b"sub", Value::Text(text)) => set_once(&mut registered.sub, Text(Cow::Borrowed(text))),
+            (b"sub", Value::Text(text)) => set_once(&mut registered.sub, Id::Text(Cow::Borrowed(text))),
             (b"aud", Value::Text(text)) => set_once(&mut registered.aud, Audience::One(Cow::Borrowed(text))),
             (b"exp", Value::Integer(seconds)) => set_once(&mut registered.exp, NumericDate::from_seconds(seconds)?),
             (b"nbf", Value::Integer(seconds)) => set_once(&mut registered.nbf, NumericDate::from_seconds(seconds)?),
             (b"iat", Value::Integer(seconds)) => set_once(&mut registered.iat, NumericDate::from_seconds(seconds)?),
-            (b"jti", Value::Text(text)) => set_once(&mut registered.jti, Text(Cow::Borrowed(text))),
+            (b"jti", Value::Text(text)) => set_once(&mut registered.jti, Id::Text(Cow::Borrowed(text))),
             (b"iss" | b"sub" | b"aud" | b"exp" | b"nbf" | b"iat" | b"jti" | b"cnf", _) => None,
             _ if name == provider_session_claim => match value {
                 Value::Text(text) => set_once(&mut registered.provider_session, Text(Cow::Borrowed(text))),

@@ -3,6 +3,7 @@
 #[cfg(feature = "jwks")]
 use std::sync::Arc;
 
+use super::rules::KeyGeneration;
 use crate::verify::VerifyError;
 #[cfg(feature = "jwks")]
 use crate::verify::{
@@ -11,14 +12,27 @@ use crate::verify::{
 };
 
 pub(super) enum Failure {
-    Refused(VerifyError),
+    Refused(Refusal),
     #[cfg(feature = "jwks")]
     UnknownKey(UnknownKey),
 }
 
-impl From<VerifyError> for Failure {
+/// A token that is refused.
+pub(crate) struct Refusal {
+    pub(crate) error: VerifyError,
+    /// The issuer's keys that refused it. `None` if no key of an issuer did.
+    pub(crate) keys: Option<KeyGeneration>,
+}
+
+impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
-        Self::Refused(error)
+        Self { error, keys: None }
+    }
+}
+
+impl<T: Into<Refusal>> From<T> for Failure {
+    fn from(refusal: T) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 

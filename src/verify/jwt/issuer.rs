@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    claims::Registered,
+    claims::{Payload, Registered},
     compact::{Compact, DecodeBuffer},
-    failure::{Failure, UnknownKey},
+    failure::{Failure, Refusal, UnknownKey},
     header::Header,
     rules::{KeyGeneration, Rules},
     signature::check_signature,
 };
-use crate::verify::{VerifyError, VerifyErrorKind as Kind, jwks::Keys};
+use crate::verify::{
+    VerifyError, VerifyErrorKind as Kind,
+    jwks::{Found, Keys, KnownIssuer},
+};
 
 impl Rules {
     /// Verifies the signature with the keys of the issuer that the token names, and with no others. If that issuer has
@@ -21,23 +24,39 @@ impl Rules {
         &self,
         header: &Header,
         compact: &Compact<'_>,
+        payload: &Payload<'_>,
         claims: &Registered<'_>,
         now: SystemTime,
     ) -> Result<Option<KeyGeneration>, Failure> {
         let mut buffer = DecodeBuffer::new();
         let signature = buffer.decode(compact.signature)?;
-        let named = claims.iss.as_ref().and_then(|iss| self.signers.issuers.find(&iss.0));
-        let Some((index, issuer)) = named else {
-            if self.signers.keys.is_empty() {
-                let kind = if claims.iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
+        let iss = claims.iss.as_ref().map(|iss| &*iss.0);
+        let known = match self.signers.issuers.find(iss) {
+            Some(Found::Known(known)) => known,
+            Some(Found::Allowed(rule)) => {
+                // As below: a token that would be refused anyway adds no issuer.
+                self.check_claims(claims, now)?;
+                KnownIssuer::Added(rule.add(iss.unwrap_or_default())?)
+            }
+            None if self.signers.keys.is_empty() => {
+                let kind = if iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
                 return Err(VerifyError::of_claim(kind, "iss").into());
             }
-            check_signature(&self.signers.keys, header, compact.signed, signature)?;
-            return Ok(None);
+            None => {
+                check_signature(self.signers.keys.iter(), header, compact.signed, signature)?;
+                return Ok(None);
+            }
         };
-        let generation = match issuer.with_keys(|keys| try_keys(keys, header, compact.signed, signature)) {
-            Attempt::Verified(generation) => return Ok(Some(KeyGeneration { issuer: index, generation })),
-            Attempt::Refused(error) => return Err(error.into()),
+        let issuer = known.issuer();
+        let tenant = iss.and_then(|iss| issuer.tenant_of(iss));
+        if let Some(tenant) = tenant {
+            payload.check_tenant(tenant)?;
+        }
+        let generation = match issuer.with_keys(|keys| try_keys(keys, tenant, header, compact.signed, signature)) {
+            Attempt::Verified(generation) => return Ok(Some(known.keys(generation))),
+            Attempt::Refused(error, generation) => {
+                return Err(Refusal { error, keys: Some(known.keys(generation)) }.into());
+            }
             Attempt::UnknownKey(generation) => generation,
         };
         let Some(remote) = issuer.remote() else { return Err(VerifyError::new(Kind::UnknownKey).into()) };
@@ -53,17 +72,20 @@ impl Rules {
 /// The outcome of trying the keys of one generation.
 enum Attempt {
     Verified(u64),
-    Refused(VerifyError),
+    Refused(VerifyError, u64),
     /// The token names a key that is not among them. `None` if there are no keys.
     UnknownKey(Option<u64>),
 }
 
-fn try_keys(keys: Option<&Keys>, header: &Header, signed: &[u8], signature: &[u8]) -> Attempt {
+fn try_keys(keys: Option<&Keys>, tenant: Option<&str>, header: &Header, signed: &[u8], signature: &[u8]) -> Attempt {
     let Some(keys) = keys else { return Attempt::UnknownKey(None) };
-    let Err(error) = check_signature(keys.usable(), header, signed, signature) else {
-        return Attempt::Verified(keys.generation());
+    let usable = keys.usable().iter();
+    let outcome = match tenant {
+        None => check_signature(usable, header, signed, signature),
+        Some(tenant) => check_signature(usable.filter(|key| key.is_for_tenant(tenant)), header, signed, signature),
     };
+    let Err(error) = outcome else { return Attempt::Verified(keys.generation()) };
     // A token without a key id was tried with every key.
     let is_known = header.key_id().is_none_or(|id| keys.usable().iter().any(|key| key.id() == Some(id)));
-    if is_known { Attempt::Refused(error) } else { Attempt::UnknownKey(Some(keys.generation())) }
+    if is_known { Attempt::Refused(error, keys.generation()) } else { Attempt::UnknownKey(Some(keys.generation())) }
 }

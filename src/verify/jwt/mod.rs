@@ -27,6 +27,7 @@
 //! | header: `crit` | `null`, `""`, `[]` | refused, as any `crit` |
 //! | header: all others | anything | ignored |
 //! | claims: `iss`, `sub`, `jti`, `sid` | `null`, `""` | absent; refused if required |
+//! | claims: `sub`, `jti` | an integer | refused, or [its decimal text](JwtVerifierBuilder::integer_ids) |
 //! | claims: `aud`, `nbf`, `iat` | `null` | absent; refused if required |
 //! | claims: `aud` | `""`, `[]` | present without a matching audience: refused |
 //! | claims: `nbf`, `iat` | `""` | refused: not a number |
@@ -87,6 +88,8 @@
 //!
 //! [`jsonwebtoken`]: https://docs.rs/jsonwebtoken
 
+#[cfg(feature = "jwks")]
+mod alb;
 mod build;
 mod builder;
 mod claims;
@@ -94,6 +97,7 @@ mod claims_type;
 mod compact;
 mod failure;
 mod header;
+mod id;
 #[cfg(feature = "introspection")]
 mod introspected;
 #[cfg(feature = "jwks")]
@@ -104,11 +108,15 @@ mod signature;
 mod verifier;
 
 pub use super::keys::{Algorithm, Jwk, JwtKey};
+#[cfg(feature = "jwks")]
+pub use alb::{AlbVerifier, AlbVerifierBuilder};
 pub use builder::JwtVerifierBuilder;
 pub use verifier::JwtVerifier;
 
 #[cfg(feature = "test-util")]
 pub(crate) use super::keys::provider;
+pub(crate) use failure::Refusal;
+pub(crate) use rules::KeyGeneration;
 #[cfg(feature = "signals")]
 pub(crate) use verifier::TokenKind;
 pub(crate) use verifier::VerifiedToken;

@@ -11,6 +11,8 @@ use super::{
 };
 #[cfg(feature = "jwks")]
 use crate::verify::jwks::Issuers;
+#[cfg(feature = "jwks")]
+pub(crate) use crate::verify::jwks::KeyGeneration;
 use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 
 /// The `typ` values of access tokens (RFC 7519 §5.1, RFC 9068 §2.1).
@@ -28,6 +30,8 @@ pub(super) struct Rules {
     pub(super) require_exp: bool,
     pub(super) leeway: Duration,
     pub(super) provider_session_claim: String,
+    /// Whether `sub` and `jti` may be integers.
+    pub(super) integer_ids: bool,
 }
 
 /// Who may sign tokens, and with what keys. Verifiers of several kinds of tokens can share it.
@@ -41,7 +45,7 @@ pub(super) struct Signers {
 }
 
 /// The conditions under which a verified token stays valid.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Validity {
     pub(super) expires_at: Option<SystemTime>,
     pub(super) not_before: Option<NumericDate>,
@@ -51,17 +55,8 @@ pub(crate) struct Validity {
 
 /// Never constructed: without `jwks`, all keys are shared.
 #[cfg(not(feature = "jwks"))]
-#[derive(Clone, Copy)]
-pub(super) enum KeyGeneration {}
-
-/// One generation of an issuer's keys.
-#[cfg(feature = "jwks")]
-#[derive(Clone, Copy)]
-pub(super) struct KeyGeneration {
-    /// The index of the issuer in [`Issuers`].
-    pub(super) issuer: usize,
-    pub(super) generation: u64,
-}
+#[derive(Clone)]
+pub(crate) enum KeyGeneration {}
 
 impl Rules {
     pub(super) fn check_type(&self, header: &Header) -> Result<(), VerifyError> {
@@ -73,14 +68,14 @@ impl Rules {
         if is_allowed { Ok(()) } else { Err(VerifyError::new(Kind::WrongType)) }
     }
 
-    /// Whether the keys that verified a token are still in use.
-    fn is_current(&self, generation: Option<KeyGeneration>) -> bool {
-        match generation {
+    /// Whether the keys that verified or refused a token are still in use. Shared keys always are.
+    pub(super) fn are_current(&self, keys: Option<&KeyGeneration>) -> bool {
+        match keys {
             None => true,
             #[cfg(feature = "jwks")]
-            Some(keys) => self.signers.issuers.generation(keys.issuer) == Some(keys.generation),
+            Some(keys) => self.signers.issuers.is_current(keys),
             #[cfg(not(feature = "jwks"))]
-            Some(never) => match never {},
+            Some(never) => match *never {},
         }
     }
 
@@ -88,7 +83,7 @@ impl Rules {
     pub(super) fn is_still_valid(&self, validity: &Validity, now: SystemTime) -> bool {
         validity.expires_at.is_none_or(|expires_at| now < expires_at)
             && validity.not_before.is_none_or(|nbf| nbf.is_reached(now, self.leeway))
-            && self.is_current(validity.key_generation)
+            && self.are_current(validity.key_generation.as_ref())
     }
 
     /// Checks the registered claims. Returns the time at which the token expires, leeway included.
@@ -111,9 +106,11 @@ impl Rules {
             return Err(VerifyError::of_claim(Kind::NotYetValid, "nbf"));
         }
         if !self.signers.allowed_issuers.is_empty() {
-            let iss = claims.iss.as_ref().ok_or_else(|| VerifyError::of_claim(Kind::MissingClaim, "iss"))?;
-            if !self.signers.allows_issuer(&iss.0) {
-                return Err(VerifyError::of_claim(Kind::WrongIssuer, "iss"));
+            match &claims.iss {
+                Some(iss) if self.signers.allows_issuer(&iss.0) => {}
+                Some(_) => return Err(VerifyError::of_claim(Kind::WrongIssuer, "iss")),
+                None if self.signers.allow_missing_issuer() => {}
+                None => return Err(VerifyError::of_claim(Kind::MissingClaim, "iss")),
             }
         }
         match &claims.aud {
@@ -134,12 +131,31 @@ impl Signers {
     fn allows_issuer(&self, issuer: &str) -> bool {
         let is_allowed = self.allowed_issuers.iter().any(|allowed| **allowed == *issuer);
         #[cfg(feature = "jwks")]
-        let is_allowed = is_allowed || self.issuers.find(issuer).is_some();
+        let is_allowed = is_allowed || self.issuers.find(Some(issuer)).is_some();
         is_allowed
     }
 
-    /// The issuer's name, shared between tokens where it is configured.
-    pub(super) fn shared_issuer(&self, issuer: &str) -> Arc<str> {
-        self.allowed_issuers.iter().find(|allowed| ***allowed == *issuer).map_or_else(|| Arc::from(issuer), Arc::clone)
+    /// Whether a token may lack `iss`, although issuers are configured.
+    #[cfg_attr(
+        not(feature = "jwks"),
+        expect(clippy::unused_self, reason = "only issuers with keys of their own allow it")
+    )]
+    const fn allow_missing_issuer(&self) -> bool {
+        #[cfg(feature = "jwks")]
+        return self.issuers.allow_missing_iss();
+        #[cfg(not(feature = "jwks"))]
+        false
+    }
+
+    /// The issuer of a valid token, under its own name. Shared between tokens where it is configured.
+    #[cfg_attr(not(feature = "jwks"), expect(unused_variables, reason = "all keys are shared"))]
+    pub(super) fn issuer_of(&self, keys: Option<&KeyGeneration>, iss: Option<&str>) -> Option<Arc<str>> {
+        #[cfg(feature = "jwks")]
+        if let Some(issuer) = keys.and_then(|keys| self.issuers.accept(keys, iss)) {
+            return Some(issuer);
+        }
+        let iss = iss?;
+        let allowed = self.allowed_issuers.iter().find(|allowed| ***allowed == *iss);
+        Some(allowed.map_or_else(|| Arc::from(iss), Arc::clone))
     }
 }

@@ -4,15 +4,15 @@ use super::header::Header;
 use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 
 /// Verifies the signature with every key that matches the token's key id and algorithm.
-pub(super) fn check_signature(
-    keys: &[JwtKey],
+pub(super) fn check_signature<'a>(
+    keys: impl Iterator<Item = &'a JwtKey>,
     header: &Header,
     signed: &[u8],
     signature: &[u8],
 ) -> Result<(), VerifyError> {
     let algorithm = header.algorithm()?;
     let key_id = header.key_id();
-    let mut matching = keys.iter().filter(|key| key.matches_id(key_id)).peekable();
+    let mut matching = keys.filter(|key| key.matches_id(key_id)).peekable();
     if matching.peek().is_none() {
         return Err(VerifyError::new(Kind::UnknownKey));
     }

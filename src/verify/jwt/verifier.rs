@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use super::header::HeaderCache;
 use super::{
     JwtVerifierBuilder,
-    claims::{NumericDate, Payload, Registered, Text},
+    claims::{NumericDate, Payload, Registered},
     compact::{Compact, DecodeBuffer},
-    failure::Failure,
+    failure::{Failure, Refusal},
     header::Header,
+    id::Id,
     rules::{KeyGeneration, Rules, Validity},
     signature::check_signature,
 };
@@ -62,7 +63,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     /// A verifier of another kind of token, which the same issuers sign with the same keys.
     #[cfg(feature = "signals")]
     pub(crate) fn sibling<D>(&self, kind: TokenKind) -> JwtVerifier<D> {
-        let Rules { signers, leeway, provider_session_claim, .. } = &*self.rules;
+        let Rules { signers, leeway, provider_session_claim, integer_ids, .. } = &*self.rules;
         let rules = Rules {
             header_cache: HeaderCache::default(),
             signers: Arc::clone(signers),
@@ -73,6 +74,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             require_exp: kind.require_exp,
             leeway: *leeway,
             provider_session_claim: provider_session_claim.clone(),
+            integer_ids: *integer_ids,
         };
         JwtVerifier { rules: Arc::new(rules), claims: PhantomData }
     }
@@ -84,14 +86,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     }
 
     /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which
-    /// they were added.
+    /// they were added, then of those that [rules](JwtVerifierBuilder::issuers_where) have added since, by name.
     #[cfg(feature = "jwks")]
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {
         self.rules.signers.issuers.status()
     }
 
-    /// Waits until the keys of all issuers are available, however long that takes.
+    /// Waits until the keys of all issuers are available, however long that takes. Does not wait for those of
+    /// [rules](JwtVerifierBuilder::issuers_where), which are fetched when tokens need them.
     ///
     /// Useful if the verifier was [built](JwtVerifierBuilder::build) without waiting for them.
     ///
@@ -114,28 +117,30 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     }
 
     /// Verifies a token. Returns `None` if its key is unknown and must be waited for.
-    pub(crate) fn verify_token_now(
-        &self,
-        token: &str,
-        now: SystemTime,
-    ) -> Option<Result<VerifiedToken<C>, VerifyError>> {
+    pub(crate) fn verify_token_now(&self, token: &str, now: SystemTime) -> Option<Result<VerifiedToken<C>, Refusal>> {
         match self.verify_with_known_keys(token, now) {
             Ok(verified) => Some(Ok(verified)),
-            Err(Failure::Refused(error)) => Some(Err(error)),
+            Err(Failure::Refused(refusal)) => Some(Err(refusal)),
             #[cfg(feature = "jwks")]
             Err(Failure::UnknownKey(_)) => None,
         }
     }
 
     /// Verifies a token. If its key is unknown, waits for the next fetch.
+    #[cfg(feature = "signals")]
     pub(crate) async fn verify_token(&self, token: &str, now: SystemTime) -> Result<VerifiedToken<C>, VerifyError> {
+        self.verify_or_refuse(token, now).await.map_err(|refusal| refusal.error)
+    }
+
+    /// Verifies a token, or says which keys refused it. If its key is unknown, waits for the next fetch.
+    pub(crate) async fn verify_or_refuse(&self, token: &str, now: SystemTime) -> Result<VerifiedToken<C>, Refusal> {
         #[cfg(feature = "jwks")]
         let (begin, mut now, mut freshness) = (tokio::time::Instant::now(), now, Freshness::MaybeStale);
         #[cfg_attr(not(feature = "jwks"), expect(clippy::never_loop, reason = "shared keys are never waited for"))]
         loop {
             match self.verify_with_known_keys(token, now) {
                 Ok(verified) => return Ok(verified),
-                Err(Failure::Refused(error)) => return Err(error),
+                Err(Failure::Refused(refusal)) => return Err(refusal),
                 #[cfg(feature = "jwks")]
                 Err(Failure::UnknownKey(key)) => {
                     freshness = key.wait_for_keys(freshness).await?;
@@ -168,18 +173,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             let payload = Payload::decode(compact, &mut buffer)?;
             // The claims are not authenticated yet, so the error must not quote them.
             let registered = self.registered(&payload).map_err(|error| VerifyError::new(error.kind()))?;
-            let generation = self.rules.check_issuer_signature(header, compact, &registered, now)?;
+            let generation = self.rules.check_issuer_signature(header, compact, &payload, &registered, now)?;
             return Ok(self.accept(&payload, registered, generation, now)?);
         }
         let signature = buffer.decode(compact.signature)?;
-        check_signature(&self.rules.signers.keys, header, compact.signed, signature)?;
+        check_signature(self.rules.signers.keys.iter(), header, compact.signed, signature)?;
         let payload = Payload::decode(compact, &mut buffer)?;
         let registered = self.registered(&payload)?;
         Ok(self.accept(&payload, registered, None, now)?)
     }
 
     pub(super) fn registered<'a>(&self, payload: &Payload<'a>) -> Result<Registered<'a>, VerifyError> {
-        payload.registered(&self.rules.provider_session_claim)
+        payload.registered(&self.rules.provider_session_claim, self.rules.integer_ids)
     }
 
     /// Checks the claims of a token whose signature is valid. Errors may quote them.
@@ -191,14 +196,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         now: SystemTime,
     ) -> Result<VerifiedToken<C>, VerifyError> {
         let expires_at = self.rules.check_claims(&registered, now)?;
+        let iss = registered.iss.as_ref().map(|iss| &*iss.0);
+        let issuer = self.rules.signers.issuer_of(key_generation.as_ref(), iss);
         let validity = Validity { expires_at, not_before: registered.nbf, key_generation };
-        let shared = |text: Option<Text<'_>>| text.map(|text| Arc::from(&*text.0));
+        let shared = |id: Option<Id<'_>>| id.map(|id| Arc::from(id.as_str()));
         let verified = Verified {
             expires_at,
             subject: shared(registered.sub),
-            issuer: registered.iss.map(|iss| self.rules.signers.shared_issuer(&iss.0)),
+            issuer,
             token_id: shared(registered.jti),
-            provider_session: shared(registered.provider_session),
+            provider_session: registered.provider_session.map(|text| Arc::from(&*text.0)),
             issued_at: registered.iat.map(NumericDate::time),
             ..Verified::new(payload.claims()?)
         };
@@ -210,13 +217,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         self.rules.is_still_valid(validity, now)
     }
 
-    /// A number that changes whenever any key changes. `None` while an issuer has no usable keys.
-    #[cfg_attr(not(feature = "jwks"), expect(clippy::unnecessary_wraps, reason = "shared keys never change"))]
-    pub(crate) fn key_version(&self) -> Option<u64> {
-        #[cfg(feature = "jwks")]
-        return self.rules.signers.issuers.version();
-        #[cfg(not(feature = "jwks"))]
-        Some(0)
+    /// Whether the keys that refused a token are still in use.
+    pub(crate) fn are_current(&self, keys: Option<&KeyGeneration>) -> bool {
+        self.rules.are_current(keys)
     }
 }
 
@@ -224,12 +227,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for JwtVerifier<C> {
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        self.verify_token(input.token.expose(), input.now).await.map(|token| token.verified)
+        self.verify_or_refuse(input.token.expose(), input.now)
+            .await
+            .map(|token| token.verified)
+            .map_err(|refusal| refusal.error)
     }
 
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
         let outcome = self.verify_token_now(input.token.expose(), input.now)?;
-        Some(outcome.map(|token| token.verified))
+        Some(outcome.map(|token| token.verified).map_err(|refusal| refusal.error))
     }
 }
 

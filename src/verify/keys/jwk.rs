@@ -75,6 +75,12 @@ impl Jwk {
         algorithm.map(Some).ok_or(invalid("its `alg` is not a supported signature algorithm"))
     }
 
+    /// Its `issuer`, if present: the only issuer that it is for. Microsoft Entra defines this member.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn issuer(&self) -> Option<&Value> {
+        self.get("issuer")
+    }
+
     pub(super) fn key_id(&self) -> Result<Option<&str>, ConfigError> {
         let Some(kid) = self.get("kid") else { return Ok(None) };
         kid.as_str().map(Some).ok_or(invalid("its `kid` is not a string"))

@@ -34,6 +34,9 @@ use crate::error::ConfigError;
 pub struct JwtKey {
     algorithm: Algorithm,
     key_id: Option<String>,
+    /// The only tenant that it is for, if tenants share a key set.
+    #[cfg(feature = "jwks")]
+    tenant: Option<String>,
     /// The unparsed key, from which [`algorithm`](Self::algorithm) builds another.
     key: DecodingKey,
     prepared: Prepared,
@@ -127,8 +130,13 @@ impl JwtKey {
     ///
     /// If the key has another type or curve, or is too short for the algorithm.
     pub fn algorithm(self, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        let key_id = self.key_id;
-        Ok(Self { key_id, ..Self::new(algorithm, self.key)? })
+        let key = Self::new(algorithm, self.key)?;
+        Ok(Self {
+            key_id: self.key_id,
+            #[cfg(feature = "jwks")]
+            tenant: self.tenant,
+            ..key
+        })
     }
 
     /// Sets the `kid` that tokens select this key by. A key without one is tried for every token with its algorithm.
@@ -148,7 +156,25 @@ impl JwtKey {
     fn new(algorithm: Algorithm, key: DecodingKey) -> Result<Self, ConfigError> {
         check(algorithm, &key)?;
         let prepared = Prepared::new(algorithm, &key)?;
-        Ok(Self { algorithm, key_id: None, key, prepared })
+        Ok(Self {
+            algorithm,
+            key_id: None,
+            #[cfg(feature = "jwks")]
+            tenant: None,
+            key,
+            prepared,
+        })
+    }
+
+    #[cfg(feature = "jwks")]
+    pub(crate) fn for_tenant(mut self, tenant: &str) -> Self {
+        self.tenant = Some(tenant.to_owned());
+        self
+    }
+
+    #[cfg(feature = "jwks")]
+    pub(crate) fn is_for_tenant(&self, tenant: &str) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own == tenant)
     }
 
     pub(crate) fn is_for(&self, algorithm: Algorithm) -> bool {
