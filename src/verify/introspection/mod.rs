@@ -5,8 +5,9 @@
 //!
 //! - **The answer is checked here.** `active` must be `true`. The rules for `exp`, `nbf`, `iss` and `aud` are those of
 //!   [`jwt`](crate::jwt): what is configured is required, and without an [audience](IntrospectionBuilder::audience) a token
-//!   that has one is refused. A token without `exp` is accepted, because its session is rechecked. A token that is bound to
-//!   a key (`cnf`, or a `token_type` of `DPoP`) is refused, and so is a refresh token, which a client must not send here.
+//!   that has one is refused. A token without `exp` is accepted, because its session is rechecked. (One that begins with a
+//!   [ticket](crate::Tickets) is not: set a [`max_lifetime`](crate::WsAuthLayer::max_lifetime).) A token that is bound to a
+//!   key (`cnf`, or a `token_type` of `DPoP`) is refused, and so is a refresh token, which a client must not send here.
 //! - **401 is about the token alone**: it is not active, or breaks a rule. If the provider is unreachable, refuses the
 //!   credentials of this server, or answers with anything else, handshakes get 503 with `Retry-After` and clients keep
 //!   their tokens. An [event](crate#events) says what is wrong, at most once every 10 seconds for each reason.
