@@ -172,6 +172,25 @@ async fn polls_go_on_after_failures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn transmitter_that_ignores_acknowledgements_is_not_asked_without_pause() {
+    let event = signed(&revoked(&user("alice")));
+    for sets in [json!({"sets": {"e1": event}}), json!({"sets": {"e1": 7}}), json!({"sets": {}, "moreAvailable": true})]
+    {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, answer) = (Arc::clone(&asked), Bytes::from(sets.to_string()));
+        let client = move |_: Request<Bytes>| {
+            count.fetch_add(1, SeqCst);
+            let answer = answer.clone();
+            async { Ok(http::Response::new(answer)) }
+        };
+        let node = Node::new();
+        let _polling = node.signals.poll(Poll::new("https://id.example.com/poll/1").unwrap().client(client)).unwrap();
+        sleep(Duration::from_millis(10_500)).await;
+        assert!((11..=12).contains(&asked.load(SeqCst)), "{sets}: {asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn transmitter_that_answers_at_once_is_not_asked_without_pause() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);

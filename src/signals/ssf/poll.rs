@@ -124,10 +124,12 @@ async fn run(receiver: Arc<Receiver>, poll: Poll) -> Infallible {
         match poll_once(&poll, outcomes.to_request()).await {
             Ok(response) => {
                 receiver.health.note_polled();
+                // A transmitter that does not take note of acknowledgements must not be asked without pause.
+                let has_new = response.sets.iter().any(|(id, _)| !outcomes.mentions(id));
                 outcomes = Outcomes::default();
                 if receive_all(&receiver, response.sets, &mut outcomes).await {
                     backoff = MIN_BACKOFF;
-                    if !response.more_available && outcomes.is_empty() {
+                    if !has_new {
                         sleep_until(begin + poll.interval).await;
                     }
                     continue;
@@ -145,7 +147,7 @@ async fn poll_once(poll: &Poll, body: Vec<u8>) -> Result<PollResponse, Transmitt
     match status {
         StatusCode::OK => PollResponse::from_bytes(&body).ok_or_else(|| TransmitterErrorKind::Malformed.error()),
         // Some transmitters answer so if there are no events.
-        StatusCode::NO_CONTENT => Ok(PollResponse { sets: Vec::new(), more_available: false }),
+        StatusCode::NO_CONTENT => Ok(PollResponse { sets: Vec::new() }),
         status => Err(TransmitterErrorKind::Status(status).error()),
     }
 }

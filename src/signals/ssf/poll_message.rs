@@ -37,7 +37,6 @@ struct SetError {
 pub(super) struct PollResponse {
     /// The tokens by their id.
     pub(super) sets: Vec<(String, String)>,
-    pub(super) more_available: bool,
 }
 
 /// How many events a poll asks for: their tokens fit into an answer of 1 MiB, even if they are long.
@@ -67,7 +66,12 @@ impl Outcomes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether this is the id of one of the events.
+    pub(super) fn mentions(&self, id: &str) -> bool {
+        self.ack.iter().any(|ack| ack == id) || self.set_errs.contains_key(id)
+    }
+
+    fn is_empty(&self) -> bool {
         self.ack.is_empty() && self.set_errs.is_empty()
     }
 }
@@ -79,16 +83,14 @@ impl PollResponse {
         struct Response {
             #[serde(default)]
             sets: BTreeMap<String, Value>,
-            #[serde(default, rename = "moreAvailable")]
-            more_available: Option<bool>,
         }
 
-        let Response { sets, more_available } = serde_json::from_slice(json).ok()?;
-        let is_more = sets.len() > MAX_SETS;
+        // Whether there are more (`moreAvailable`) need not be known: the next poll follows at once after any event.
+        let Response { sets } = serde_json::from_slice(json).ok()?;
         // What is not a token is refused like one that is not valid.
         let set = |(id, token): (String, Value)| (id, token.as_str().unwrap_or_default().to_owned());
         let sets = sets.into_iter().filter(|(id, _)| id.len() <= MAX_ID_LEN).take(MAX_SETS).map(set).collect();
-        Some(Self { sets, more_available: more_available.unwrap_or(false) || is_more })
+        Some(Self { sets })
     }
 }
 
@@ -119,14 +121,13 @@ mod tests {
         let response = PollResponse::from_bytes(response).expect("a response");
         let sets = [("3d0c3cf7", "eyJhbGciOi.c.d"), ("4d3559ec", "eyJhbGciOi.a.b")];
         assert_eq!(response.sets, sets.map(|(id, token)| (id.to_owned(), token.to_owned())));
-        assert!(response.more_available);
         let empty = PollResponse::from_bytes(br#"{"sets":{}}"#).expect("a response");
-        assert!(empty.sets.is_empty() && !empty.more_available);
+        assert!(empty.sets.is_empty());
     }
 
     #[test]
     fn other_answers_are_refused_and_long_ones_are_cut() {
-        for other in ["", "[]", "null", "{\"sets\":[1]}", "{\"sets\":{},\"moreAvailable\":\"yes\"}", "\u{feff}{}"] {
+        for other in ["", "[]", "null", "{\"sets\":[1]}", "\u{feff}{}"] {
             let is_list = other == "[]";
             assert!(
                 PollResponse::from_bytes(other.as_bytes()).is_none_or(|read| is_list && read.sets.is_empty()),
@@ -138,6 +139,6 @@ mod tests {
         let many: BTreeMap<_, _> = (0..1500).map(|number| (number.to_string(), "token")).collect();
         let many = serde_json::json!({ "sets": many }).to_string();
         let many = PollResponse::from_bytes(many.as_bytes()).expect("a response");
-        assert_eq!((many.sets.len(), many.more_available), (MAX_SETS, true));
+        assert_eq!(many.sets.len(), MAX_SETS);
     }
 }
