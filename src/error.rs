@@ -168,6 +168,15 @@ pub enum ConfigError {
     /// Fetching keys needs a tokio runtime, and none is running here.
     #[error("keys are to be fetched, and no tokio runtime is running here")]
     NoRuntime,
+    /// The age of a proof is longer than an hour.
+    #[error("a proof that is {0:?} old is too old: an hour at most")]
+    LongProofAge(std::time::Duration),
+    /// The operating system provides no random numbers.
+    #[error("the operating system provides no random numbers")]
+    NoRandomNumbers,
+    /// Proofs cannot be signed with a symmetric algorithm, because the key in a proof is public.
+    #[error("proofs cannot be signed with {0}, because the key in a proof is public")]
+    SymmetricProof(String),
     /// The built-in HTTP client cannot be created.
     #[error("no http client: {0}")]
     NoHttpClient(String),

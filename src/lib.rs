@@ -60,6 +60,7 @@
 //! | accept a realm for each tenant, or all tenants of Microsoft Entra | [`jwks::IssuerRule`], [`jwks::IssuerKeys::entra_tenants`] |
 //! | verify tokens of an AWS Application Load Balancer | [`jwt::AlbVerifier`] |
 //! | verify opaque tokens, by asking their provider | [`introspection`] |
+//! | accept tokens that are bound to a key of the client | [`Dpop`] |
 //! | skip the signature check for a token that was verified before | [`CachedVerifier`] |
 //! | verify other tokens, in a database for example | [`verifier_fn`], [`Verifier`] |
 //! | check a scope or the room in the path | [`Verifier::authorize`], [`Verifier::authorize_async`], [`PathParams`] |
@@ -182,9 +183,9 @@
 //! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
 //! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
 //! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed` | |
-//! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_user_authentication`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
+//! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `not_bound`, `missing_proof`, `proof_malformed`, `proof_wrong_algorithm`, `proof_wrong_key`, `proof_bad_signature`, `proof_for_elsewhere`, `proof_for_other_token`, `proof_stale`, `proof_replayed`, `use_dpop_nonce`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_user_authentication`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
 //! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
-//! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
+//! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `other_key`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
 //! | [`WsAuthLayer::refresh_route`] | `unknown_session`, `refresh_in_progress`, `too_many_attempts`, or a name of [`RejectionKind::as_str`] | response body |
 //! | [`WsAuthLayer::signalr_refresh_route`] | `missing_connection_token`, `connection_not_found`, `invalid_token`, `permission_change_rejected`, `refresh_disabled`, or a name of the row above | response body |
 //! | [`TicketErrorKind::as_str`] | `invalid_token`, `origin_not_allowed`, `internal`, `too_many_tickets`, `unavailable` | response body of [`Tickets::route`] |
@@ -232,6 +233,7 @@
 //! | `introspection failed` | warn | `endpoint` (or the issuer), `reason`, `error`: there is no usable answer; once every 10 seconds for each reason: `discovery`, `unreachable`, `timed_out`, `unsupported_token`, `status`, `too_large`, `malformed`, `not_signed`, `keys_unavailable`, `bad_signature` |
 //! | `ticket not issued` | info | `error` |
 //! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
+//! | `proof not noted` | warn | `error` of the store; the token is refused with 503 |
 //! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
 //! | `evictions not received` | warn | `error`; a session that another node evicted ends at the next renewal |
 //! | `node bus unavailable` | warn | `error`; sessions of other nodes cannot be refreshed here, or those of this node there |
@@ -261,6 +263,7 @@
 //! | `jwt` | [`jwt::JwtVerifier`], [`CachedVerifier`]; needs `aws-lc-rs` or `rust-crypto` | yes |
 //! | `aws-lc-rs` | signatures by aws-lc-rs: faster, needs a C compiler; used if both are on | yes |
 //! | `rust-crypto` | signatures by the RustCrypto crates: no C; RSA up to 4096 bits instead of 8192 | no |
+//! | `dpop` | [`Dpop`]: tokens that are bound to a key of the client (RFC 9449) | no |
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
 //! | `signals` | [`signals`]: log-out notices and security events of identity providers; includes `jwks` | no |
 //! | `introspection` | [`introspection`]: opaque tokens; includes `jwks` | no |
@@ -275,6 +278,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "dpop")]
+mod dpop;
 mod error;
 mod extract;
 mod future;
@@ -310,6 +315,8 @@ mod token;
 mod verify;
 mod websocket;
 
+#[cfg(feature = "dpop")]
+pub use self::dpop::Dpop;
 #[cfg(feature = "jwks")]
 pub use self::http_client::HttpClient;
 #[cfg(feature = "redis")]

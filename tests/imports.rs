@@ -46,6 +46,7 @@ const MODULES: &[&str] = &[
     "layer",
     "extract",
     "ticket",
+    "dpop",
     "signals",
     "redis",
     "test_util",

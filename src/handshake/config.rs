@@ -64,6 +64,16 @@ impl Config {
         self.session_meta.as_ref().map_or_else(SessionMeta::new, |hook| hook(parts))
     }
 
+    pub(crate) fn set_sources(&mut self, sources: Sources) {
+        #[cfg(feature = "dpop")]
+        let reads_proofs = self.sources.reads_proofs;
+        self.sources = sources;
+        #[cfg(feature = "dpop")]
+        {
+            self.sources.reads_proofs = reads_proofs;
+        }
+    }
+
     pub(crate) fn session_mut(&mut self) -> &mut SessionConfig {
         Arc::make_mut(&mut self.session)
     }

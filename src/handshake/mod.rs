@@ -14,6 +14,7 @@ mod extensions;
 mod find;
 mod origin;
 mod pending;
+mod proof;
 mod refuse;
 mod request;
 #[cfg(feature = "streams")]
@@ -40,7 +41,13 @@ pub(crate) use self::{
 };
 
 use self::{
-    find::find, origin::check_origin, pending::PendingUpgrade, refuse::respond, strip::strip, verify::Authenticate,
+    find::find,
+    origin::check_origin,
+    pending::PendingUpgrade,
+    proof::{bind, needed_again},
+    refuse::respond,
+    strip::strip,
+    verify::Authenticate,
 };
 use crate::{
     id::ScopedId,
@@ -87,7 +94,7 @@ impl Pipeline {
         let outcome = strip(&self.config, parts, token)
             .and_then(|token| check_origin(&self.config, kind, parts, token_kind).map(|()| token));
         match outcome {
-            Ok(Some(token)) => self.verify_now(token, kind, parts, completion),
+            Ok(Some(token)) => self.verify_now(bind(token, kind, parts), kind, parts, completion),
             Ok(None) => self.without_token(kind, parts, completion),
             Err(rejection) => self.refuse(rejection, parts, &completion),
         }
@@ -137,8 +144,9 @@ impl Pipeline {
         // As for a handshake: the request changes something, so a cookie needs an origin.
         check_origin(&self.config, RequestKind::Handshake, parts, token_kind)?;
         let token = token.ok_or_else(|| Rejection::missing_token(&self.config.challenges, parts.version))?;
-        let input = VerifyInput::new(&token, parts, self.config.session.time.now());
-        match self.authenticator.identify(input).await {
+        let token = bind(token, RequestKind::Plain, parts);
+        let now = self.config.session.time.now();
+        match self.authenticator.identify(VerifyInput::new(&needed_again(&token), parts, now)).await {
             Ok(sender) => Ok((token, sender)),
             // The token is valid, but not for this. What it may do to its session is another question.
             Err(error) if error.is_of_valid_token() => Ok((token, None)),

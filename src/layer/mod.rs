@@ -61,7 +61,7 @@ impl WsAuthLayer {
         self
     }
 
-    fn config(&mut self) -> &mut Config {
+    pub(crate) fn config(&mut self) -> &mut Config {
         Arc::make_mut(&mut Arc::make_mut(&mut self.pipeline).config)
     }
 }

@@ -21,7 +21,7 @@ impl WsAuthLayer {
     /// origin policy is [`AllowOrigin::insecure_any`].
     pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
         let config = self.config();
-        config.sources = Sources::new(sources)?;
+        config.set_sources(Sources::new(sources)?);
         config.check()?;
         Ok(self)
     }

@@ -20,7 +20,7 @@ use crate::{
 /// | --- | --- | --- | --- |
 /// | `MissingToken` | `missing_token` | 401 | no `error` (RFC 6750 §3.1) |
 /// | `InvalidRequest` | `invalid_request` | 400 | `error="invalid_request"` |
-/// | `InvalidToken` | `invalid_token` | 401 | `error="invalid_token"` |
+/// | `InvalidToken` | `invalid_token` | 401 | `error="invalid_token"`; if it is the proof that is wrong, see [`Dpop`](crate::Dpop) |
 /// | `InsufficientUserAuthentication` | `insufficient_user_authentication` | 401 | `error="insufficient_user_authentication"`, and `acr_values` and `max_age` if known (RFC 9470 §3) |
 /// | `InsufficientScope` | `insufficient_scope` | 403 | `error="insufficient_scope"`, and `scope` if known |
 /// | `OriginNotAllowed` | `origin_not_allowed` | 403 | no challenge |
@@ -107,6 +107,9 @@ impl Rejection {
         if let Some(challenge) = challenges.of_error(&error) {
             rejection.challenge = Some(challenge);
         }
+        if let Some(challenge) = error.kind().proof_error().and_then(|error| challenges.of_proof(error)) {
+            rejection.challenge = Some(challenge);
+        }
         rejection.cause = Some(Cause::Verify(Arc::new(error)));
         rejection
     }
@@ -175,6 +178,16 @@ impl Rejection {
         match &self.cause {
             Some(Cause::Verify(error)) => error.retry_after(),
             Some(Cause::Admission(error)) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The nonce that the next DPoP proof has to hold, which the response has as `DPoP-Nonce` (RFC 9449 §8.2), if the
+    /// verifier asks for one.
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<&str> {
+        match &self.cause {
+            Some(Cause::Verify(error)) => error.dpop_nonce(),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -20,6 +20,9 @@ impl IntoResponse for Rejection {
         }
         if let Some(retry_after) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_seconds(retry_after)));
+        }
+        if let Some(nonce) = self.dpop_nonce().and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+            headers.insert(HeaderName::from_static("dpop-nonce"), nonce);
         }
         for line in self.challenge.iter().flat_map(Challenge::lines) {
             headers.append(WWW_AUTHENTICATE, line.clone());

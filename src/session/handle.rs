@@ -255,6 +255,7 @@ impl<C> Session<C> {
             expires_at,
             subject: core.subject.clone(),
             issuer: core.issuer.clone(),
+            confirmation: core.confirmation.clone(),
             token_id: token.id,
             provider_session: token.provider_session,
             issued_at: token.issued_at,

@@ -20,7 +20,7 @@ impl<C: Send + Sync + 'static> Session<C> {
     /// Replaces the token: verifies the new one, replaces the claims, and moves the deadline.
     ///
     /// The verifier sees the [head of the handshake](crate::VerifyInput::parts) again. The new token must have the same
-    /// subject and the same issuer. A refresh does not extend the session beyond
+    /// subject and the same issuer, and be bound to the same [key](crate::Dpop), if any. A refresh does not extend the session beyond
     /// [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims stays valid.
     ///
     /// # Errors
@@ -156,6 +156,9 @@ impl<C: Send + Sync + 'static> Session<C> {
         }
         if core.issuer.as_deref() != verified.issuer.as_deref() {
             return Err(RefreshError::of(RefreshErrorKind::OtherIssuer));
+        }
+        if core.confirmation != verified.confirmation {
+            return Err(RefreshError::of(RefreshErrorKind::OtherKey));
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub enum RefreshErrorKind {
     OtherSubject,
     /// The token has a different issuer.
     OtherIssuer,
+    /// The token is bound to a different key (RFC 9449), or only one of the session and the token is bound.
+    OtherKey,
     /// The token, its subject or the session was [revoked](crate::Revocations).
     Revoked,
     /// Whether the token was revoked cannot be checked now.
@@ -90,6 +92,7 @@ impl RefreshError {
     /// | `no_subject` | `NoSubject` |
     /// | `other_subject` | `OtherSubject` |
     /// | `other_issuer` | `OtherIssuer` |
+    /// | `other_key` | `OtherKey` |
     /// | `revoked` | `Revoked` |
     /// | `revocations_stale` | `Unavailable` |
     /// | `token_invalid` | `NotVerified(Invalid)` |
@@ -107,6 +110,17 @@ impl RefreshError {
     /// | `wrong_issuer` | `NotVerified(WrongIssuer)` |
     /// | `wrong_audience` | `NotVerified(WrongAudience)` |
     /// | `sender_constrained` | `NotVerified(SenderConstrained)` |
+    /// | `not_bound` | `NotVerified(NotBound)` |
+    /// | `missing_proof` | `NotVerified(MissingProof)` |
+    /// | `proof_malformed` | `NotVerified(ProofMalformed)` |
+    /// | `proof_wrong_algorithm` | `NotVerified(ProofWrongAlgorithm)` |
+    /// | `proof_wrong_key` | `NotVerified(ProofWrongKey)` |
+    /// | `proof_bad_signature` | `NotVerified(ProofBadSignature)` |
+    /// | `proof_for_elsewhere` | `NotVerified(ProofForElsewhere)` |
+    /// | `proof_for_other_token` | `NotVerified(ProofForOtherToken)` |
+    /// | `proof_stale` | `NotVerified(ProofStale)` |
+    /// | `proof_replayed` | `NotVerified(ProofReplayed)` |
+    /// | `use_dpop_nonce` | `NotVerified(UseDpopNonce)` |
     /// | `unknown_ticket` | `NotVerified(UnknownTicket)` |
     /// | `ticket_for_elsewhere` | `NotVerified(TicketForElsewhere)` |
     /// | `insufficient_user_authentication` | `NotVerified(InsufficientUserAuthentication)` |
@@ -125,9 +139,16 @@ impl RefreshError {
             RefreshErrorKind::NoSubject => "no_subject",
             RefreshErrorKind::OtherSubject => "other_subject",
             RefreshErrorKind::OtherIssuer => "other_issuer",
+            RefreshErrorKind::OtherKey => "other_key",
             RefreshErrorKind::Revoked => "revoked",
             RefreshErrorKind::Unavailable => "revocations_stale",
         }
+    }
+
+    /// The nonce that the next DPoP proof has to hold (RFC 9449 §8.2), if the verifier asks for one.
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<&str> {
+        self.source.as_ref()?.dpop_nonce()
     }
 
     /// When to try again, if that is known.
@@ -149,6 +170,7 @@ impl fmt::Display for RefreshError {
             RefreshErrorKind::NoSubject => "the session or the new token has no subject",
             RefreshErrorKind::OtherSubject => "the new token has a different subject",
             RefreshErrorKind::OtherIssuer => "the new token has a different issuer",
+            RefreshErrorKind::OtherKey => "the new token is bound to a different key, or only one of both is bound",
             RefreshErrorKind::Revoked => "the new token was revoked",
             RefreshErrorKind::Unavailable => "revocations cannot be checked now",
         })

@@ -67,6 +67,7 @@ impl RefreshReply {
             RefreshErrorKind::NotVerified(_)
             | RefreshErrorKind::TokenTooLarge
             | RefreshErrorKind::Malformed
+            | RefreshErrorKind::OtherKey
             | RefreshErrorKind::Revoked => Self::Invalid,
             RefreshErrorKind::InProgress => Self::InProgress,
             RefreshErrorKind::TooManyAttempts => Self::TooManyAttempts { retry_after: error.retry_after() },

@@ -35,8 +35,8 @@ impl SessionStart {
     ) -> Result<Session<C>, AdmissionError> {
         let recheck = NewRecheck::of(&verified, || token.clone());
         let token = TokenInfo::of(&verified, self.now.wall);
-        let Verified { claims, expires_at, subject, issuer, .. } = verified;
-        let new = NewSession { subject, issuer, expires_at, token: token.clone(), kind, meta, recheck };
+        let Verified { claims, expires_at, subject, issuer, confirmation, .. } = verified;
+        let new = NewSession { subject, issuer, confirmation, expires_at, token: token.clone(), kind, meta, recheck };
         let (now, config) = (self.now, self.config);
         let session = Session::new(|any| SessionCore::new(new, now, config, any), claims, verifier, head);
         let core = session.core();

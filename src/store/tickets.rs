@@ -40,6 +40,21 @@ pub trait TicketStore: Send + Sync + 'static {
     /// If the store does not know whether the ticket exists. The ticket may be gone then.
     fn redeem(&self, key: TicketKey) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
+    /// Notes that something was used, for this lifetime. Returns `true` once, and then `false` until the lifetime is over.
+    ///
+    /// [`Dpop`](crate::Dpop) asks this of each proof. It is atomic, like [`redeem`](Self::redeem): of many callers at the
+    /// same time, one gets `true`. An entry that goes early is unsafe: a proof can be used twice.
+    ///
+    /// Defaults to [`put`](Self::put) without a content, which is safe, but cannot tell a second use from a store that
+    /// is unavailable: the answer is then 503 where it should be 401.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not know whether this is the first use.
+    fn use_once(&self, key: TicketKey, lifetime: Duration) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async move { self.put(key, Vec::new(), lifetime).await.map(|()| true) }
+    }
+
     /// The capacity of the whole store. [`Tickets::new`](crate::Tickets::new) asks once, and lets a subject have a
     /// tenth of it at most, unless [set otherwise](crate::Tickets::max_per_subject). Defaults to
     /// [`TicketCapacity::UNKNOWN`].
@@ -69,7 +84,8 @@ impl TicketCapacity {
     }
 }
 
-/// The key of a ticket in a store: the SHA-256 hash of the ticket, so that a key reveals no ticket.
+/// The key of a ticket in a store: the SHA-256 hash of the ticket, so that a key reveals no ticket. Also that of something
+/// that may be [used once](TicketStore::use_once).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TicketKey([u8; 32]);
 
@@ -78,6 +94,17 @@ impl TicketKey {
     #[must_use]
     pub fn of(ticket: &[u8; 32]) -> Self {
         Self(Sha256::digest(ticket).into())
+    }
+
+    /// The key of something that is used once. No ticket has this key, because what is hashed is longer than a ticket.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn of_use(purpose: &str, parts: [&str; 2]) -> Self {
+        let mut hash = Sha256::new_with_prefix("something that may be used only once: ");
+        for part in [purpose].iter().chain(&parts) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
     }
 
     /// The hash, for stores whose keys are bytes.
@@ -104,6 +131,8 @@ impl fmt::Debug for TicketKey {
 pub(crate) trait DynTicketStore: Send + Sync {
     fn put_boxed(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> StoreFuture<'_, ()>;
     fn redeem_boxed(&self, key: TicketKey) -> StoreFuture<'_, Option<Vec<u8>>>;
+    #[cfg(feature = "dpop")]
+    fn use_once_boxed(&self, key: TicketKey, lifetime: Duration) -> StoreFuture<'_, bool>;
 }
 
 impl<S: TicketStore> DynTicketStore for S {
@@ -113,5 +142,10 @@ impl<S: TicketStore> DynTicketStore for S {
 
     fn redeem_boxed(&self, key: TicketKey) -> StoreFuture<'_, Option<Vec<u8>>> {
         Box::pin(self.redeem(key))
+    }
+
+    #[cfg(feature = "dpop")]
+    fn use_once_boxed(&self, key: TicketKey, lifetime: Duration) -> StoreFuture<'_, bool> {
+        Box::pin(self.use_once(key, lifetime))
     }
 }

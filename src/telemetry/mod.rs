@@ -207,6 +207,11 @@ pub(crate) fn log_out_refused(reason: &str, error: Cause<'_>) {
     }
 }
 
+#[cfg(feature = "dpop")]
+pub(crate) fn proof_not_noted(error: Cause<'_>) {
+    event!(warn, %error, "proof not noted");
+}
+
 pub(crate) fn revocation_not_confirmed(error: Cause<'_>) {
     event!(error, %error, "revocation not confirmed");
     cause_of_failure(error);

@@ -4,6 +4,7 @@
 //!   completed handshake.
 //! - [`connect`] opens a WebSocket over an in-memory pipe.
 //! - [`conformance`] tests stores.
+//! - `DpopKey` signs the proofs of bound tokens (feature `dpop`).
 //! - [`TestToken`] signs tokens, with your secret or for [`verifier`].
 //!
 //! The sockets are tokio-tungstenite's, in the version that axum uses: any release may change this module with it.
@@ -49,6 +50,8 @@
 mod bus;
 pub mod conformance;
 mod connect;
+#[cfg(feature = "dpop")]
+mod dpop;
 mod handshake;
 mod token;
 
@@ -59,6 +62,8 @@ use axum::{
 
 pub use bus::MemoryBus;
 pub use connect::{ConnectError, connect};
+#[cfg(feature = "dpop")]
+pub use dpop::DpopKey;
 pub use handshake::{HandshakeBuilder, handshake};
 pub use token::{TEST_SECRET, TestToken, base64url, verifier};
 

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use axum::extract::OriginalUri;
 use http::{header::ORIGIN, request::Parts};
 use serde::{Deserialize, Serialize};
 
-use crate::verify::Verified;
+use crate::verify::{Verified, client_path};
 
 /// Stored as JSON, so that nodes of different versions understand each other.
 #[derive(Serialize, Deserialize)]
@@ -27,15 +26,15 @@ pub(super) struct TokenInfo {
     pub(super) token_id: Option<String>,
     #[serde(default)]
     pub(super) provider_session: Option<String>,
+    /// The key that the token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) confirmation: Option<String>,
 }
 
 impl<C> Content<C> {
     /// Whether the handshake has the path and origin that the ticket is bound to.
     pub(super) fn allows(&self, parts: &Parts) -> bool {
-        let path = match parts.extensions.get::<OriginalUri>() {
-            Some(OriginalUri(uri)) => uri.path(),
-            None => parts.uri.path(),
-        };
+        let path = client_path(parts);
         let is_from = |wanted: &str| {
             let mut origins = parts.headers.get_all(ORIGIN).iter();
             let origin = origins.next().filter(|_| origins.next().is_none());
@@ -45,7 +44,7 @@ impl<C> Content<C> {
     }
 
     pub(super) fn into_verified(self) -> Verified<C> {
-        let TokenInfo { expires_at, issued_at, subject, issuer, token_id, provider_session } = self.token;
+        let TokenInfo { expires_at, issued_at, subject, issuer, token_id, provider_session, confirmation } = self.token;
         let shared = |text: Option<String>| text.map(Arc::from);
         // Without a recheck: a ticket can be redeemed once, so its session cannot be rechecked with it.
         Verified {
@@ -55,6 +54,7 @@ impl<C> Content<C> {
             issuer: shared(issuer),
             token_id: shared(token_id),
             provider_session: shared(provider_session),
+            confirmation: shared(confirmation),
             ..Verified::new(self.claims)
         }
     }
@@ -69,6 +69,7 @@ impl TokenInfo {
             issuer: verified.issuer.as_deref().map(str::to_owned),
             token_id: verified.token_id.as_deref().map(str::to_owned),
             provider_session: verified.provider_session.as_deref().map(str::to_owned),
+            confirmation: verified.confirmation.as_deref().map(str::to_owned),
         }
     }
 }

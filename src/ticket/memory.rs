@@ -73,6 +73,25 @@ impl MemoryTickets {
         self.capacity.bytes = bytes;
         Ok(self)
     }
+
+    /// Returns `false` if the key exists.
+    fn put_new(&self, key: TicketKey, mut content: Vec<u8>, lifetime: Duration) -> Result<bool, StoreError> {
+        let expires_at = from_now(lifetime);
+        let mut state = lock(&self.state);
+        state.remove_expired(Instant::now());
+        if state.tickets.contains_key(&key) {
+            return Ok(false);
+        }
+        let bytes = state.bytes.saturating_add(size(&content));
+        if state.tickets.len() >= self.capacity.tickets || bytes > self.capacity.bytes {
+            return Err(StoreError::full());
+        }
+        content.shrink_to_fit();
+        state.bytes = bytes;
+        state.expiries.insert((expires_at, key));
+        state.tickets.insert(key, Ticket { content, expires_at });
+        Ok(true)
+    }
 }
 
 impl State {
@@ -97,27 +116,17 @@ fn size(content: &[u8]) -> usize {
 }
 
 impl TicketStore for MemoryTickets {
-    async fn put(&self, key: TicketKey, mut content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
-        let expires_at = from_now(lifetime);
-        let mut state = lock(&self.state);
-        state.remove_expired(Instant::now());
-        let bytes = state.bytes.saturating_add(size(&content));
-        if state.tickets.len() >= self.capacity.tickets || bytes > self.capacity.bytes {
-            return Err(StoreError::full());
-        }
-        if state.tickets.contains_key(&key) {
-            return Err(StoreError::unavailable());
-        }
-        content.shrink_to_fit();
-        state.bytes = bytes;
-        state.expiries.insert((expires_at, key));
-        state.tickets.insert(key, Ticket { content, expires_at });
-        Ok(())
+    async fn put(&self, key: TicketKey, content: Vec<u8>, lifetime: Duration) -> Result<(), StoreError> {
+        if self.put_new(key, content, lifetime)? { Ok(()) } else { Err(StoreError::unavailable()) }
     }
 
     async fn redeem(&self, key: TicketKey) -> Result<Option<Vec<u8>>, StoreError> {
         let ticket = lock(&self.state).take(key);
         Ok(ticket.filter(|ticket| Instant::now() < ticket.expires_at).map(|ticket| ticket.content))
+    }
+
+    async fn use_once(&self, key: TicketKey, lifetime: Duration) -> Result<bool, StoreError> {
+        self.put_new(key, Vec::new(), lifetime)
     }
 
     fn total_capacity(&self) -> TicketCapacity {

@@ -30,18 +30,55 @@ pub(super) fn parse_name(name: &str) -> Result<HeaderName, ConfigError> {
         .ok_or_else(|| ConfigError::InvalidHeaderName(name.to_owned()))
 }
 
+/// An authentication scheme whose credentials are a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Bearer,
+    /// RFC 9449 §7.1.
+    #[cfg(feature = "dpop")]
+    Dpop,
+}
+
+impl Scheme {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            #[cfg(feature = "dpop")]
+            Self::Dpop => "DPoP",
+        }
+    }
+
+    /// The rest after the scheme. `Bearertoken` is another scheme; `Bearer,` is malformed `Bearer`.
+    fn strip(self, credentials: &[u8]) -> Option<&[u8]> {
+        let (scheme, rest) = credentials.split_at_checked(self.name().len())?;
+        let is_complete = rest.first().is_none_or(|&next| !encoding::is_tchar(next));
+        (scheme.eq_ignore_ascii_case(self.name().as_bytes()) && is_complete).then_some(rest)
+    }
+}
+
 /// Finds the bearer token in `Authorization`. `Ok(None)` if the header is absent or has another scheme.
+#[cfg(feature = "signals")]
 pub(crate) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<Token>, TokenErrorKind> {
+    Ok(find_credentials(headers, &[Scheme::Bearer], max_len)?.map(|(_, token)| token))
+}
+
+/// Finds the token in `Authorization`, and its scheme. `Ok(None)` if the header is absent or has another scheme.
+pub(super) fn find_credentials(
+    headers: &HeaderMap,
+    schemes: &[Scheme],
+    max_len: usize,
+) -> Result<Option<(Scheme, Token)>, TokenErrorKind> {
     let lines = headers.get_all(AUTHORIZATION);
     let mut iter = lines.iter();
     let Some(first) = iter.next() else { return Ok(None) };
     if iter.next().is_some() {
         // RFC 9110 §5.3: the field is not a list, and a proxy may have checked the other line.
-        let has_bearer = lines.iter().any(contains_bearer);
-        return if has_bearer { Err(TokenErrorKind::Repeated) } else { Ok(None) };
+        let has_token = lines.iter().any(|line| contains(line, schemes));
+        return if has_token { Err(TokenErrorKind::Repeated) } else { Ok(None) };
     }
-    let Some(rest) = strip_bearer(first.as_bytes()) else {
-        return if contains_bearer(first) { Err(TokenErrorKind::Undecodable) } else { Ok(None) };
+    let stripped = schemes.iter().find_map(|&scheme| Some((scheme, scheme.strip(first.as_bytes())?)));
+    let Some((scheme, rest)) = stripped else {
+        return if contains(first, schemes) { Err(TokenErrorKind::Undecodable) } else { Ok(None) };
     };
     let token = rest.trim_ascii_start();
     if token.is_empty() {
@@ -54,12 +91,12 @@ pub(crate) fn find_bearer(headers: &HeaderMap, max_len: usize) -> Result<Option<
     if rest.strip_suffix(token).is_some_and(|gap| gap.iter().any(|&b| b != b' ')) {
         return Err(TokenErrorKind::Undecodable);
     }
-    encoding::token68(token).map(Some)
+    Ok(Some((scheme, encoding::token68(token)?)))
 }
 
-/// Whether `Authorization` holds this token.
+/// Whether `Authorization` holds this token as a bearer token.
 pub(super) fn has_bearer(headers: &HeaderMap, token: &Token) -> bool {
-    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| strip_bearer(line.as_bytes()));
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|line| Scheme::Bearer.strip(line.as_bytes()));
     bearers.map(<[u8]>::trim_ascii).any(|text| text == token.expose().as_bytes())
 }
 
@@ -75,14 +112,8 @@ pub(super) fn find(headers: &HeaderMap, name: &HeaderName, max_len: usize) -> Re
     encoding::plain(value.as_bytes()).map(Some)
 }
 
-/// The rest after the scheme `Bearer`. `Bearertoken` is another scheme; `Bearer,` is malformed `Bearer`.
-fn strip_bearer(credentials: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = credentials.split_at_checked("bearer".len())?;
-    let is_complete = rest.first().is_none_or(|&next| !encoding::is_tchar(next));
-    (scheme.eq_ignore_ascii_case(b"bearer") && is_complete).then_some(rest)
-}
-
-/// Whether a line has bearer credentials anywhere. The field is not a list, but a proxy may have joined two lines.
-fn contains_bearer(line: &HeaderValue) -> bool {
-    line.as_bytes().split(|&b| b == b',').any(|part| strip_bearer(part.trim_ascii()).is_some())
+/// Whether a line has credentials of these schemes anywhere. The field is not a list, but a proxy may have joined two lines.
+fn contains(line: &HeaderValue, schemes: &[Scheme]) -> bool {
+    let mut parts = line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    parts.any(|part| schemes.iter().any(|scheme| scheme.strip(part).is_some()))
 }

@@ -5,6 +5,8 @@ mod copies;
 mod encoding;
 mod error;
 mod header;
+#[cfg(feature = "dpop")]
+mod proof;
 mod query;
 mod source;
 mod sources;
@@ -21,6 +23,8 @@ pub(crate) use encoding::check;
 pub(crate) use encoding::is_json_object;
 #[cfg(feature = "signals")]
 pub(crate) use header::find_bearer;
+#[cfg(feature = "dpop")]
+pub(crate) use proof::{Presentation, Proof, ProofRequest};
 pub(crate) use sources::{Found, Sources, TokenKind, remove_copies};
 pub(crate) use subprotocol::{Selection, check_subprotocol};
 
@@ -38,18 +42,26 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 /// assert!(token.expose().starts_with("eyJ"));
 /// ```
 #[derive(Clone)]
-pub struct Token(Box<str>);
+pub struct Token {
+    text: Box<str>,
+    #[cfg(feature = "dpop")]
+    presentation: Presentation,
+}
 
 impl Token {
     /// Wraps a secret, for calling a [`Verifier`](crate::Verifier) directly.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            #[cfg(feature = "dpop")]
+            presentation: Presentation::Bearer,
+        }
     }
 
     /// The secret itself. Pass it to a verifier and nowhere else.
     #[must_use]
     pub const fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 

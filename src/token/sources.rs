@@ -8,11 +8,14 @@ use http::{
     request::Parts,
 };
 
+#[cfg(feature = "dpop")]
+use super::{Presentation, proof};
 use super::{
     Selection, Token, TokenError, TokenErrorKind, TokenSource,
     cookie::{self, CookieKind, Cookies},
     copies::TokenFinder,
-    header, query,
+    header::{self, Scheme},
+    query,
     source::Source,
     subprotocol::{Format, Rewrite, Scan, check_subprotocol},
 };
@@ -23,9 +26,12 @@ use crate::error::ConfigError;
 pub(crate) struct Sources {
     authorization: bool,
     headers: Vec<HeaderName>,
-    formats: Vec<Format>,
+    pub(super) formats: Vec<Format>,
     queries: Vec<Cow<'static, str>>,
     cookies: Vec<(Cow<'static, str>, CookieKind)>,
+    /// Whether a proof may come with the token (RFC 9449).
+    #[cfg(feature = "dpop")]
+    pub(crate) reads_proofs: bool,
 }
 
 /// What was extracted from a handshake.
@@ -106,11 +112,14 @@ impl Sources {
 
     /// Finds the token and removes it from the headers and the URI, even if it is refused.
     pub(crate) fn take(&self, parts: &mut Parts, max_len: usize) -> Found {
-        let bearer = if self.authorization { header::find_bearer(&parts.headers, max_len) } else { Ok(None) };
-        let has_bearer = !matches!(bearer, Ok(None));
-        let mut scan = Scan::new(&parts.headers, &self.formats, max_len);
+        let credentials = header::find_credentials(&parts.headers, self.schemes(), max_len);
+        let has_credentials = !matches!(credentials, Ok(None));
+        let mut scan = Scan::new(&parts.headers, self, max_len);
+        #[cfg(feature = "dpop")]
+        let presentation = self.find_proof(&parts.headers, scan.as_ref(), &credentials);
+        let authorized = credentials.map(|found| found.map(|(_, token)| token));
         let offered = scan.as_ref().map_or(Ok(None), Scan::token);
-        let explicit = self.find_explicit(parts, offered, bearer, max_len);
+        let explicit = self.find_explicit(parts, offered, authorized, max_len);
         let cookies = self.find_cookies(&parts.headers, max_len);
         let (token, token_kind) = match explicit {
             // An explicit token takes precedence over cookies, even invalid ones.
@@ -128,11 +137,15 @@ impl Sources {
         let finder = found.map(TokenFinder::new);
         let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(finder.as_ref()));
         // A client may also send its token in `Authorization` if that is not a source.
-        if has_bearer || found.is_some_and(|token| !self.authorization && header::has_bearer(&parts.headers, token)) {
+        if has_credentials
+            || found.is_some_and(|token| !self.authorization && header::has_bearer(&parts.headers, token))
+        {
             parts.headers.remove(AUTHORIZATION);
         }
         let stripped = self.strip(parts, rewrite, cookies.is_present);
         let token = token.and_then(|token| stripped.map(|()| token));
+        #[cfg(feature = "dpop")]
+        let token = token.map(|token| token.map(|token| token.presented(presentation)));
         Found { token: token.map_err(TokenError::new), token_kind, selection }
     }
 
@@ -146,16 +159,41 @@ impl Sources {
         !self.queries.is_empty()
     }
 
+    /// The schemes of `Authorization` that hold a token.
+    const fn schemes(&self) -> &'static [Scheme] {
+        match self.authorization {
+            #[cfg(feature = "dpop")]
+            true if self.reads_proofs => &[Scheme::Bearer, Scheme::Dpop],
+            true => &[Scheme::Bearer],
+            false => &[],
+        }
+    }
+
+    /// How the token is presented.
+    #[cfg(feature = "dpop")]
+    fn find_proof(
+        &self,
+        headers: &HeaderMap,
+        scan: Option<&Scan<'_>>,
+        credentials: &Result<Option<(Scheme, Token)>, TokenErrorKind>,
+    ) -> Presentation {
+        if !self.reads_proofs {
+            return Presentation::Bearer;
+        }
+        let scheme = credentials.as_ref().ok().and_then(Option::as_ref).map(|(scheme, _)| *scheme);
+        Presentation::find(headers, scan.and_then(Scan::proof), scheme)
+    }
+
     /// The explicit token.
     fn find_explicit(
         &self,
         parts: &Parts,
         offered: Result<Option<Token>, TokenErrorKind>,
-        bearer: Result<Option<Token>, TokenErrorKind>,
+        authorized: Result<Option<Token>, TokenErrorKind>,
         max_len: usize,
     ) -> Result<Option<Token>, TokenErrorKind> {
         let mut explicit = offered?;
-        merge(&mut explicit, bearer?)?;
+        merge(&mut explicit, authorized?)?;
         for name in &self.headers {
             merge(&mut explicit, header::find(&parts.headers, name, max_len)?)?;
         }
@@ -199,6 +237,10 @@ impl Sources {
         }
         for name in &self.headers {
             parts.headers.remove(name);
+        }
+        #[cfg(feature = "dpop")]
+        if self.reads_proofs {
+            parts.headers.remove(&proof::HEADER);
         }
         if has_cookies {
             for (name, _) in &self.cookies {

@@ -162,8 +162,10 @@ where
 /// Orders errors by how much they tell the client.
 const fn rank(error: &VerifyError) -> u8 {
     if error.is_unavailable() {
-        2
+        3
     } else if error.is_of_valid_token() {
+        2
+    } else if error.kind().proof_error().is_some() {
         1
     } else {
         0

@@ -13,6 +13,8 @@ pub struct VerifyError {
     /// Boxed, because few errors have it.
     authentication: Option<Box<Authentication>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    /// A thin pointer, because few errors have it.
+    dpop_nonce: Option<Arc<String>>,
 }
 
 /// How the user must have signed in (RFC 9470 §3).
@@ -55,8 +57,31 @@ pub enum VerifyErrorKind {
     /// `wrong_audience`: the token is for another audience.
     WrongAudience,
     /// `sender_constrained`: the token is bound to a key (`cnf`, RFC 7800), as with DPoP and mutual TLS, and nothing here
-    /// checks that the client holds the key.
+    /// checks that the client holds the key, or it was sent as a bearer token (RFC 9449 §7.2).
     SenderConstrained,
+    /// `not_bound`: the token is bound to no key, and was sent as if it were (RFC 9449 §7.1), or only bound tokens are
+    /// accepted.
+    NotBound,
+    /// `missing_proof`: the token is bound to a key, and came by the scheme `DPoP` without a proof (RFC 9449 §7.1).
+    MissingProof,
+    /// `proof_malformed`: the proof is not one signed JWT with the members that RFC 9449 §4.2 requires, or holds a private key.
+    ProofMalformed,
+    /// `proof_wrong_algorithm`: the proof is signed by an algorithm that is not accepted.
+    ProofWrongAlgorithm,
+    /// `proof_wrong_key`: the token is bound to another key than the proof's.
+    ProofWrongKey,
+    /// `proof_bad_signature`: the signature of the proof does not verify.
+    ProofBadSignature,
+    /// `proof_for_elsewhere`: the proof is for another method (`htm`) or URI (`htu`).
+    ProofForElsewhere,
+    /// `proof_for_other_token`: the proof is for another token (`ath`).
+    ProofForOtherToken,
+    /// `proof_stale`: the proof was made too long ago, or in the future (`iat`).
+    ProofStale,
+    /// `proof_replayed`: the proof was used before (`jti`).
+    ProofReplayed,
+    /// `use_dpop_nonce`: the proof lacks a current `nonce` of this server. The answer has one (RFC 9449 §9).
+    UseDpopNonce,
     /// `unknown_ticket`: there is no such ticket. It was used, it expired, or it never existed.
     UnknownTicket,
     /// `ticket_for_elsewhere`: the ticket is for another path or another origin.
@@ -148,12 +173,17 @@ impl VerifyError {
     }
 
     pub(crate) const fn new(kind: VerifyErrorKind) -> Self {
-        Self { kind, claim: None, scope: None, retry_after: None, authentication: None, source: None }
+        Self { kind, claim: None, scope: None, retry_after: None, authentication: None, source: None, dpop_nonce: None }
     }
 
     #[cfg(feature = "jwt")]
     pub(crate) fn of_claim(kind: VerifyErrorKind, claim: &'static str) -> Self {
         Self { claim: Some(claim), ..Self::new(kind) }
+    }
+
+    #[cfg(feature = "dpop")]
+    pub(crate) fn use_dpop_nonce(nonce: String) -> Self {
+        Self { dpop_nonce: Some(Arc::new(nonce)), ..Self::new(VerifyErrorKind::UseDpopNonce) }
     }
 
     /// What is wrong with the token.
@@ -191,6 +221,14 @@ impl VerifyError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The nonce that the next DPoP proof has to hold (RFC 9449 §8.2), if the verifier asks for one.
+    ///
+    /// A response to a request has it as `DPoP-Nonce`. A protocol over the socket sends it in a message.
+    #[must_use]
+    pub fn dpop_nonce(&self) -> Option<&str> {
+        self.dpop_nonce.as_ref().map(|nonce| nonce.as_str())
     }
 
     /// Whether the token is valid, but its scope or its holder may not do this.
@@ -231,12 +269,42 @@ impl VerifyErrorKind {
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::SenderConstrained => "sender_constrained",
+            Self::NotBound => "not_bound",
+            Self::MissingProof => "missing_proof",
+            Self::ProofMalformed => "proof_malformed",
+            Self::ProofWrongAlgorithm => "proof_wrong_algorithm",
+            Self::ProofWrongKey => "proof_wrong_key",
+            Self::ProofBadSignature => "proof_bad_signature",
+            Self::ProofForElsewhere => "proof_for_elsewhere",
+            Self::ProofForOtherToken => "proof_for_other_token",
+            Self::ProofStale => "proof_stale",
+            Self::ProofReplayed => "proof_replayed",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnknownTicket => "unknown_ticket",
             Self::TicketForElsewhere => "ticket_for_elsewhere",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::InsufficientScope => "insufficient_scope",
             Self::Forbidden => "forbidden",
             Self::Unavailable => "verifier_unavailable",
+        }
+    }
+}
+
+impl VerifyErrorKind {
+    /// The `error` of a challenge for proofs (RFC 9449 §7.1 and §9). `None` if it is not the proof that is wrong.
+    pub(crate) const fn proof_error(self) -> Option<&'static str> {
+        match self {
+            Self::UseDpopNonce => Some("use_dpop_nonce"),
+            Self::MissingProof
+            | Self::ProofMalformed
+            | Self::ProofWrongAlgorithm
+            | Self::ProofWrongKey
+            | Self::ProofBadSignature
+            | Self::ProofForElsewhere
+            | Self::ProofForOtherToken
+            | Self::ProofStale
+            | Self::ProofReplayed => Some("invalid_dpop_proof"),
+            _ => None,
         }
     }
 }
@@ -261,6 +329,17 @@ impl fmt::Display for VerifyError {
             VerifyErrorKind::SenderConstrained => {
                 "the token is bound to a key, and nothing checks that the client holds it"
             }
+            VerifyErrorKind::NotBound => "the token is bound to no key, and should be",
+            VerifyErrorKind::MissingProof => "the token is bound to a key, and came without a proof",
+            VerifyErrorKind::ProofMalformed => "the proof is malformed",
+            VerifyErrorKind::ProofWrongAlgorithm => "the proof is signed by an algorithm that is not accepted",
+            VerifyErrorKind::ProofWrongKey => "the token is bound to another key than the proof's",
+            VerifyErrorKind::ProofBadSignature => "the proof's signature does not verify",
+            VerifyErrorKind::ProofForElsewhere => "the proof was made for another request",
+            VerifyErrorKind::ProofForOtherToken => "the proof was made for another token",
+            VerifyErrorKind::ProofStale => "the proof was not made recently",
+            VerifyErrorKind::ProofReplayed => "the proof was used before",
+            VerifyErrorKind::UseDpopNonce => "the proof lacks a current nonce of this server",
             VerifyErrorKind::UnknownTicket => "there is no such ticket: it may have been used, or may have expired",
             VerifyErrorKind::TicketForElsewhere => "the ticket is for another path or origin",
             VerifyErrorKind::InsufficientUserAuthentication => "the token's user must sign in again, or by other means",

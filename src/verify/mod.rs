@@ -36,6 +36,6 @@ pub use verifier::Verifier;
 
 pub(crate) use erased::VerifierOf;
 pub(crate) use input::IsRecheck;
-pub(crate) use path::matched_params;
+pub(crate) use path::{client_path, matched_params};
 pub(crate) use recheck::Check;
 pub(crate) use scope::{is_scope, is_scope_token};

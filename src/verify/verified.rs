@@ -31,6 +31,9 @@ pub struct Verified<C> {
     pub recheck_in: Option<Duration>,
     /// Asked instead of the verifier, which then need not see the token again.
     pub(crate) check: Option<Check>,
+    /// The thumbprint of the key that the token is bound to, if the client proved that it holds it (RFC 9449). A session
+    /// is only refreshed with the same key.
+    pub(crate) confirmation: Option<Arc<str>>,
 }
 
 impl<C> Verified<C> {
@@ -46,6 +49,7 @@ impl<C> Verified<C> {
             issued_at: None,
             recheck_in: None,
             check: None,
+            confirmation: None,
         }
     }
 
@@ -248,6 +252,7 @@ impl<C> Verified<C> {
             issued_at: self.issued_at,
             recheck_in: self.recheck_in,
             check: self.check,
+            confirmation: self.confirmation,
         }
     }
 }

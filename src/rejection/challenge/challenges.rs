@@ -37,13 +37,15 @@ struct Scheme {
     params: Vec<(&'static str, String)>,
 }
 
+const BEARER: &str = "Bearer";
+const DPOP: &str = "DPoP";
 const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 const INSUFFICIENT_USER_AUTHENTICATION: &str = "insufficient_user_authentication";
 
 impl Default for Challenges {
     /// Named `websocket`: the scheme must be followed by something (RFC 6750 §3).
     fn default() -> Self {
-        let bearer = Scheme { name: "Bearer", params: Vec::new() };
+        let bearer = Scheme { name: BEARER, params: Vec::new() };
         let realm = "websocket".to_owned();
         Self::of(Server { schemes: vec![bearer], realm, scope: None, resource_metadata: None })
     }
@@ -87,6 +89,25 @@ impl Challenges {
         self.set(|server| server.resource_metadata = Some(url.to_owned()));
     }
 
+    /// Tells clients of bound tokens which algorithms their proofs may use (RFC 9449 §7.1).
+    #[cfg(feature = "dpop")]
+    pub(crate) fn set_dpop(&mut self, algorithms: String, accepts_bearer: bool) {
+        self.set(|Server { schemes, .. }| {
+            schemes.retain(|scheme| scheme.name != DPOP && (accepts_bearer || scheme.name != BEARER));
+            schemes.push(Scheme { name: DPOP, params: vec![("algs", algorithms)] });
+        });
+    }
+
+    /// The error concerns the proof of a bound token, so the other schemes do not mention it. `None` if the layer reads no
+    /// proofs.
+    pub(in crate::rejection) fn of_proof(&self, error: &str) -> Option<Challenge> {
+        let is_known = self.server.schemes.iter().any(|scheme| scheme.name == DPOP);
+        let scope = ("scope", self.server.scope.as_deref());
+        is_known.then(|| {
+            self.server.challenge_by(|scheme| [("error", (scheme.name == DPOP).then_some(error)), scope].into_iter())
+        })
+    }
+
     fn set(&mut self, change: impl FnOnce(&mut Server)) {
         let mut server = self.server.clone();
         change(&mut server);
@@ -116,12 +137,20 @@ impl Challenges {
 
 impl Server {
     /// A challenge for each scheme, with those of these parameters that have a value.
-    fn challenge(&self, params: &[(&str, Option<&str>)]) -> Challenge {
+    fn challenge<'a>(&'a self, params: &[(&'a str, Option<&'a str>)]) -> Challenge {
+        self.challenge_by(|_| params.iter().copied())
+    }
+
+    /// A challenge for each scheme, with parameters that depend on it.
+    fn challenge_by<'a, P>(&'a self, params: impl Fn(&Scheme) -> P) -> Challenge
+    where
+        P: Iterator<Item = (&'a str, Option<&'a str>)>,
+    {
         let realm = ("realm", Some(self.realm.as_str()));
         let metadata = ("resource_metadata", self.resource_metadata.as_deref());
         let lines = self.schemes.iter().filter_map(|scheme| {
             let own = scheme.params.iter().map(|(name, value)| (*name, Some(value.as_str())));
-            let params = [realm].into_iter().chain(params.iter().copied()).chain(own).chain([metadata]);
+            let params = [realm].into_iter().chain(params(scheme)).chain(own).chain([metadata]);
             write(scheme.name, params.filter_map(|(name, value)| Some((name, value?))))
         });
         Challenge(lines.collect())

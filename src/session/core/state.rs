@@ -33,6 +33,8 @@ pub(crate) struct SessionCore {
     id: SessionId,
     pub(in crate::session) subject: Option<Arc<str>>,
     pub(in crate::session) issuer: Option<Arc<str>>,
+    /// See [`Verified::confirmation`](crate::verify::Verified).
+    pub(in crate::session) confirmation: Option<Arc<str>>,
     pub(in crate::session) meta: SessionMeta,
     pub(in crate::session) config: Arc<SessionConfig>,
     connected: Timestamp,
@@ -73,6 +75,7 @@ pub(super) struct State {
 pub(in crate::session) struct NewSession {
     pub(in crate::session) subject: Option<Arc<str>>,
     pub(in crate::session) issuer: Option<Arc<str>>,
+    pub(in crate::session) confirmation: Option<Arc<str>>,
     pub(in crate::session) expires_at: Option<SystemTime>,
     pub(in crate::session) token: TokenInfo,
     pub(in crate::session) kind: SessionKind,
@@ -132,6 +135,7 @@ impl SessionCore {
             id: config.sessions.as_ref().map_or_else(SessionId::next, |sessions| SessionId::next_of(sessions.0.node())),
             subject: new.subject,
             issuer: new.issuer,
+            confirmation: new.confirmation,
             meta: new.meta,
             config,
             connected: verified,

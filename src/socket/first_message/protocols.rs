@@ -21,6 +21,10 @@ const GRAPHQL_MEMBERS: [&str; 6] =
 const GRAPHQL_HEADERS: [&str; 1] = ["authorization"];
 /// The member of a payload that is an object of headers, in lower case.
 const HEADERS: &str = "headers";
+/// The member of a payload that is the proof of a bound token (RFC 9449). It stays there: it is no secret, and may be meant
+/// for the application.
+#[cfg(feature = "dpop")]
+const PROOF: &str = "dpop";
 
 #[derive(Deserialize, Serialize)]
 struct ConnectionInit {
@@ -43,6 +47,10 @@ pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
             *value = to_raw_value(&headers).ok()?;
         }
     }
+    #[cfg(feature = "dpop")]
+    let proof = init.payload.0.get(PROOF).map(|proof| serde_json::from_str::<String>(proof.get()));
+    #[cfg(feature = "dpop")]
+    let proof = proof.transpose().ok()?;
     let found: Vec<Option<String>> =
         found.iter().map(|value| serde_json::from_str(value.get())).collect::<Result<_, _>>().ok()?;
     let mut tokens = found.iter().flatten().map(|text| without_scheme(text)).filter(|token| !token.is_empty());
@@ -51,7 +59,13 @@ pub(super) fn graphql_ws(message: &Message) -> Option<FirstToken> {
     if tokens.any(|other| other != token) {
         return None;
     }
-    Some(FirstToken::new(Token::new(token)).replay(serde_json::to_string(&init).ok()?))
+    let token = Token::new(token);
+    #[cfg(feature = "dpop")]
+    let token = match proof {
+        Some(proof) => token.with_dpop_proof(proof),
+        None => token,
+    };
+    Some(FirstToken::new(token).replay(serde_json::to_string(&init).ok()?))
 }
 
 /// Removes the members with these names.
@@ -122,7 +136,9 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 
 fn without_scheme(text: &str) -> &str {
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if scheme.eq_ignore_ascii_case("bearer") { token.trim_start() } else { text }
+    let is_scheme =
+        scheme.eq_ignore_ascii_case("bearer") || (cfg!(feature = "dpop") && scheme.eq_ignore_ascii_case("dpop"));
+    if is_scheme { token.trim_start() } else { text }
 }
 
 /// An object without duplicate members. The values are kept as written.

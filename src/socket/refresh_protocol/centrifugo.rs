@@ -106,6 +106,7 @@ const fn code_of(kind: RefreshErrorKind) -> (u16, bool) {
         | RefreshErrorKind::NoSubject
         | RefreshErrorKind::OtherSubject
         | RefreshErrorKind::OtherIssuer
+        | RefreshErrorKind::OtherKey
         | RefreshErrorKind::Revoked => (code::UNAUTHORIZED, false),
     }
 }

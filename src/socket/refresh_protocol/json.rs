@@ -1,4 +1,4 @@
-//! `{"type":"auth.refresh","token":"…"}` and its responses.
+//! `{"type":"auth.refresh","token":"…"}` and its responses. A bound token comes with its proof, as `dpop`.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -31,7 +31,14 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     let mut members = Members::default();
     let is_json = Collector(&mut members).read(text).is_ok();
     match members {
-        Members { is_refresh: true, has_duplicates: false, token: Some(token) } if is_json => Some(token.into()),
+        Members { is_refresh: true, has_duplicates: false, token: Some(token), .. } if is_json => {
+            #[cfg(feature = "dpop")]
+            let token = match members.proof {
+                Some(proof) => token.with_dpop_proof(proof),
+                None => token,
+            };
+            Some(token.into())
+        }
         Members { is_refresh: true, .. } => Some(RefreshRequest::malformed()),
         // It may be a malformed request that contains a token.
         Members { is_refresh: false, .. } if !is_json && names_both(text) => Some(RefreshRequest::malformed()),
@@ -48,6 +55,7 @@ pub(super) fn response(outcome: Result<Option<Duration>, &RefreshError>) -> Mess
             set(&mut response, "acr_values", acr_values);
             set(&mut response, "max_age", max_age.map(|age| age.as_secs()));
             set(&mut response, "retry_after", error.retry_after().map(wait_seconds));
+            set(&mut response, "dpop_nonce", error.dpop_nonce());
             response
         }
     };
@@ -93,9 +101,11 @@ fn names_both(text: &str) -> bool {
 struct Members {
     /// Whether a member `type` is `auth.refresh`.
     is_refresh: bool,
-    /// Whether there is a duplicate `type` or `token`, of which another parser may use the other one.
+    /// Whether there is a duplicate `type`, `token` or `dpop`, of which another parser may use the other one.
     has_duplicates: bool,
     token: Option<Token>,
+    #[cfg(feature = "dpop")]
+    proof: Option<String>,
 }
 
 /// Collects the members of an object. They remain after an error.
@@ -131,9 +141,15 @@ impl<'de> de::Visitor<'de> for Collector<'_> {
                     tokens += 1;
                     self.0.token = text().map(|token| Token::new(token.0));
                 }
+                #[cfg(feature = "dpop")]
+                "dpop" => {
+                    // Anything but a string is refused like a malformed proof.
+                    let proof = text().map(|proof| proof.0.into_owned()).unwrap_or_default();
+                    self.0.has_duplicates |= self.0.proof.replace(proof).is_some();
+                }
                 _ => {}
             }
-            self.0.has_duplicates = types > 1 || tokens > 1;
+            self.0.has_duplicates |= types > 1 || tokens > 1;
         }
         Ok(())
     }

@@ -91,12 +91,15 @@ impl RefreshProtocol {
     /// seconds to wait as `retry_after`. If the user must sign in again or by other means, it has the `acr_values` and the
     /// `max_age` that the verifier names.
     ///
+    /// With the feature `dpop`, a request may have a proof for the token as `dpop`, and a refusal the
+    /// [nonce](RefreshError::dpop_nonce) for the next proof as `dpop_nonce`; see [`Dpop`](crate::Dpop).
+    ///
     /// A request is an object whose own member `type` is the string `auth.refresh`. The JSON may have escapes, other
     /// members, white space, a byte order mark before it, or a record separator behind it. The handler receives
     /// everything else, including a message with `auth.refresh` elsewhere.
     ///
     /// A message that may contain a token is not passed to the handler. It is refused as malformed and counts as an
-    /// attempt: a request without a token, with a duplicate `type` or `token`, or with a JSON error behind the `type`;
+    /// attempt: a request without a token, with a duplicate `type`, `token` or `dpop`, or with a JSON error behind the `type`;
     /// and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
     #[must_use]
     pub fn json() -> Self {

@@ -54,4 +54,29 @@ pub async fn tickets(store: impl TicketStore) {
         }
         assert_eq!(redeemed, 1, "exactly one of many concurrent calls redeems the ticket");
     }
+
+    let key = unused_key();
+    assert!(store.use_once(key, LONG).await.expect(WORKS), "the first use is the first");
+    assert!(!matches!(store.use_once(key, LONG).await, Ok(true)), "the second use is not the first");
+    assert!(store.use_once(unused_key(), LONG).await.expect(WORKS), "another key is another use");
+
+    let key = unused_key();
+    assert!(store.use_once(key, SHORT).await.expect(WORKS), "the first use is the first");
+    sleep(SHORT + SHORT).await;
+    assert!(store.use_once(key, LONG).await.expect(WORKS), "a use is forgotten after its lifetime");
+
+    for _ in 0..20 {
+        let key = unused_key();
+        let calls: Vec<_> = (0..50)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.use_once(key, LONG).await })
+            })
+            .collect();
+        let mut first = 0;
+        for call in calls {
+            first += usize::from(matches!(call.await.expect("the store does not panic"), Ok(true)));
+        }
+        assert_eq!(first, 1, "exactly one of many concurrent uses is the first");
+    }
 }

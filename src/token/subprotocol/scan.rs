@@ -6,7 +6,9 @@ use super::{
     Format, all_names,
     format::{BarePrefix, Prefixed},
 };
-use crate::token::{Token, TokenErrorKind, copies::TokenFinder, encoding};
+#[cfg(feature = "dpop")]
+use crate::token::proof;
+use crate::token::{Sources, Token, TokenErrorKind, copies::TokenFinder, encoding};
 
 /// What the list of subprotocols holds. The header is rewritten later, by [`finish`](Self::finish), because the token
 /// may also come from another source.
@@ -22,6 +24,9 @@ pub(in crate::token) struct Scan<'a> {
     pub(super) fallback: Fallback<'a>,
     /// The length of the longest name.
     pub(super) max_name_len: usize,
+    /// The proof that comes with the token (RFC 9449).
+    #[cfg(feature = "dpop")]
+    proof: Option<&'a [u8]>,
 }
 
 /// What to select if the handler selects nothing.
@@ -38,7 +43,7 @@ pub(super) enum Fallback<'a> {
 
 impl<'a> Scan<'a> {
     /// `None` if no subprotocol is offered.
-    pub(in crate::token) fn new(headers: &'a HeaderMap, formats: &[Format], max_len: usize) -> Option<Self> {
+    pub(in crate::token) fn new(headers: &'a HeaderMap, sources: &Sources, max_len: usize) -> Option<Self> {
         headers.get(SEC_WEBSOCKET_PROTOCOL)?;
         let mut scan = Self {
             headers,
@@ -49,8 +54,10 @@ impl<'a> Scan<'a> {
             found_formats: Vec::new(),
             fallback: Fallback::None,
             max_name_len: 0,
+            #[cfg(feature = "dpop")]
+            proof: None,
         };
-        scan.read(formats);
+        scan.read(sources);
         if scan.error.is_none()
             && !scan.secret_names.is_empty()
             && scan.fallback_name(scan.token.as_ref().map(TokenFinder::new).as_ref()).is_none()
@@ -70,7 +77,13 @@ impl<'a> Scan<'a> {
         self.error.get_or_insert(kind);
     }
 
-    fn read(&mut self, formats: &[Format]) {
+    #[cfg(feature = "dpop")]
+    pub(in crate::token) const fn proof(&self) -> Option<&'a [u8]> {
+        self.proof
+    }
+
+    fn read(&mut self, sources: &Sources) {
+        let formats = &sources.formats;
         let mut names = all_names(self.headers);
         let min_len = formats.iter().filter_map(Format::min_len).min().unwrap_or(usize::MAX);
         // Stop at the first error, which bounds the work for a long list of tokens.
@@ -78,6 +91,13 @@ impl<'a> Scan<'a> {
             && let Some(name) = names.next()
         {
             self.max_name_len = self.max_name_len.max(name.len());
+            #[cfg(feature = "dpop")]
+            if sources.reads_proofs
+                && let Some(proof) = proof::in_subprotocol(name)
+            {
+                self.add_proof(name, proof);
+                continue;
+            }
             if name.len() < min_len {
                 continue;
             }
@@ -103,12 +123,25 @@ impl<'a> Scan<'a> {
                 }
             }
         }
+        #[cfg(feature = "dpop")]
+        if self.proof.is_some() {
+            self.set_fallback(Fallback::MarkerOrFirst(None));
+        }
         if self.found_formats.is_empty() && formats.contains(&Format::Raw) {
             let mut names = all_names(self.headers);
             if let (Some(name), None) = (names.next(), names.next()) {
                 self.set_fallback(Fallback::Name(name));
                 self.add_token(name, name, |name| encoding::subprotocol_name(name).map(Some));
             }
+        }
+    }
+
+    /// Adds a proof. It is no secret, but nobody else needs it, and it must not be selected.
+    #[cfg(feature = "dpop")]
+    fn add_proof(&mut self, name: &'a [u8], proof: &'a [u8]) {
+        self.secret_names.push(name);
+        if self.proof.replace(proof).is_some() {
+            self.fail(TokenErrorKind::Repeated);
         }
     }
 

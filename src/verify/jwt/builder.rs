@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
     header::HeaderCache,
-    rules::{Rules, Signers},
+    rules::{BoundTokens, Rules, Signers},
 };
 #[cfg(feature = "jwks")]
 use crate::verify::jwks::{IssuerKeys, IssuerRule};
@@ -31,7 +31,7 @@ impl<C> JwtVerifierBuilder<C> {
             audiences: Vec::new(),
             any_audience: false,
             token_types: Vec::new(),
-            ignore_cnf: false,
+            bound_tokens: BoundTokens::Refuse,
             require_exp: true,
             leeway: Duration::from_secs(30),
             provider_session_claim: "sid".to_owned(),
@@ -161,7 +161,7 @@ impl<C> JwtVerifierBuilder<C> {
     /// [`SenderConstrained`](crate::VerifyErrorKind::SenderConstrained), because this verifier does not check such
     /// proofs.
     pub const fn insecure_ignore_cnf(mut self) -> Self {
-        self.rules.ignore_cnf = true;
+        self.rules.bound_tokens = BoundTokens::IgnoreBinding;
         self
     }
 

@@ -1,5 +1,7 @@
 //! The registered claims (RFC 7519 §4.1).
 
+#[cfg(feature = "dpop")]
+use std::sync::Arc;
 use std::{
     borrow::Cow,
     fmt,
@@ -137,6 +139,22 @@ impl<'a> Payload<'a> {
             }
         }
         Ok(registered)
+    }
+
+    /// The thumbprint in `cnf` (RFC 9449 §6.1). A token that is bound in another way too is refused.
+    #[cfg(feature = "dpop")]
+    pub(super) fn key_thumbprint(&self) -> Result<Arc<str>, VerifyError> {
+        #[derive(Deserialize)]
+        struct Bound {
+            cnf: serde_json::Map<String, serde_json::Value>,
+        }
+
+        let bound: Option<Bound> = serde_json::from_str(self.0).ok();
+        let only = bound.filter(|bound| bound.cnf.len() == 1).and_then(|mut bound| bound.cnf.remove("jkt"));
+        match only {
+            Some(serde_json::Value::String(thumbprint)) => Ok(thumbprint.into()),
+            _ => Err(VerifyError::of_claim(Kind::SenderConstrained, "cnf")),
+        }
     }
 
     pub(super) fn claims<C: DeserializeOwned>(&self) -> Result<C, VerifyError> {

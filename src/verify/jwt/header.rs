@@ -130,6 +130,13 @@ fn non_empty_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     Option::<String>::deserialize(deserializer).map(|text| text.filter(|text| !text.is_empty()))
 }
 
+// By hand: a cache is not shared. Another one begins empty.
+impl Clone for HeaderCache {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 // By hand: a derive would print the header of a token.
 impl fmt::Debug for HeaderCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

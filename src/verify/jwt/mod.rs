@@ -7,7 +7,7 @@
 //! - A token is verified only with the algorithm of a configured key; `none` is never accepted. A public key in any
 //!   format is rejected as an HMAC secret (RFC 8725 §2.1). `Ed25519` and `EdDSA` are the same algorithm (RFC 9864).
 //! - A token that is bound to a key (`cnf`, RFC 7800: DPoP, mutual TLS) is not a bearer token. It is refused unless
-//!   [something else checks the binding](JwtVerifierBuilder::insecure_ignore_cnf).
+//!   [`Dpop`](crate::Dpop) or [something else checks the binding](JwtVerifierBuilder::insecure_ignore_cnf).
 //! - A token with the `typ` of another kind of token, such as `logout+jwt` or `dpop+jwt`, is refused (RFC 8725 §3.11).
 //!   `JWT`, `at+jwt` and a missing `typ` are accepted, or [what is configured](JwtVerifierBuilder::token_type).
 //! - A token with a critical header is refused (RFC 7515 §4.1.11). `jku`, `x5u`, `x5c` and `jwk` in a header are
@@ -108,6 +108,8 @@ mod signature;
 mod verifier;
 
 pub use super::keys::{Algorithm, Jwk, JwtKey};
+#[cfg(feature = "dpop")]
+pub(crate) use super::keys::{MacKey, algorithm_named};
 #[cfg(feature = "jwks")]
 pub use alb::{AlbVerifier, AlbVerifierBuilder};
 pub use builder::JwtVerifierBuilder;

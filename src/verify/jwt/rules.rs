@@ -18,7 +18,7 @@ use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 /// The `typ` values of access tokens (RFC 7519 §5.1, RFC 9068 §2.1).
 const DEFAULT_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) header_cache: HeaderCache,
     pub(super) signers: Arc<Signers>,
@@ -26,7 +26,7 @@ pub(super) struct Rules {
     pub(super) any_audience: bool,
     /// Empty for [`DEFAULT_TYPES`].
     pub(super) token_types: Vec<String>,
-    pub(super) ignore_cnf: bool,
+    pub(super) bound_tokens: BoundTokens,
     pub(super) require_exp: bool,
     pub(super) leeway: Duration,
     pub(super) provider_session_claim: String,
@@ -42,6 +42,17 @@ pub(super) struct Signers {
     #[cfg(feature = "jwks")]
     pub(super) issuers: Issuers,
     pub(super) allowed_issuers: Vec<Arc<str>>,
+}
+
+/// What to do with a token that is bound to a key (`cnf`, RFC 7800).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BoundTokens {
+    Refuse,
+    /// Accept it as if it were a bearer token.
+    IgnoreBinding,
+    /// Accept it if it is bound to a key that the client proves to hold by DPoP, and say to which.
+    #[cfg(feature = "dpop")]
+    NameKey,
 }
 
 /// The conditions under which a verified token stays valid.
@@ -120,7 +131,7 @@ impl Rules {
             Some(aud) if aud.contains_any(&self.audiences) => {}
             Some(_) => return Err(VerifyError::of_claim(Kind::WrongAudience, "aud")),
         }
-        if claims.has_cnf && !self.ignore_cnf {
+        if claims.has_cnf && self.bound_tokens == BoundTokens::Refuse {
             return Err(VerifyError::of_claim(Kind::SenderConstrained, "cnf"));
         }
         Ok(expires_at)

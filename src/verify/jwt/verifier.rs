@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "signals")]
 use super::header::HeaderCache;
+#[cfg(any(feature = "dpop", feature = "signals"))]
+use super::rules::BoundTokens;
 use super::{
     JwtVerifierBuilder,
     claims::{NumericDate, Payload, Registered},
@@ -70,7 +72,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             audiences: kind.audiences,
             any_audience: false,
             token_types: kind.token_types,
-            ignore_cnf: false,
+            bound_tokens: BoundTokens::Refuse,
             require_exp: kind.require_exp,
             leeway: *leeway,
             provider_session_claim: provider_session_claim.clone(),
@@ -83,6 +85,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     #[cfg(feature = "signals")]
     pub(crate) fn leeway(&self) -> Duration {
         self.rules.leeway
+    }
+
+    /// The same verifier, which also accepts tokens that are bound to keys of clients. It says to which, and somebody else
+    /// checks that the client holds the key.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn with_bound_tokens(self) -> Self {
+        Self::new(Rules { bound_tokens: BoundTokens::NameKey, ..Arc::unwrap_or_clone(self.rules) })
     }
 
     /// The key status of each issuer added with [`issuer_keys`](JwtVerifierBuilder::issuer_keys), in the order in which
@@ -199,6 +208,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         let iss = registered.iss.as_ref().map(|iss| &*iss.0);
         let issuer = self.rules.signers.issuer_of(key_generation.as_ref(), iss);
         let validity = Validity { expires_at, not_before: registered.nbf, key_generation };
+        #[cfg(feature = "dpop")]
+        let confirmation = match self.rules.bound_tokens {
+            BoundTokens::NameKey if registered.has_cnf => Some(payload.key_thumbprint()?),
+            _ => None,
+        };
         let shared = |id: Option<Id<'_>>| id.map(|id| Arc::from(id.as_str()));
         let verified = Verified {
             expires_at,
@@ -207,6 +221,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
             token_id: shared(registered.jti),
             provider_session: registered.provider_session.map(|text| Arc::from(&*text.0)),
             issued_at: registered.iat.map(NumericDate::time),
+            #[cfg(feature = "dpop")]
+            confirmation,
             ..Verified::new(payload.claims()?)
         };
         Ok(VerifiedToken { verified, validity })

@@ -137,7 +137,7 @@ impl Jwk {
         BASE64URL.decode(text).map_err(|_| invalid("one of its numbers is not base64url"))
     }
 
-    fn text(&self, name: &str) -> Result<&str, ConfigError> {
+    pub(super) fn text(&self, name: &str) -> Result<&str, ConfigError> {
         self.get(name).and_then(Value::as_str).ok_or(invalid("a member is missing or of the wrong type"))
     }
 

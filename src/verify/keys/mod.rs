@@ -3,16 +3,23 @@
 mod crypto;
 mod jwk;
 mod key;
+#[cfg(feature = "dpop")]
+mod mac;
 mod secret;
 mod strength;
+#[cfg(feature = "dpop")]
+mod thumbprint;
 
 pub use jsonwebtoken::Algorithm;
 
 pub(crate) use crypto::provider;
+#[cfg(feature = "dpop")]
+pub(crate) use mac::MacKey;
+
 pub use jwk::Jwk;
 pub use key::JwtKey;
 
 /// Parses an `alg` value. RFC 9864 renames `EdDSA` on this curve to `Ed25519`; both names mean the same algorithm here.
-pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
+pub(crate) fn algorithm_named(name: &str) -> Option<Algorithm> {
     if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }

@@ -38,7 +38,7 @@ enum Outcome {
 impl Remote {
     /// Asks the node of this session to refresh it.
     pub(super) async fn ask(&self, session: SessionId, token: &Token, sender: Option<ScopedId>) -> RefreshReply {
-        let (from, token) = (self.node, token.expose().into());
+        let (from, token) = (self.node, token.into());
         let message = |number| Message::Refresh { number, from, session, token, sender };
         match self.request(session.node(), message).await {
             Outcome::Answered(Answer::Refresh(reply)) => reply,

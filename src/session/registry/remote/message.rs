@@ -9,9 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "dpop")]
+use crate::token::Proof;
 use crate::{
     id::{NodeId, ScopedId, SessionId},
     session::RefreshReply,
+    token::Token,
 };
 
 /// Nodes ignore messages of other versions, so that two releases can run side by side.
@@ -29,7 +32,8 @@ pub(super) enum Message {
         /// The node to answer to.
         from: NodeId,
         session: SessionId,
-        token: Box<str>,
+        #[serde(flatten)]
+        token: SentToken,
         /// Whose token it is, if the asking node knows.
         sender: Option<ScopedId>,
     },
@@ -49,6 +53,15 @@ pub(super) enum Message {
         number: u64,
         sessions: usize,
     },
+}
+
+/// A token, and the proof that came with it. Older nodes ignore the proof.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SentToken {
+    token: Box<str>,
+    #[cfg(feature = "dpop")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +96,25 @@ impl Message {
     }
 }
 
+impl From<&Token> for SentToken {
+    fn from(token: &Token) -> Self {
+        Self {
+            token: token.expose().into(),
+            #[cfg(feature = "dpop")]
+            proof: token.proof().cloned(),
+        }
+    }
+}
+
+impl From<SentToken> for Token {
+    fn from(sent: SentToken) -> Self {
+        let token = Self::new(sent.token);
+        #[cfg(feature = "dpop")]
+        let token = token.with_proof(sent.proof);
+        token
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -92,7 +124,8 @@ mod tests {
     fn refresh(token: &str) -> Message {
         let sender = Some(ScopedId::without_issuer("alice"));
         let session = SessionId::next();
-        Message::Refresh { number: u64::MAX, from: NodeId::random(), session, token: token.into(), sender }
+        let token = SentToken::from(&Token::new(token));
+        Message::Refresh { number: u64::MAX, from: NodeId::random(), session, token, sender }
     }
 
     #[test]
@@ -101,7 +134,10 @@ mod tests {
         let Some(Message::Refresh { number: u64::MAX, token, sender, .. }) = Message::from_bytes(&bytes) else {
             unreachable!("a refresh")
         };
-        assert_eq!((&*token, sender), ("a \"token\" \u{e9}", Some(ScopedId::without_issuer("alice"))));
+        assert_eq!(
+            (Token::from(token).expose(), sender),
+            ("a \"token\" \u{e9}", Some(ScopedId::without_issuer("alice")))
+        );
 
         let subject = ScopedId::of("https://id.example.com", "alice");
         let recheck = Message::Recheck { number: 8, from: NodeId::random(), subject: subject.clone(), or_end: true };

@@ -18,7 +18,6 @@ use crate::{
     session::{RefreshReply, Registry},
     store::{DynNodeInbox, StoreError},
     telemetry,
-    token::Token,
 };
 
 /// The first pause after a failure. It doubles with each further failure.
@@ -80,7 +79,7 @@ async fn serve(remote: &Arc<Remote>, registry: &Weak<Registry>, mut inbox: Box<d
 async fn work_on(request: Message, registry: Arc<Registry>, remote: Arc<Remote>) {
     match request {
         Message::Refresh { number, from, session, token, sender } => {
-            let refresh = registry.refresh_here(session, Token::new(token), sender);
+            let refresh = registry.refresh_here(session, token.into(), sender);
             // Nobody waits for a later answer.
             let reply = timeout(TIMEOUT, refresh).await.unwrap_or(RefreshReply::UNAVAILABLE);
             answer(&remote, from, Message::Answer { number, reply }).await;
