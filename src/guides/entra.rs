@@ -35,6 +35,9 @@
 //! # Ok(layer) }
 //! ```
 //!
+//! For customers with tenants of their own, [`IssuerKeys::entra_tenants`](crate::jwks::IssuerKeys::entra_tenants) accepts
+//! those that you choose, with the keys that all tenants share.
+//!
 //! # How access ends
 //!
 //! Entra does not tell this server of a log-out or a disabled account: front-channel log-out reaches browsers only, and

@@ -65,3 +65,4 @@
 //!   [`insecure_accept_untyped`](crate::signals::BackChannelLogout::insecure_accept_untyped).
 //! - **`sid`** is in access tokens of users. Those of service accounts have none, and no log-out ends them.
 //! - **Lightweight access tokens** lack `aud` unless the mapper has *Add to lightweight access token* on.
+//! - **A realm for each tenant** needs no verifier for each: see [`IssuerRule`](crate::jwks::IssuerRule).
