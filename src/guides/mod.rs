@@ -2,8 +2,8 @@
 //!
 //! Each page says what to set at the provider, what to write here, and how access ends when a user logs out or loses it.
 //! None of these providers runs in this crate's tests: the facts are from their documentation, of the date that the page
-//! names. The tests run two other providers, `oidc-provider` of npm and Glewlwyd, with sign-in, log-out notices and
-//! introspection.
+//! names. The tests run two other providers, `oidc-provider` of npm and Glewlwyd, with sign-in, log-out notices,
+//! introspection and bound tokens.
 //!
 //! | provider | access tokens | how access ends before they expire |
 //! | --- | --- | --- |

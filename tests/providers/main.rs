@@ -4,6 +4,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "a test may panic")]
 
+mod dpop;
 mod glewlwyd;
 mod introspection;
 mod log_out;

@@ -42,6 +42,11 @@ impl OidcProvider {
     pub(crate) async fn bound_token(&mut self, audience: &str) -> String {
         string(&self.script.ask(json!({"command": "bound_token", "resource": audience})).await["access_token"])
     }
+
+    /// A proof by the newest key, for a handshake.
+    pub(crate) async fn proof(&mut self, url: &str, token: &str, nonce: Option<&str>) -> String {
+        string(&self.script.ask(json!({"command": "proof", "url": url, "token": token, "nonce": nonce})).await)
+    }
 }
 
 fn string(value: &Value) -> String {
