@@ -67,7 +67,7 @@ impl<C> Dpop<C> {
     }
 
     /// Requires a nonce of this server in each proof, which is not older than five minutes (RFC 9449 §9). So a client, or
-    /// whoever uses it for a while, cannot make proofs in advance.
+    /// an attacker who controls it for a while, cannot make proofs in advance.
     ///
     /// A proof without one is refused as [`UseDpopNonce`](crate::VerifyErrorKind::UseDpopNonce), and the answer has a nonce:
     /// as the header `DPoP-Nonce`, and as `dpop_nonce` in the message of

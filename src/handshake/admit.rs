@@ -35,7 +35,7 @@ pub(super) fn begin<V: Verifier>(
     config: &Config,
 ) -> Result<Session<V::Claims>, Refusal> {
     let verified = outcome.map_err(Refusal::Verify)?;
-    // Limits count connections only. Orders reach a plain request too, for as long as somebody holds its session. Its
+    // Limits count connections only. A plain request can be ended too, for as long as something holds its session. Its
     // response may show that it is a connection after all.
     let (kind, permit) = match kind {
         RequestKind::Handshake => (SessionKind::WebSocket, config.session.counted_permit()),

@@ -66,8 +66,8 @@ impl WsAuthLayer {
     ///
     /// # Who may refresh a session
     ///
-    /// 1. The layer's verifier is asked about the token, with the head of this request. Whoever has no valid token gets
-    ///    401, and no session is looked up. A valid token that its verifier *forbids* to do this goes on: whether it may
+    /// 1. The layer's verifier is asked about the token, with the head of this request. A client without a valid
+    ///    token gets 401, and no session is looked up. A valid token that its verifier *forbids* to do this goes on: whether it may
     ///    use the session is another question.
     /// 2. The session's own verifier is asked, with the head of the handshake, on the session's own node.
     /// 3. The token must be of the session's subject and issuer. Only then does it count as one of the
@@ -85,7 +85,7 @@ impl WsAuthLayer {
     /// | 401 | `invalid_token` | the session's verifier does not accept the token, or it was revoked |
     /// | 401 | `insufficient_user_authentication` | the session's verifier demands a [step-up](crate::StepUp) |
     /// | 403 | `insufficient_scope` | the session's verifier finds the token insufficient |
-    /// | 404 | `unknown_session` | there is no such session, it has ended, or it is somebody else's |
+    /// | 404 | `unknown_session` | there is no such session, it has ended, or it belongs to another subject |
     /// | 405 | none | the method is not `POST` |
     /// | 409 | `refresh_in_progress` | another token came first |
     /// | 429 | `too_many_attempts` | see [`refresh_limit`](Self::refresh_limit); with `Retry-After` |
@@ -169,7 +169,7 @@ impl WsAuthLayer {
     /// | 400 | `{"error":"missing_connection_token"}` | there is no `id` |
     /// | 401 | `invalid_token` | there is no token, it is not valid, or it was revoked |
     /// | 403 | `permission_change_rejected` | the session's verifier finds the token insufficient |
-    /// | 404 | `connection_not_found` | there is no such session, it has ended, or it is somebody else's |
+    /// | 404 | `connection_not_found` | there is no such session, it has ended, or it belongs to another subject |
     /// | | `refresh_disabled` | the session's layer has a [`refresh_limit`](Self::refresh_limit) of zero |
     /// | 405 | none | the method is not `POST` |
     ///

@@ -137,7 +137,7 @@ use self::{
 ///
 /// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channels everything works, but a
 /// session that another node evicts ends only at its next renewal, and no node can refresh the sessions of another.
-/// Whoever may subscribe to the channels, or run `MONITOR`, can read the tokens of such refreshes. Sentinels are asked
+/// A user that may subscribe to the channels, or run `MONITOR`, can read the tokens of such refreshes. Sentinels are asked
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME`.
 ///
 /// # Cost

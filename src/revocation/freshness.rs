@@ -42,7 +42,7 @@ impl Freshness {
         self.synced.borrow().map(|synced| synced.age(&now))
     }
 
-    /// Whether the copy is new enough to admit somebody.
+    /// Whether the copy is new enough to admit sessions.
     pub(super) fn is_current(&self) -> bool {
         self.is_recent(*self.synced.borrow())
     }

@@ -145,7 +145,7 @@ impl SessionCore {
         match &**by {
             RecheckBy::Token(_) => match self.any() {
                 Some(session) => session.recheck(Arc::clone(by), now).await,
-                // Something keeps the connection, but not its session. Nobody can be asked.
+                // Something keeps the connection, but not its session, which has the verifier.
                 None => Err(RefreshError::not_verified(VerifyError::unavailable(RETRY_AFTER))),
             },
             RecheckBy::Check(check) => {

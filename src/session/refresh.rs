@@ -20,8 +20,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     /// Replaces the token: verifies the new one, replaces the claims, and moves the deadline.
     ///
     /// The verifier sees the [head of the handshake](crate::VerifyInput::parts) again. The new token must have the same
-    /// subject and the same issuer, and be bound to the same [key](crate::Dpop), if any. A refresh does not extend the session beyond
-    /// [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims stays valid.
+    /// subject and the same issuer, and be bound to the same [key](crate::Dpop), if any. A refresh does not extend the
+    /// session beyond [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims stays valid.
     ///
     /// # Errors
     ///
@@ -51,8 +51,8 @@ impl<C: Send + Sync + 'static> Session<C> {
         self.replace_token(token, verified, now)
     }
 
-    /// Refreshes the session with a token that somebody sent who need not have anything to do with it. `sender` is whose
-    /// token it is according to another verifier.
+    /// Refreshes the session with a token from a client that may be a stranger. `sender` is the subject of the token,
+    /// according to another verifier.
     ///
     /// Only a valid token of the session's own subject counts as an attempt, or learns anything of the session.
     ///

@@ -13,7 +13,7 @@ pub(crate) enum RefreshReply {
         /// `None` if the session has no deadline.
         expires_in: Option<Duration>,
     },
-    /// There is no such session, or it is somebody else's.
+    /// There is no such session, or it belongs to another subject.
     Unknown,
     Invalid,
     Insufficient {
@@ -37,8 +37,8 @@ impl RefreshReply {
     /// The session may be there, and cannot be reached now.
     pub(crate) const UNAVAILABLE: Self = Self::Unavailable { retry_after: Duration::from_secs(2) };
 
-    /// `is_own` says that the token is of the session's subject, although the session's verifier may not say so. Nobody
-    /// else learns that there is such a session.
+    /// `is_own` says that the token is of the session's subject, although the session's verifier may not say so. No
+    /// other client learns that there is such a session.
     pub(super) fn refused(error: &RefreshError, is_own: bool) -> Self {
         let unavailable = || match error.retry_after() {
             Some(retry_after) => Self::Unavailable { retry_after },

@@ -18,8 +18,8 @@ use super::{StoreError, StoreFuture};
 ///   because the client has to request another.
 /// - A store that cannot carry out an operation returns an error. `None` means "no such ticket" and nothing else.
 /// - Handshakes wait for the store, so one that calls a server sets its own timeout.
-/// - Keys reveal neither tickets nor claims, but contents are the claims: whoever can read the store can read them, and
-///   whoever can write to it can forge tickets.
+/// - Keys reveal neither tickets nor claims, but contents are the claims: a user that can read the store can read
+///   them, and one that can write to it can forge tickets.
 pub trait TicketStore: Send + Sync + 'static {
     /// Stores a ticket for this lifetime.
     ///

@@ -78,7 +78,7 @@ impl Default for StepUp {
 
 impl StepUp {
     /// Demands nothing yet. [`check`](Self::check) refuses everything until there are [`acr_values`](Self::acr_values) or a
-    /// [`max_age`](Self::max_age), because a requirement that somebody forgot must not pass.
+    /// [`max_age`](Self::max_age), because a requirement that was forgotten must not pass.
     pub const fn new() -> Self {
         let within = Duration::from_secs(120);
         Self { acr_values: Vec::new(), max_age: None, scope: None, within, keeps_session: false }

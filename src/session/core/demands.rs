@@ -13,7 +13,7 @@ pub(crate) struct Demand {
     pub(crate) until: Instant,
 }
 
-/// A demand that somebody waits for. It is withdrawn when this is dropped.
+/// A demand that a handler waits for. It is withdrawn when this is dropped.
 pub(in crate::session) struct Demanded<'a> {
     core: &'a SessionCore,
     demand: Arc<Demand>,
@@ -93,7 +93,7 @@ impl Drop for Demanded<'_> {
 
 /// For the supervisor.
 impl SessionCore {
-    /// Whether the client is to send a new token, for which somebody waits.
+    /// Whether the client is to send a new token, for which a handler waits.
     pub(crate) fn has_demands(&self) -> bool {
         lock(&self.state).demands.as_ref().is_some_and(|demands| !demands.has_left)
     }

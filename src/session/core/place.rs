@@ -9,7 +9,7 @@ impl SessionCore {
     /// Makes the session that of a stream, and counts it as a connection if it is registered. Returns whether it counts
     /// since now.
     ///
-    /// The caller holds a guard already: from here on, an end must find somebody who sees to it.
+    /// The caller holds a guard already, which carries out the end of the session from here on.
     #[cfg(feature = "streams")]
     pub(crate) fn count_as_stream(&self) -> Result<bool, AdmissionError> {
         lock(&self.state).kind = SessionKind::Stream;

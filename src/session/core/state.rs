@@ -149,7 +149,7 @@ impl SessionCore {
         })
     }
 
-    /// The session with its claims, as long as somebody holds it.
+    /// The session with its claims, as long as something holds it.
     pub(in crate::session) fn any(&self) -> Option<Arc<dyn AnySession>> {
         self.any.upgrade()
     }

@@ -116,7 +116,8 @@ impl SharedSignals {
     ///
     /// It answers 202 when the event has taken effect on this node and the store has it; 400 with
     /// `{"err": …, "description": …}` if the event is not valid, `err` being a name of
-    /// [`SecurityEventErrorKind`](super::SecurityEventErrorKind); and 503 if the store or the keys are unavailable. A body may have 64 KiB.
+    /// [`SecurityEventErrorKind`](super::SecurityEventErrorKind); and 503 if the store or the keys are unavailable. A body
+    /// may have 64 KiB.
     pub fn push_route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         push::route(Arc::clone(&self.0))
     }

@@ -7,7 +7,7 @@ use super::IssuerKeys;
 /// The `issuer` of the discovery document that all tenants share. It is not an issuer itself.
 const TEMPLATE: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
 const METADATA: &str = "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration";
-/// What stands in the place of a tenant in documents of all tenants.
+/// In place of a tenant, in documents of all tenants.
 const ANY_TENANT: &str = "{tenantid}";
 
 /// The tenants that are allowed, by their ids.

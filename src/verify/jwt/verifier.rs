@@ -87,8 +87,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         self.rules.leeway
     }
 
-    /// The same verifier, which also accepts tokens that are bound to keys of clients. It says to which, and somebody else
-    /// checks that the client holds the key.
+    /// The same verifier, which also accepts tokens that are bound to keys of clients. It says to which. The
+    /// caller checks that the client holds the key.
     #[cfg(feature = "dpop")]
     pub(crate) fn with_bound_tokens(self) -> Self {
         Self::new(Rules { bound_tokens: BoundTokens::NameKey, ..Arc::unwrap_or_clone(self.rules) })

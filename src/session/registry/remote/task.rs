@@ -80,7 +80,7 @@ async fn work_on(request: Message, registry: Arc<Registry>, remote: Arc<Remote>)
     match request {
         Message::Refresh { number, from, session, token, sender } => {
             let refresh = registry.refresh_here(session, token.into(), sender);
-            // Nobody waits for a later answer.
+            // The other node does not wait for a later answer.
             let reply = timeout(TIMEOUT, refresh).await.unwrap_or(RefreshReply::UNAVAILABLE);
             answer(&remote, from, Message::Answer { number, reply }).await;
         }
