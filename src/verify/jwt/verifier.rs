@@ -136,7 +136,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
     }
 
     /// Verifies a token. If its key is unknown, waits for the next fetch.
-    #[cfg(feature = "signals")]
+    #[cfg(any(feature = "introspection", feature = "signals"))]
     pub(crate) async fn verify_token(&self, token: &str, now: SystemTime) -> Result<VerifiedToken<C>, VerifyError> {
         self.verify_or_refuse(token, now).await.map_err(|refusal| refusal.error)
     }
