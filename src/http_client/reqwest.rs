@@ -1,6 +1,8 @@
 //! The default HTTP client.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
+#[cfg(any(feature = "introspection", feature = "signals"))]
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -12,6 +14,7 @@ use crate::error::ConfigError;
 
 /// Shorter than the keep-alive timeouts of common servers: Node's is 5 seconds. A server that closes an idle connection
 /// makes the request fail that is being sent on it.
+#[cfg(any(feature = "introspection", feature = "signals"))]
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The default client. Creating it reads the certificates of the operating system.
@@ -26,7 +29,7 @@ pub(crate) struct ReqwestClient {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {
     /// For requests that repeat often.
-    #[allow(dead_code, reason = "for features that build on `jwks`")]
+    #[cfg(any(feature = "introspection", feature = "signals"))]
     Kept,
     /// For requests that are minutes apart. A kept connection is tied to one runtime.
     None,
@@ -40,7 +43,7 @@ impl ReqwestClient {
     }
 
     /// Refuses responses with a longer body.
-    #[allow(dead_code, reason = "for features that build on `jwks`")]
+    #[cfg(feature = "introspection")]
     pub(crate) const fn limited_to(mut self, max_len: usize) -> Self {
         self.max_len = max_len;
         self
@@ -52,6 +55,7 @@ fn builder(pooling: Pooling) -> ClientBuilder {
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none());
     match pooling {
+        #[cfg(any(feature = "introspection", feature = "signals"))]
         Pooling::Kept => builder.pool_idle_timeout(POOL_IDLE_TIMEOUT),
         Pooling::None => builder.pool_max_idle_per_host(0),
     }

@@ -1,11 +1,13 @@
 //! Maps subject identifiers to the subjects of tokens.
 
-use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
+use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::SubjectId;
 use crate::id::ScopedId;
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 type ResolveFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<ScopedId>, BoxError>> + Send + 'a>>;
 
 /// Finds the user of a subject identifier, in the application's user database for example.
@@ -41,7 +43,7 @@ pub trait ResolveSubject: Send + Sync + 'static {
     /// # Errors
     ///
     /// If the user cannot be looked up now. The identity provider is then asked to send the signal again. The error is
-    /// logged, so it must not contain personal data.
+    /// logged, so it must not contain personal data. An answer that takes longer than 10 seconds counts as an error.
     fn resolve(&self, subject: &SubjectId) -> impl Future<Output = Result<Option<ScopedId>, BoxError>> + Send;
 }
 
@@ -64,6 +66,14 @@ impl<T: ResolveSubject> DynResolveSubject for T {
     fn resolve_boxed<'a>(&'a self, subject: &'a SubjectId) -> ResolveFuture<'a> {
         Box::pin(self.resolve(subject))
     }
+}
+
+/// Longer than a database takes that is available. The next signal waits for it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The result of the application's code, which may hang.
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err("the application did not answer in time".into()))
 }
 
 /// How a receiver of signals finds users.
@@ -91,7 +101,7 @@ impl Users {
     /// The user whom the resolver finds.
     pub(super) async fn resolve(&self, subject: &SubjectId) -> Result<Option<ScopedId>, BoxError> {
         match &self.resolver {
-            Some(resolver) => resolver.resolve_boxed(subject).await,
+            Some(resolver) => in_time(resolver.resolve_boxed(subject)).await,
             None => Ok(None),
         }
     }

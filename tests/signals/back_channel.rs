@@ -342,6 +342,10 @@ async fn each_check_of_the_request_refuses_by_itself() {
     let broken = stream::iter([Ok(Bytes::from(form.clone())), Err(std::io::Error::other("gone"))]);
     assert_refused(post(&node, FORM, Body::from_stream(broken)).await, "body_incomplete", "cut off").await;
 
+    let silent = stream::pending::<Result<Bytes, std::io::Error>>();
+    assert_refused(post(&node, FORM, Body::from_stream(silent)).await, "body_incomplete", "no byte in 10 seconds")
+        .await;
+
     let untyped = Request::post("/notices").body(Body::from(form.clone())).unwrap();
     assert_refused(answer(&node.app, untyped).await, "wrong_content_type", "no content type").await;
     let mut twice = Request::post("/notices").body(Body::from(form.clone())).unwrap();

@@ -1,5 +1,6 @@
 //! Shared Signals: events that are pushed, and their effects. The examples are those of CAEP 1.0, RISC 1.0 and Keycloak.
 
+use std::error::Error;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -18,6 +19,7 @@ use axum_ws_auth::{
 };
 use http::{HeaderValue, Request};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::Level;
 
 use crate::{
@@ -493,6 +495,21 @@ async fn critical_members_that_are_not_understood_discard_the_event() {
     assert_effect(&critical(&["tenant"]), "malformed", &revoked(&subject), Closed::None).await;
     subject.as_object_mut().unwrap().remove("tenant");
     assert_effect(&critical(&["tenant"]), "absent", &revoked(&subject), Closed::Laptop).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn resolver_or_fallback_that_hangs_gets_the_event_again() {
+    let email = json!({"format": "email", "email": "alice@example.com"});
+    let compliance = event(&format!("{CAEP}device-compliance-change"), &user("alice"), &json!({}));
+    let fallback = Node::with(MemoryRevocations::new(), |signals| signals.fallback(|_| std::future::pending()));
+    let resolver = Node::with(MemoryRevocations::new(), |signals| {
+        signals.users(|_| std::future::pending::<Result<Option<ScopedId>, Box<dyn Error + Send + Sync>>>())
+    });
+    for (node, claims) in [(fallback, compliance), (resolver, revoked(&email))] {
+        let begin = Instant::now();
+        assert_eq!(node.push(&claims).await.status(), 503, "{claims}");
+        assert_eq!(begin.elapsed().as_secs(), 10, "{claims}");
+    }
 }
 
 #[tokio::test]

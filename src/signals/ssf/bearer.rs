@@ -2,8 +2,8 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use http::HeaderValue;
 
-use super::{TransmitterError, TransmitterErrorKind, receiver::BoxError};
-use crate::token::Token;
+use super::{TransmitterError, TransmitterErrorKind};
+use crate::{signals::resolve::BoxError, token::Token};
 
 /// The access token for requests to a transmitter: a string, or an `async` closure that is asked before each request; see
 /// [`from_fn`](Self::from_fn).

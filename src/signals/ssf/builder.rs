@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     CredentialChange, SecurityEvent, SharedSignals,
     event::SetClaims,
-    receiver::{BoxError, Fallback, Receiver},
+    receiver::{Fallback, Receiver},
     status::Health,
     verification::Verifications,
 };
@@ -19,7 +19,10 @@ use crate::{
     error::ConfigError,
     revocation::Revocations,
     session::Sessions,
-    signals::{ResolveSubject, resolve::Users},
+    signals::{
+        ResolveSubject,
+        resolve::{BoxError, Users},
+    },
     time::TimeSource,
     verify::{
         jwks::{IssuerKeys, StartError},
@@ -137,7 +140,7 @@ impl SharedSignalsBuilder {
 
     /// Sets a handler for events of other types, such as `device-compliance-change`, and for events about a subject that
     /// is none of the above, such as a tenant. It must be idempotent, because a transmitter may repeat an event. If it
-    /// fails, the transmitter is asked to send the event again.
+    /// fails, or takes longer than 10 seconds, the transmitter is asked to send the event again.
     ///
     /// Defaults to none: such events are acknowledged and logged.
     pub fn fallback<F, Fut>(mut self, handler: F) -> Self

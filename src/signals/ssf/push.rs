@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::Request,
     response::Response,
     routing::{MethodRouter, post},
@@ -17,9 +17,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     error::{SecurityEventError, SecurityEventErrorKind},
-    receiver::{self, MAX_TOKEN_LEN, Receiver},
+    receiver::{self, Receiver},
 };
-use crate::{telemetry, time::wait_seconds};
+use crate::{
+    signals::{SignalErrorKind, body},
+    telemetry,
+    time::wait_seconds,
+};
 
 pub(super) fn route<S: Clone + Send + Sync + 'static>(receiver: Arc<Receiver>) -> MethodRouter<S> {
     post(async move |request: Request| {
@@ -56,12 +60,11 @@ impl Receiver {
                 "the request is not authorized",
             ));
         }
-        if !is_event_token(headers) {
-            return Err(invalid("the content type is not application/secevent+jwt"));
-        }
-        let body =
-            to_bytes(body, MAX_TOKEN_LEN).await.map_err(|_| invalid("the body cannot be read or is too long"))?;
-        String::from_utf8(body.into()).map_err(|_| invalid("the body is not a token"))
+        let body = body::read(headers, "application/secevent+jwt", body).await.map_err(|kind| match kind {
+            SignalErrorKind::WrongContentType => invalid("the content type is not application/secevent+jwt"),
+            _ => invalid("the body cannot be read or is too long"),
+        })?;
+        String::from_utf8(body).map_err(|_| invalid("the body is not a token"))
     }
 }
 
@@ -72,12 +75,6 @@ fn hash_of_authorization(headers: &HeaderMap) -> Option<[u8; 32]> {
         (Some(value), None) => Some(Sha256::digest(value).into()),
         _ => None,
     }
-}
-
-fn is_event_token(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/secevent+jwt")
 }
 
 /// RFC 8935 §2.3.

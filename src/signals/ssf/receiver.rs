@@ -17,7 +17,10 @@ use crate::{
     id::ScopedId,
     revocation::Revocations,
     session::Sessions,
-    signals::{SubjectId, resolve::Users},
+    signals::{
+        SubjectId,
+        resolve::{BoxError, Users, in_time},
+    },
     store::Revocation,
     telemetry,
     time::TimeSource,
@@ -25,7 +28,6 @@ use crate::{
     verify::{Verifier, VerifyInput, jwt::JwtVerifier},
 };
 
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Fallback =
     dyn Fn(SecurityEvent) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync;
 
@@ -142,7 +144,7 @@ impl Receiver {
     async fn fall_back(&self, event: SecurityEvent, why: &'static str) -> Result<(), SecurityEventError> {
         match &self.fallback {
             Some(fallback) => {
-                fallback(event).await.map_err(|error| SecurityEventError::unavailable().with_source(error))
+                in_time(fallback(event)).await.map_err(|error| SecurityEventError::unavailable().with_source(error))
             }
             None => {
                 telemetry::signal_not_acted_on(event.event_type(), why, event.kind() != Kind::Unknown);

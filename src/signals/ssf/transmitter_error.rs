@@ -2,7 +2,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
-use super::receiver::BoxError;
+use crate::signals::resolve::BoxError;
 
 /// Why a transmitter did not do what it was asked to. It never contains a token.
 #[derive(Clone, Debug)]

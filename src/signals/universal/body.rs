@@ -1,4 +1,4 @@
-//! The body of a revocation request: who is to be logged out.
+//! The body of a revocation request. It names the user to log out.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
