@@ -1,0 +1,82 @@
+//! A session, from its refreshes to its end.
+
+use std::fmt::Display;
+
+use super::{Cause, cause_of_failure};
+
+pub(crate) fn session_ended(session: impl Display, subject: Option<&str>, reason: Option<&str>) {
+    event!(debug, %session, subject, reason, "session ended");
+}
+
+pub(crate) fn session_refreshed(session: impl Display) {
+    event!(debug, %session, "session refreshed");
+}
+
+pub(crate) fn step_up_missed(session: impl Display) {
+    event!(info, %session, "step-up missed");
+}
+
+pub(crate) fn session_rechecked(session: impl Display) {
+    event!(debug, %session, "session rechecked");
+}
+
+pub(crate) fn recheck_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
+    event!(info, %session, reason, "session recheck refused");
+    if let Some(cause) = cause {
+        event!(debug, %session, %cause, "cause of the refusal");
+    }
+}
+
+/// At warn for the first one since the last answer, because a verifier that is unavailable fails all sessions.
+pub(crate) fn recheck_unavailable(session: impl Display, error: Cause<'_>, is_first: bool) {
+    if is_first {
+        event!(warn, %session, %error, "session recheck unavailable");
+    } else {
+        event!(debug, %session, %error, "session recheck unavailable");
+    }
+    if let Some(cause) = error.source() {
+        event!(debug, %session, %cause, "cause of the failure");
+    }
+}
+
+pub(crate) fn recheck_not_sent(error: Cause<'_>) {
+    event!(warn, %error, "session recheck not sent: sessions of other nodes are not rechecked");
+    cause_of_failure(error);
+}
+
+pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
+    event!(info, %session, reason, "refresh refused");
+    if let Some(cause) = cause {
+        event!(debug, %session, %cause, "cause of the refusal");
+    }
+}
+
+/// At debug: a client can cause any number of them.
+pub(crate) fn refresh_throttled(session: impl Display, reason: &str) {
+    event!(debug, %session, reason, "refresh refused");
+}
+
+pub(crate) fn sessions_without_subject() {
+    event!(
+        warn,
+        "sessions without a subject are not limited: `Limits::per_subject` needs a verifier that names one, with \
+         `Verified::with_subject`"
+    );
+}
+
+pub(crate) fn session_unwatched(session: impl Display) {
+    event!(warn,
+        %session,
+        "session ended and nothing watches it: its connection stays open. Take `AuthenticatedUpgrade`, or close the \
+         socket when `Session::ended` resolves"
+    );
+}
+
+pub(crate) fn session_dropped(session: impl Display) {
+    event!(warn,
+        %session,
+        "session dropped before its upgrade: nothing ends its connection, and no limit counts it. Take \
+         `AuthenticatedUpgrade`, or keep the `Session` for as long as the connection and close the socket when \
+         `Session::ended` resolves"
+    );
+}

@@ -1,0 +1,66 @@
+//! What identity providers send: log-out notices and security events.
+
+use super::{Cause, cause_of_failure};
+
+pub(crate) fn signal_received(issuer: &str, event: &str, id: &str) {
+    event!(debug, ?issuer, ?event, ?id, "signal received");
+}
+
+pub(crate) fn signal_refused(reason: &str, error: Cause<'_>) {
+    event!(info, reason, %error, "signal refused");
+    cause_of_failure(error);
+}
+
+pub(crate) fn signal_not_applied(error: Cause<'_>) {
+    event!(warn, %error, "signal not applied: the transmitter has to send it again");
+    cause_of_failure(error);
+}
+
+/// At warn if a session may be meant.
+pub(crate) fn signal_not_acted_on(event: &str, why: &'static str, is_relevant: bool) {
+    if is_relevant {
+        event!(warn, ?event, why, "signal not acted on");
+    } else {
+        event!(debug, ?event, why, "signal not acted on");
+    }
+}
+
+pub(crate) fn signal_stream_updated(issuer: &str, status: Option<&str>) {
+    match status {
+        Some("enabled") => {
+            event!(info, ?issuer, "signal stream enabled");
+        }
+        Some("paused") => {
+            event!(warn, ?issuer, "signal stream paused: events come later");
+        }
+        _ => {
+            event!(error, ?issuer, status, "signal stream disabled: no events come until it is enabled");
+        }
+    }
+}
+
+/// At warn for the first one since the last answer.
+pub(crate) fn signal_poll_failed(error: Cause<'_>, is_first: bool) {
+    if is_first {
+        event!(warn, %error, "signal poll failed");
+    } else {
+        event!(debug, %error, "signal poll failed");
+    }
+    cause_of_failure(error);
+}
+
+/// `of` is what the notice names. No id of it: some providers accept a session's id as a credential.
+pub(crate) fn log_out_accepted(issuer: Option<&str>, of: &'static str) {
+    event!(info, issuer, of, "log-out notice accepted");
+}
+
+pub(crate) fn log_out_refused(reason: &str, error: Cause<'_>) {
+    event!(info, reason, %error, "log-out notice refused");
+    if let Some(cause) = error.source() {
+        event!(debug, %cause, "cause of the refusal");
+        // At trace: serde quotes claims here, which may be personal data.
+        if let Some(underlying) = cause.source() {
+            event!(trace, %underlying, "underlying cause");
+        }
+    }
+}
