@@ -161,6 +161,33 @@ async fn each_protocol_finds_its_token_and_sends_its_messages() {
 
 /// After `auth_invalid`, its client never reconnects.
 #[tokio::test(start_paused = true)]
+async fn json_has_one_type_and_one_token() {
+    let app = App::new(FirstMessage::json());
+    for good in [
+        r#"{"type":"auth.token","token":"alice"}"#,
+        r#" {"token":"alice","type":"auth.token","client":{"token":"bob"}}"#,
+    ] {
+        // The handler does not receive it.
+        assert_eq!(app.respond(good).await, "hello alice", "{good}");
+    }
+    for bad in [
+        r#"{"type":"auth.refresh","token":"alice"}"#,
+        r#"{"token":"alice"}"#,
+        r#"{"type":"auth.token"}"#,
+        r#"{"type":"auth.token","token":1}"#,
+        r#"{"type":"auth.token","token":"alice","token":"bob"}"#,
+        r#"{"type":"chat","type":"auth.token","token":"alice"}"#,
+        r#"["auth.token","alice"]"#,
+        r#"{"type":"auth.token","token":"alice"} x"#,
+        "alice",
+    ] {
+        assert_eq!(app.respond(bad).await, "3000 missing_token", "{bad}");
+    }
+    assert_eq!(app.respond(Message::binary(r#"{"type":"auth.token","token":"alice"}"#)).await, "3000 missing_token");
+    assert_eq!(app.respond(r#"{"type":"auth.token","token":"bad"}"#).await, "3000 invalid_token");
+}
+
+#[tokio::test(start_paused = true)]
 async fn home_assistant_client_is_sent_auth_invalid_only_for_an_invalid_token() {
     let auth = |token: Value| json!({ "type": "auth", "access_token": token }).to_string();
     let asked = |version: &str| format!(r#"{{"ha_version":"{version}","type":"auth_required"}}"#);

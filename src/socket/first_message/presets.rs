@@ -6,6 +6,17 @@ use super::{FirstMessage, protocols};
 use crate::session::CloseCodes;
 
 impl FirstMessage {
+    /// The JSON text `{"type":"auth.token","token":"…"}`, in the style of
+    /// [`RefreshProtocol::json`](crate::RefreshProtocol::json). The page's client in `clients/js` sends it.
+    ///
+    /// The handler does not receive it. Nothing is sent to accepted clients: set
+    /// [`RefreshProtocol::greeting`](crate::RefreshProtocol::greeting) to tell them their session.
+    ///
+    /// With the feature `dpop`, the member `dpop` is the proof of a [bound token](crate::Dpop).
+    pub fn json() -> Self {
+        Self::new(protocols::json)
+    }
+
     /// The protocol `graphql-transport-ws`, and its predecessor `graphql-ws`. The token is in the payload of
     /// `connection_init`:
     ///

@@ -76,6 +76,22 @@ fn take(object: &mut Members, names: &[&str]) -> Vec<Box<RawValue>> {
     BTreeMap::into_values(found).collect()
 }
 
+/// `{"type":"auth.token","token":"…"}`
+pub(super) fn json(message: &Message) -> Option<FirstToken> {
+    let Members(members) = object(text(message)?)?;
+    let string = |name| serde_json::from_str::<String>(members.get(name)?.get()).ok();
+    if string("type")? != "auth.token" {
+        return None;
+    }
+    let token = Token::new(string("token")?);
+    #[cfg(feature = "dpop")]
+    let token = match members.get(PROOF) {
+        Some(_) => token.with_dpop_proof(string(PROOF)?),
+        None => token,
+    };
+    Some(FirstToken::new(token))
+}
+
 #[derive(Deserialize)]
 struct Auth {
     #[serde(rename = "type")]

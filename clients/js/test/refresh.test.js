@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AuthSocket, cookie } from "../index.js";
+import { counting, json, last, record, requests, server, settle, sockets, tick } from "./support.mjs";
+
+const SESSION = "0123456789abcdef0000000000000001";
+const greeting = (seconds) => ({ type: "auth.session", session: SESSION, expires_in: seconds });
+const open = async (options) => {
+  const token = options?.token ?? counting();
+  const socket = new AuthSocket("wss://chat.example.com/chat", { token, refresh: true, ...options });
+  const events = record(socket, "message", "session", "refused", "signinneeded", "close", "error");
+  await settle();
+  last().open();
+  return { socket, events, token };
+};
+const sent = () => last().sent.map((text) => JSON.parse(text));
+const names = (events) => events.map(({ type }) => type);
+
+test("a refresh is sent before the deadline of the greeting, and before the next one", async () => {
+  const { socket, events, token } = await open();
+  last().receive(greeting(3600));
+  assert.equal(socket.session, SESSION);
+  assert.equal(socket.expiresAt, Date.now() + 3_600_000);
+  await tick(3_569_999);
+  assert.deepEqual(sent(), []);
+  await tick(1);
+  assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-2" }]);
+  assert.equal(token.contexts[1].reason, "expiring");
+  last().receive({ type: "auth.refreshed", expires_in: 3600 });
+  await tick(3_570_000);
+  assert.equal(sent().length, 2);
+  // On the same socket, and nothing of it is a message.
+  assert.deepEqual([sockets.length, names(events)], [1, ["session", "session"]]);
+});
+
+test("a short life is refreshed when a third is left", async () => {
+  await open();
+  last().receive(greeting(30));
+  await tick(19_999);
+  assert.equal(sent().length, 0);
+  await tick(1);
+  assert.equal(sent().length, 1);
+});
+
+test("a refresh is sent when the server asks, once", async () => {
+  await open();
+  for (let i = 0; i < 2; i += 1) last().receive({ type: "auth.expiring", expires_in: 60 });
+  await settle();
+  assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-2" }]);
+});
+
+test("a deadline that does not move is not asked about without end", async () => {
+  await open();
+  last().receive(greeting(60));
+  let left = 60_000;
+  for (let step = 0; left > 0; step += 1, left -= 1000) {
+    const before = sent().length;
+    await tick(1000);
+    // Max lifetime: the server accepts the token, and the deadline stays.
+    if (sent().length > before) last().receive({ type: "auth.refreshed", expires_in: (left - 1000) / 1000 });
+  }
+  // At 20, 10 and 5 seconds.
+  assert.equal(sent().length, 3);
+});
+
+test("a refused refresh is tried again while there is time, not before the server allows", async () => {
+  const { events } = await open();
+  last().receive(greeting(90));
+  await tick(60_000);
+  last().receive({ type: "auth.refused", reason: "too_many_attempts", retry_after: 20 });
+  assert.deepEqual(names(events), ["session", "refused"]);
+  await tick(19_999);
+  assert.equal(sent().length, 1);
+  await tick(1);
+  assert.equal(sent().length, 2);
+});
+
+test("a session without a deadline is never refreshed", async () => {
+  const { socket } = await open();
+  last().receive(greeting(null));
+  await tick(1_000_000_000);
+  assert.deepEqual([sent(), socket.expiresAt], [[], null]);
+});
+
+test("a deadline beyond the range of timers is waited for", async () => {
+  await open();
+  const month = 30 * 24 * 3600;
+  last().receive(greeting(month));
+  await tick(2 ** 31);
+  assert.equal(sent().length, 0);
+  await tick(month * 1000 - 2 ** 31 - 29_900);
+  assert.equal(sent().length, 1);
+});
+
+test("a refresh belongs to its connection", async () => {
+  let answer;
+  let asked = 0;
+  const token = () => ((asked += 1) === 2 ? new Promise((resolve) => (answer = resolve)) : Promise.resolve(`token-${asked}`));
+  await open({ token });
+  last().receive({ type: "auth.expiring", expires_in: 60 });
+  await settle();
+  last().end(1012, "shutdown");
+  await tick(1000);
+  last().open();
+  answer("late");
+  await settle();
+  assert.deepEqual(sockets.map((socket) => socket.sent), [[], []]);
+  // Nor does the old deadline.
+  await tick(60_000);
+  assert.deepEqual(sent(), []);
+});
+
+test("a step-up asks the token function, and then the user", async () => {
+  const contexts = [];
+  const token = async (context) => (contexts.push(context) === 1 ? "first" : null);
+  const { socket, events } = await open({ token });
+  last().receive({ type: "auth.required", within: 120, acr_values: "gold", max_age: 300 });
+  await settle();
+  const required = { acrValues: "gold", maxAge: 300, scope: undefined };
+  assert.deepEqual([contexts[1].reason, contexts[1].required], ["step_up", required]);
+  const { type, acrValues, maxAge } = events[0];
+  assert.deepEqual([type, acrValues, maxAge], ["signinneeded", "gold", 300]);
+  // It has time to do so.
+  assert.deepEqual([socket.readyState, last().sent], [AuthSocket.OPEN, []]);
+});
+
+test("after a new sign-in, the application refreshes by itself", async () => {
+  const { socket } = await open();
+  socket.refresh();
+  await settle();
+  assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-2" }]);
+});
+
+test("other messages are the application's", async () => {
+  const { events } = await open();
+  const texts = ["hello", "", "{", '["auth.session"]', '{"type":"chat","text":"\\"auth.session\\""}', '{"type":"auth.other"}'];
+  for (const text of texts) last().receive(text);
+  assert.deepEqual(events.map(({ data }) => data), texts);
+});
+
+test("a cookie is refreshed over HTTP", async () => {
+  const options = { auth: cookie(), refresh: false, refreshUrl: "/refresh/{session}" };
+  const { events, token } = await open(options);
+  last().receive(greeting(90));
+  server.answer = () => json(200, { expires_in: 3600 });
+  await tick(60_000);
+  const [url, { method, headers, body }] = requests[0];
+  assert.deepEqual([url, method, headers, body], [`https://app.example.com/refresh/${SESSION}`, "POST", {}, undefined]);
+  assert.deepEqual([token.contexts.length, last().sent, names(events)], [2, [], ["session", "session"]]);
+  await tick(3_570_000);
+  assert.equal(requests.length, 2);
+});
+
+test("an answer of the route decides as one on the socket", async () => {
+  const { socket, events } = await open({ refreshUrl: (session) => `/hub/refresh?id=${session}` });
+  last().receive(greeting(90));
+  server.answer = () => json(429, { error: "too_many_attempts" }, { "retry-after": "20" });
+  await tick(60_000);
+  await tick(19_999);
+  assert.equal(requests.length, 1);
+  server.answer = () => json(401, { error: "insufficient_user_authentication" });
+  await tick(1);
+  assert.deepEqual(requests[1][0], `https://app.example.com/hub/refresh?id=${SESSION}`);
+  assert.deepEqual(names(events), ["session", "refused", "refused", "signinneeded"]);
+  assert.equal(socket.readyState, AuthSocket.OPEN);
+});
+
+test("a session's id cannot lead the request elsewhere", async () => {
+  for (const session of ["../admin", "..", "a/b", "?x", 5, null]) {
+    await open({ refreshUrl: "/refresh/{session}" });
+    last().receive({ ...greeting(90), session });
+    await tick(60_000);
+    assert.match(requests.at(-1)[0], /^https:\/\/app\.example\.com\/refresh\/\w*$/);
+  }
+});
