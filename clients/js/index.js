@@ -90,6 +90,9 @@ const later = (ms, run) => setTimeout(run, Math.min(ms, MAX_TIMEOUT));
 const absolute = (url) => new URL(url, globalThis.location?.href);
 const bearer = (token) => (token === undefined ? {} : { authorization: `Bearer ${token}` });
 
+/** As the value of a header, whose characters are bytes. */
+const utf8 = (text) => Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+
 /** Settles with the promise, or rejects when the signal aborts. */
 const until = (signal, promise) =>
   new Promise((resolve, reject) => {
@@ -620,6 +623,8 @@ export class AuthSocket extends EventTarget {
         resolve({ opened, ...fields });
       };
       on("close", ({ code, reason, wasClean }) => end({ code, reason, wasClean }));
+      // `close` follows, and tells more. In Node, `ws` throws if nothing listens.
+      on("error", () => {});
       signal.addEventListener("abort", () => {
         socket.close();
         end();
@@ -686,8 +691,7 @@ export class AuthEventSource extends EventTarget {
     const prepared = await until(signal, auth.prepare(token, { signal, credentials }));
     if (prepared.query) url.searchParams.set(...prepared.query);
     const headers = { accept: "text/event-stream", ...(prepared.query ? {} : auth.headers(token)) };
-    // A header's value is bytes, and the id is UTF-8 there.
-    if (this.#lastEventId) headers["last-event-id"] = String.fromCharCode(...new TextEncoder().encode(this.#lastEventId));
+    if (this.#lastEventId) headers["last-event-id"] = utf8(this.#lastEventId);
     const response = await fetch(url, { headers, cache: "no-store", credentials, signal });
     if (!response.ok) return refusal(response);
     const isEvents = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");

@@ -51,6 +51,17 @@ pub(crate) async fn go(script: &str, attempts: &[Attempt]) -> Vec<Outcome> {
     run(&mut command, missing, &json(attempts)).await
 }
 
+/// Checks a file with the TypeScript compiler.
+pub(crate) async fn type_check(file: &str) {
+    let mut command = Command::new("node_modules/.bin/tsc");
+    command.args(["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"]);
+    // Types of Node are of no use in a page.
+    command.args(["--types", "", file]).current_dir(HERE).kill_on_drop(true);
+    let missing = "the npm package typescript is missing: run tests/run, or npm ci in tests/clients";
+    let output = command.output().await.expect(missing);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 /// Starts a program, which is killed when the test ends.
 pub(crate) fn start(command: &mut Command, missing: &str) -> Child {
     match command.kill_on_drop(true).spawn() {

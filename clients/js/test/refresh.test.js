@@ -125,10 +125,16 @@ test("a step-up asks the token function, and then the user", async () => {
 });
 
 test("after a new sign-in, the application refreshes by itself", async () => {
-  const { socket } = await open();
+  const { socket, token } = await open();
   socket.refresh();
   await settle();
   assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-2" }]);
+  // There is nothing to refresh while it is closed.
+  last().end();
+  await settle();
+  socket.refresh();
+  await settle();
+  assert.equal(token.contexts.length, 2);
 });
 
 test("other messages are the application's", async () => {
