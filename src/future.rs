@@ -14,7 +14,7 @@ use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::handshake::{Completed, Completion, Verification, refuse};
+use crate::handshake::{Completed, Completion, Verification};
 
 pin_project! {
     /// The response future of [`WsAuth`](crate::WsAuth).
@@ -94,9 +94,8 @@ where
                             State::Calling { future, completion: Some(completion.of(admitted)) }
                         }
                         Err(refusal) => {
-                            let config = completion.config();
-                            let rejection = refusal.rejection(config, parts.version);
-                            let response = refuse(config, rejection, &mut parts, completion.selection());
+                            let rejection = refusal.rejection(completion.config(), parts.version);
+                            let response = completion.refuse(rejection, &mut parts);
                             State::Refused { response: Some(response) }
                         }
                     }

@@ -256,6 +256,30 @@
 //! token in a message. Keep the target `tungstenite` at `DEBUG` in production. An [`AuthenticatedSocket`] does not use
 //! tungstenite and logs no message.
 //!
+//! # Metrics
+//!
+//! With the feature `metrics`, by the facade of that name. The module `metrics` has the names as constants, the values of
+//! each label, an example, and `describe_metrics`. No label holds what a client sent. `examples/metrics.rs` exports them to
+//! Prometheus, and `examples/grafana.json` is a dashboard.
+//!
+//! | metric | type | labels |
+//! | --- | --- | --- |
+//! | `axum_ws_auth_handshakes_total` | counter | `kind`, `outcome`, `reason`, `source`, `http` |
+//! | `axum_ws_auth_handshake_duration_seconds` | histogram | `outcome` |
+//! | `axum_ws_auth_verify_duration_seconds` | histogram | `verifier` |
+//! | `axum_ws_auth_sessions` | gauge | `kind` |
+//! | `axum_ws_auth_session_duration_seconds` | histogram | `kind`, `end_reason` |
+//! | `axum_ws_auth_refreshes_total` | counter | `outcome`, `reason` |
+//! | `axum_ws_auth_rechecks_total` | counter | `outcome`, `reason` |
+//! | `axum_ws_auth_revocations_total` | counter | `kind` |
+//! | `axum_ws_auth_revocations_synced_timestamp_seconds` | gauge | |
+//! | `axum_ws_auth_keys_refresh_total` | counter | `issuer`, `outcome`, `reason` |
+//! | `axum_ws_auth_keys_refreshed_timestamp_seconds` | gauge | `issuer` |
+//! | `axum_ws_auth_tickets_total` | counter | `outcome`, `reason` |
+//! | `axum_ws_auth_store_errors_total` | counter | `store` |
+//! | `axum_ws_auth_signals_total` | counter | `event`, `outcome`, `reason` |
+//! | `axum_ws_auth_proofs_total` | counter | `outcome`, `reason` |
+//!
 //! # Features
 //!
 //! | feature | what | default |
@@ -267,6 +291,7 @@
 //! | `jwks` | [`jwks`]: fetched keys, OpenID Connect Discovery; adds reqwest with rustls | no |
 //! | `signals` | [`signals`]: log-out notices and security events of identity providers; includes `jwks` | no |
 //! | `introspection` | [`introspection`]: opaque tokens; includes `jwks` | no |
+//! | `metrics` | [metrics](#metrics) for the facade of that name; the program installs a recorder | no |
 //! | `redis` | [`Redis`]: tickets, revocations and limits for several nodes | no |
 //! | `redis-tls` | `rediss://`: TLS to Redis, with rustls and aws-lc-rs | no |
 //! | `streams` | [`Streams`]: responses of unknown length end with their sessions | yes |
@@ -291,6 +316,8 @@ mod http_client;
 mod id;
 mod layer;
 mod lock;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod origin;
 #[cfg(feature = "redis")]
 mod redis;

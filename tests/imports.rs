@@ -26,6 +26,7 @@ const MODULES: &[&str] = &[
     "time",
     "error",
     "id",
+    "metrics",
     "telemetry",
     "http_client",
     "websocket",
@@ -77,6 +78,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("jsonwebtoken", &["verify::keys", "test_util"]),
+    ("metrics", &["metrics", "telemetry"]),
     ("redis", &["redis"]),
     ("reqwest", &["http_client"]),
 ];

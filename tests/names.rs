@@ -1,6 +1,6 @@
 //! The crate docs list every string that a program may compare.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -32,6 +32,41 @@ fn crate_docs_list_every_stable_name() {
             assert!(row.contains(&format!("`{name}`")), "{owner}: `{name}` is not in the row {row:?}");
         }
     }
+}
+
+/// `examples/grafana.json` and the recorder are compared in `tests/metrics/`.
+#[test]
+fn crate_docs_list_every_metric_with_its_labels() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let docs = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let (_, section) = docs.split_once("//! # Metrics\n").unwrap();
+    let (section, _) = section.split_once("//! # ").unwrap();
+    let listed: Vec<String> = section.lines().filter(|line| line.contains("| `axum_ws_auth_")).map(shorten).collect();
+
+    let module = syn::parse_file(&fs::read_to_string(root.join("metrics/mod.rs")).unwrap()).unwrap();
+    let constants: Vec<String> = module.items.iter().filter_map(metric).collect();
+    assert!(constants.len() >= 15, "too few constants: {constants:?}");
+    assert_eq!(listed, constants);
+}
+
+/// A row of the table, in the form that [`metric`] returns.
+fn shorten(row: &str) -> String {
+    let cells: Vec<&str> = row.split('|').map(|cell| cell.trim_matches([' ', '`'])).collect();
+    let labels: Vec<&str> = cells[3].split("`, `").filter(|label| !label.is_empty()).collect();
+    format!("{} {}: {}", cells[1], cells[2], labels.join(" "))
+}
+
+/// A public constant: its value, and the type and the labels that its docs name.
+fn metric(item: &syn::Item) -> Option<String> {
+    let syn::Item::Const(constant) = item else { return None };
+    let (syn::Visibility::Public(_), syn::Expr::Lit(value)) = (&constant.vis, &*constant.expr) else { return None };
+    let syn::Lit::Str(name) = &value.lit else { return None };
+    let mut literals = Literals(Vec::new());
+    constant.attrs.iter().for_each(|attribute| literals.visit_attribute(attribute));
+    let kind = literals.0.first().unwrap().split([':', ',']).next().unwrap().trim().to_lowercase();
+    let labels: Vec<&str> =
+        literals.0.iter().filter_map(|line| line.trim().strip_prefix("| `")?.split('`').next()).collect();
+    Some(format!("{} {kind}: {}", name.value(), labels.join(" ")))
 }
 
 /// The strings that public functions `as_str` and `reason` return, by type.

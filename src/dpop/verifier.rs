@@ -185,8 +185,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for Dpop<C> {
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
         let verified = self.verifier.verify(input).await?;
-        self.check(input, verified.confirmation.as_deref()).await?;
-        Ok(verified)
+        let outcome = self.check(input, verified.confirmation.as_deref()).await;
+        if is_about_proof(input.token.presentation(), &outcome) {
+            telemetry::proof_checked(outcome.as_ref().err().map(|error| error.kind().as_str()));
+        }
+        outcome.map(|()| verified)
+    }
+
+    fn name(&self) -> &'static str {
+        "dpop"
+    }
+}
+
+/// Whether the outcome says something about a proof. One that is checked again later counts then.
+fn is_about_proof(presentation: &Presentation, outcome: &Result<(), VerifyError>) -> bool {
+    match presentation {
+        Presentation::Bearer | Presentation::Recheck => false,
+        Presentation::Proof(proof) => outcome.is_err() || !proof.is_needed_again,
+        Presentation::NoProof | Presentation::UnusableProof => true,
     }
 }
 

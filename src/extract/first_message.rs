@@ -20,9 +20,9 @@ use crate::{
     rejection::Rejection,
     session::{ConnectionGuard, Head, Session, SessionKind, SessionMeta, SessionStart, Status},
     socket::{FirstToken, FirstTokenError, SocketParts, UnauthenticatedSocket, close},
-    telemetry,
+    telemetry::{self, Outcome},
     time::from_now,
-    token::{TokenErrorKind, check},
+    token::{Token, TokenErrorKind, check},
     verify::{VerifyError, VerifyInput},
     websocket::Limits,
 };
@@ -64,11 +64,13 @@ where
         Ok(begun) => begun,
         Err(None) => return None,
         Err(Some(rejection)) => {
+            pending.count(Outcome::Refused(rejection.reason()));
             rejection.log();
             socket.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
             return None;
         }
     };
+    pending.count(Outcome::Accepted);
     let guard = session.guard();
     // A client that does not read must not keep its session from ending.
     match unless(session.ended(), socket.send_accepted()).await {
@@ -105,25 +107,48 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
             revocations.catch_up().await;
         }
         let start = SessionStart::now(session);
-        let refused = |refusal: Refusal| Some(refusal.rejection(&self.config, self.upgrade.version));
-        let parts = head.to_parts().ok_or_else(|| refused(Refusal::Verify(VerifyError::invalid())))?;
-        let verification = self.verifier.verify_boxed(VerifyInput::new(&token, &parts, start.wall()));
+        let begin = start.monotonic();
+        let admitted = self.admit(&token, start, limit, (head, meta)).await;
+        session.meter.decided(begin, session.meter.now(), admitted.is_ok());
+        let session = admitted.map_err(|refusal| Some(refusal.rejection(&self.config, self.upgrade.version)))?;
+        telemetry::handshake_admitted(session.id(), session.subject());
+        session.core().count_live(SessionKind::WebSocket);
+        session.core().start_recheck();
+        Ok((session, replay))
+    }
+
+    /// Verifies the token, and begins the session.
+    async fn admit(
+        &self,
+        token: &Token,
+        start: SessionStart,
+        limit: Duration,
+        (head, meta): (Head, SessionMeta),
+    ) -> Result<Session<C>, Refusal> {
+        let session = &self.config.session;
+        let parts = head.to_parts().ok_or_else(|| Refusal::Verify(VerifyError::invalid()))?;
+        let verification = self.verifier.verify_boxed(VerifyInput::new(token, &parts, start.wall()));
         // Nothing shows whether the client is still there, so this needs a timeout.
         let verified = match unless(session.draining(), timeout(limit, verification)).await {
-            Err(draining) => return Err(refused(Refusal::Admission(draining))),
-            Ok(Err(_)) => return Err(refused(Refusal::Verify(VerifyError::unavailable(limit)))),
-            Ok(Ok(verified)) => verified.map_err(|error| refused(Refusal::Verify(error)))?,
+            Err(draining) => return Err(Refusal::Admission(draining)),
+            Ok(Err(_)) => Err(VerifyError::unavailable(limit)),
+            Ok(Ok(verified)) => verified,
         };
+        session.meter.verified(self.verifier.verifier_name(), Some(start.monotonic()));
+        let verified = verified.map_err(Refusal::Verify)?;
         let session = session
             .counted_permit()
             .and_then(|place| {
-                start.begin((&token, verified), Arc::clone(&self.verifier), (SessionKind::WebSocket, head, meta), place)
+                start.begin((token, verified), Arc::clone(&self.verifier), (SessionKind::WebSocket, head, meta), place)
             })
-            .map_err(|error| refused(Refusal::Admission(error)))?;
-        let session = session.acquire_lease().await.map_err(|error| refused(Refusal::Admission(error)))?;
-        telemetry::handshake_admitted(session.id(), session.subject());
-        session.core().start_recheck();
-        Ok((session, replay))
+            .map_err(Refusal::Admission)?;
+        session.acquire_lease().await.map_err(Refusal::Admission)
+    }
+
+    /// Counts what became of the client.
+    fn count(&self, outcome: Outcome) {
+        let meter = &self.config.session.meter;
+        meter.handshake(SessionKind::WebSocket.as_str(), "first_message", self.upgrade.version, outcome);
     }
 
     /// Waits for the token, until the timeout or a shutdown.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     rejection::Rejection,
-    session::{AdmissionError, AnySession, Head, Session, SessionKind, SessionStart},
+    session::{AdmissionError, AnySession, Head, Session, SessionStart},
     telemetry,
     token::Token,
     verify::{Verified, Verifier, VerifyError},
@@ -37,10 +37,11 @@ pub(super) fn begin<V: Verifier>(
     let verified = outcome.map_err(Refusal::Verify)?;
     // Limits count connections only. A plain request can be ended too, for as long as something holds its session. Its
     // response may show that it is a connection after all.
-    let (kind, permit) = match kind {
-        RequestKind::Handshake => (SessionKind::WebSocket, config.session.counted_permit()),
-        RequestKind::Plain => (SessionKind::Request, Ok(config.session.uncounted_permit())),
+    let permit = match kind {
+        RequestKind::Handshake => config.session.counted_permit(),
+        RequestKind::Plain => Ok(config.session.uncounted_permit()),
     };
+    let kind = kind.of_session();
     let meta = config.session_meta(parts);
     permit
         .and_then(|permit| {
@@ -59,6 +60,7 @@ pub(super) fn insert<C: Send + Sync + 'static>(
         RequestKind::Handshake => telemetry::handshake_admitted(session.id(), session.subject()),
         RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
     }
+    session.core().count_live(kind.of_session());
     // An outer layer may have other rules, so its outcome does not count here.
     parts.extensions.remove::<Anonymous>();
     parts.extensions.remove::<PendingSession<C>>();

@@ -5,8 +5,19 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use axum::response::Response;
 use http::{Method, StatusCode, Version, request::Parts};
 
-use super::{admit::Admitted, config::Config, pending::PendingUpgrade, refuse::refuse_plainly, request::RequestKind};
-use crate::{rejection::Rejection, session::AnySession, telemetry, token::Selection};
+use super::{
+    admit::Admitted,
+    config::Config,
+    pending::PendingUpgrade,
+    refuse::{refuse, refuse_plainly},
+    request::RequestKind,
+};
+use crate::{
+    rejection::Rejection,
+    session::{AnySession, SessionKind},
+    telemetry::{self, Outcome},
+    token::Selection,
+};
 
 /// Completes the response of the inner service.
 pub(crate) struct Completion {
@@ -15,6 +26,8 @@ pub(crate) struct Completion {
     pub(super) method: Method,
     pub(super) version: Version,
     selection: Selection,
+    /// Where the token was.
+    source: &'static str,
     /// Held until the response is there, which may take the session over.
     session: Option<Admitted>,
     /// The client is to authenticate by its first message.
@@ -29,13 +42,19 @@ pub(crate) enum Completed {
 }
 
 impl Completion {
-    pub(super) fn new(config: &Arc<Config>, parts: &Parts, kind: RequestKind, selection: Selection) -> Self {
+    pub(super) fn new(
+        config: &Arc<Config>,
+        parts: &Parts,
+        kind: RequestKind,
+        (selection, source): (Selection, &'static str),
+    ) -> Self {
         let (config, method, version) = (Arc::clone(config), parts.method.clone(), parts.version);
-        Self { config, kind, method, version, selection, session: None, pending: None }
+        Self { config, kind, method, version, selection, source, session: None, pending: None }
     }
 
     /// Completes the response to the client of this session.
     pub(crate) fn of(self, session: Admitted) -> Self {
+        self.count(self.kind.of_session(), Outcome::Accepted);
         Self { session: Some(session), ..self }
     }
 
@@ -48,8 +67,26 @@ impl Completion {
         &self.config
     }
 
-    pub(crate) const fn selection(&self) -> &Selection {
-        &self.selection
+    /// Completes the response to a client without a session.
+    pub(super) fn anonymous(self) -> Self {
+        self.count(self.kind.of_session(), Outcome::Anonymous);
+        self
+    }
+
+    /// The response to a refused client.
+    pub(crate) fn refuse(&self, rejection: Rejection, parts: &mut Parts) -> Response {
+        self.count(self.kind.of_session(), Outcome::Refused(rejection.reason()));
+        refuse(&self.config, rejection, parts, &self.selection)
+    }
+
+    /// The response to a client that is refused once the inner service has answered. `kind` is what it asked for.
+    pub(super) fn refuse_plainly(&self, kind: SessionKind, rejection: Rejection, answer: &Response) -> Response {
+        self.count(kind, Outcome::Refused(rejection.reason()));
+        refuse_plainly(&self.config, rejection, answer)
+    }
+
+    fn count(&self, kind: SessionKind, outcome: Outcome) {
+        self.config.session.meter.handshake(kind.as_str(), self.source, self.version, outcome);
     }
 
     /// Completes the response.
@@ -60,7 +97,7 @@ impl Completion {
         {
             // A handler that does not wait for the first message has answered a client that never authenticated.
             let rejection = Rejection::missing_token(&self.config.challenges, self.version);
-            return Completed::Now(refuse_plainly(&self.config, rejection, &response));
+            return Completed::Now(self.refuse_plainly(self.kind.of_session(), rejection, &response));
         }
         let session = self.session.take();
         if is_accepted {

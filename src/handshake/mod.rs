@@ -4,7 +4,7 @@
 //! find → strip → origin → verify → admit → inner service → choose
 //! ```
 //!
-//! Each step is a file, and [`refuse`](refuse::refuse) answers whatever fails. They work on a request's head alone, so that
+//! Each step is a file, and [`Completion::refuse`] answers whatever fails. They work on a request's head alone, so that
 //! any server can call them. [`Config`] holds the settings; the layer, its service and its future only route.
 
 mod admit;
@@ -34,7 +34,6 @@ pub(crate) use self::{
     config::Config,
     extensions::{Anonymous, InBandRefresh, PendingSession},
     pending::WithheldUpgrade,
-    refuse::refuse,
     request::RequestKind,
     upgrade::no_connection,
     verify::{Authenticator, Verification},
@@ -89,14 +88,14 @@ impl Pipeline {
 
     /// Takes a request through steps one to five, as far as that is possible without waiting.
     pub(crate) fn begin(&self, kind: RequestKind, parts: &mut Parts) -> Next {
-        let Found { token, token_kind, selection } = find(&self.config, parts);
-        let completion = Completion::new(&self.config, parts, kind, selection);
+        let Found { token, token_kind, source, selection } = find(&self.config, parts);
+        let completion = Completion::new(&self.config, parts, kind, (selection, source));
         let outcome = strip(&self.config, parts, token)
             .and_then(|token| check_origin(&self.config, kind, parts, token_kind).map(|()| token));
         match outcome {
             Ok(Some(token)) => self.verify_now(bind(token, kind, parts), kind, parts, completion),
             Ok(None) => self.without_token(kind, parts, completion),
-            Err(rejection) => self.refuse(rejection, parts, &completion),
+            Err(rejection) => Next::Respond(completion.refuse(rejection, parts)),
         }
     }
 
@@ -104,7 +103,9 @@ impl Pipeline {
     fn verify_now(&self, token: Token, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
         match self.authenticator.verify_now(&token, kind, parts, &self.config) {
             Some(Ok(admitted)) => Next::Call(completion.of(admitted)),
-            Some(Err(refusal)) => self.refuse(refusal.rejection(&self.config, parts.version), parts, &completion),
+            Some(Err(refusal)) => {
+                Next::Respond(completion.refuse(refusal.rejection(&self.config, parts.version), parts))
+            }
             None => Next::Verify(token, completion),
         }
     }
@@ -119,13 +120,13 @@ impl Pipeline {
         let config = &self.config;
         let missing = |parts: &Parts| Rejection::missing_token(&config.challenges, parts.version);
         if !config.optional && config.first_message().is_none() {
-            return self.refuse(missing(parts), parts, &completion);
+            return Next::Respond(completion.refuse(missing(parts), parts));
         }
         self.authenticator.forget(parts);
         let completion = match PendingUpgrade::withhold(config, kind, parts) {
-            Err(rejection) => return self.refuse(rejection, parts, &completion),
-            Ok(None) if !config.optional => return self.refuse(missing(parts), parts, &completion),
-            Ok(None) => completion,
+            Err(rejection) => return Next::Respond(completion.refuse(rejection, parts)),
+            Ok(None) if !config.optional => return Next::Respond(completion.refuse(missing(parts), parts)),
+            Ok(None) => completion.anonymous(),
             Ok(Some(upgrade)) => {
                 self.authenticator.defer(parts, config, Arc::clone(&upgrade));
                 completion.pending(upgrade)
@@ -161,10 +162,6 @@ impl Pipeline {
     /// The response to a refused request that is no handshake.
     pub(crate) fn respond(&self, rejection: Rejection) -> Response {
         respond(&self.config, rejection)
-    }
-
-    fn refuse(&self, rejection: Rejection, parts: &mut Parts, completion: &Completion) -> Next {
-        Next::Respond(refuse(&self.config, rejection, parts, completion.selection()))
     }
 }
 

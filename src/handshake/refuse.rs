@@ -13,7 +13,7 @@ use crate::{
     token::Selection,
 };
 
-pub(crate) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, selection: &Selection) -> Response {
+pub(super) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, selection: &Selection) -> Response {
     rejection.log();
     if config.accept_then_close
         && let Some(mut accepted) = accept_then_close(config, &rejection, parts, selection)

@@ -9,7 +9,7 @@ use http::{
 use hyper::upgrade::OnUpgrade;
 
 use super::upgrade::extract;
-use crate::telemetry;
+use crate::{session::SessionKind, telemetry};
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,14 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
+    /// What its session is the session of.
+    pub(super) const fn of_session(self) -> SessionKind {
+        match self {
+            Self::Handshake => SessionKind::WebSocket,
+            Self::Plain => SessionKind::Request,
+        }
+    }
+
     /// Classifies a request, and prepares it for the inner service.
     ///
     /// A plain request loses its upgrade, because another protocol in `Upgrade` is an offer that a server may ignore

@@ -8,10 +8,9 @@ use http::Method;
 use super::{
     admit::{Admitted, Refusal},
     choose::{Completed, Completion},
-    refuse::refuse_plainly,
 };
 use crate::{
-    session::{AdmissionError, EndReason},
+    session::{AdmissionError, EndReason, SessionKind},
     stream::{SessionBody, goes_on},
     verify::VerifyError,
 };
@@ -28,7 +27,7 @@ impl Completion {
         coverage.is_counted |= core.is_counted();
         let is_counted = coverage.is_counted;
         if let Some(reason) = core.end_reason().filter(|reason| !goes_on(*reason, is_counted)) {
-            return Completed::Now(self.refuse(self.ended(reason), &response));
+            return Completed::Now(self.refuse_stream(self.ended(reason), &response));
         }
         let response = response.map(|body| Body::new(SessionBody::new(body, session, coverage)));
         if !is_counted {
@@ -37,12 +36,12 @@ impl Completion {
         match core.count_as_stream() {
             Err(error) => {
                 // The handler's response is dropped, which frees what it holds before the client reads the refusal.
-                Completed::Now(self.refuse(Refusal::Admission(error), &response))
+                Completed::Now(self.refuse_stream(Refusal::Admission(error), &response))
             }
             Ok(true) if self.config.session.shares_limits() => Completed::Later(Box::pin(async move {
                 match core.acquire_lease().await {
                     Ok(()) => response,
-                    Err(error) => self.refuse(Refusal::Admission(error), &response),
+                    Err(error) => self.refuse_stream(Refusal::Admission(error), &response),
                 }
             })),
             Ok(_) => Completed::Now(response),
@@ -50,8 +49,8 @@ impl Completion {
     }
 
     /// Refuses the client in place of the handler's response.
-    fn refuse(&self, refusal: Refusal, response: &Response) -> Response {
-        refuse_plainly(&self.config, refusal.rejection(&self.config, self.version), response)
+    fn refuse_stream(&self, refusal: Refusal, response: &Response) -> Response {
+        self.refuse_plainly(SessionKind::Stream, refusal.rejection(&self.config, self.version), response)
     }
 
     /// The refusal of a session that has ended before its response began.

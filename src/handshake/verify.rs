@@ -70,23 +70,32 @@ impl<V: Verifier> Authenticate for Authenticator<V> {
             return None;
         }
         let start = SessionStart::now(session);
+        let begin = start.monotonic();
         let outcome = self.0.verify_now(VerifyInput::new(token, parts, start.wall()))?;
+        let verified = session.meter.verified(self.0.name(), Some(begin));
         let session = admit::begin(&self.0, outcome, start, (kind, parts, token), config);
+        // Admission is not waited for, so it is not worth another look at the clock.
+        config.session.meter.decided(begin, verified, session.is_ok());
         Some(session.map(|session| admit::insert(session, (kind, parts), config)))
     }
 
     fn verify(&self, token: Token, kind: RequestKind, mut parts: Parts, config: Arc<Config>) -> Verification {
         let verifier = Arc::clone(&self.0);
         let start = SessionStart::now(&config.session);
+        let begin = start.monotonic();
         Box::pin(async move {
             if let Some(revocations) = &config.session.revocations {
                 revocations.catch_up().await;
             }
+            let meter = &config.session.meter;
+            let asked = meter.now();
             let outcome = verifier.verify(VerifyInput::new(&token, &parts, start.wall())).await;
+            meter.verified(verifier.name(), asked);
             let outcome = match admit::begin(&verifier, outcome, start, (kind, &mut parts, &token), &config) {
                 Ok(session) => session.acquire_lease().await.map_err(Refusal::Admission),
                 Err(refusal) => Err(refusal),
             };
+            meter.decided(begin, meter.now(), outcome.is_ok());
             let outcome = outcome.map(|session| admit::insert(session, (kind, &mut parts), &config));
             (parts, outcome)
         })

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::time::TimeSource;
+use crate::{telemetry, time::TimeSource};
 
 pub(super) struct Freshness {
     /// When the node last knew everything in the store.
@@ -35,6 +35,7 @@ impl Freshness {
     /// The node knows everything that was in the store at this time.
     pub(super) fn set_synced(&self, at: ClockReading) {
         self.synced.send_replace(Some(at));
+        telemetry::revocations_synced(at.wall);
     }
 
     pub(super) fn age(&self) -> Option<Duration> {

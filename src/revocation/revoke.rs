@@ -84,6 +84,7 @@ impl Revocations {
     /// As for [`revoke_token`](Self::revoke_token).
     pub async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
         self.0.ensure_running();
+        telemetry::revoked(revocation.name());
         let revocation = revocation.clamped_to_epoch();
         let node = &self.0.node;
         // First on this node, which needs no store for that.

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     revocation::{LiveSessions, Revocations},
+    telemetry::Meter,
     time::TimeSource,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct SessionConfig {
     pub(crate) recheck_limit: Arc<RecheckLimit>,
     pub(crate) sessions: Option<Sessions>,
     pub(crate) revocations: Option<Revocations>,
+    pub(crate) meter: Meter,
 }
 
 impl SessionConfig {
@@ -100,6 +102,7 @@ impl Default for SessionConfig {
             recheck_limit: Arc::default(),
             sessions: None,
             revocations: None,
+            meter: Meter::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::time::TimeSource;
 #[derive(Clone, Copy)]
 pub(crate) struct Timestamp {
     pub(super) wall: SystemTime,
-    monotonic: Instant,
+    pub(super) monotonic: Instant,
 }
 
 /// When a session must end: with its token, or after its max lifetime. Each has passed as soon as one of the clocks

@@ -175,14 +175,16 @@ impl<C: Send + Sync + 'static> Session<C> {
     ) -> impl Future<Output = Result<(), RefreshError>> + Send + use<C> {
         let verifier = Arc::clone(&self.0.verifier);
         let head = self.0.head.to_parts();
-        let session = Arc::downgrade(&self.0);
+        let (session, config) = (Arc::downgrade(&self.0), Arc::clone(&self.core().config));
         drop(self);
         async move {
             let RecheckBy::Token(token) = &*by else { return Ok(()) };
             let mut head = head.ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
             head.extensions.insert(IsRecheck);
             let input = VerifyInput::new(token, &head, now.wall);
-            let verified = verifier.verify_boxed(input).await.map_err(RefreshError::not_verified)?;
+            let verified = verifier.verify_boxed(input).await;
+            config.meter.verified(verifier.verifier_name(), Some(now.monotonic));
+            let verified = verified.map_err(RefreshError::not_verified)?;
             let ended = || RefreshError::of(RefreshErrorKind::SessionEnded);
             let session = Self(session.upgrade().ok_or_else(ended)?);
             session.confirm(verified, &by, now)

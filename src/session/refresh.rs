@@ -102,8 +102,9 @@ impl<C: Send + Sync + 'static> Session<C> {
         let limit = core.config.refresh_timeout;
         let verified = timeout(limit, self.0.verifier.verify_boxed(input))
             .await
-            .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)))
-            .map_err(RefreshError::not_verified)?;
+            .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)));
+        core.config.meter.verified(self.0.verifier.verifier_name(), Some(now.monotonic));
+        let verified = verified.map_err(RefreshError::not_verified)?;
         self.check_has_subject(&verified)?;
         self.check_same_subject(&verified)?;
         Ok((verified, now))

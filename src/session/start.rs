@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::SystemTime};
 
+use tokio::time::Instant;
+
 use super::{
     AdmissionError, Head, Permit, Registry, Session, SessionConfig, SessionCore, SessionKind, SessionMeta, TokenInfo,
     core::{NewRecheck, NewSession},
@@ -23,6 +25,10 @@ impl SessionStart {
 
     pub(crate) const fn wall(&self) -> SystemTime {
         self.now.wall
+    }
+
+    pub(crate) const fn monotonic(&self) -> Instant {
+        self.now.monotonic
     }
 
     /// Begins the session, and registers it if there is a permit. Checks revocations, and for a connection the limits.

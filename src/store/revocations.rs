@@ -98,6 +98,17 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// A label of the metrics.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Session(_) => "session",
+            Self::ProviderSession(_) => "provider_session",
+            Self::Subject { .. } => "subject",
+            Self::IssuedUntil(_) => "issued_until",
+        }
+    }
+
     /// Moves a time before 1970 to 1970: nothing was issued earlier, and stores need not be able to write such a time.
     pub(crate) fn clamped_to_epoch(self) -> Self {
         match self {

@@ -1,8 +1,16 @@
 //! Fetched keys.
 
+use std::time::SystemTime;
+
 use super::Cause;
 
-pub(crate) fn keys_refreshed(issuer: &str, keys: usize, changed: bool) {
+/// `is_of_rule`: a token has named the issuer, so that it must not become a label.
+pub(crate) fn keys_refreshed(issuer: &str, is_of_rule: bool, keys: usize, changed: bool) {
+    let outcome = if changed { "changed" } else { "unchanged" };
+    count!(KEYS_REFRESH_TOTAL, "issuer" => label(issuer, is_of_rule), "outcome" => outcome, "reason" => "none");
+    if !is_of_rule {
+        set_timestamp!(KEYS_REFRESHED_TIMESTAMP_SECONDS, SystemTime::now(), "issuer" => label(issuer, is_of_rule));
+    }
     if changed {
         event!(info, issuer, keys, "keys changed");
     } else {
@@ -10,7 +18,8 @@ pub(crate) fn keys_refreshed(issuer: &str, keys: usize, changed: bool) {
     }
 }
 
-pub(crate) fn key_refresh_failed(issuer: &str, reason: &str, error: Cause<'_>) {
+pub(crate) fn key_refresh_failed(issuer: &str, is_of_rule: bool, reason: &'static str, error: Cause<'_>) {
+    count!(KEYS_REFRESH_TOTAL, "issuer" => label(issuer, is_of_rule), "outcome" => "failed", "reason" => reason);
     event!(warn, issuer, reason, %error, "key refresh failed");
     if let Some(cause) = error.source() {
         event!(debug, issuer, %cause, "cause of the failure");
@@ -19,4 +28,10 @@ pub(crate) fn key_refresh_failed(issuer: &str, reason: &str, error: Cause<'_>) {
 
 pub(crate) fn keys_withdrawn(issuer: &str) {
     event!(error, issuer, "keys withdrawn: the issuer publishes no usable key");
+}
+
+/// One label for all issuers of a rule, because there is no end of them.
+#[cfg(feature = "metrics")]
+fn label(issuer: &str, is_of_rule: bool) -> String {
+    if is_of_rule { "rule" } else { issuer }.to_owned()
 }

@@ -1,8 +1,12 @@
-//! Events. The crate docs list them.
+//! Events and metrics. The crate docs list them.
 //!
-//! They take primitive values, so that every module can emit its own. Without the feature `tracing` they compile to nothing.
+//! They take primitive values, so that every module can emit its own. Without the features `tracing` and `metrics` they
+//! compile to nothing.
 
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "no event takes them"))]
+#![cfg_attr(
+    not(all(feature = "tracing", feature = "metrics")),
+    allow(unused_variables, reason = "no event and no metric takes them")
+)]
 
 /// An event of `tracing`, or nothing.
 macro_rules! event {
@@ -12,11 +16,31 @@ macro_rules! event {
     };
 }
 
+/// Adds one to a counter of `metrics`, or nothing. The names and labels stand in `crate::metrics`.
+macro_rules! count {
+    ($name:ident, $($label:literal => $value:expr),+ $(,)?) => {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(crate::metrics::$name, $($label => $value),+).increment(1);
+    };
+}
+
+/// Sets a gauge of `metrics` to a time in Unix seconds, or nothing.
+macro_rules! set_timestamp {
+    ($name:ident, $at:expr $(, $label:literal => $value:expr)* $(,)?) => {
+        #[cfg(feature = "metrics")]
+        {
+            let since_epoch = $at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            metrics::gauge!(crate::metrics::$name $(, $label => $value)*).set(since_epoch);
+        }
+    };
+}
+
 mod handshake;
 #[cfg(feature = "introspection")]
 mod introspection;
 #[cfg(feature = "jwks")]
 mod keys;
+mod meter;
 mod session;
 #[cfg(feature = "signals")]
 mod signals;
@@ -30,7 +54,12 @@ pub(crate) use self::introspection::*;
 pub(crate) use self::keys::*;
 #[cfg(feature = "signals")]
 pub(crate) use self::signals::*;
-pub(crate) use self::{handshake::*, session::*, store::*};
+pub(crate) use self::{
+    handshake::*,
+    meter::{LiveSession, Meter, Outcome},
+    session::*,
+    store::*,
+};
 
 /// The cause of an error, for logs.
 type Cause<'a> = &'a (dyn Error + 'static);

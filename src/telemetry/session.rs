@@ -10,6 +10,7 @@ pub(crate) fn session_ended(session: impl Display, subject: Option<&str>, reason
 
 pub(crate) fn session_refreshed(session: impl Display) {
     event!(debug, %session, "session refreshed");
+    count!(REFRESHES_TOTAL, "outcome" => "accepted", "reason" => "none");
 }
 
 pub(crate) fn step_up_missed(session: impl Display) {
@@ -18,9 +19,11 @@ pub(crate) fn step_up_missed(session: impl Display) {
 
 pub(crate) fn session_rechecked(session: impl Display) {
     event!(debug, %session, "session rechecked");
+    count!(RECHECKS_TOTAL, "outcome" => "accepted", "reason" => "none");
 }
 
-pub(crate) fn recheck_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
+pub(crate) fn recheck_refused(session: impl Display, reason: &'static str, cause: Option<Cause<'_>>) {
+    count!(RECHECKS_TOTAL, "outcome" => "refused", "reason" => reason);
     event!(info, %session, reason, "session recheck refused");
     if let Some(cause) = cause {
         event!(debug, %session, %cause, "cause of the refusal");
@@ -29,6 +32,7 @@ pub(crate) fn recheck_refused(session: impl Display, reason: &str, cause: Option
 
 /// At warn for the first one since the last answer, because a verifier that is unavailable fails all sessions.
 pub(crate) fn recheck_unavailable(session: impl Display, error: Cause<'_>, is_first: bool) {
+    count!(RECHECKS_TOTAL, "outcome" => "unavailable", "reason" => "verifier_unavailable");
     if is_first {
         event!(warn, %session, %error, "session recheck unavailable");
     } else {
@@ -40,11 +44,13 @@ pub(crate) fn recheck_unavailable(session: impl Display, error: Cause<'_>, is_fi
 }
 
 pub(crate) fn recheck_not_sent(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "bus");
     event!(warn, %error, "session recheck not sent: sessions of other nodes are not rechecked");
     cause_of_failure(error);
 }
 
-pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option<Cause<'_>>) {
+pub(crate) fn refresh_refused(session: impl Display, reason: &'static str, cause: Option<Cause<'_>>) {
+    count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
     event!(info, %session, reason, "refresh refused");
     if let Some(cause) = cause {
         event!(debug, %session, %cause, "cause of the refusal");
@@ -52,7 +58,8 @@ pub(crate) fn refresh_refused(session: impl Display, reason: &str, cause: Option
 }
 
 /// At debug: a client can cause any number of them.
-pub(crate) fn refresh_throttled(session: impl Display, reason: &str) {
+pub(crate) fn refresh_throttled(session: impl Display, reason: &'static str) {
+    count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
     event!(debug, %session, reason, "refresh refused");
 }
 

@@ -6,12 +6,20 @@ pub(crate) fn signal_received(issuer: &str, event: &str, id: &str) {
     event!(debug, ?issuer, ?event, ?id, "signal received");
 }
 
-pub(crate) fn signal_refused(reason: &str, error: Cause<'_>) {
+/// `is_applied`: it has changed something, or has been recorded.
+pub(crate) fn signal_processed(kind: &'static str, is_applied: bool) {
+    let outcome = if is_applied { "accepted" } else { "ignored" };
+    count!(SIGNALS_TOTAL, "event" => kind, "outcome" => outcome, "reason" => "none");
+}
+
+pub(crate) fn signal_refused(kind: &'static str, reason: &'static str, error: Cause<'_>) {
+    count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "refused", "reason" => reason);
     event!(info, reason, %error, "signal refused");
     cause_of_failure(error);
 }
 
-pub(crate) fn signal_not_applied(error: Cause<'_>) {
+pub(crate) fn signal_not_applied(kind: &'static str, error: Cause<'_>) {
+    count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "failed", "reason" => "unavailable");
     event!(warn, %error, "signal not applied: the transmitter has to send it again");
     cause_of_failure(error);
 }
@@ -41,6 +49,7 @@ pub(crate) fn signal_stream_updated(issuer: &str, status: Option<&str>) {
 
 /// At warn for the first one since the last answer.
 pub(crate) fn signal_poll_failed(error: Cause<'_>, is_first: bool) {
+    count!(SIGNALS_TOTAL, "event" => "poll", "outcome" => "failed", "reason" => "unavailable");
     if is_first {
         event!(warn, %error, "signal poll failed");
     } else {
@@ -50,11 +59,13 @@ pub(crate) fn signal_poll_failed(error: Cause<'_>, is_first: bool) {
 }
 
 /// `of` is what the notice names. No id of it: some providers accept a session's id as a credential.
-pub(crate) fn log_out_accepted(issuer: Option<&str>, of: &'static str) {
+pub(crate) fn log_out_accepted(notice: &'static str, issuer: Option<&str>, of: &'static str) {
+    count!(SIGNALS_TOTAL, "event" => notice, "outcome" => "accepted", "reason" => "none");
     event!(info, issuer, of, "log-out notice accepted");
 }
 
-pub(crate) fn log_out_refused(reason: &str, error: Cause<'_>) {
+pub(crate) fn log_out_refused(notice: &'static str, reason: &'static str, error: Cause<'_>) {
+    count!(SIGNALS_TOTAL, "event" => notice, "outcome" => "refused", "reason" => reason);
     event!(info, reason, %error, "log-out notice refused");
     if let Some(cause) = error.source() {
         event!(debug, %cause, "cause of the refusal");

@@ -1,5 +1,7 @@
 //! Stores of tickets, proofs, revocations and limits, and the bus between nodes.
 
+use std::time::SystemTime;
+
 use super::{Cause, cause_of_failure};
 
 pub(crate) fn ticket_not_issued(error: Cause<'_>) {
@@ -7,26 +9,62 @@ pub(crate) fn ticket_not_issued(error: Cause<'_>) {
     cause_of_failure(error);
 }
 
+/// What became of a request for a ticket.
+pub(crate) fn ticket_asked_for(refused: Option<&'static str>) {
+    let outcome = if refused.is_none() { "issued" } else { "not_issued" };
+    count!(TICKETS_TOTAL, "outcome" => outcome, "reason" => refused.unwrap_or("none"));
+}
+
+/// What became of a ticket in a handshake.
+pub(crate) fn ticket_presented(refused: Option<&'static str>) {
+    let outcome = if refused.is_none() { "redeemed" } else { "not_redeemed" };
+    count!(TICKETS_TOTAL, "outcome" => outcome, "reason" => refused.unwrap_or("none"));
+}
+
+pub(crate) fn ticket_not_stored() {
+    count!(STORE_ERRORS_TOTAL, "store" => "tickets");
+}
+
 pub(crate) fn ticket_not_redeemed(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "tickets");
     event!(warn, %error, "ticket not redeemed");
 }
 
 #[cfg(feature = "dpop")]
+pub(crate) fn proof_checked(refused: Option<&'static str>) {
+    let outcome = if refused.is_none() { "accepted" } else { "refused" };
+    count!(PROOFS_TOTAL, "outcome" => outcome, "reason" => refused.unwrap_or("none"));
+}
+
+#[cfg(feature = "dpop")]
 pub(crate) fn proof_not_noted(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "proofs");
     event!(warn, %error, "proof not noted");
 }
 
+pub(crate) fn revoked(kind: &'static str) {
+    count!(REVOCATIONS_TOTAL, "kind" => kind);
+}
+
+/// This node knew everything in the store at this time.
+pub(crate) fn revocations_synced(at: SystemTime) {
+    set_timestamp!(REVOCATIONS_SYNCED_TIMESTAMP_SECONDS, at);
+}
+
 pub(crate) fn revocation_not_confirmed(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "revocations");
     event!(error, %error, "revocation not confirmed");
     cause_of_failure(error);
 }
 
 pub(crate) fn revocation_store_unavailable(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "revocations");
     event!(warn, %error, "revocation store unavailable");
     cause_of_failure(error);
 }
 
 pub(crate) fn revocations_lost(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "revocations");
     event!(error, %error, "revocations lost by the store");
     cause_of_failure(error);
 }
@@ -45,15 +83,18 @@ pub(crate) fn revocations_incomplete() {
 }
 
 pub(crate) fn limit_store_unavailable(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "limits");
     event!(warn, %error, "limit store unavailable");
     cause_of_failure(error);
 }
 
 pub(crate) fn evictions_not_received(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "limits");
     event!(warn, %error, "evictions not received");
 }
 
 pub(crate) fn node_bus_unavailable(error: Cause<'_>) {
+    count!(STORE_ERRORS_TOTAL, "store" => "bus");
     event!(warn, %error, "node bus unavailable");
     cause_of_failure(error);
 }

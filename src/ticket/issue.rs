@@ -13,6 +13,7 @@ use super::{
 use crate::{
     session::Session,
     store::{StoreError, TicketKey},
+    telemetry,
     token::Token,
     verify::Verified,
 };
@@ -57,7 +58,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
     ///
     /// If the future is dropped, the store may hold a ticket that no client has, until it expires.
     pub async fn issue_for(&self, verified: &Verified<C>, options: &TicketOptions) -> Result<Ticket, TicketError> {
-        self.mint(&verified.claims, TokenInfo::of(verified), options, TicketRequest::default()).await
+        counted(self.mint(&verified.claims, TokenInfo::of(verified), options, TicketRequest::default()).await)
     }
 
     pub(super) async fn issue_to(
@@ -67,11 +68,11 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
         request: TicketRequest<'_>,
     ) -> Result<Ticket, TicketError> {
         if session.end_reason().is_some() {
-            return Err(TicketError::of(TicketErrorKind::Expired));
+            return counted(Err(TicketError::of(TicketErrorKind::Expired)));
         }
         let verified = session.verified();
         let token = TokenInfo::of(&verified);
-        self.mint(&*verified.claims, token, options, request).await
+        counted(self.mint(&*verified.claims, token, options, request).await)
     }
 
     async fn mint(
@@ -116,6 +117,15 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
         }
         Ok(Ticket { token: Token::new(URL_SAFE_NO_PAD.encode(secret)), expires_in: lifetime })
     }
+}
+
+fn counted(outcome: Result<Ticket, TicketError>) -> Result<Ticket, TicketError> {
+    let refused = outcome.as_ref().err().map(TicketError::kind);
+    if let Some(TicketErrorKind::Store(_)) = refused {
+        telemetry::ticket_not_stored();
+    }
+    telemetry::ticket_asked_for(refused.map(TicketErrorKind::as_str));
+    outcome
 }
 
 impl Ticket {

@@ -30,8 +30,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C>
     type Claims = C;
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        // The store is not asked for a text that cannot be a ticket.
+        // Neither the store nor the metrics see a text that cannot be a ticket: it may be for another verifier.
         let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
+        let outcome = self.redeem(key, input).await;
+        telemetry::ticket_presented(outcome.as_ref().err().map(|error| error.kind().as_str()));
+        outcome
+    }
+
+    fn name(&self) -> &'static str {
+        "ticket"
+    }
+}
+
+impl<C: DeserializeOwned> TicketVerifier<C> {
+    async fn redeem(&self, key: TicketKey, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
         let content = self.store.redeem_boxed(key).await.map_err(unavailable)?;
         self.quotas.release(key);
         let content = content.ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;

@@ -38,6 +38,8 @@ pub(crate) struct Sources {
 pub(crate) struct Found {
     pub(crate) token: Result<Option<Token>, TokenError>,
     pub(crate) token_kind: TokenKind,
+    /// Where the token was, for the metrics: a kind of source, or `none`.
+    pub(crate) source: &'static str,
     pub(crate) selection: Selection,
 }
 
@@ -121,14 +123,14 @@ impl Sources {
         let offered = scan.as_ref().map_or(Ok(None), Scan::token);
         let explicit = self.find_explicit(parts, offered, authorized, max_len);
         let cookies = self.find_cookies(&parts.headers, max_len);
-        let (token, token_kind) = match explicit {
+        let (token, token_kind, source) = match explicit {
             // An explicit token takes precedence over cookies, even invalid ones.
-            Ok(Some(token)) => (Ok(Some(token)), TokenKind::Explicit),
+            Ok(Some((token, source))) => (Ok(Some(token)), TokenKind::Explicit, source),
             Ok(None) => match cookies.token {
-                Ok(Some(token)) => (Ok(Some(token)), TokenKind::Ambient(cookies.kind)),
-                none => (none, TokenKind::Explicit),
+                Ok(Some(token)) => (Ok(Some(token)), TokenKind::Ambient(cookies.kind), "cookie"),
+                none => (none, TokenKind::Explicit, "none"),
             },
-            Err(error) => (Err(error), TokenKind::Explicit),
+            Err(error) => (Err(error), TokenKind::Explicit, "none"),
         };
         if let (Err(error), Some(scan)) = (&token, &mut scan) {
             scan.fail(*error);
@@ -146,7 +148,7 @@ impl Sources {
         let token = token.and_then(|token| stripped.map(|()| token));
         #[cfg(feature = "dpop")]
         let token = token.map(|token| token.map(|token| token.presented(presentation)));
-        Found { token: token.map_err(TokenError::new), token_kind, selection }
+        Found { token: token.map_err(TokenError::new), token_kind, source, selection }
     }
 
     /// Removes the token from a URI.
@@ -184,23 +186,30 @@ impl Sources {
         Presentation::find(headers, scan.and_then(Scan::proof), scheme)
     }
 
-    /// The explicit token.
+    /// The explicit token, and the first kind of source that holds it.
     fn find_explicit(
         &self,
         parts: &Parts,
         offered: Result<Option<Token>, TokenErrorKind>,
         authorized: Result<Option<Token>, TokenErrorKind>,
         max_len: usize,
-    ) -> Result<Option<Token>, TokenErrorKind> {
-        let mut explicit = offered?;
-        merge(&mut explicit, authorized?)?;
+    ) -> Result<Option<(Token, &'static str)>, TokenErrorKind> {
+        let (mut explicit, mut first) = (None, "none");
+        let mut add = |source, token: Option<Token>| {
+            if explicit.is_none() && token.is_some() {
+                first = source;
+            }
+            merge(&mut explicit, token)
+        };
+        add("subprotocol", offered?)?;
+        add("authorization", authorized?)?;
         for name in &self.headers {
-            merge(&mut explicit, header::find(&parts.headers, name, max_len)?)?;
+            add("header", header::find(&parts.headers, name, max_len)?)?;
         }
         for name in &self.queries {
-            merge(&mut explicit, query::find(&parts.uri, name, max_len)?)?;
+            add("query", query::find(&parts.uri, name, max_len)?)?;
         }
-        Ok(explicit)
+        Ok(explicit.map(|token| (token, first)))
     }
 
     /// The token in the cookies. Reads all cookie sources, because all must be removed.

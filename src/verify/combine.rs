@@ -72,6 +72,10 @@ where
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<V::Claims>, VerifyError>> {
         Some(self.checked(self.verifier.verify_now(input)?, input.parts))
     }
+
+    fn name(&self) -> &'static str {
+        self.verifier.name()
+    }
 }
 
 impl<V, F> Authorize<V, F> {
@@ -119,6 +123,10 @@ where
         self.check.clone().call(&verified.claims, input.parts).await?;
         Ok(verified)
     }
+
+    fn name(&self) -> &'static str {
+        self.verifier.name()
+    }
 }
 
 impl<V, F, C> Verifier for Map<V, F>
@@ -135,6 +143,10 @@ where
 
     fn verify_now(&self, input: VerifyInput<'_>) -> Option<Result<Verified<C>, VerifyError>> {
         Some(self.verifier.verify_now(input)?.map(|verified| verified.map(&self.convert)))
+    }
+
+    fn name(&self) -> &'static str {
+        self.verifier.name()
     }
 }
 
@@ -156,6 +168,11 @@ where
             Err(second) if rank(&second) <= rank(&first) => Err(first),
             outcome => outcome,
         }
+    }
+
+    /// One name for both: the time is that of the first one, or of both.
+    fn name(&self) -> &'static str {
+        "or"
     }
 }
 

@@ -9,10 +9,17 @@ type Verification<'a, C> = Pin<Box<dyn Future<Output = Result<Verified<C>, Verif
 /// Any [`Verifier`] with these claims.
 pub(crate) trait VerifierOf<C>: Send + Sync {
     fn verify_boxed<'a>(&'a self, input: VerifyInput<'a>) -> Verification<'a, C>;
+
+    /// See [`Verifier::name`].
+    fn verifier_name(&self) -> &'static str;
 }
 
 impl<V: Verifier> VerifierOf<V::Claims> for V {
     fn verify_boxed<'a>(&'a self, input: VerifyInput<'a>) -> Verification<'a, V::Claims> {
         Box::pin(self.verify(input))
+    }
+
+    fn verifier_name(&self) -> &'static str {
+        self.name()
     }
 }

@@ -104,6 +104,13 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
+    /// The value of the label `verifier` in the [metrics](crate#metrics). Defaults to `custom`.
+    ///
+    /// It must be a constant, because each name is a time series of its own.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
     /// Adds a check of the claims and the request: a scope, or the room in the path.
     ///
     /// The check runs only for valid tokens. It returns [`VerifyError::insufficient_scope`] or
@@ -255,5 +262,9 @@ impl<V: Verifier> Verifier for Arc<V> {
         input: VerifyInput<'_>,
     ) -> impl Future<Output = Result<Verified<Self::Claims>, VerifyError>> + Send {
         V::verify(self, input)
+    }
+
+    fn name(&self) -> &'static str {
+        (**self).name()
     }
 }

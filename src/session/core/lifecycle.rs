@@ -1,6 +1,7 @@
 //! How a session ends, and how its state is observed.
 
 use std::{
+    mem,
     sync::{Arc, atomic::Ordering},
     task::Waker,
     time::Duration,
@@ -18,7 +19,7 @@ use crate::{
         deadline::Timestamp,
         registry::{Registration, Registry},
     },
-    telemetry,
+    telemetry::{self, LiveSession},
 };
 
 /// The state of a session.
@@ -32,6 +33,9 @@ pub(crate) enum Status {
 #[must_use]
 pub(super) struct Change {
     supervisor: Option<Waker>,
+    /// The count of a session that has ended, and the reason. It is dropped without the lock, because a recorder may
+    /// block.
+    ended: Option<(LiveSession, EndReason)>,
     /// The registry of a session that has ended.
     ended_in: Option<Arc<Registry>>,
     /// The session of a connection has ended, and nothing will close that.
@@ -75,6 +79,7 @@ impl SessionCore {
         let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
         let is_observed = self.guarded.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
         Change {
+            ended: Some((mem::take(&mut state.live), end.reason)),
             ended_in: state.registration.as_ref().map(Registration::registry),
             is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
             _schedule: state.schedule.take(),
@@ -158,11 +163,20 @@ impl SessionCore {
     /// Counts a change that was made under the lock.
     pub(super) fn count_change(&self, state: &State) -> Change {
         self.version.fetch_add(1, Ordering::Release);
-        Change { supervisor: state.supervisor.clone(), ended_in: None, is_unwatched: false, _schedule: None }
+        Change {
+            supervisor: state.supervisor.clone(),
+            ended: None,
+            ended_in: None,
+            is_unwatched: false,
+            _schedule: None,
+        }
     }
 
     /// Notifies the registry, the supervisor and the waiting tasks. Call it without the lock, which they may take.
     pub(super) fn notify(&self, change: Change) {
+        if let Some((live, reason)) = change.ended {
+            live.end(reason.as_str());
+        }
         if let Some(registry) = change.ended_in {
             registry.session_ended(self);
             if change.is_unwatched && !registry.warned_of_unwatched.swap(true, Ordering::Relaxed) {

@@ -1,18 +1,40 @@
 //! The place of a session in the limits.
 
-use super::SessionCore;
-use crate::session::AdmissionError;
 #[cfg(feature = "streams")]
-use crate::{lock::lock, session::SessionKind};
+use std::mem;
+
+use super::SessionCore;
+use crate::{
+    lock::lock,
+    session::{AdmissionError, SessionKind},
+    telemetry::LiveSession,
+};
 
 impl SessionCore {
+    /// Counts the session in the metrics, from its admission to its end.
+    pub(crate) fn count_live(&self, kind: SessionKind) {
+        self.keep_live(self.config.meter.session(kind.as_str(), self.connected.monotonic));
+    }
+
+    /// Call it without the lock, as all that counts: a recorder may block.
+    fn keep_live(&self, live: LiveSession) {
+        let mut state = lock(&self.state);
+        match state.end {
+            None => state.live = live,
+            Some(end) => {
+                drop(state);
+                live.end(end.reason.as_str());
+            }
+        }
+    }
+
     /// Makes the session that of a stream, and counts it as a connection if it is registered. Returns whether it counts
     /// since now.
     ///
     /// The caller holds a guard already, which carries out the end of the session from here on.
     #[cfg(feature = "streams")]
     pub(crate) fn count_as_stream(&self) -> Result<bool, AdmissionError> {
-        lock(&self.state).kind = SessionKind::Stream;
+        self.become_stream();
         if self.is_counted() {
             return Ok(false);
         }
@@ -23,6 +45,17 @@ impl SessionCore {
             None => return Ok(false),
         }
         registry.admit(self).map(|()| true)
+    }
+
+    #[cfg(feature = "streams")]
+    fn become_stream(&self) {
+        let mut live = {
+            let mut state = lock(&self.state);
+            state.kind = SessionKind::Stream;
+            mem::take(&mut state.live)
+        };
+        live.change_kind(SessionKind::Stream.as_str());
+        self.keep_live(live);
     }
 
     /// Takes a lease for the session, if it is counted and the limits are shared across nodes.

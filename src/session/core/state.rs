@@ -25,6 +25,7 @@ use crate::{
         deadline::{Deadline, Timestamp},
         registry::{Registration, Registry},
     },
+    telemetry::LiveSession,
     verify::Verified,
 };
 
@@ -37,7 +38,7 @@ pub(crate) struct SessionCore {
     pub(in crate::session) confirmation: Option<Arc<str>>,
     pub(in crate::session) meta: SessionMeta,
     pub(in crate::session) config: Arc<SessionConfig>,
-    connected: Timestamp,
+    pub(super) connected: Timestamp,
     /// Counts the changes of `state` that concern the supervisor, which can then skip the lock if there is none. It may
     /// wrap around.
     pub(super) version: AtomicU32,
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) registration: Option<Registration>,
     pub(super) attempts: Attempts,
     pub(super) kind: SessionKind,
+    /// Counts the session in the metrics, once it is admitted.
+    pub(super) live: LiveSession,
     /// How many times the token was replaced.
     pub(super) refreshes: u32,
     /// Boxed, because most sessions have none. `None` once the session has ended: nothing keeps its token then.
@@ -126,6 +129,7 @@ impl SessionCore {
             registration: None,
             attempts: Attempts::new(),
             kind: new.kind,
+            live: LiveSession::default(),
             refreshes: 0,
             schedule: new.recheck.map(|recheck| Schedule::new(recheck, verified)),
             demands: None,

@@ -22,6 +22,8 @@ use crate::{
     verify::{VerifyErrorKind, jwt::JwtVerifier},
 };
 
+/// A label of the metrics.
+const NOTICE: &str = "log_out";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 pub(super) struct Receiver {
@@ -42,7 +44,7 @@ impl Receiver {
                 answer::empty(StatusCode::OK)
             }
             Err(error) => {
-                telemetry::log_out_refused(error.kind().as_str(), &error);
+                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error);
                 // §2.8 knows 400 only. A provider that tries again does so after a 503.
                 match error.retry_after() {
                     Some(_) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", error),
@@ -71,8 +73,8 @@ impl Receiver {
 
 fn log(revoked: &Revocation) {
     match revoked {
-        Revocation::ProviderSession(id) => telemetry::log_out_accepted(id.issuer(), "provider_session"),
-        Revocation::Subject { subject, .. } => telemetry::log_out_accepted(subject.issuer(), "subject"),
+        Revocation::ProviderSession(id) => telemetry::log_out_accepted(NOTICE, id.issuer(), "provider_session"),
+        Revocation::Subject { subject, .. } => telemetry::log_out_accepted(NOTICE, subject.issuer(), "subject"),
         _ => {}
     }
 }

@@ -70,6 +70,19 @@ impl Kind {
             _ => Self::Unknown,
         }
     }
+
+    /// A label of the metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionRevoked => "session_revoked",
+            Self::CredentialChange => "credential_change",
+            Self::ClaimsChange => "token_claims_change",
+            Self::UserEnded => "account_disabled",
+            Self::Verification => "verification",
+            Self::StreamUpdated => "stream_updated",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The types of all events that are acted on, for a new stream.

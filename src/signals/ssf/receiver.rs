@@ -63,40 +63,57 @@ pub(super) struct Receiver {
     pub(super) time: TimeSource,
 }
 
+/// What an event that was acknowledged has changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Applied,
+    /// Nothing: it is not understood, or not wanted.
+    Ignored,
+}
+
 /// The longest token in bytes. Real ones have one or two thousand.
 pub(super) const MAX_TOKEN_LEN: usize = 64 * 1024;
 
 impl Receiver {
     /// Verifies a token and acts on its event. Returns once the store has confirmed the effect.
     pub(super) async fn receive(&self, token: &str) -> Result<(), SecurityEventError> {
-        let outcome = self.try_receive(token).await;
+        let mut kind = None;
+        let outcome = self.try_receive(token, &mut kind).await;
+        let event = kind.map_or("unreadable", Kind::as_str);
         match &outcome {
-            Ok(()) => self.health.note_received(),
-            Err(error) if error.is_unavailable() => telemetry::signal_not_applied(error),
-            Err(error) => telemetry::signal_refused(error.kind().as_str(), error),
+            Ok(effect) => {
+                self.health.note_received();
+                telemetry::signal_processed(event, *effect == Effect::Applied);
+            }
+            Err(error) if error.is_unavailable() => telemetry::signal_not_applied(event, error),
+            Err(error) => telemetry::signal_refused(event, error.kind().as_str(), error),
         }
-        outcome
+        outcome.map(|_| ())
     }
 
-    async fn try_receive(&self, token: &str) -> Result<(), SecurityEventError> {
+    /// Writes down the kind of the event as soon as it is known.
+    async fn try_receive(&self, token: &str, kind: &mut Option<Kind>) -> Result<Effect, SecurityEventError> {
         let too_long = SecurityEventError::new(SecurityEventErrorKind::InvalidRequest, "the token is too long");
         let token = Some(token.trim_ascii()).filter(|token| token.len() <= MAX_TOKEN_LEN).ok_or(too_long)?;
         let (token, now) = (Token::new(token), self.time.now());
         let verified = self.verifier.verify(VerifyInput::without_request(&token, now)).await;
         let event = SecurityEvent::of(verified.map_err(SecurityEventError::not_verified)?, now)?;
         telemetry::signal_received(event.issuer(), event.event_type(), event.id());
+        *kind = Some(event.kind());
         self.act_on(event).await
     }
 
-    async fn act_on(&self, event: SecurityEvent) -> Result<(), SecurityEventError> {
+    async fn act_on(&self, event: SecurityEvent) -> Result<Effect, SecurityEventError> {
         match event.kind() {
-            Kind::Verification => return self.verifications.answered(event.text("state"), &self.health),
+            Kind::Verification => {
+                return self.verifications.answered(event.text("state"), &self.health).map(|()| Effect::Applied);
+            }
             Kind::StreamUpdated => {
                 self.stream_updated(&event);
-                return Ok(());
+                return Ok(Effect::Applied);
             }
             Kind::Unknown => return self.fall_back(event, "its type is unknown").await,
-            Kind::CredentialChange if self.ignores_credential_change(&event) => return Ok(()),
+            Kind::CredentialChange if self.ignores_credential_change(&event) => return Ok(Effect::Ignored),
             _ => {}
         }
         if event.subject().is_none() {
@@ -109,13 +126,14 @@ impl Receiver {
             return self.fall_back(event, "a critical member of its subject is not understood").await;
         }
         match self.target(&event).await? {
-            None => self.fall_back(event, "its subject is unknown").await,
-            Some(Target::Other(revocation)) => self.revoke(revocation).await,
+            None => return self.fall_back(event, "its subject is unknown").await,
+            Some(Target::Other(revocation)) => self.revoke(revocation).await?,
             Some(Target::User(user)) if event.kind() == Kind::ClaimsChange => {
-                self.claims_changed(user, event.time()).await
+                self.claims_changed(user, event.time()).await?;
             }
-            Some(Target::User(subject)) => self.revoke(Revocation::Subject { subject, until: event.time() }).await,
+            Some(Target::User(subject)) => self.revoke(Revocation::Subject { subject, until: event.time() }).await?,
         }
+        Ok(Effect::Applied)
     }
 
     fn ignores_credential_change(&self, event: &SecurityEvent) -> bool {
@@ -141,14 +159,15 @@ impl Receiver {
     }
 
     /// The event is acknowledged all the same: the transmitter could not do anything about it.
-    async fn fall_back(&self, event: SecurityEvent, why: &'static str) -> Result<(), SecurityEventError> {
+    async fn fall_back(&self, event: SecurityEvent, why: &'static str) -> Result<Effect, SecurityEventError> {
         match &self.fallback {
-            Some(fallback) => {
-                in_time(fallback(event)).await.map_err(|error| SecurityEventError::unavailable().with_source(error))
-            }
+            Some(fallback) => in_time(fallback(event))
+                .await
+                .map(|()| Effect::Applied)
+                .map_err(|error| SecurityEventError::unavailable().with_source(error)),
             None => {
                 telemetry::signal_not_acted_on(event.event_type(), why, event.kind() != Kind::Unknown);
-                Ok(())
+                Ok(Effect::Ignored)
             }
         }
     }

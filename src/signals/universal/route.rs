@@ -20,6 +20,9 @@ use crate::{
     verify::jwt::JwtVerifier,
 };
 
+/// A label of the metrics.
+const NOTICE: &str = "universal_logout";
+
 pub(super) struct Receiver {
     pub(super) verifier: JwtVerifier<()>,
     pub(super) revocations: Revocations,
@@ -33,11 +36,11 @@ impl Receiver {
         let receiver = Arc::new(self);
         post(async move |request: Request| match receiver.receive(request).await {
             Ok(issuer) => {
-                telemetry::log_out_accepted(Some(&issuer), "subject");
+                telemetry::log_out_accepted(NOTICE, Some(&issuer), "subject");
                 answer::empty(StatusCode::NO_CONTENT)
             }
             Err(error) => {
-                telemetry::log_out_refused(error.kind().as_str(), &error);
+                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error);
                 refusal(error)
             }
         })

@@ -120,6 +120,10 @@ impl<C: Clone + DeserializeOwned + Send + Sync + 'static> Verifier for CachedVer
         }
         Some(lookup.store(self.verifier.verify_token_now(lookup.token, lookup.now)?))
     }
+
+    fn name(&self) -> &'static str {
+        "cached"
+    }
 }
 
 /// The lookup of one token in the cache.

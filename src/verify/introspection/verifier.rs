@@ -115,6 +115,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for IntrospectionVeri
         let answer = cache.get(cache.hash(input.token.expose()), Freshness::Current(cache.tick()))?;
         Some(self.judge(&answer, input.now))
     }
+
+    fn name(&self) -> &'static str {
+        "introspection"
+    }
 }
 
 // By hand, as below: a derive would require `C: Clone`.

@@ -72,6 +72,7 @@ impl IssuerKeys {
             fetcher: Arc::new(fetcher),
             finished: finished_sender,
             timing: self.timing,
+            is_of_rule: false,
         };
         Ok((issuer, Some(refresh)))
     }

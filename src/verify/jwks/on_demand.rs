@@ -113,6 +113,7 @@ impl OnDemand {
 
     fn start(self: &Arc<Self>, iss: &str, now: Instant) -> Result<Arc<Added>, ConfigError> {
         let (issuer, refresh) = self.rule.keys_of(iss)?.build(&self.default_client)?;
+        let refresh = refresh.map(|refresh| IssuerRefresh { is_of_rule: true, ..refresh });
         Ok(Arc::new_cyclic(|added| Added {
             issuer,
             rule: Arc::downgrade(self),
@@ -226,6 +227,6 @@ impl fmt::Debug for OnDemand {
 
 fn misconfigured(iss: &str, error: ConfigError) -> VerifyError {
     let error = KeysError::new(KeysErrorKind::Misconfigured).with_source(error);
-    telemetry::key_refresh_failed(iss, error.kind().as_str(), &error);
+    telemetry::key_refresh_failed(iss, true, error.kind().as_str(), &error);
     VerifyError::unavailable(RETRY_MISCONFIGURED).with_source(error)
 }

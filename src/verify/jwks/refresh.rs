@@ -43,6 +43,8 @@ pub(super) struct IssuerRefresh {
     /// Counts the finished fetches.
     pub(super) finished: watch::Sender<u64>,
     pub(super) timing: Timing,
+    /// A token has named the issuer.
+    pub(super) is_of_rule: bool,
 }
 
 /// State kept across fetches.
@@ -103,7 +105,7 @@ impl IssuerRefresh {
         let outcome = outcome.and_then(|fetched| self.apply(fetched, state, now));
         // Emit the event before taking the lock: a subscriber may block.
         if let Err(error) = &outcome {
-            telemetry::key_refresh_failed(self.issuer.name(), error.kind().as_str(), error);
+            telemetry::key_refresh_failed(self.issuer.name(), self.is_of_rule, error.kind().as_str(), error);
         }
         let cooled_down = was_requested.then_some(now + self.timing.cool_down);
         let mut schedule = lock(&self.remote.schedule);
@@ -146,9 +148,9 @@ impl IssuerRefresh {
             keys => keys,
         };
         let (keys, changed) = issuer.update(keys, now + self.timing.max_stale).ok_or(no_usable_key)?;
-        telemetry::keys_refreshed(issuer.name(), keys.usable().len(), changed);
+        telemetry::keys_refreshed(issuer.name(), self.is_of_rule, keys.usable().len(), changed);
         if let Some(error) = &fetched.discovery_error {
-            telemetry::key_refresh_failed(issuer.name(), error.kind().as_str(), error);
+            telemetry::key_refresh_failed(issuer.name(), self.is_of_rule, error.kind().as_str(), error);
         }
         state.fetch = fetched.state;
         state.withdrawals = 0;

@@ -253,6 +253,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for JwtVerifier<C> {
         let outcome = self.verify_token_now(input.token.expose(), input.now)?;
         Some(outcome.map(|token| token.verified).map_err(|refusal| refusal.error))
     }
+
+    fn name(&self) -> &'static str {
+        "jwt"
+    }
 }
 
 // By hand, as below: a derive would require `C: Clone`.

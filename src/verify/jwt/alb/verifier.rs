@@ -130,6 +130,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for AlbVerifier<C> {
             Err(Failure::UnknownKey(_)) => None,
         }
     }
+
+    fn name(&self) -> &'static str {
+        "alb"
+    }
 }
 
 impl From<VerifyError> for Failure {
