@@ -85,8 +85,11 @@ fn normalize(headers: &mut HeaderMap) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     match Listed::of(headers, &CONNECTION, b"upgrade") {
-        // The handshake stays malformed: the extractor refuses it.
-        None => telemetry::handshake_incomplete("Connection"),
+        // The handshake stays malformed. Extractors that search the text would take `no-upgrade` for the member.
+        None => {
+            telemetry::handshake_incomplete("Connection");
+            headers.remove(CONNECTION);
+        }
         Some(Listed::Alone | Listed::InOneLine) => {}
         Some(Listed::InSeveralLines) => {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

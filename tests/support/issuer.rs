@@ -115,7 +115,7 @@ impl Key {
         signed(&message, self.algorithm(), &self.private())
     }
 
-    fn private(&self) -> EncodingKey {
+    pub(crate) fn private(&self) -> EncodingKey {
         let ed = |seed| {
             // RFC 8410 §7: the seed comes last.
             let der = [hex("302e020100300506032b657004220420"), hex(seed)].concat();
@@ -376,17 +376,17 @@ fn ed(point: &str) -> Value {
 }
 
 /// The last bytes of a public key's DER, which hold the point.
-fn end_of(pem: &str, len: usize) -> Vec<u8> {
+pub(crate) fn end_of(pem: &str, len: usize) -> Vec<u8> {
     let mut der = der(pem);
     der.split_off(der.len() - len)
 }
 
-fn der(pem: &str) -> Vec<u8> {
+pub(crate) fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     STANDARD.decode(body).expect("a PEM body")
 }
 
-fn hex(digits: &str) -> Vec<u8> {
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
     let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).expect("hex");
     digits.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |byte, next| byte * 16 + digit(*next))).collect()
 }
