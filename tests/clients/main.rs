@@ -5,6 +5,7 @@
 mod browser;
 mod cases;
 mod client;
+mod demo;
 mod js_client;
 mod nginx;
 mod protocols;
