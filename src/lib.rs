@@ -88,6 +88,7 @@
 //! | choose close codes | [`CloseCodes`] |
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
 //! | run on several nodes | [`Redis`], or a [`store`] of your own; [`Sessions::reachable_through`] |
+//! | run behind nginx, haproxy, Caddy, Apache or a load balancer | [`guides::behind_a_proxy`] |
 //! | set up Keycloak, Auth0, Okta, Entra, Cognito, ZITADEL or Ory | [`guides`] |
 //! | test | [`test_util`] |
 //!

@@ -1,4 +1,4 @@
-//! How to set up identity providers.
+//! How to set up identity providers, and [proxies](behind_a_proxy) in front of the application.
 //!
 //! Each page says what to set at the provider, what to write here, and how access ends when a user logs out or loses it.
 //! None of these providers runs in this crate's tests: the facts are from their documentation, of the date that the page
@@ -26,6 +26,7 @@
 //! - **A page refreshes its token** on the open socket, so tokens can be short: [`RefreshProtocol`](crate::RefreshProtocol).
 
 pub mod auth0;
+pub mod behind_a_proxy;
 pub mod cognito;
 pub mod entra;
 pub mod keycloak;

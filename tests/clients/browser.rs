@@ -43,6 +43,8 @@ impl Browser {
                     .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
                     .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
                     .args(["--disable-dev-shm-usage", "--no-proxy-server"])
+                    // The tests' certificates are signed by themselves.
+                    .arg("--ignore-certificate-errors")
                     .arg(format!("--user-data-dir={}", profile.0.display()))
                     .arg(url);
                 command

@@ -7,7 +7,6 @@ mod cases;
 mod client;
 mod demo;
 mod js_client;
-mod nginx;
 mod protocols;
 mod refresh;
 mod script;

@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// An application whose responses begin, and then send nothing more.
-pub(crate) struct Application {
-    pub(crate) served: Served,
-    pub(crate) sessions: Sessions,
+struct Application {
+    served: Served,
+    sessions: Sessions,
     shared: Arc<Shared>,
     reports: mpsc::UnboundedReceiver<Value>,
 }
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 impl Application {
-    pub(crate) async fn start() -> Self {
+    async fn start() -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
         let revocations = Revocations::new(MemoryRevocations::new());
         let shared = Arc::new(Shared { revocations: revocations.clone(), statuses: Mutex::default(), reports: sender });
@@ -108,7 +108,7 @@ async fn login(RawQuery(query): RawQuery) -> Response {
 }
 
 /// A token of alice.
-pub(crate) fn expiring_in(lifetime: Duration) -> String {
+fn expiring_in(lifetime: Duration) -> String {
     let until = (SystemTime::now() + lifetime).duration_since(UNIX_EPOCH).expect("a time after 1970");
     format!("alice.{}", until.as_millis())
 }
@@ -157,7 +157,7 @@ mod page_in_firefox {
     }
 }
 
-pub(crate) mod curl {
+mod curl {
     use std::process::Stdio;
 
     use tokio::{
@@ -175,7 +175,7 @@ pub(crate) mod curl {
     const HTTP2_STREAM: i32 = 92;
 
     /// Requests two streams as alice and ends their sessions: events end regularly, a download fails.
-    pub(crate) async fn check(app: &Application, version: &str, authority: &str) {
+    async fn check(app: &Application, version: &str, authority: &str) {
         let failed = if version == "--http1.1" { PARTIAL_FILE } else { HTTP2_STREAM };
         let ended = "retry: 10\ndata: hello\n\nevent: auth.ended\ndata: {\"reason\":\"revoked\"}\n\n";
         let (code, events) = run(app, version, &format!("http://{authority}/events")).await;
