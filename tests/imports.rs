@@ -180,6 +180,10 @@ fn modules() -> Vec<(Vec<String>, PathBuf)> {
                 }
                 continue;
             }
+            // Guides have text files too.
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             module.pop_if(|name| name == "mod");
             if module != ["lib"] && module.last().is_some_and(|name| name != "tests") {
                 modules.push((module, path));
