@@ -20,7 +20,7 @@ fn crate_docs_list_every_stable_name() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 names.visit_file(&syn::parse_file(&fs::read_to_string(path).unwrap()).unwrap());
             }
         }
