@@ -53,6 +53,17 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The list of trusted proxies is empty.
+    #[error("the list of trusted proxies is empty")]
+    NoProxy,
+    /// Not a network of trusted proxies, such as `10.0.0.0/8`.
+    #[error("`{network}` is not a network of proxies: {problem}")]
+    InvalidNetwork {
+        /// The entry.
+        network: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// Not a content type of the form `type/subtype` (RFC 9110 §8.3.1).
     #[error("`{0}` is not a content type without parameters")]
     InvalidContentType(String),

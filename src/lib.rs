@@ -67,6 +67,7 @@
 //! | accept two kinds of tokens | [`Verifier::or`], [`Verifier::map`] |
 //! | verify a token outside a request | [`VerifyInput::without_request`] |
 //! | restrict which pages may connect | [`AllowOrigin`] |
+//! | know clients, and the page's own origin, behind proxies | [`TrustedProxies`], [`ClientAddr`] |
 //! | write the handler | [`AuthenticatedUpgrade`], [`AuthenticatedSocket`] |
 //! | keep another library's upgrade | [`Authenticated`], [`Session::watch`] |
 //! | take a new token on an open socket | [`RefreshProtocol`], [`Session::refresh`] |
@@ -183,7 +184,7 @@
 //! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
 //! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
 //! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
-//! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed` | |
+//! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed`, `forwarded_malformed` | |
 //! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `not_bound`, `missing_proof`, `proof_malformed`, `proof_wrong_algorithm`, `proof_wrong_key`, `proof_bad_signature`, `proof_for_elsewhere`, `proof_for_other_token`, `proof_stale`, `proof_replayed`, `use_dpop_nonce`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_user_authentication`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
 //! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
 //! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `other_key`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
@@ -250,6 +251,7 @@
 //! | `sessions without a subject are not limited…` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
 //! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
 //! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |
+//! | `peer address unknown…` | error | once per layer: [`TrustedProxies`] need it, and the server does not tell it; see [`ClientAddr`] |
 //! | `subprotocol not offered…` | warn | the response omits a name that the handler selected |
 //! | `rejection hook answered with success…` | error | the standard response was sent instead |
 //!
@@ -308,6 +310,7 @@
 mod dpop;
 mod error;
 mod extract;
+mod forwarded;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guides;
@@ -363,6 +366,7 @@ pub use self::websocket::fuzzing;
 pub use self::{
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
+    forwarded::{ClientAddr, TrustedProxies},
     future::ResponseFuture,
     id::{ParseSessionCursorError, ParseSessionIdError, ScopedId, SessionCursor, SessionId},
     layer::WsAuthLayer,

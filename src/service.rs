@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     future::ResponseFuture,
-    handshake::{Next, Pipeline, RequestKind},
+    handshake::{Next, Pipeline},
 };
 
 /// The service made by [`WsAuthLayer`](crate::WsAuthLayer).
@@ -46,7 +46,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let kind = RequestKind::of(&mut parts);
+        let kind = self.pipeline.receive(&mut parts);
         if !self.pipeline.covers(kind, &mut parts) {
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         }

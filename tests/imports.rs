@@ -31,6 +31,7 @@ const MODULES: &[&str] = &[
     "http_client",
     "websocket",
     "token",
+    "forwarded",
     "origin",
     "verify",
     "store",

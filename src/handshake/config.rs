@@ -1,6 +1,10 @@
 //! The settings of a layer. The steps that read them stand beside this file.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use axum::response::Response;
 use http::request::Parts;
@@ -10,6 +14,7 @@ use super::request::RequestKind;
 use crate::stream::Streams;
 use crate::{
     error::ConfigError,
+    forwarded::TrustedProxies,
     origin::AllowOrigin,
     rejection::{Challenges, Rejection},
     session::{CloseCodes, SessionConfig, SessionMeta},
@@ -20,6 +25,9 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) sources: Sources,
+    pub(crate) trusted_proxies: Option<TrustedProxies>,
+    /// The warning is logged once.
+    pub(super) warned_of_no_peer: Arc<AtomicBool>,
     /// `None` until the user sets one: then cookies need the same origin, and explicit tokens none.
     pub(crate) allow_origin: Option<AllowOrigin>,
     /// The most bytes of a request's head that a session may keep.
@@ -98,6 +106,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             sources: Sources::standard(),
+            trusted_proxies: None,
+            warned_of_no_peer: Arc::default(),
             allow_origin: None,
             max_head_len: 16 * 1024,
             optional: false,
@@ -122,6 +132,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("sources", &self.sources)
+            .field("trusted_proxies", &self.trusted_proxies)
             .field("allow_origin", &self.allow_origin)
             .field("optional", &self.optional)
             .field("handshakes_only", &self.handshakes_only)

@@ -1,7 +1,7 @@
 //! The handshake, step by step:
 //!
 //! ```text
-//! find → strip → origin → verify → admit → inner service → choose
+//! sender → find → strip → origin → verify → admit → inner service → choose
 //! ```
 //!
 //! Each step is a file, and [`Completion::refuse`] answers whatever fails. They work on a request's head alone, so that
@@ -17,6 +17,7 @@ mod pending;
 mod proof;
 mod refuse;
 mod request;
+mod sender;
 #[cfg(feature = "streams")]
 mod stream;
 mod strip;
@@ -45,6 +46,7 @@ use self::{
     pending::PendingUpgrade,
     proof::{bind, needed_again},
     refuse::respond,
+    sender::learn_sender,
     strip::strip,
     verify::Authenticate,
 };
@@ -75,6 +77,12 @@ pub(crate) enum Next {
 impl Pipeline {
     pub(crate) fn new(authenticator: Arc<dyn Authenticate>) -> Self {
         Self { config: Arc::default(), authenticator }
+    }
+
+    /// Step zero: who sent the request, and what for.
+    pub(crate) fn receive(&self, parts: &mut Parts) -> RequestKind {
+        learn_sender(&self.config, parts);
+        RequestKind::of(parts)
     }
 
     /// Whether the layer authenticates requests of this kind. It lets all others through as anonymous.
@@ -139,7 +147,7 @@ impl Pipeline {
     /// Steps one to four of a request that begins no session: the token, and whose it is, if that is known.
     pub(crate) async fn identify(&self, parts: &mut Parts) -> Result<(Token, Option<ScopedId>), Rejection> {
         // Not a handshake, whatever its headers say, because of its method. This takes its upgrade away.
-        let _ = RequestKind::of(parts);
+        let _ = self.receive(parts);
         let Found { token, token_kind, .. } = find(&self.config, parts);
         let token = strip(&self.config, parts, token)?;
         // As for a handshake: the request changes something, so a cookie needs an origin.

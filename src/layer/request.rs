@@ -3,6 +3,7 @@
 use super::WsAuthLayer;
 use crate::{
     error::ConfigError,
+    forwarded::TrustedProxies,
     origin::AllowOrigin,
     socket::FirstMessage,
     token::{Sources, TokenSource},
@@ -24,6 +25,14 @@ impl WsAuthLayer {
         config.set_sources(Sources::new(sources)?);
         config.check()?;
         Ok(self)
+    }
+
+    /// Sets which proxies may say who a client is, and which host and scheme it asked for; see [`TrustedProxies`].
+    ///
+    /// Defaults to none, so that headers are not believed: a client could have sent them.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.config().trusted_proxies = Some(proxies);
+        self
     }
 
     /// Sets which web pages may open a WebSocket.

@@ -32,10 +32,7 @@ impl WsAuthLayer {
     /// must not block. Defaults to none, which costs nothing.
     ///
     /// ```
-    /// use std::net::SocketAddr;
-    ///
-    /// use axum::extract::ConnectInfo;
-    /// use axum_ws_auth::{PathParams, SessionMeta, WsAuthLayer, test_util};
+    /// use axum_ws_auth::{ClientAddr, PathParams, SessionMeta, WsAuthLayer, test_util};
     ///
     /// let layer = WsAuthLayer::new(test_util::verifier::<serde_json::Value>()).session_meta(|parts| {
     ///     let mut meta = SessionMeta::new();
@@ -43,8 +40,8 @@ impl WsAuthLayer {
     ///         meta = meta.with("room", room);
     ///     }
     ///     // Present if the app is served with `into_make_service_with_connect_info::<SocketAddr>()`.
-    ///     if let Some(ConnectInfo(address)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-    ///         meta = meta.with("address", address.ip().to_string());
+    ///     if let Some(client) = parts.extensions.get::<ClientAddr>() {
+    ///         meta = meta.with("address", client.to_string());
     ///     }
     ///     match parts.headers.get("user-agent").and_then(|agent| agent.to_str().ok()) {
     ///         Some(agent) => meta.with("device", agent),

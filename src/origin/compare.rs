@@ -9,6 +9,9 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+use super::OriginErrorKind;
+use crate::forwarded::{External, Malformed, UNKNOWN};
+
 /// Lower-cases an origin and removes the default port. Origins are compared as text, because URL parsers turn the
 /// origin of `tauri://localhost` into `null`.
 pub(super) fn normalize(origin: &str) -> Cow<'_, str> {
@@ -69,23 +72,29 @@ pub(super) fn find_problem(origin: &str) -> Option<&'static str> {
 }
 
 /// Whether page and request have the same host and port. A missing port is the default port of the page's scheme.
-pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
+pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> Result<bool, OriginErrorKind> {
+    let External { host, is_https } = external(parts)?;
+    let host =
+        host.as_deref().map(|host| host_and_port(host).ok_or(OriginErrorKind::ForwardedMalformed)).transpose()?;
     let (authority, default_port) = match origin.split_once("://") {
         Some(("https", authority)) => (authority, 443),
         Some(("http", authority)) => (authority, 80),
-        _ => return false,
+        _ => return Ok(false),
     };
     // HTTP/2 requests have a scheme. `https` is reliable; `http` may come from a proxy that terminates TLS.
-    if default_port == 80 && parts.uri.scheme() == Some(&Scheme::HTTPS) {
-        return false;
+    let is_https = is_https.or((parts.uri.scheme() == Some(&Scheme::HTTPS)).then_some(true));
+    if is_https.is_some_and(|is_https| is_https != (default_port == 443)) {
+        return Ok(false);
     }
-    let Some(page) = host_and_port(authority) else { return false };
-    let is_page = |target: &str| {
-        host_and_port(target).is_some_and(|target| {
-            page.host().eq_ignore_ascii_case(target.host())
-                && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
-        })
+    let Some(page) = host_and_port(authority) else { return Ok(false) };
+    let is_page = |target: &Authority| {
+        page.host().eq_ignore_ascii_case(target.host())
+            && page.port_u16().unwrap_or(default_port) == target.port_u16().unwrap_or(default_port)
     };
+    if let Some(host) = host {
+        return Ok(is_page(&host));
+    }
+    let is_page = |target: &str| host_and_port(target).is_some_and(|target| is_page(&target));
     // `Host` must agree with `:authority` (RFC 9113 §8.3.1) or the absolute-form target (RFC 9112 §3.2.2).
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host_agrees = match (hosts.next(), hosts.next()) {
@@ -93,7 +102,15 @@ pub(super) fn is_same_origin(origin: &str, parts: &Parts) -> bool {
         (None, _) => parts.uri.authority().is_some(),
         (Some(_), Some(_)) => false,
     };
-    host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str()))
+    Ok(host_agrees && parts.uri.authority().is_none_or(|authority| is_page(authority.as_str())))
+}
+
+/// What trusted proxies say of the host and scheme that the client asked for.
+fn external(parts: &Parts) -> Result<&External, OriginErrorKind> {
+    match parts.extensions.get::<Result<External, Malformed>>() {
+        Some(external) => external.as_ref().map_err(|Malformed| OriginErrorKind::ForwardedMalformed),
+        None => Ok(&UNKNOWN),
+    }
 }
 
 /// The possible origins of a page that the request does not name because it is of the request's own origin.
@@ -104,11 +121,19 @@ pub(super) fn own_origins(parts: &Parts) -> impl Iterator<Item = String> {
     let mut sites = parts.headers.get_all("sec-fetch-site").iter();
     let is_own = matches!((sites.next(), sites.next()), (Some(site), None) if site == "same-origin")
         && [Method::GET, Method::HEAD].contains(&parts.method);
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| parts.uri.authority().map(Authority::as_str))
-        .filter(|host| is_own && host_and_port(host).is_some())
+    let external = external(parts).ok();
+    let host = external.and_then(|External { host, .. }| {
+        let sent = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        host.as_deref().or_else(sent).or_else(|| parts.uri.authority().map(Authority::as_str))
+    });
+    let schemes = match external.and_then(|external| external.is_https) {
+        Some(true) => &["https"][..],
+        Some(false) => &["http"],
+        None => &["https", "http"],
+    };
+    host.filter(|host| is_own && host_and_port(host).is_some())
         .into_iter()
-        .flat_map(|host| ["https", "http"].map(|scheme| format!("{scheme}://{host}")))
+        .flat_map(|host| schemes.iter().map(move |scheme| format!("{scheme}://{host}")))
         .filter(|origin| can_send_secure_cookies(origin))
 }
 

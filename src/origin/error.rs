@@ -16,6 +16,9 @@ pub enum OriginErrorKind {
     Malformed,
     /// The policy does not allow the origin.
     NotAllowed,
+    /// A [trusted proxy](crate::TrustedProxies) named a host or a scheme that cannot be read, so there is nothing to compare the
+    /// origin with.
+    ForwardedMalformed,
 }
 
 impl OriginError {
@@ -34,6 +37,7 @@ impl OriginErrorKind {
             Self::Missing => "origin_missing",
             Self::Malformed => "origin_malformed",
             Self::NotAllowed => "origin_not_allowed",
+            Self::ForwardedMalformed => "forwarded_malformed",
         }
     }
 }
@@ -50,6 +54,7 @@ impl fmt::Display for OriginError {
             OriginErrorKind::Missing => "the request has a cookie but no origin",
             OriginErrorKind::Malformed => "the origin is malformed",
             OriginErrorKind::NotAllowed => "the origin is not allowed",
+            OriginErrorKind::ForwardedMalformed => "a proxy named a host or scheme that cannot be read",
         })
     }
 }

@@ -70,9 +70,10 @@ impl AllowOrigin {
     /// Allows pages with the same host and port as the request's `Host` (or `:authority`).
     ///
     /// The scheme is compared only over HTTP/2, where the request has one, because a server behind a TLS proxy does not
-    /// know its own scheme. Use a [`list`](Self::list) to always compare the scheme, behind a proxy that rewrites
-    /// `Host`, and to protect a server on `localhost` from DNS rebinding, where both `Host` and `Origin` name the
-    /// attacker's host.
+    /// know its own scheme. Behind proxies, host and scheme are those that the client asked for, if
+    /// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies) tell them. Use a [`list`](Self::list) to always compare the
+    /// scheme, behind other proxies that rewrite `Host`, and to protect a server on `localhost` from DNS rebinding, where
+    /// both `Host` and `Origin` name the attacker's host.
     ///
     /// Browsers send cookies named `__Host-…` or `__Secure-…` over TLS only, so with such a cookie a page at `http:` is
     /// not the same origin. Loopback hosts such as `localhost` and `127.0.0.1` are an exception in browsers and here.
@@ -148,7 +149,7 @@ impl AllowOrigin {
         let origin = normalize(origin);
         let allowed = match &self.0 {
             Policy::SameOrigin => {
-                is_same_origin(&origin, parts) && (cookie == CookieKind::Plain || can_send_secure_cookies(&origin))
+                is_same_origin(&origin, parts)? && (cookie == CookieKind::Plain || can_send_secure_cookies(&origin))
             }
             Policy::List(origins) => origins.contains(&origin),
             Policy::Predicate(predicate) => predicate(&origin, parts),

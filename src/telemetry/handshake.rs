@@ -12,6 +12,13 @@ pub(crate) fn request_admitted(session: impl Display, subject: Option<&str>) {
     event!(debug, %session, subject, "request admitted");
 }
 
+pub(crate) fn peer_unknown() {
+    event!(
+        error,
+        "peer address unknown: serve the application with `into_make_service_with_connect_info::<SocketAddr>()`"
+    );
+}
+
 pub(crate) fn handshake_incomplete(missing: &'static str) {
     event!(warn, missing, "handshake incomplete: a proxy in front has dropped the upgrade");
 }

@@ -108,19 +108,14 @@ impl TicketOptions {
     /// [`Tickets::max_per_subject`](super::Tickets::max_per_subject). Set this one if the verifier names no subject, or
     /// if anybody may sign up.
     ///
-    /// `key` sees the head of the request, such as the client's address in [`ConnectInfo`](axum::extract::ConnectInfo).
+    /// `key` sees the head of the request, such as the client's address in [`ClientAddr`](crate::ClientAddr).
     /// Requests with equal keys share one limit, and so do those whose key is `None`. For good keys see
     /// [`FirstMessage::max_waiting_per_key`](crate::FirstMessage::max_waiting_per_key).
     ///
     /// ```
-    /// use std::net::SocketAddr;
+    /// use axum_ws_auth::{ClientAddr, TicketOptions};
     ///
-    /// use axum::extract::ConnectInfo;
-    /// use axum_ws_auth::TicketOptions;
-    ///
-    /// let options = TicketOptions::new().max_per_key(16, |parts| {
-    ///     parts.extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip())
-    /// })?;
+    /// let options = TicketOptions::new().max_per_key(16, |parts| parts.extensions.get::<ClientAddr>().copied())?;
     /// # Ok::<(), axum_ws_auth::ConfigError>(())
     /// ```
     ///

@@ -189,28 +189,25 @@ impl FirstMessage {
     /// exhaust [`max_waiting`](Self::max_waiting). Handshakes beyond it are answered with 503. Defaults to no limit,
     /// because only the application can distinguish clients.
     ///
-    /// The key is a function of the head of the handshake, such as the peer address in
-    /// [`ConnectInfo`](axum::extract::ConnectInfo). If it returns an `Option`, all clients with `None` share a limit.
-    /// Do not use a whole IPv6 address, because one client may have 2⁶⁴ of them: use the first 64 bits. Behind a proxy,
-    /// the peer is the proxy: use the header that it sets.
+    /// The key is a function of the head of the handshake, such as the client's address. If it returns an `Option`, all
+    /// clients with `None` share a limit. Do not use a whole IPv6 address, because one client may have 2⁶⁴ of them: use the
+    /// first 64 bits.
     ///
     /// ```
-    /// use std::net::{IpAddr, SocketAddr};
+    /// use std::net::IpAddr;
     ///
-    /// use axum::extract::ConnectInfo;
-    /// use axum_ws_auth::FirstMessage;
+    /// use axum_ws_auth::{ClientAddr, FirstMessage};
     /// use http::request::Parts;
     ///
-    /// fn peer(parts: &Parts) -> Option<u64> {
+    /// fn client(parts: &Parts) -> Option<u64> {
     ///     // Present if the app is served with `into_make_service_with_connect_info::<SocketAddr>()`.
-    ///     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    ///     Some(match peer.ip().to_canonical() {
+    ///     Some(match parts.extensions.get::<ClientAddr>()?.ip() {
     ///         IpAddr::V4(address) => u64::from(u32::from(address)),
     ///         IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     ///     })
     /// }
     ///
-    /// let protocol = FirstMessage::graphql_ws().max_waiting_per_key(16, peer)?;
+    /// let protocol = FirstMessage::graphql_ws().max_waiting_per_key(16, client)?;
     /// # Ok::<(), axum_ws_auth::ConfigError>(())
     /// ```
     ///
