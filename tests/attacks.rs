@@ -32,6 +32,8 @@ mod token;
 mod trace;
 #[path = "attacks/transport.rs"]
 mod transport;
+#[path = "attacks/vectors.rs"]
+mod vectors;
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
