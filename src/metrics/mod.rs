@@ -103,7 +103,9 @@ pub const SESSION_DURATION_SECONDS: &str = "axum_ws_auth_session_duration_second
 /// | label | values |
 /// | --- | --- |
 /// | `outcome` | `accepted`, `refused` |
-/// | `reason` | `none`, or a name of [`RefreshError::reason`](crate::RefreshError::reason) |
+/// | `reason` | `none`, or a name of [`RefreshError::reason`](crate::RefreshError::reason); or of [`Rejection::reason`](crate::Rejection::reason), for a token that a [refresh route](crate::WsAuthLayer::refresh_route) refused before it looked for the session |
+///
+/// A request to such a route that names no session of this server is not counted.
 pub const REFRESHES_TOTAL: &str = "axum_ws_auth_refreshes_total";
 
 /// Counter: answers of verifiers that were asked again about the token of a session.

@@ -43,6 +43,7 @@ async fn standard(pipeline: &Pipeline, sessions: &Sessions, mut parts: Parts) ->
         Ok(identified) => identified,
         Err(rejection) => {
             rejection.log();
+            telemetry::refresh_not_verified(rejection.reason());
             return pipeline.respond(rejection);
         }
     };
@@ -63,6 +64,7 @@ async fn signalr(pipeline: &Pipeline, sessions: &Sessions, mut parts: Parts) -> 
         Ok(identified) => identified,
         Err(rejection) => {
             rejection.log();
+            telemetry::refresh_not_verified(rejection.reason());
             return signalr::rejected(rejection);
         }
     };

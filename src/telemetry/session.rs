@@ -57,6 +57,11 @@ pub(crate) fn refresh_refused(session: impl Display, reason: &'static str, cause
     }
 }
 
+/// A route has refused a token before it has looked for the session. The event is that of a handshake.
+pub(crate) fn refresh_not_verified(reason: &'static str) {
+    count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
+}
+
 /// At debug: a client can cause any number of them.
 pub(crate) fn refresh_throttled(session: impl Display, reason: &'static str) {
     count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);

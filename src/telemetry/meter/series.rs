@@ -48,3 +48,28 @@ impl<H, const LABELS: usize> Default for Series<H, LABELS> {
         Self(array::from_fn(|_| OnceLock::new()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::{KEPT, Series};
+
+    #[test]
+    fn handles_are_kept_by_their_labels_and_those_beyond_are_not() {
+        let names: Vec<&'static str> = (0..KEPT + 2).map(|number| &*number.to_string().leak()).collect();
+        let (series, registered) = (Series::<&'static str, 2>::default(), Cell::new(0));
+        let mut used = Vec::new();
+        for _ in 0..3 {
+            for name in &names {
+                let register = |[first, _]: [&'static str; 2]| {
+                    registered.set(registered.get() + 1);
+                    first
+                };
+                series.with([name, "same"], register, |handle| used.push(*handle));
+            }
+        }
+        assert_eq!(used, [&*names, &*names, &*names].concat());
+        assert_eq!(registered.get(), KEPT + 3 * 2);
+    }
+}
