@@ -90,7 +90,8 @@
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
 //! | run on several nodes | [`Redis`], or a [`store`] of your own; [`Sessions::reachable_through`] |
 //! | run behind nginx, haproxy, Caddy, Apache or a load balancer | [`guides::behind_a_proxy`] |
-//! | set up Keycloak, Auth0, Okta, Entra, Cognito, ZITADEL or Ory | [`guides`] |
+//! | set up Keycloak, Auth0, Okta, Entra, Cognito, ZITADEL or Ory | [`guides::providers`] |
+//! | read how it is done from the beginning to the end, or move from a check of your own | [`guides`] |
 //! | test | [`test_util`] |
 //!
 //! # The steps of a handshake
