@@ -2,15 +2,16 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, header::SET_COOKIE},
+    http::{HeaderMap, StatusCode, header::SET_COOKIE},
     middleware::{Next, from_fn_with_state},
     response::{
         Html, IntoResponse, Redirect, Response,
@@ -19,7 +20,8 @@ use axum::{
     routing::{any, get, post},
 };
 use axum_ws_auth::{
-    AuthenticatedUpgrade, MemoryTickets, Sessions, TicketOptions, Tickets, TokenSource, WsAuthLayer,
+    AuthenticatedUpgrade, ClientAddr, MemoryTickets, Sessions, TicketOptions, Tickets, TokenSource, TrustedProxies,
+    WsAuthLayer,
     jwt::JwtVerifier,
     test_util::{TEST_SECRET, TestToken},
 };
@@ -51,7 +53,7 @@ impl App {
         let sessions = Sessions::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("an address").to_string();
-        let app = router(&sessions, &shared);
+        let app = router(&sessions, &shared).into_make_service_with_connect_info::<SocketAddr>();
         let serving = tokio::spawn(async {
             let _ = axum::serve(listener, app).into_future().await;
         });
@@ -102,6 +104,8 @@ fn router(sessions: &Sessions, shared: &Arc<Shared>) -> Router {
     let layer =
         WsAuthLayer::new(verifier.build().expect("a verifier")).sources(sources).expect("sources").sessions(sessions);
     let kept = layer.clone().keep_alive(Duration::from_millis(500), Duration::from_secs(20)).expect("not zero");
+    let proxies = TrustedProxies::x_forwarded(["127.0.0.1"]).expect("an address");
+    let trusting = layer.clone().trusted_proxies(proxies);
     let tickets = Tickets::<Value>::new(MemoryTickets::new());
     let redeeming = WsAuthLayer::new(tickets.verifier()).sources([TokenSource::ticket()]).expect("sources");
     let ways = || Router::new().route("/chat", any(echo)).route("/events", get(events));
@@ -110,6 +114,7 @@ fn router(sessions: &Sessions, shared: &Arc<Shared>) -> Router {
         .route("/ticket", tickets.route(TicketOptions::new()))
         .layer(layer)
         .nest("/kept", ways().layer(kept))
+        .nest("/trusting", ways().route("/client", get(client)).layer(trusting))
         .nest("/redeem", ways().layer(redeeming))
         .layer(from_fn_with_state(Arc::clone(shared), log))
         .route("/health", get("healthy"))
@@ -135,6 +140,10 @@ async fn events() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
 async fn download() -> Body {
     let part = Ok::<_, Infallible>("x".repeat(200_000));
     Body::from_stream(stream::iter([part]).chain(stream::pending()))
+}
+
+async fn client(Extension(client): Extension<ClientAddr>, headers: HeaderMap) -> String {
+    format!("{client}, Forwarded: {:?}", headers.get("forwarded"))
 }
 
 async fn log(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

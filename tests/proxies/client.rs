@@ -1,6 +1,6 @@
 //! Clients that speak TLS to a proxy.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -8,7 +8,10 @@ use http::{HeaderName, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -28,6 +31,9 @@ use crate::{
     proxy::{CERTIFICATE, Proxy},
 };
 
+/// The address of all clients here but Chromium. The proxy's own is 127.0.0.1.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -41,7 +47,9 @@ pub(crate) async fn connect(proxy: &Proxy, version: Version) -> TlsStream<TcpStr
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     let protocol: &[u8] = if version == Version::HTTP_2 { b"h2" } else { b"http/1.1" };
     config.alpn_protocols = vec![protocol.to_vec()];
-    let stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("a connection");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((ADDRESS, 0).into()).expect("an address");
+    let stream = socket.connect((Ipv4Addr::LOCALHOST, proxy.port).into()).await.expect("a connection");
     let name = ServerName::try_from("localhost").expect("a name");
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
@@ -67,6 +75,14 @@ pub(crate) async fn open(
         }
         Err(Error::Http(response)) => Err(response),
         Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// The status of the answer to a handshake.
+pub(crate) async fn status(proxy: &Proxy, path: &str, headers: Headers<'_>) -> u16 {
+    match open(proxy, path, headers).await {
+        Ok(_) => 101,
+        Err(response) => response.status().as_u16(),
     }
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod browser;
 mod cases;
 mod client;
+mod forwarded;
 mod idle;
 mod kind;
 #[path = "../support/log.rs"]
@@ -30,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 macro_rules! proxies {
     ($($module:ident: $kind:ident,)*) => {$(
         mod $module {
-            use crate::{cases, idle, kind::Kind, logs, page};
+            use crate::{cases, forwarded, idle, kind::Kind, logs, page};
 
             #[tokio::test]
             async fn every_token_source_opens_a_socket() {
@@ -70,6 +71,11 @@ macro_rules! proxies {
             #[tokio::test]
             async fn keep_alive_holds_what_would_be_cut() {
                 idle::keep_alive_holds_what_would_be_cut(Kind::$kind).await;
+            }
+
+            #[tokio::test]
+            async fn proxy_names_the_client_and_its_host() {
+                forwarded::proxy_names_the_client_and_its_host(Kind::$kind).await;
             }
 
             #[tokio::test]

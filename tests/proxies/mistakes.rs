@@ -7,7 +7,7 @@ use tracing::Level;
 
 use crate::{
     app::{App, largest, token},
-    client::{Headers, open, request},
+    client::{request, status},
     kind::Kind,
     log::Log,
     page,
@@ -81,8 +81,8 @@ async fn mistake_shows_in_status_and_log_but_not_in_the_page() {
         let origin = format!("https://{}", proxy.authority);
         let log = Log::default();
         let capture = log.capture(Level::INFO);
-        let with_cookie = status(&proxy, &[("cookie", &cookie), ("origin", &origin)]).await;
-        let with_token = status(&proxy, &[("sec-websocket-protocol", &offer)]).await;
+        let with_cookie = status(&proxy, "/chat", &[("cookie", &cookie), ("origin", &origin)]).await;
+        let with_token = status(&proxy, "/chat", &[("sec-websocket-protocol", &offer)]).await;
         drop(capture);
         assert_eq!([with_cookie, with_token], statuses, "{name}");
         assert!(log.text().contains(event), "{name}: {}", log.text());
@@ -91,13 +91,6 @@ async fn mistake_shows_in_status_and_log_but_not_in_the_page() {
         let [cookie, bearer] = statuses.map(seen);
         let found = page::found(&mut app, &proxy).await;
         assert_eq!(found, json!({ "version": "h2", "cookie": cookie, "bearer": bearer, "events": "hello" }), "{name}");
-    }
-}
-
-async fn status(proxy: &Proxy, headers: Headers<'_>) -> u16 {
-    match open(proxy, "/chat", headers).await {
-        Ok(_) => 101,
-        Err(response) => response.status().as_u16(),
     }
 }
 
@@ -110,7 +103,7 @@ async fn large_token_does_not_fit_into_the_usual_buffers() {
         let app = App::start().await;
         let proxy = Proxy::start_edited(kind, &app.authority, &[edit]).await;
         let offer = format!("bearer, {}", largest());
-        let answer = status(&proxy, &[("sec-websocket-protocol", &offer)]).await;
+        let answer = status(&proxy, "/chat", &[("sec-websocket-protocol", &offer)]).await;
         assert_eq!((answer, app.statuses().len()), (400, 0), "{kind:?}");
     }
 }
