@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 use crate::{
     TIMEOUT,
     app::{App, token},
-    client::connect,
+    client::{assert_echoes, connect, open_with_token},
     kind::Kind,
     proxy::{Edit, Proxy},
 };
@@ -57,6 +57,17 @@ async fn passes(kind: Kind, edits: &[Edit<'_>]) -> bool {
 #[tokio::test]
 async fn haproxy_passes_them_on() {
     assert!(passes(Kind::Haproxy, &[]).await);
+}
+
+/// The handler is routed by `any`: the application gets a `CONNECT`, from clients of both versions.
+#[tokio::test]
+async fn haproxy_opens_them_to_the_application() {
+    let edits = [("127.0.0.1:3000", "127.0.0.1:3000 proto h2")];
+    assert!(passes(Kind::Haproxy, &edits).await);
+    let app = App::start().await;
+    let proxy = Proxy::start_edited(Kind::Haproxy, &app.authority, &edits).await;
+    assert_echoes(&mut open_with_token(&proxy, "/chat", &token()).await).await;
+    assert_eq!(app.statuses(), [StatusCode::OK]);
 }
 
 #[tokio::test]

@@ -15,6 +15,41 @@
 //! version of Debian 12: nginx 1.22, haproxy 2.6, Caddy 2.6, Apache 2.4. They send tokens by every source, refuse and end
 //! sessions, stream events, and open a page in Chromium.
 //!
+//! # The application
+//!
+//! ```no_run
+//! use std::{net::SocketAddr, time::Duration};
+//!
+//! use axum::{Router, response::Response, routing::any};
+//! use axum_ws_auth::{AuthenticatedUpgrade, TokenSource, TrustedProxies, WsAuthLayer, test_util};
+//! use serde_json::Value;
+//!
+//! async fn chat(upgrade: AuthenticatedUpgrade<Value>) -> Response {
+//!     upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+//! }
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! // In production: a verifier of your own.
+//! let layer = WsAuthLayer::new(test_util::verifier::<Value>())
+//!     .sources([TokenSource::cookie("__Host-session"), TokenSource::bearer_subprotocol()])?
+//!     // The proxy runs on this machine.
+//!     .trusted_proxies(TrustedProxies::x_forwarded(["127.0.0.1"])?)
+//!     // Every 30 seconds, with 20 seconds to answer.
+//!     .keep_alive(Duration::from_secs(30), Duration::from_secs(20))?;
+//! let app = Router::new().route("/chat", any(chat)).layer(layer);
+//!
+//! // Only the proxy reaches it. Its address comes with each connection.
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`TrustedProxies`](crate::TrustedProxies) names the proxies that may say who the client is. Then
+//! [`ClientAddr`](crate::ClientAddr) is the client's address and not the proxy's, and the same-origin rule compares the host
+//! and the scheme that the client asked for, even if the proxy rewrites `Host`. What a proxy does not set, it passes on as the
+//! client sent it: without a line for `X-Forwarded-For`, any client can claim any address. Caddy sets all three
+//! headers by itself, Apache the first two.
+//!
 //! # nginx
 //!
 //! ```nginx
@@ -66,8 +101,8 @@
 //!     --header "Origin: https://chat.example.com" --cookie "__Host-session=$TOKEN"
 //! ```
 //!
-//! If `Host` cannot be kept, name the pages:
-//! `layer.allow_origin(["https://chat.example.com"])`, see [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin).
+//! If `Host` cannot be kept, use [`TrustedProxies`](crate::TrustedProxies) as above, or name the pages:
+//! [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin).
 //!
 //! # Time-outs
 //!
@@ -82,19 +117,7 @@
 //!
 //! [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive) pings sockets, and sends comments on event streams. Its interval
 //! must be shorter than the time-out; half of it is a good value. A longer time-out instead would keep connections whose
-//! client has vanished.
-//!
-//! ```
-//! use std::time::Duration;
-//!
-//! use axum_ws_auth::{WsAuthLayer, test_util};
-//! use serde_json::Value;
-//!
-//! let layer = WsAuthLayer::new(test_util::verifier::<Value>())
-//!     // Every 30 seconds, with 20 seconds to answer.
-//!     .keep_alive(Duration::from_secs(30), Duration::from_secs(20))?;
-//! # Ok::<(), axum_ws_auth::ConfigError>(())
-//! ```
+//! client has vanished. Tests cut both with a time-out of three seconds, and keep both with pings.
 //!
 //! # Logs
 //!
@@ -121,7 +144,8 @@
 //!
 //! - **AWS Application Load Balancer** cuts what is silent for 60 seconds (`idle_timeout.timeout_seconds`, up to 4000). It
 //!   sends `Host` with the listener's port, unless `routing.http.preserve_host_header.enabled` is on. It appends to
-//!   `X-Forwarded-For` what it knows, and sets no `X-Forwarded-Host`. For its own tokens see
+//!   `X-Forwarded-For`: trust the load balancer's subnets. It sets no `X-Forwarded-Host`, so a client can: name the pages with
+//!   [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin). For its own tokens see
 //!   [`AlbVerifier`](crate::jwt::AlbVerifier).
 //! - **Cloudflare** cuts what is silent for 100 seconds, and keeps `Host`. It also closes sockets when it updates its servers,
 //!   so clients must reconnect.
