@@ -200,15 +200,26 @@
 //!
 //! # Events
 //!
-//! With the feature `tracing`, under the target `axum_ws_auth`. No event holds a token.
+//! With the feature `tracing`, under the target `axum_ws_auth`. No event holds a token, a path or a query.
+//!
+//! A handler runs in the span `ws_session` of its session, at `info`, with the session's id as `session`. So does the body of a
+//! [stream](WsAuthLayer::streams). What the handler logs carries the id, and a search for it finds the whole life of a session.
+//! [`WsAuthLayer::log_subject`] says where logs name the user. Without a subscriber, a span costs nothing; with one, as much
+//! memory as that keeps for a span, for as long as the connection is open.
+//!
+//! Anybody can cause refusals, so a flood of them is a handful of events: of each kind, each layer writes ten at once and then
+//! one a second, with the number of those that were left out before it as `suppressed`. If none follows within two seconds,
+//! `handshakes refused` tells that number.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
 //! | `handshake admitted` | debug | `session` (its id) and `subject` |
 //! | `request admitted` | debug | the same, for an authenticated request that is no handshake |
-//! | `handshake incomplete…` | warn | `missing`: a WebSocket client sent the request, but a proxy dropped `Upgrade`, `Connection`, `:protocol` or `HTTP/1.1` itself |
-//! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason) |
-//! | `cause of the refusal` | debug | `cause` |
+//! | `handshake incomplete…` | warn | `missing`: a WebSocket client sent the request, but a proxy dropped `Upgrade`, `Connection`, `:protocol` or `HTTP/1.1` itself; `route`, `peer`, `suppressed` |
+//! | `handshakes incomplete` | warn | `suppressed`: how many more there were in a flood that is over |
+//! | `handshake refused` | info | `kind` and [`reason`](Rejection::reason); where known, the `route` ([`MatchedPath`](axum::extract::MatchedPath)), the client's address as `peer`, and the page's `origin`; `suppressed` |
+//! | `handshakes refused` | info | `kind`, and `suppressed`: how many more there were in a flood that is over |
+//! | `cause of the refusal` | debug | `cause`, which names the claim; `expected` and `found`: what was compared (origins, audiences, issuers, key ids, algorithms, types, times), at most 256 characters each, which may be anybody's if the signature is not valid |
 //! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
 //! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
@@ -217,7 +228,7 @@
 //! | `step-up missed` | info | `session`: its client sent no token of a better or newer sign-in in time |
 //! | `session recheck unavailable` | warn | `session`, `error`: the verifier is asked again; at debug until it answers |
 //! | `session recheck not sent…` | warn | `error`: a node did not answer, or the nodes are not known; see [`Sessions::recheck_subject`] |
-//! | `session ended` | debug | `session`, `subject` and [`reason`](EndReason::as_str), for an [`AuthenticatedSocket`] and a response that ends with its session |
+//! | `session ended` | debug | `session`, [`kind`](SessionKind::as_str), `subject`, [`reason`](EndReason::as_str) and how many `seconds` it lasted: once for every admitted handshake, and for every response that ends with its session |
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
 //! | `log-out notice accepted` | info | `issuer`, `of`: `provider_session` or `subject` |
@@ -383,6 +394,7 @@ pub use self::{
     },
     socket::{AuthenticatedSocket, FirstMessage, FirstToken, RefreshProtocol, RefreshRequest},
     store::{lease::AtLimit, revocations::Revocation},
+    telemetry::LogSubject,
     ticket::{MemoryTickets, Ticket, TicketError, TicketErrorKind, TicketOptions, TicketVerifier, Tickets},
     time::TimeSource,
     token::{Token, TokenError, TokenErrorKind, TokenSource},

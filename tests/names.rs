@@ -1,8 +1,12 @@
-//! The crate docs list every string that a program may compare.
+//! The crate docs list every string that a program may compare, and every event.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use syn::visit::{self, Visit};
 
@@ -67,6 +71,33 @@ fn metric(item: &syn::Item) -> Option<String> {
     let labels: Vec<&str> =
         literals.0.iter().filter_map(|line| line.trim().strip_prefix("| `")?.split('`').next()).collect();
     Some(format!("{} {kind}: {}", name.value(), labels.join(" ")))
+}
+
+/// A row may have the start of a message and `…`.
+#[test]
+fn crate_docs_list_every_event() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let docs = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let (_, section) = docs.split_once("//! # Events\n").unwrap();
+    let (section, _) = section.split_once("//! # ").unwrap();
+    let rows: BTreeSet<_> = section.lines().filter_map(|row| row.strip_prefix("//! | `")?.split('`').next()).collect();
+    let mut messages = BTreeSet::new();
+    for entry in fs::read_dir(root.join("telemetry")).unwrap() {
+        // Folders have no events.
+        let Ok(source) = fs::read_to_string(entry.unwrap().path()) else { continue };
+        // The message is the last string, if it is not the definition of the macro.
+        let events = source.split("event!(").skip(1).map(|event| event.split_once(");\n").unwrap().0);
+        messages.extend(events.filter_map(|event| event.rsplit('"').nth(1).map(str::to_owned)));
+    }
+    assert!(messages.len() > 40, "too few events: {messages:?}");
+    let is_row_of = |row: &str, message: &str| match row.strip_suffix('…') {
+        Some(start) => message.starts_with(start),
+        None => row == message,
+    };
+    let missing: Vec<_> = messages.iter().filter(|message| !rows.iter().any(|row| is_row_of(row, message))).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+    let stale: Vec<_> = rows.iter().filter(|row| !messages.iter().any(|message| is_row_of(row, message))).collect();
+    assert!(stale.is_empty(), "no event for {stale:?}");
 }
 
 /// The strings that public functions `as_str` and `reason` return, by type.

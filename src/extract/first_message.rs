@@ -20,7 +20,7 @@ use crate::{
     rejection::Rejection,
     session::{ConnectionGuard, Head, Session, SessionKind, SessionMeta, SessionStart, Status},
     socket::{FirstToken, FirstTokenError, SocketParts, UnauthenticatedSocket, close},
-    telemetry::{self, Outcome},
+    telemetry::Outcome,
     time::from_now,
     token::{Token, TokenErrorKind, check},
     verify::{VerifyError, VerifyInput},
@@ -65,7 +65,7 @@ where
         Err(None) => return None,
         Err(Some(rejection)) => {
             pending.count(Outcome::Refused(rejection.reason()));
-            rejection.log();
+            pending.upgrade.log_refusal(&pending.config, &rejection);
             socket.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
             return None;
         }
@@ -111,7 +111,7 @@ impl<C: Send + Sync + 'static> PendingSession<C> {
         let admitted = self.admit(&token, start, limit, (head, meta)).await;
         session.meter.decided(begin, session.meter.now(), admitted.is_ok());
         let session = admitted.map_err(|refusal| Some(refusal.rejection(&self.config, self.upgrade.version)))?;
-        telemetry::handshake_admitted(session.id(), session.subject());
+        session.core().admit_handshake();
         session.core().count_live(SessionKind::WebSocket);
         session.core().start_recheck();
         Ok((session, replay))

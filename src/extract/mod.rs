@@ -13,7 +13,12 @@ use http::{StatusCode, request::Parts};
 
 pub use upgrade::AuthenticatedUpgrade;
 
-use crate::{handshake::Anonymous, rejection::Rejection, session::Session, telemetry};
+use crate::{
+    handshake::{Anonymous, log_refusal},
+    rejection::Rejection,
+    session::Session,
+    telemetry,
+};
 
 #[allow(unused_imports, reason = "for the docs")]
 use axum::extract::ws::WebSocketUpgrade;
@@ -107,8 +112,10 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         session_of(parts).map(Self).inspect_err(|error| {
-            if let AuthenticatedRejection::Anonymous(rejection) = error {
-                rejection.log();
+            if let (AuthenticatedRejection::Anonymous(rejection), Some(Anonymous(config))) =
+                (error, parts.extensions.get())
+            {
+                log_refusal(config, rejection, parts);
             }
         })
     }

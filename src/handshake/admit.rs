@@ -12,7 +12,6 @@ use super::{
 use crate::{
     rejection::Rejection,
     session::{AdmissionError, AnySession, Head, Session, SessionStart},
-    telemetry,
     token::Token,
     verify::{Verified, Verifier, VerifyError},
 };
@@ -57,8 +56,8 @@ pub(super) fn insert<C: Send + Sync + 'static>(
     config: &Config,
 ) -> Admitted {
     match kind {
-        RequestKind::Handshake => telemetry::handshake_admitted(session.id(), session.subject()),
-        RequestKind::Plain => telemetry::request_admitted(session.id(), session.subject()),
+        RequestKind::Handshake => session.core().admit_handshake(),
+        RequestKind::Plain => session.core().admit_request(),
     }
     session.core().count_live(kind.of_session());
     // An outer layer may have other rules, so its outcome does not count here.

@@ -11,6 +11,7 @@ use super::{
     pending::PendingUpgrade,
     refuse::{refuse, refuse_plainly},
     request::RequestKind,
+    summary::RequestSummary,
 };
 use crate::{
     rejection::Rejection,
@@ -25,6 +26,7 @@ pub(crate) struct Completion {
     kind: RequestKind,
     pub(super) method: Method,
     pub(super) version: Version,
+    pub(super) summary: Option<Box<RequestSummary>>,
     selection: Selection,
     /// Where the token was.
     source: &'static str,
@@ -49,7 +51,8 @@ impl Completion {
         (selection, source): (Selection, &'static str),
     ) -> Self {
         let (config, method, version) = (Arc::clone(config), parts.method.clone(), parts.version);
-        Self { config, kind, method, version, selection, source, session: None, pending: None }
+        let summary = RequestSummary::kept(parts);
+        Self { config, kind, method, version, summary, selection, source, session: None, pending: None }
     }
 
     /// Completes the response to the client of this session.
@@ -82,7 +85,7 @@ impl Completion {
     /// The response to a client that is refused once the inner service has answered. `kind` is what it asked for.
     pub(super) fn refuse_plainly(&self, kind: SessionKind, rejection: Rejection, answer: &Response) -> Response {
         self.count(kind, Outcome::Refused(rejection.reason()));
-        refuse_plainly(&self.config, rejection, answer)
+        refuse_plainly(&self.config, rejection, self.summary.as_deref(), answer)
     }
 
     fn count(&self, kind: SessionKind, outcome: Outcome) {

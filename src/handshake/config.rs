@@ -16,7 +16,7 @@ use crate::{
     error::ConfigError,
     forwarded::TrustedProxies,
     origin::AllowOrigin,
-    rejection::{Challenges, Rejection},
+    rejection::{Challenges, Rejection, Throttles},
     session::{CloseCodes, SessionConfig, SessionMeta},
     socket::{FirstMessage, RefreshProtocol},
     token::Sources,
@@ -47,6 +47,7 @@ pub(crate) struct Config {
     #[cfg(feature = "streams")]
     pub(crate) streams: Streams,
     pub(crate) session: Arc<SessionConfig>,
+    pub(crate) throttles: Throttles,
 }
 
 type MetaHook = dyn Fn(&Parts) -> SessionMeta + Send + Sync;
@@ -123,6 +124,7 @@ impl Default for Config {
             #[cfg(feature = "streams")]
             streams: Streams::new(),
             session: Arc::default(),
+            throttles: Throttles::default(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod sender;
 #[cfg(feature = "streams")]
 mod stream;
 mod strip;
+mod summary;
 mod upgrade;
 mod verify;
 
@@ -36,6 +37,7 @@ pub(crate) use self::{
     extensions::{Anonymous, InBandRefresh, PendingSession},
     pending::WithheldUpgrade,
     request::RequestKind,
+    summary::log_refusal,
     upgrade::no_connection,
     verify::{Authenticator, Verification},
 };
@@ -82,7 +84,7 @@ impl Pipeline {
     /// Step zero: who sent the request, and what for.
     pub(crate) fn receive(&self, parts: &mut Parts) -> RequestKind {
         learn_sender(&self.config, parts);
-        RequestKind::of(parts)
+        RequestKind::of(parts, &self.config)
     }
 
     /// Whether the layer authenticates requests of this kind. It lets all others through as anonymous.
@@ -165,6 +167,11 @@ impl Pipeline {
 
     pub(crate) fn rejection(&self, error: VerifyError, version: Version) -> Rejection {
         Rejection::verify(error, &self.config.challenges, version)
+    }
+
+    /// Logs the refusal of a request that is no handshake.
+    pub(crate) fn log_refusal(&self, rejection: &Rejection, parts: &Parts) {
+        log_refusal(&self.config, rejection, parts);
     }
 
     /// The response to a refused request that is no handshake.

@@ -1,11 +1,12 @@
 //! Step three: checks which page opens the WebSocket.
 
-use http::request::Parts;
+use http::{header::ORIGIN, request::Parts};
 
-use super::{config::Config, request::RequestKind};
+use super::{config::Config, request::RequestKind, summary::bounded};
 use crate::{
     origin::{AllowOrigin, OriginError, OriginErrorKind},
-    rejection::Rejection,
+    rejection::{Rejection, RejectionKind},
+    telemetry,
     token::{CookieKind, TokenKind},
 };
 
@@ -52,4 +53,15 @@ pub(super) fn may_tell_page(config: &Config, parts: &Parts) -> bool {
         (None, Some(cookie)) => AllowOrigin::same_origin().check_explicit(parts, cookie).is_ok(),
         (None, None) => true,
     }
+}
+
+/// The origins that were expected and the one that was found, if a log shows that.
+pub(super) fn compared_origins(config: &Config, rejection: &Rejection, parts: &Parts) -> Option<(String, String)> {
+    if rejection.kind() != RejectionKind::OriginNotAllowed || !telemetry::are_comparisons_logged() {
+        return None;
+    }
+    let same_origin = AllowOrigin::same_origin();
+    let expected = config.allow_origin.as_ref().unwrap_or(&same_origin).expected(parts);
+    let found: Vec<_> = parts.headers.get_all(ORIGIN).iter().map(|origin| bounded(origin.as_bytes())).collect();
+    Some((bounded(expected.as_bytes()), if found.is_empty() { "none".to_owned() } else { found.join(" and ") }))
 }

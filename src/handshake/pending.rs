@@ -5,7 +5,13 @@ use std::sync::{Arc, Mutex};
 use http::{Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
-use super::{config::Config, request::RequestKind, strip::check_head, upgrade::withhold};
+use super::{
+    config::Config,
+    request::RequestKind,
+    strip::check_head,
+    summary::{RequestSummary, log_late_refusal},
+    upgrade::withhold,
+};
 use crate::{
     lock::lock,
     rejection::Rejection,
@@ -16,6 +22,7 @@ use crate::{
 /// An upgrade that only the handler can take that waits for the first message.
 pub(crate) struct PendingUpgrade {
     pub(crate) version: Version,
+    summary: Option<Box<RequestSummary>>,
     withheld: Mutex<Option<WithheldUpgrade>>,
 }
 
@@ -53,7 +60,13 @@ impl PendingUpgrade {
         // Now, because the head that is kept has no extensions, such as the address of the client.
         let meta = config.session_meta(parts);
         let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), meta, permit };
-        Ok(Some(Arc::new(Self { version: parts.version, withheld: Mutex::new(Some(withheld)) })))
+        let (version, summary) = (parts.version, RequestSummary::kept(parts));
+        Ok(Some(Arc::new(Self { version, summary, withheld: Mutex::new(Some(withheld)) })))
+    }
+
+    /// Logs the refusal of its client.
+    pub(crate) fn log_refusal(&self, config: &Config, rejection: &Rejection) {
+        log_late_refusal(config, rejection, self.summary.as_deref());
     }
 
     pub(crate) fn take(&self) -> Option<WithheldUpgrade> {

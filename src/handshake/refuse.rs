@@ -5,7 +5,12 @@ use std::future::ready;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, header::CONNECTION, request::Parts};
 
-use super::{config::Config, origin::may_tell_page, upgrade};
+use super::{
+    config::Config,
+    origin::may_tell_page,
+    summary::{RequestSummary, log_late_refusal, log_refusal},
+    upgrade,
+};
 use crate::{
     rejection::{Rejection, RejectionKind, add_grpc_status, is_grpc},
     socket::close_unread,
@@ -14,7 +19,7 @@ use crate::{
 };
 
 pub(super) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, selection: &Selection) -> Response {
-    rejection.log();
+    log_refusal(config, &rejection, parts);
     if config.accept_then_close
         && let Some(mut accepted) = accept_then_close(config, &rejection, parts, selection)
     {
@@ -29,8 +34,13 @@ pub(super) fn refuse(config: &Config, rejection: Rejection, parts: &mut Parts, s
 }
 
 /// Refuses by a plain response, because the inner service has answered already: by this one, which is not sent.
-pub(super) fn refuse_plainly(config: &Config, rejection: Rejection, answer: &Response) -> Response {
-    rejection.log();
+pub(super) fn refuse_plainly(
+    config: &Config,
+    rejection: Rejection,
+    request: Option<&RequestSummary>,
+    answer: &Response,
+) -> Response {
+    log_late_refusal(config, &rejection, request);
     let mut response = respond(config, rejection);
     if is_grpc(answer.headers()) {
         add_grpc_status(&mut response);

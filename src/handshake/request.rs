@@ -8,8 +8,8 @@ use http::{
 };
 use hyper::upgrade::OnUpgrade;
 
-use super::upgrade::extract;
-use crate::{session::SessionKind, telemetry};
+use super::{config::Config, summary::log_incomplete, upgrade::extract};
+use crate::session::SessionKind;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl RequestKind {
     ///
     /// A plain request loses its upgrade, because another protocol in `Upgrade` is an offer that a server may ignore
     /// (RFC 9110 §7.8). In a handshake, `Connection` and `Upgrade` get the one form that extractors read.
-    pub(crate) fn of(parts: &mut Parts) -> Self {
+    pub(crate) fn of(parts: &mut Parts, config: &Config) -> Self {
         if asks_for_websocket(parts) {
-            if parts.version == Version::HTTP_11 {
-                normalize(&mut parts.headers);
+            if parts.version == Version::HTTP_11 && !normalize(&mut parts.headers) {
+                log_incomplete(config, "Connection", parts);
             }
             return Self::Handshake;
         }
@@ -45,11 +45,12 @@ impl RequestKind {
         parts.extensions.remove::<OnUpgrade>();
         // Only WebSocket clients send this header, always together with the others.
         if parts.method == Method::GET && parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
-            telemetry::handshake_incomplete(match parts.version {
+            let missing = match parts.version {
                 Version::HTTP_11 => "Upgrade",
                 Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.1",
                 _ => ":protocol",
-            });
+            };
+            log_incomplete(config, missing, parts);
         }
         Self::Plain
     }
@@ -79,22 +80,23 @@ fn names_websocket(parts: &mut Parts) -> bool {
 }
 
 /// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read only the first
-/// line, and expect `websocket` alone in it.
-fn normalize(headers: &mut HeaderMap) {
+/// line, and expect `websocket` alone in it. Returns whether there is a `Connection: Upgrade`.
+fn normalize(headers: &mut HeaderMap) -> bool {
     if Listed::of(headers, &UPGRADE, b"websocket") != Some(Listed::Alone) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     match Listed::of(headers, &CONNECTION, b"upgrade") {
         // The handshake stays malformed. Extractors that search the text would take `no-upgrade` for the member.
         None => {
-            telemetry::handshake_incomplete("Connection");
             headers.remove(CONNECTION);
+            return false;
         }
         Some(Listed::Alone | Listed::InOneLine) => {}
         Some(Listed::InSeveralLines) => {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         }
     }
+    true
 }
 
 /// How a list header holds a member, in any case.

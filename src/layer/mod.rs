@@ -1,5 +1,6 @@
 //! The layer and its settings, by topic.
 
+mod logs;
 mod refresh;
 mod refusal;
 mod request;

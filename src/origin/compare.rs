@@ -113,6 +113,20 @@ fn external(parts: &Parts) -> Result<&External, OriginErrorKind> {
     }
 }
 
+/// What the origin is compared with, for logs: what a trusted proxy says, or each `Host` and the authority of the URI.
+pub(super) fn request_host(parts: &Parts) -> String {
+    let Ok(External { host, is_https }) = external(parts) else {
+        return "what a proxy says, which is malformed".to_owned();
+    };
+    let scheme = is_https.map_or("", |is_https| if is_https { "https://" } else { "http://" });
+    if let Some(host) = host {
+        return format!("{scheme}{host}");
+    }
+    let hosts = parts.headers.get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes()));
+    let authority = parts.uri.authority().map(|authority| authority.as_str().into());
+    format!("{scheme}{}", hosts.chain(authority).collect::<Vec<_>>().join(" and "))
+}
+
 /// The possible origins of a page that the request does not name because it is of the request's own origin.
 ///
 /// A browser sends no `Origin` with a `GET` or `HEAD` within one origin (Fetch §3.2), but `Sec-Fetch-Site: same-origin`, which a

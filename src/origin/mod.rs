@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{HeaderMap, header::ORIGIN, request::Parts};
 
-use self::compare::{can_send_secure_cookies, find_problem, is_same_origin, normalize, own_origins};
+use self::compare::{can_send_secure_cookies, find_problem, is_same_origin, normalize, own_origins, request_host};
 pub use self::error::{OriginError, OriginErrorKind};
 
 use crate::{error::ConfigError, token::CookieKind};
@@ -143,6 +143,16 @@ impl AllowOrigin {
     /// Checks a request with an explicit token or none. It may have no origin.
     pub(crate) fn check_explicit(&self, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {
         origin_of(&parts.headers)?.map_or(Ok(()), |origin| self.check(origin, parts, cookie))
+    }
+
+    /// What an origin has to be, for logs.
+    pub(crate) fn expected(&self, parts: &Parts) -> String {
+        match &self.0 {
+            Policy::SameOrigin => format!("the origin of {}", request_host(parts)),
+            Policy::List(origins) => origins.join(", "),
+            Policy::Predicate(_) => "<fn>".to_owned(),
+            Policy::Any => "any".to_owned(),
+        }
     }
 
     fn check(&self, origin: &str, parts: &Parts, cookie: CookieKind) -> Result<(), OriginError> {

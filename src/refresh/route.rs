@@ -42,7 +42,7 @@ async fn standard(pipeline: &Pipeline, sessions: &Sessions, mut parts: Parts) ->
     let (token, sender) = match pipeline.identify(&mut parts).await {
         Ok(identified) => identified,
         Err(rejection) => {
-            rejection.log();
+            pipeline.log_refusal(&rejection, &parts);
             telemetry::refresh_not_verified(rejection.reason());
             return pipeline.respond(rejection);
         }
@@ -63,7 +63,7 @@ async fn signalr(pipeline: &Pipeline, sessions: &Sessions, mut parts: Parts) -> 
     let (token, sender) = match pipeline.identify(&mut parts).await {
         Ok(identified) => identified,
         Err(rejection) => {
-            rejection.log();
+            pipeline.log_refusal(&rejection, &parts);
             telemetry::refresh_not_verified(rejection.reason());
             return signalr::rejected(rejection);
         }

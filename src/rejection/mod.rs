@@ -3,6 +3,7 @@
 mod challenge;
 mod grpc;
 mod kind;
+mod log;
 mod refusal;
 mod response;
 
@@ -11,4 +12,5 @@ pub use self::{kind::RejectionKind, refusal::Rejection};
 pub(crate) use self::{
     challenge::Challenges,
     grpc::{add_grpc_status, is_grpc},
+    log::Throttles,
 };

@@ -6,7 +6,6 @@ use super::{Challenges, RejectionKind, challenge::Challenge};
 use crate::{
     origin::OriginError,
     session::{AdmissionError, CloseCodes},
-    telemetry,
     token::{TokenError, TokenErrorKind},
     verify::{VerifyError, VerifyErrorKind},
 };
@@ -63,13 +62,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Rejection {
     pub(super) kind: RejectionKind,
-    cause: Option<Cause>,
+    pub(super) cause: Option<Cause>,
     pub(super) challenge: Option<Challenge>,
     version: Version,
 }
 
 #[derive(Clone, Debug)]
-enum Cause {
+pub(super) enum Cause {
     Token(TokenError),
     Origin(OriginError),
     Verify(Arc<VerifyError>),
@@ -190,11 +189,6 @@ impl Rejection {
             Some(Cause::Verify(error)) => error.dpop_nonce(),
             _ => None,
         }
-    }
-
-    /// Emits the event.
-    pub(crate) fn log(&self) {
-        telemetry::handshake_refused(self.kind.as_str(), || self.reason(), self.source());
     }
 
     /// The code for a close frame.

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     revocation::{LiveSessions, Revocations},
-    telemetry::Meter,
+    telemetry::{LogSubject, Meter},
     time::TimeSource,
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct SessionConfig {
     pub(crate) sessions: Option<Sessions>,
     pub(crate) revocations: Option<Revocations>,
     pub(crate) meter: Meter,
+    pub(crate) log_subject: LogSubject,
 }
 
 impl SessionConfig {
@@ -103,6 +104,7 @@ impl Default for SessionConfig {
             sessions: None,
             revocations: None,
             meter: Meter::default(),
+            log_subject: LogSubject::default(),
         }
     }
 }

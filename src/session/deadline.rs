@@ -39,6 +39,11 @@ impl Timestamp {
         self.checked_add(wall.duration_since(self.wall).unwrap_or_default())
     }
 
+    /// By the monotonic clock.
+    pub(super) fn elapsed(self) -> Duration {
+        self.monotonic.elapsed()
+    }
+
     pub(super) fn time_left(self, now: Self) -> Duration {
         let wall = self.wall.duration_since(now.wall).unwrap_or_default();
         wall.min(self.monotonic.saturating_duration_since(now.monotonic))

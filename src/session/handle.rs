@@ -282,8 +282,8 @@ impl<C> Session<C> {
 /// The last handle is gone: end the session, unless a connection guard keeps it alive. Watchers do not.
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        // If nothing else shares the core, it is not registered and nothing waits for its end.
-        if Arc::get_mut(&mut self.core).is_none() {
+        // If nothing else shares the core, it is not registered and nothing waits for its end. Only an event tells of that.
+        if Arc::get_mut(&mut self.core).is_none_or(|core| *core.of_handshake.get_mut()) {
             self.core.release_unless_guarded();
         }
     }

@@ -45,8 +45,9 @@ pub(crate) async fn close_unread(upgraded: Upgraded, code: u16, reason: &'static
     close(transport, code, reason).await;
 }
 
-/// Sends the close frame that reports a violation of the protocol, and waits for the client's.
-pub(super) async fn close_failed(mut transport: Transport) {
+/// Sends what is left of a closing handshake that has begun, and waits for the client's part: after a violation of the
+/// protocol, the close frame that reports it; after the client's close frame, the answer; after the handler's, nothing.
+pub(super) async fn finish_closing(mut transport: Transport) {
     let _ = timeout(CLOSE_TIMEOUT, finish(&mut transport)).await;
 }
 

@@ -53,7 +53,8 @@ use {crate::session::SessionEnded, axum::extract::ws::WebSocket};
 /// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three
 /// milliseconds of work, the task yields once. So a client that sends without pause does not hold up other tasks.
 ///
-/// Dropping the socket drops the connection.
+/// Dropping the socket drops the connection. Closing it, with `futures_util::SinkExt::close`, ends the session; then the client
+/// has two seconds for its close frame.
 ///
 /// Over HTTP/2, the connection is a stream of a shared connection. If the client has opened no window for it, hyper
 /// keeps a task with up to two writes until the client resets the stream or the shared connection ends: hyper waits for
@@ -97,14 +98,15 @@ impl<C> AuthenticatedSocket<C> {
 
     /// Receives the next message. `None` once the connection is closed or the session has ended.
     ///
-    /// The client's close frame is a message too. It has been answered when this returns, so the socket may be dropped.
+    /// The client's close frame is a message too. When this returns it, it is answered and the session has ended, so the
+    /// socket may be dropped.
     ///
     /// # Errors
     ///
     /// If the connection failed, or the client violated the protocol. The source is a
     /// [`WebSocketError`](crate::WebSocketError). No further message is received. A violation is reported to the client
-    /// by a close frame (1002, 1007 or 1009), at the next call or when the socket is dropped. Until then, the handler
-    /// may send messages.
+    /// by a close frame (1002, 1007 or 1009), at the next call or when the socket is dropped. Until then, the session
+    /// goes on, and the handler may send messages.
     ///
     /// # Cancel safety
     ///

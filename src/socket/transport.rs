@@ -29,6 +29,11 @@ impl Transport {
         self.0.set_limits(limits);
     }
 
+    /// See [`WebSocket::is_closing`].
+    pub(super) const fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
     /// See [`WebSocket::has_failed`].
     pub(super) fn has_failed(&self) -> bool {
         self.0.has_failed()

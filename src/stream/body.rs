@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     session::{AnySession, ConnectionGuard, EndReason, EndWatch, SessionCore},
-    telemetry,
+    telemetry::SessionSpan,
 };
 
 pin_project! {
@@ -32,6 +32,7 @@ pin_project! {
         // Boxed, because most bodies have none.
         comments: Option<Box<Comments>>,
         connection: Connection,
+        span: SessionSpan,
     }
 }
 
@@ -48,10 +49,18 @@ impl SessionBody {
         let core = session.core();
         let keep_alive = core.keep_alive().filter(|_| ending.takes_comment());
         let comments = keep_alive.map(|keep_alive| Box::new(Comments::new(keep_alive.interval(core.id()))));
-        let guard = Some(core.guard());
+        let (guard, span) = (Some(core.guard()), core.span());
         core.start_recheck();
         let connection = Connection { session, guard };
-        Self { inner: Some(inner), ending, is_counted, end_watch: Some(EndWatch::default()), comments, connection }
+        Self {
+            inner: Some(inner),
+            ending,
+            is_counted,
+            end_watch: Some(EndWatch::default()),
+            comments,
+            connection,
+            span,
+        }
     }
 }
 
@@ -61,6 +70,7 @@ impl HttpBody for SessionBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut this = self.project();
+        let _entered = this.span.enter();
         let mut comment_is_due = false;
         while this.inner.is_some()
             && let Some(end_watch) = this.end_watch.as_mut().as_pin_mut()
@@ -143,8 +153,6 @@ impl Connection {
     fn release(&mut self) {
         if let Some(guard) = self.guard.take() {
             drop(guard);
-            let core = self.core();
-            telemetry::session_ended(core.id(), core.subject(), core.end_reason().map(EndReason::as_str));
         }
     }
 }

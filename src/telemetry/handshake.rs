@@ -1,15 +1,29 @@
 //! Handshakes, and routes that are set up wrongly.
 
-use std::fmt::Display;
+use std::{fmt::Display, net::IpAddr, sync::Arc};
 
-use super::Cause;
+#[cfg(feature = "tracing")]
+use tracing::field::{debug, display};
 
-pub(crate) fn handshake_admitted(session: impl Display, subject: Option<&str>) {
-    event!(debug, %session, subject, "handshake admitted");
+use super::{Cause, LogSubject, Throttle};
+
+/// What is logged of a refused request, besides the refusal.
+#[derive(Default)]
+pub(crate) struct Refused {
+    pub(crate) route: Option<String>,
+    pub(crate) peer: Option<IpAddr>,
+    /// The `Origin` header. Anybody can write one.
+    pub(crate) origin: Option<String>,
+    /// What was expected, and what was found instead.
+    pub(crate) compared: Option<(String, String)>,
 }
 
-pub(crate) fn request_admitted(session: impl Display, subject: Option<&str>) {
-    event!(debug, %session, subject, "request admitted");
+pub(crate) fn handshake_admitted(session: impl Display, subject: Option<&str>, log_subject: LogSubject) {
+    event!(debug, %session, subject = log_subject.filter(subject), "handshake admitted");
+}
+
+pub(crate) fn request_admitted(session: impl Display, subject: Option<&str>, log_subject: LogSubject) {
+    event!(debug, %session, subject = log_subject.filter(subject), "request admitted");
 }
 
 pub(crate) fn peer_unknown() {
@@ -19,19 +33,70 @@ pub(crate) fn peer_unknown() {
     );
 }
 
-pub(crate) fn handshake_incomplete(missing: &'static str) {
-    event!(warn, missing, "handshake incomplete: a proxy in front has dropped the upgrade");
+/// Anybody can cause a flood of these too.
+pub(crate) fn handshake_incomplete(missing: &'static str, throttle: &Arc<Throttle>, details: impl FnOnce() -> Refused) {
+    if !is_enabled!(WARN) {
+        return;
+    }
+    let Some(left_out) = throttle.admit(incomplete_left_out) else { return };
+    let Refused { route, peer, .. } = details();
+    #[cfg(feature = "tracing")]
+    let peer = peer.map(display);
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, missing, route, peer, suppressed, "handshake incomplete: a proxy in front has dropped the upgrade");
 }
 
-pub(crate) fn handshake_refused(kind: &str, reason: impl Fn() -> &'static str, cause: Option<Cause<'_>>) {
-    event!(info, kind, reason = reason(), "handshake refused");
+fn incomplete_left_out(suppressed: u64) {
+    event!(warn, suppressed, "handshakes incomplete");
+}
+
+/// Whether [`handshake_refused`] has any use for its details.
+pub(crate) fn are_refusals_logged() -> bool {
+    is_enabled!(INFO)
+}
+
+/// Whether anybody sees what was compared.
+pub(crate) fn are_comparisons_logged() -> bool {
+    is_enabled!(DEBUG)
+}
+
+/// Anybody can cause a flood of refusals, so the throttle bounds these events. The details are made only for an event that
+/// is written.
+pub(crate) fn handshake_refused(
+    kind: &'static str,
+    reason: impl Fn() -> &'static str,
+    cause: Option<Cause<'_>>,
+    throttle: &Arc<Throttle>,
+    details: impl FnOnce() -> Refused,
+) {
+    if !are_refusals_logged() {
+        return;
+    }
+    let Some(left_out) = throttle.admit(move |left_out| refusals_left_out(kind, left_out)) else { return };
+    let Refused { route, peer, origin, compared } = details();
+    #[cfg(feature = "tracing")]
+    let (peer, origin) = (peer.map(display), origin.as_deref().map(debug));
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(info, kind, reason = reason(), route, peer, origin, suppressed, "handshake refused");
     if let Some(cause) = cause {
-        event!(debug, %cause, "cause of the refusal");
+        match compared {
+            Some((expected, found)) => {
+                event!(debug, %cause, ?expected, ?found, "cause of the refusal");
+            }
+            None => {
+                event!(debug, %cause, "cause of the refusal");
+            }
+        }
         // At trace: serde quotes claims here, which may be personal data.
         if let Some(underlying) = cause.source() {
             event!(trace, %underlying, "underlying cause");
         }
     }
+}
+
+/// The end of a flood.
+fn refusals_left_out(kind: &'static str, suppressed: u64) {
+    event!(info, kind, suppressed, "handshakes refused");
 }
 
 pub(crate) fn no_session_in_path() {

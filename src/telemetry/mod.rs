@@ -1,4 +1,4 @@
-//! Events and metrics. The crate docs list them.
+//! Events, spans and metrics. The crate docs list them.
 //!
 //! They take primitive values, so that every module can emit its own. Without the features `tracing` and `metrics` they
 //! compile to nothing.
@@ -8,11 +8,15 @@
     allow(unused_variables, reason = "no event and no metric takes them")
 )]
 
+/// The target of all events and spans, so that one directive of a filter finds them.
+#[cfg(feature = "tracing")]
+const TARGET: &str = "axum_ws_auth";
+
 /// An event of `tracing`, or nothing.
 macro_rules! event {
     ($level:ident, $($fields:tt)*) => {
         #[cfg(feature = "tracing")]
-        tracing::$level!($($fields)*);
+        tracing::$level!(target: crate::telemetry::TARGET, $($fields)*);
     };
 }
 
@@ -35,6 +39,17 @@ macro_rules! set_timestamp {
     };
 }
 
+/// Whether somebody listens to events of this level. It costs one comparison if nobody does.
+macro_rules! is_enabled {
+    ($level:ident) => {{
+        #[cfg(feature = "tracing")]
+        let is_enabled = tracing::enabled!(target: crate::telemetry::TARGET, tracing::Level::$level);
+        #[cfg(not(feature = "tracing"))]
+        let is_enabled = false;
+        is_enabled
+    }};
+}
+
 mod handshake;
 #[cfg(feature = "introspection")]
 mod introspection;
@@ -44,7 +59,10 @@ mod meter;
 mod session;
 #[cfg(feature = "signals")]
 mod signals;
+mod span;
 mod store;
+mod subject;
+mod throttle;
 
 use std::error::Error;
 
@@ -54,11 +72,14 @@ pub(crate) use self::introspection::*;
 pub(crate) use self::keys::*;
 #[cfg(feature = "signals")]
 pub(crate) use self::signals::*;
+pub use self::subject::LogSubject;
 pub(crate) use self::{
     handshake::*,
     meter::{LiveSession, Meter, Outcome},
     session::*,
+    span::SessionSpan,
     store::*,
+    throttle::Throttle,
 };
 
 /// The cause of an error, for logs.

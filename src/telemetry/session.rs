@@ -1,11 +1,19 @@
 //! A session, from its refreshes to its end.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
-use super::{Cause, cause_of_failure};
+use super::{Cause, LogSubject, cause_of_failure};
 
-pub(crate) fn session_ended(session: impl Display, subject: Option<&str>, reason: Option<&str>) {
-    event!(debug, %session, subject, reason, "session ended");
+/// Once for each session that is more than one request: that of a handshake, or of a response that goes on.
+pub(crate) fn session_ended(
+    session: impl Display,
+    kind: &'static str,
+    reason: &'static str,
+    lasted: Duration,
+    (subject, log_subject): (Option<&str>, LogSubject),
+) {
+    let (subject, seconds) = (log_subject.filter(subject), lasted.as_secs_f64());
+    event!(debug, %session, kind, subject, reason, seconds, "session ended");
 }
 
 pub(crate) fn session_refreshed(session: impl Display) {

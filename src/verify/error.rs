@@ -1,5 +1,7 @@
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
+use super::compared::Compared;
+
 /// Why a token was not accepted.
 ///
 /// The client learns the class only: [unavailable](Self::is_unavailable), [forbidden](Self::is_forbidden),
@@ -10,18 +12,19 @@ pub struct VerifyError {
     claim: Option<&'static str>,
     scope: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
-    /// Boxed, because few errors have it.
-    authentication: Option<Box<Authentication>>,
     source: Option<Arc<dyn Error + Send + Sync>>,
-    /// A thin pointer, because few errors have it.
-    dpop_nonce: Option<Arc<String>>,
+    /// Boxed, because few errors have any of it.
+    details: Option<Box<Details>>,
 }
 
-/// How the user must have signed in (RFC 9470 §3).
 #[derive(Clone, Debug, Default)]
-struct Authentication {
+struct Details {
+    /// How the user must have signed in (RFC 9470 §3).
     acr_values: Option<Cow<'static, str>>,
     max_age: Option<Duration>,
+    dpop_nonce: Option<String>,
+    /// Only for logs.
+    compared: Option<Compared>,
 }
 
 /// What is wrong with a token, with the name that [`as_str`](Self::as_str) returns; see [`VerifyError::kind`].
@@ -156,7 +159,7 @@ impl VerifyError {
     /// [`insufficient_user_authentication`](Self::insufficient_user_authentication).
     #[must_use]
     pub fn with_acr_values(mut self, values: impl Into<Cow<'static, str>>) -> Self {
-        self.authentication.get_or_insert_default().acr_values = Some(values.into());
+        self.details.get_or_insert_default().acr_values = Some(values.into());
         self
     }
 
@@ -164,7 +167,7 @@ impl VerifyError {
     /// [`insufficient_user_authentication`](Self::insufficient_user_authentication).
     #[must_use]
     pub fn with_max_age(mut self, age: Duration) -> Self {
-        self.authentication.get_or_insert_default().max_age = Some(age);
+        self.details.get_or_insert_default().max_age = Some(age);
         self
     }
 
@@ -173,7 +176,7 @@ impl VerifyError {
     }
 
     pub(crate) const fn new(kind: VerifyErrorKind) -> Self {
-        Self { kind, claim: None, scope: None, retry_after: None, authentication: None, source: None, dpop_nonce: None }
+        Self { kind, claim: None, scope: None, retry_after: None, source: None, details: None }
     }
 
     #[cfg(feature = "jwt")]
@@ -181,9 +184,25 @@ impl VerifyError {
         Self { claim: Some(claim), ..Self::new(kind) }
     }
 
+    /// Adds what was expected and what was found, if a log shows that.
+    #[cfg(feature = "jwt")]
+    pub(super) fn with_compared(mut self, values: impl FnOnce() -> (String, String)) -> Self {
+        if let Some(compared) = Compared::note(values) {
+            self.details.get_or_insert_default().compared = Some(compared);
+        }
+        self
+    }
+
+    /// Removes a cause that may quote a token that is not verified.
+    #[cfg(feature = "jwks")]
+    pub(super) fn without_source(self) -> Self {
+        Self { source: None, ..self }
+    }
+
     #[cfg(feature = "dpop")]
     pub(crate) fn use_dpop_nonce(nonce: String) -> Self {
-        Self { dpop_nonce: Some(Arc::new(nonce)), ..Self::new(VerifyErrorKind::UseDpopNonce) }
+        let details = Details { dpop_nonce: Some(nonce), ..Details::default() };
+        Self { details: Some(Box::new(details)), ..Self::new(VerifyErrorKind::UseDpopNonce) }
     }
 
     /// What is wrong with the token.
@@ -208,13 +227,13 @@ impl VerifyError {
     /// in by other means.
     #[must_use]
     pub fn acr_values(&self) -> Option<&str> {
-        self.authentication.as_ref()?.acr_values.as_deref()
+        self.details.as_ref()?.acr_values.as_deref()
     }
 
     /// How long ago the user may have signed in, if there is such a limit.
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
-        self.authentication.as_ref()?.max_age
+        self.details.as_ref()?.max_age
     }
 
     /// When the client may retry, if that is known.
@@ -228,7 +247,13 @@ impl VerifyError {
     /// A response to a request has it as `DPoP-Nonce`. A protocol over the socket sends it in a message.
     #[must_use]
     pub fn dpop_nonce(&self) -> Option<&str> {
-        self.dpop_nonce.as_ref().map(|nonce| nonce.as_str())
+        self.details.as_ref()?.dpop_nonce.as_deref()
+    }
+
+    /// What was expected, and what was found instead, if it was noted for a log.
+    pub(crate) fn compared(&self) -> Option<(&str, &str)> {
+        let Compared { expected, found } = self.details.as_ref()?.compared.as_ref()?;
+        Some((expected, found))
     }
 
     /// Whether the token is valid, but its scope or its holder may not do this.

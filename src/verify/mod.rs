@@ -3,6 +3,7 @@
 #[cfg(feature = "jwt")]
 mod cached;
 mod combine;
+mod compared;
 mod erased;
 mod error;
 mod function;

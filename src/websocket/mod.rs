@@ -129,6 +129,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.read_quota = bytes;
     }
 
+    /// Whether the closing handshake has begun, and something is left to do: a close frame is unwritten, or the client has
+    /// not answered it.
+    pub(crate) const fn is_closing(&self) -> bool {
+        match self.state {
+            State::Open => self.has_failed(),
+            State::CloseSent => true,
+            State::Closing => self.has_unwritten(),
+            State::Closed => false,
+        }
+    }
+
     /// Whether the client violated the protocol. The close frame that reports it may be unwritten.
     pub(crate) const fn has_failed(&self) -> bool {
         self.violation.is_some()

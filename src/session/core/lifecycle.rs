@@ -15,7 +15,7 @@ use super::{
 use crate::{
     lock::lock,
     session::{
-        End, EndReason,
+        End, EndReason, SessionKind,
         deadline::Timestamp,
         registry::{Registration, Registry},
     },
@@ -40,11 +40,23 @@ pub(super) struct Change {
     ended_in: Option<Arc<Registry>>,
     /// The session of a connection has ended, and nothing will close that.
     is_unwatched: bool,
+    /// The kind of a session whose end is worth an event.
+    noted: Option<SessionKind>,
     /// What kept the token. It is dropped without the lock, because a check may have captured anything.
     _schedule: Option<Box<Schedule>>,
 }
 
 impl SessionCore {
+    /// The handshake is admitted: from here on, the end of the session is an event.
+    pub(crate) fn admit_handshake(&self) {
+        self.of_handshake.store(true, Ordering::Release);
+        telemetry::handshake_admitted(self.id(), self.subject(), self.config.log_subject);
+    }
+
+    pub(crate) fn admit_request(&self) {
+        telemetry::request_admitted(self.id(), self.subject(), self.config.log_subject);
+    }
+
     /// Ends the session, unless it has ended. Returns whether it did.
     pub(crate) fn end(&self, end: End) -> bool {
         let mut state = lock(&self.state);
@@ -77,11 +89,15 @@ impl SessionCore {
         state.end = Some(end);
         self.ended.store(true, Ordering::Release);
         let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
-        let is_observed = self.guarded.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
+        let is_guarded = self.guarded.load(Ordering::Acquire);
+        let is_observed = is_guarded || self.watched.load(Ordering::Acquire);
+        // The session of any other request ends with its response, and that of a refused handshake never began.
+        let is_noted = is_guarded || self.of_handshake.load(Ordering::Acquire);
         Change {
             ended: Some((mem::take(&mut state.live), end.reason)),
             ended_in: state.registration.as_ref().map(Registration::registry),
             is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
+            noted: is_noted.then_some(state.kind),
             _schedule: state.schedule.take(),
             ..self.count_change(state)
         }
@@ -163,19 +179,18 @@ impl SessionCore {
     /// Counts a change that was made under the lock.
     pub(super) fn count_change(&self, state: &State) -> Change {
         self.version.fetch_add(1, Ordering::Release);
-        Change {
-            supervisor: state.supervisor.clone(),
-            ended: None,
-            ended_in: None,
-            is_unwatched: false,
-            _schedule: None,
-        }
+        let supervisor = state.supervisor.clone();
+        Change { supervisor, ended: None, noted: None, ended_in: None, is_unwatched: false, _schedule: None }
     }
 
     /// Notifies the registry, the supervisor and the waiting tasks. Call it without the lock, which they may take.
     pub(super) fn notify(&self, change: Change) {
         if let Some((live, reason)) = change.ended {
             live.end(reason.as_str());
+            if let Some(kind) = change.noted {
+                let subject = (self.subject(), self.config.log_subject);
+                telemetry::session_ended(self.id(), kind.as_str(), reason.as_str(), self.age(), subject);
+            }
         }
         if let Some(registry) = change.ended_in {
             registry.session_ended(self);

@@ -25,7 +25,7 @@ use crate::{
         deadline::{Deadline, Timestamp},
         registry::{Registration, Registry},
     },
-    telemetry::LiveSession,
+    telemetry::{LiveSession, SessionSpan},
     verify::Verified,
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct SessionCore {
     /// wrap around.
     pub(super) version: AtomicU32,
     pub(super) ended: AtomicBool,
+    /// A handshake was admitted.
+    pub(in crate::session) of_handshake: AtomicBool,
     /// A [`ConnectionGuard`](super::ConnectionGuard) was taken: the session lasts as long as that.
     pub(super) guarded: AtomicBool,
     /// The application has waited for the end, or has asked for it.
@@ -145,6 +147,7 @@ impl SessionCore {
             connected: verified,
             version: AtomicU32::new(0),
             ended: AtomicBool::new(false),
+            of_handshake: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             state: Mutex::new(state),
@@ -195,6 +198,16 @@ impl SessionCore {
 
     pub(in crate::session) const fn connected_at(&self) -> SystemTime {
         self.connected.wall
+    }
+
+    /// How long the session has lasted.
+    pub(super) fn age(&self) -> Duration {
+        self.connected.elapsed()
+    }
+
+    /// The span in which its handler runs.
+    pub(crate) fn span(&self) -> SessionSpan {
+        SessionSpan::new(self.id, self.subject(), self.config.log_subject)
     }
 
     pub(in crate::session) fn expires_at(&self) -> Option<SystemTime> {

@@ -98,9 +98,14 @@ impl Shared {
     /// of the protocol is not reported to the client yet, it leaves the connection to the supervisor, which sends a
     /// close frame.
     pub(super) fn on_socket_dropped(&self) {
-        if self.core.end(End { reason: EndReason::Closed, code: None }) && !self.has_failed() {
+        if self.close() && !self.has_failed() {
             drop(self.take_transport());
         }
+    }
+
+    /// The connection is closed, by the client or the handler, or has failed. Returns whether the session has ended by that.
+    fn close(&self) -> bool {
+        self.core.end(End { reason: EndReason::Closed, code: None })
     }
 
     fn has_failed(&self) -> bool {

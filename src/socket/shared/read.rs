@@ -7,7 +7,6 @@ use axum::{Error, extract::ws::Message};
 use super::{Shared, set_waker};
 use crate::{
     lock::lock,
-    session::{End, EndReason},
     socket::{budget::Direction, close::is_io_error},
 };
 
@@ -60,21 +59,17 @@ impl Shared {
                 }
             }
             Poll::Ready(Some(Ok(Message::Close(_)))) => {
-                // The transport writes the response to a close frame at the next read. Most handlers do not read again,
-                // but drop the socket. So write now what can be written without waiting.
+                // The transport writes the response to a close frame at the next read. There is none, so write now what can
+                // be written without waiting. The supervisor writes the rest.
                 let _ = transport.poll_flush(cx);
-                // The flush has replaced the waker of a pending send.
-                let writer = state.writer.take();
                 drop(guard);
-                if let Some(writer) = writer {
-                    writer.wake();
-                }
+                self.close();
             }
             // The client has violated the protocol. The handler may still send before the close frame.
             Poll::Ready(Some(Err(error))) if !is_io_error(error) => {}
             Poll::Ready(None | Some(Err(_))) => {
                 drop(guard);
-                self.core.end(End { reason: EndReason::Closed, code: None });
+                self.close();
             }
             Poll::Ready(Some(Ok(_))) => {}
         }

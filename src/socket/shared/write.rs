@@ -1,6 +1,6 @@
 //! Sending.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::{Error, extract::ws::Message};
 
@@ -8,7 +8,7 @@ use super::{Shared, State, set_waker};
 use crate::{
     lock::lock,
     session::{EndReason, SessionEnded},
-    socket::{Transport, budget::Direction},
+    socket::{Transport, budget::Direction, close::is_io_error},
 };
 
 impl Shared {
@@ -41,15 +41,17 @@ impl Shared {
 
     /// Succeeds if the session has ended, because the supervisor closes the connection then.
     pub(in crate::socket) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_write(cx, Transport::poll_close).map(|closed| closed.unwrap_or(Ok(())))
+        let closed = ready!(self.poll_write(cx, Transport::poll_close));
+        self.close();
+        Poll::Ready(closed.unwrap_or(Ok(())))
     }
 
-    /// Runs a write. `None` if the session has ended.
-    fn poll_write<T>(
+    /// Runs a write. `None` if the session has ended. If the connection has failed, it ends.
+    fn poll_write(
         &self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<T>,
-    ) -> Poll<Option<T>> {
+        write: impl FnOnce(&mut Transport, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Poll<Option<Result<(), Error>>> {
         self.budget.poll(Direction::Writing, &self.core, cx, |has_ended, cx| {
             if has_ended {
                 return Poll::Ready(None);
@@ -62,8 +64,13 @@ impl Shared {
                 None => write(transport, cx),
                 Some(waker) => write(transport, &mut Context::from_waker(&waker)),
             };
-            if polled.is_pending() {
-                set_waker(writer, cx);
+            match &polled {
+                Poll::Pending => set_waker(writer, cx),
+                Poll::Ready(Err(error)) if is_io_error(error) => {
+                    drop(state);
+                    self.close();
+                }
+                Poll::Ready(_) => {}
             }
             polled.map(Some)
         })

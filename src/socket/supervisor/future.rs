@@ -12,10 +12,10 @@ use crate::{
     session::{ConnectionGuard, End, EndReason, EndWatch, KeepAlive, Session},
     socket::{
         AuthenticatedSocket, RefreshProtocol, SocketParts,
-        close::{close, close_failed},
+        close::{close, finish_closing},
         shared::Shared,
     },
-    telemetry,
+    telemetry::SessionSpan,
 };
 
 pin_project! {
@@ -33,6 +33,7 @@ pin_project! {
         prober: Option<Box<Prober>>,
         closing: Option<BoxFuture<()>>,
         connection: Connection,
+        span: SessionSpan,
     }
 }
 
@@ -61,13 +62,16 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
         let prober = keep_alive.map(|keep_alive| Box::new(Prober::new(keep_alive, session.core())));
         let shared = Arc::new(Shared::new(Arc::clone(session.core()), transport, replay, protocol));
         let connection = Connection { shared: Arc::clone(&shared), guard: Some(guard) };
+        let span = session.core().span();
+        let entered = span.enter();
         let handler = session.end_reason().is_none().then(|| {
             if let Some(refresher) = &mut refresher {
                 refresher.greet(&shared);
             }
             handler(AuthenticatedSocket { shared, session, protocol: subprotocol })
         });
-        Self { handler, end_watch: EndWatch::default(), refresher, prober, closing: None, connection }
+        drop(entered);
+        Self { handler, end_watch: EndWatch::default(), refresher, prober, closing: None, connection, span }
     }
 }
 
@@ -76,6 +80,7 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        let _entered = this.span.enter();
         loop {
             if this.connection.is_open() && this.closing.is_none() {
                 let shared = &this.connection.shared;
@@ -133,7 +138,7 @@ impl Connection {
                 let code = self.shared.core().close_code(end);
                 Some(Box::pin(close(transport, code, end.reason.as_str())))
             }
-            Some(transport) if transport.has_failed() => Some(Box::pin(close_failed(transport))),
+            Some(transport) if transport.is_closing() => Some(Box::pin(finish_closing(transport))),
             _ => {
                 self.release();
                 None
@@ -149,8 +154,6 @@ impl Connection {
         if let Some(guard) = self.guard.take() {
             drop(self.shared.take_transport());
             drop(guard);
-            let core = self.shared.core();
-            telemetry::session_ended(core.id(), core.subject(), core.end_reason().map(EndReason::as_str));
         }
     }
 }

@@ -108,6 +108,12 @@ impl Issuers {
         added.map(|added| Found::Known(KnownIssuer::Added(added))).or_else(|| allowed().map(Found::Allowed))
     }
 
+    /// The names of the configured issuers, and what rules allow, for logs.
+    pub(crate) fn expected(&self) -> impl Iterator<Item = String> {
+        let rules = self.rules.iter().map(|rule| rule.expected());
+        self.configured.iter().map(|issuer| issuer.name().to_owned()).chain(rules)
+    }
+
     /// Whether these keys are still in use.
     pub(crate) fn is_current(&self, keys: &KeyGeneration) -> bool {
         let generation = match &keys.issuer {

@@ -70,6 +70,11 @@ impl OnDemand {
         Arc::new(Self { rule, runtime, default_client, start, added: ArcSwap::default(), budget })
     }
 
+    /// See [`IssuerRule::expected`].
+    pub(crate) fn expected(&self) -> String {
+        self.rule.expected()
+    }
+
     pub(crate) fn allows(&self, iss: &str) -> bool {
         self.rule.allows(iss)
     }

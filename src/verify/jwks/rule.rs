@@ -121,6 +121,11 @@ impl IssuerRule {
         self
     }
 
+    /// What it allows, for logs.
+    pub(super) fn expected(&self) -> String {
+        self.template.as_deref().unwrap_or("<fn>").to_owned()
+    }
+
     pub(super) fn allows(&self, iss: &str) -> bool {
         iss.len() <= MAX_LEN && (self.is_allowed)(iss)
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -12,6 +13,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny},
 };
+use serde_json::value::RawValue;
 
 use super::{
     claims_type::{ClaimsType, from_unit},
@@ -131,7 +133,11 @@ impl<'a> Payload<'a> {
     }
 
     fn parse(&self, integer_ids: bool) -> Result<Registered<'a>, VerifyError> {
-        let malformed = |source| VerifyError::new(Kind::MalformedClaim).with_source(source);
+        let malformed = |source| {
+            let error = VerifyError::new(Kind::MalformedClaim);
+            let named = |name| VerifyError::of_claim(Kind::MalformedClaim, name);
+            self.malformed_claim().map_or(error, named).with_source(source)
+        };
         let registered: Registered<'_> = serde_json::from_str(self.0).map_err(malformed)?;
         for (name, id) in [("sub", &registered.sub), ("jti", &registered.jti)] {
             if !integer_ids && id.as_ref().is_some_and(Id::is_integer) {
@@ -139,6 +145,15 @@ impl<'a> Payload<'a> {
             }
         }
         Ok(registered)
+    }
+
+    /// The registered claim of a wrong type. `None` if that is not what is wrong.
+    fn malformed_claim(&self) -> Option<&'static str> {
+        let members: HashMap<String, &RawValue> = serde_json::from_str(self.0).ok()?;
+        let is_malformed = |name: &str, value: &RawValue| {
+            serde_json::from_str::<Registered<'_>>(&format!(r#"{{"{name}":{value}}}"#)).is_err()
+        };
+        REGISTERED.into_iter().find(|name| members.get(*name).is_some_and(|value| is_malformed(name, value)))
     }
 
     /// The thumbprint in `cnf` (RFC 9449 §6.1). A token that is bound in another way too is refused.
@@ -201,6 +216,15 @@ impl Audience<'_> {
         match self {
             Self::One(audience) => is_allowed(audience),
             Self::Several(audiences) => audiences.iter().any(is_allowed),
+        }
+    }
+}
+
+impl fmt::Display for Audience<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(audience) => f.write_str(audience),
+            Self::Several(audiences) => f.write_str(&audiences.join(", ")),
         }
     }
 }

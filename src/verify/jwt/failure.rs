@@ -6,10 +6,7 @@ use std::sync::Arc;
 use super::rules::KeyGeneration;
 use crate::verify::VerifyError;
 #[cfg(feature = "jwks")]
-use crate::verify::{
-    VerifyErrorKind,
-    jwks::{Freshness, Issuer},
-};
+use crate::verify::jwks::{Freshness, Issuer};
 
 pub(super) enum Failure {
     Refused(Refusal),
@@ -42,14 +39,16 @@ pub(super) struct UnknownKey {
     pub(super) issuer: Arc<Issuer>,
     /// The generation of the keys that were tried. `None` if there were none.
     pub(super) generation: Option<u64>,
+    /// If the issuer has not published it.
+    pub(super) error: VerifyError,
 }
 
 #[cfg(feature = "jwks")]
 impl UnknownKey {
     /// Waits for keys that are worth trying. Fails if the keys already tried were current.
-    pub(super) async fn wait_for_keys(&self, tried: Freshness) -> Result<Freshness, VerifyError> {
+    pub(super) async fn wait_for_keys(self, tried: Freshness) -> Result<Freshness, VerifyError> {
         if tried == Freshness::Current && self.generation.is_some() {
-            return Err(VerifyError::new(VerifyErrorKind::UnknownKey));
+            return Err(self.error);
         }
         self.issuer.wait_for_keys(self.generation).await
     }

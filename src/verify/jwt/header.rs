@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, iter,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +14,7 @@ use crate::{
     token::is_json_object,
     verify::{
         VerifyError, VerifyErrorKind,
-        keys::{Algorithm, algorithm_named},
+        keys::{Algorithm, JwtKey, algorithm_named},
     },
 };
 
@@ -95,7 +95,23 @@ impl Header {
     }
 
     pub(super) fn algorithm(&self) -> Result<Algorithm, VerifyError> {
-        algorithm_named(&self.alg).ok_or(VerifyError::new(VerifyErrorKind::WrongAlgorithm))
+        algorithm_named(&self.alg).ok_or_else(|| self.wrong_algorithm(iter::empty()))
+    }
+
+    /// The error of a token whose algorithm none of these keys is for.
+    pub(super) fn wrong_algorithm<'a>(&self, keys: impl Iterator<Item = &'a JwtKey>) -> VerifyError {
+        VerifyError::new(VerifyErrorKind::WrongAlgorithm).with_compared(|| {
+            let algorithms: Vec<_> = keys.map(JwtKey::algorithm_name).collect();
+            (algorithms.join(", "), self.alg.clone())
+        })
+    }
+
+    /// The error of a token whose key is none of these.
+    pub(super) fn unknown_key<'a>(&self, keys: impl Iterator<Item = &'a JwtKey>) -> VerifyError {
+        VerifyError::new(VerifyErrorKind::UnknownKey).with_compared(|| {
+            let ids: Vec<_> = keys.map(|key| key.id().unwrap_or("none")).collect();
+            (ids.join(", "), self.key_id().unwrap_or("none").to_owned())
+        })
     }
 
     pub(super) fn key_id(&self) -> Option<&str> {
@@ -107,8 +123,8 @@ impl Header {
         self.typ.as_ref().is_some_and(|typ| subtype(typ).eq_ignore_ascii_case(subtype(media_type)))
     }
 
-    pub(super) const fn is_typed(&self) -> bool {
-        self.typ.is_some()
+    pub(super) fn token_type(&self) -> Option<&str> {
+        self.typ.as_deref()
     }
 }
 

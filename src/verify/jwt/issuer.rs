@@ -1,6 +1,6 @@
 //! Signature checks with the keys of the token's issuer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{iter, sync::Arc, time::SystemTime};
 
 use super::{
     claims::{Payload, Registered},
@@ -39,8 +39,8 @@ impl Rules {
                 KnownIssuer::Added(rule.add(iss.unwrap_or_default())?)
             }
             None if self.signers.keys.is_empty() => {
-                let kind = if iss.is_some() { Kind::WrongIssuer } else { Kind::MissingClaim };
-                return Err(VerifyError::of_claim(kind, "iss").into());
+                let missing = || VerifyError::of_claim(Kind::MissingClaim, "iss");
+                return Err(iss.map_or_else(missing, |iss| self.signers.wrong_issuer(iss)).into());
             }
             None => {
                 check_signature(self.signers.keys.iter(), header, compact.signed, signature)?;
@@ -52,20 +52,21 @@ impl Rules {
         if let Some(tenant) = tenant {
             payload.check_tenant(tenant)?;
         }
-        let generation = match issuer.with_keys(|keys| try_keys(keys, tenant, header, compact.signed, signature)) {
-            Attempt::Verified(generation) => return Ok(Some(known.keys(generation))),
-            Attempt::Refused(error, generation) => {
-                return Err(Refusal { error, keys: Some(known.keys(generation)) }.into());
-            }
-            Attempt::UnknownKey(generation) => generation,
-        };
-        let Some(remote) = issuer.remote() else { return Err(VerifyError::new(Kind::UnknownKey).into()) };
+        let (error, generation) =
+            match issuer.with_keys(|keys| try_keys(keys, tenant, header, compact.signed, signature)) {
+                Attempt::Verified(generation) => return Ok(Some(known.keys(generation))),
+                Attempt::Refused(error, generation) => {
+                    return Err(Refusal { error, keys: Some(known.keys(generation)) }.into());
+                }
+                Attempt::UnknownKey(error, generation) => (error, generation),
+            };
+        let Some(remote) = issuer.remote() else { return Err(error.into()) };
         // All checks that need no key come first, so that a token that would be refused anyway causes no fetch.
         if !remote.allows(header.algorithm()?) {
-            return Err(VerifyError::new(Kind::WrongAlgorithm).into());
+            return Err(header.wrong_algorithm(iter::empty()).into());
         }
         self.check_claims(claims, now)?;
-        Err(Failure::UnknownKey(UnknownKey { issuer: Arc::clone(issuer), generation }))
+        Err(Failure::UnknownKey(UnknownKey { issuer: Arc::clone(issuer), generation, error }))
     }
 }
 
@@ -74,11 +75,11 @@ enum Attempt {
     Verified(u64),
     Refused(VerifyError, u64),
     /// The token names a key that is not among them. `None` if there are no keys.
-    UnknownKey(Option<u64>),
+    UnknownKey(VerifyError, Option<u64>),
 }
 
 fn try_keys(keys: Option<&Keys>, tenant: Option<&str>, header: &Header, signed: &[u8], signature: &[u8]) -> Attempt {
-    let Some(keys) = keys else { return Attempt::UnknownKey(None) };
+    let Some(keys) = keys else { return Attempt::UnknownKey(header.unknown_key(iter::empty()), None) };
     let usable = keys.usable().iter();
     let outcome = match tenant {
         None => check_signature(usable, header, signed, signature),
@@ -87,5 +88,9 @@ fn try_keys(keys: Option<&Keys>, tenant: Option<&str>, header: &Header, signed: 
     let Err(error) = outcome else { return Attempt::Verified(keys.generation()) };
     // A token without a key id was tried with every key.
     let is_known = header.key_id().is_none_or(|id| keys.usable().iter().any(|key| key.id() == Some(id)));
-    if is_known { Attempt::Refused(error, keys.generation()) } else { Attempt::UnknownKey(Some(keys.generation())) }
+    if is_known {
+        Attempt::Refused(error, keys.generation())
+    } else {
+        Attempt::UnknownKey(error, Some(keys.generation()))
+    }
 }

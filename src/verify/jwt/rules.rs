@@ -72,11 +72,18 @@ pub(crate) enum KeyGeneration {}
 impl Rules {
     pub(super) fn check_type(&self, header: &Header) -> Result<(), VerifyError> {
         let is_allowed = if self.token_types.is_empty() {
-            !header.is_typed() || DEFAULT_TYPES.iter().any(|allowed| header.has_type(allowed))
+            header.token_type().is_none() || DEFAULT_TYPES.iter().any(|allowed| header.has_type(allowed))
         } else {
             self.token_types.iter().any(|allowed| header.has_type(allowed))
         };
-        if is_allowed { Ok(()) } else { Err(VerifyError::new(Kind::WrongType)) }
+        if is_allowed {
+            return Ok(());
+        }
+        Err(VerifyError::new(Kind::WrongType).with_compared(|| {
+            let expected =
+                if self.token_types.is_empty() { DEFAULT_TYPES.join(", ") } else { self.token_types.join(", ") };
+            (expected, header.token_type().unwrap_or("none").to_owned())
+        }))
     }
 
     /// Whether the keys that verified or refused a token are still in use. Shared keys always are.
@@ -106,20 +113,28 @@ impl Rules {
         let expires_at = match claims.exp {
             // RFC 7519 §4.1.4: "on or after".
             Some(exp) => match exp.plus(self.leeway) {
-                Some(deadline) if now >= deadline => return Err(VerifyError::of_claim(Kind::Expired, "exp")),
+                Some(deadline) if now >= deadline => {
+                    return Err(VerifyError::of_claim(Kind::Expired, "exp").with_compared(|| {
+                        let ago = now.duration_since(exp.time()).unwrap_or_default();
+                        (format!("less than {} s ago", self.leeway.as_secs()), format!("{} s ago", ago.as_secs()))
+                    }));
+                }
                 Some(deadline) => Some(deadline),
                 None => return Err(VerifyError::of_claim(Kind::MalformedClaim, "exp")),
             },
             None if self.require_exp => return Err(VerifyError::of_claim(Kind::MissingClaim, "exp")),
             None => None,
         };
-        if claims.nbf.is_some_and(|nbf| !nbf.is_reached(now, self.leeway)) {
-            return Err(VerifyError::of_claim(Kind::NotYetValid, "nbf"));
+        if let Some(nbf) = claims.nbf.filter(|nbf| !nbf.is_reached(now, self.leeway)) {
+            return Err(VerifyError::of_claim(Kind::NotYetValid, "nbf").with_compared(|| {
+                let ahead = nbf.time().duration_since(now).unwrap_or_default();
+                (format!("at most {} s ahead", self.leeway.as_secs()), format!("{} s ahead", ahead.as_secs()))
+            }));
         }
         if !self.signers.allowed_issuers.is_empty() {
             match &claims.iss {
                 Some(iss) if self.signers.allows_issuer(&iss.0) => {}
-                Some(_) => return Err(VerifyError::of_claim(Kind::WrongIssuer, "iss")),
+                Some(iss) => return Err(self.signers.wrong_issuer(&iss.0)),
                 None if self.signers.allow_missing_issuer() => {}
                 None => return Err(VerifyError::of_claim(Kind::MissingClaim, "iss")),
             }
@@ -129,7 +144,10 @@ impl Rules {
             None if self.audiences.is_empty() => {}
             None => return Err(VerifyError::of_claim(Kind::MissingClaim, "aud")),
             Some(aud) if aud.contains_any(&self.audiences) => {}
-            Some(_) => return Err(VerifyError::of_claim(Kind::WrongAudience, "aud")),
+            Some(aud) => {
+                return Err(VerifyError::of_claim(Kind::WrongAudience, "aud")
+                    .with_compared(|| (self.audiences.join(", "), aud.to_string())));
+            }
         }
         if claims.has_cnf && self.bound_tokens == BoundTokens::Refuse {
             return Err(VerifyError::of_claim(Kind::SenderConstrained, "cnf"));
@@ -144,6 +162,16 @@ impl Signers {
         #[cfg(feature = "jwks")]
         let is_allowed = is_allowed || self.issuers.find(Some(issuer)).is_some();
         is_allowed
+    }
+
+    /// The error for a token of this issuer, which is not allowed.
+    pub(super) fn wrong_issuer(&self, iss: &str) -> VerifyError {
+        VerifyError::of_claim(Kind::WrongIssuer, "iss").with_compared(|| {
+            let allowed = self.allowed_issuers.iter().map(ToString::to_string);
+            #[cfg(feature = "jwks")]
+            let allowed = allowed.chain(self.issuers.expected());
+            (allowed.collect::<Vec<_>>().join(", "), iss.to_owned())
+        })
     }
 
     /// Whether a token may lack `iss`, although issuers are configured.

@@ -5,20 +5,20 @@ use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 
 /// Verifies the signature with every key that matches the token's key id and algorithm.
 pub(super) fn check_signature<'a>(
-    keys: impl Iterator<Item = &'a JwtKey>,
+    keys: impl Iterator<Item = &'a JwtKey> + Clone,
     header: &Header,
     signed: &[u8],
     signature: &[u8],
 ) -> Result<(), VerifyError> {
     let algorithm = header.algorithm()?;
     let key_id = header.key_id();
-    let mut matching = keys.filter(|key| key.matches_id(key_id)).peekable();
+    let mut matching = keys.clone().filter(|key| key.matches_id(key_id)).peekable();
     if matching.peek().is_none() {
-        return Err(VerifyError::new(Kind::UnknownKey));
+        return Err(header.unknown_key(keys));
     }
     let mut usable = matching.filter(|key| key.is_for(algorithm)).peekable();
     if usable.peek().is_none() {
-        return Err(VerifyError::new(Kind::WrongAlgorithm));
+        return Err(header.wrong_algorithm(keys));
     }
     if usable.any(|key| key.verifies(signed, signature)) { Ok(()) } else { Err(VerifyError::new(Kind::BadSignature)) }
 }

@@ -181,7 +181,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtVerifier<C> {
         if !self.rules.signers.issuers.is_empty() {
             let payload = Payload::decode(compact, &mut buffer)?;
             // The claims are not authenticated yet, so the error must not quote them.
-            let registered = self.registered(&payload).map_err(|error| VerifyError::new(error.kind()))?;
+            let registered = self.registered(&payload).map_err(VerifyError::without_source)?;
             let generation = self.rules.check_issuer_signature(header, compact, &payload, &registered, now)?;
             return Ok(self.accept(&payload, registered, generation, now)?);
         }

@@ -194,6 +194,10 @@ impl JwtKey {
     }
 
     #[cfg(feature = "jwks")]
+    pub(crate) fn algorithm_name(&self) -> String {
+        format!("{:?}", self.algorithm)
+    }
+
     pub(crate) fn id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }

@@ -1,0 +1,44 @@
+//! The events of refusals.
+
+use std::{error::Error, sync::Arc};
+
+use super::{Rejection, RejectionKind, refusal::Cause};
+use crate::telemetry::{Refused, Throttle, handshake_refused};
+
+/// Bounds the events that anybody can cause, for each kind of them by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Throttles {
+    pub(crate) incomplete: Arc<Throttle>,
+    refused: Arc<[Arc<Throttle>]>,
+}
+
+impl Throttles {
+    fn of(&self, kind: RejectionKind) -> &Arc<Throttle> {
+        self.refused.get(kind as usize).expect("one for each kind")
+    }
+}
+
+impl Default for Throttles {
+    fn default() -> Self {
+        const KINDS: usize = RejectionKind::TimedOut as usize + 1;
+        let throttle = || Arc::new(Throttle::new());
+        Self { incomplete: throttle(), refused: (0..KINDS).map(|_| throttle()).collect() }
+    }
+}
+
+impl Rejection {
+    /// Emits the event.
+    pub(crate) fn log(&self, throttles: &Throttles, request: impl FnOnce() -> Refused) {
+        let details = || {
+            let compared = match &self.cause {
+                Some(Cause::Verify(error)) => {
+                    error.compared().map(|(expected, found)| (expected.to_owned(), found.to_owned()))
+                }
+                _ => None,
+            };
+            let request = request();
+            Refused { compared: compared.or(request.compared), ..request }
+        };
+        handshake_refused(self.kind.as_str(), || self.reason(), self.source(), throttles.of(self.kind), details);
+    }
+}

@@ -1,0 +1,106 @@
+//! A flood of bad handshakes is a handful of events.
+
+use std::time::Duration;
+
+use axum_ws_auth::test_util::handshake;
+use tokio::time::{advance, sleep};
+use tracing::Level;
+
+use crate::{
+    captured,
+    support::{log::Log, *},
+};
+
+/// The numbers of left out events, in their order.
+fn suppressed(log: &str) -> Vec<u64> {
+    let of_line = |line: &str| line.split_once("suppressed=").map(|(_, rest)| rest.split(' ').next().unwrap().parse());
+    log.lines().filter_map(of_line).map(Result::unwrap).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn flood_is_ten_events_and_then_one_a_second() {
+    const FLOOD: u64 = 20_000;
+    const SECONDS: u64 = 5;
+    let app = echo_behind(opaque_layer());
+    let ((), log) = captured(Level::INFO, async {
+        for number in 0..FLOOD {
+            if number % (FLOOD / SECONDS) == 0 {
+                advance(Duration::from_secs(1)).await;
+            }
+            answer(&app, handshake().build()).await;
+        }
+    })
+    .await;
+    let counts = suppressed(&log);
+    let lines = u64::try_from(log.lines().count()).unwrap();
+    assert_eq!(lines, 10 + SECONDS - 1, "{log}");
+    // The rest is not reported yet.
+    assert_eq!(counts, [FLOOD / SECONDS - 10, 3_999, 3_999, 3_999], "{log}");
+}
+
+/// Nothing follows the flood that could say how many were left out.
+#[tokio::test(start_paused = true)]
+async fn end_of_a_flood_is_an_event() {
+    let log = Log::default();
+    let _logging = log.capture(Level::INFO);
+    let app = echo_behind(opaque_layer());
+    for _ in 0..25 {
+        answer(&app, handshake().build()).await;
+    }
+    assert_eq!((log.text().lines().count(), suppressed(&log.text())), (10, vec![]));
+    sleep(Duration::from_secs(3)).await;
+    let text = log.text();
+    assert!(text.ends_with("INFO axum_ws_auth: handshakes refused kind=\"missing_token\" suppressed=15\n"), "{text}");
+    // Once.
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(log.text(), text);
+    for _ in 0..10 {
+        answer(&app, handshake().build()).await;
+    }
+    assert_eq!((log.text().lines().count(), suppressed(&log.text())), (21, vec![15]), "the throttle has recovered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flood_of_one_kind_hides_no_other() {
+    let app = echo_behind(opaque_layer());
+    let ((), log) = captured(Level::INFO, async {
+        for _ in 0..1000 {
+            answer(&app, handshake().build()).await;
+        }
+        answer(&app, handshake().bearer_subprotocol("wrong").build()).await;
+    })
+    .await;
+    assert!(log.lines().last().unwrap().contains("kind=\"invalid_token\" reason=\"token_invalid\""), "{log}");
+}
+
+/// One layer's flood hides nothing of another's.
+#[tokio::test(start_paused = true)]
+async fn each_layer_has_a_throttle_of_its_own() {
+    let (app, other) = (echo_behind(opaque_layer()), echo_behind(opaque_layer()));
+    let ((), log) = captured(Level::INFO, async {
+        for _ in 0..1000 {
+            answer(&app, handshake().build()).await;
+        }
+        answer(&other, handshake().origin("https://other.example.com").build()).await;
+    })
+    .await;
+    assert!(log.lines().last().unwrap().contains("https://other.example.com"), "{log}");
+}
+
+/// Anybody can send these too, and at `warn`.
+#[tokio::test(start_paused = true)]
+async fn flood_of_incomplete_handshakes_is_bounded() {
+    let app = echo_behind(opaque_layer());
+    let ((), log) = captured(Level::WARN, async {
+        for _ in 0..1000 {
+            let mut request = handshake().build();
+            request.headers_mut().remove("upgrade");
+            answer(&app, request).await;
+        }
+        sleep(Duration::from_secs(3)).await;
+    })
+    .await;
+    assert_eq!(log.lines().count(), 11, "{log}");
+    assert!(log.lines().all(|line| line.contains("WARN axum_ws_auth: handshake")), "{log}");
+    assert!(log.ends_with("handshakes incomplete suppressed=990\n"), "{log}");
+}
