@@ -12,6 +12,7 @@ use axum_ws_auth::{
     AtLimit, ConfigError, Limits, MemoryRevocations, MemoryTickets, PathParams, RefreshProtocol, RevocationOptions,
     Revocations, SessionMeta, Sessions, TicketOptions, Tickets, TokenSource, Verifier, VerifyError, WsAuthLayer,
 };
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     chat::{self, Room},
     devices, operator, page,
     people::{self, Claims, Issuer},
+    raw::{self, Reasons},
 };
 
 /// What outlives a restart. A real server keeps it elsewhere: keys at the identity provider, revocations and tickets in
@@ -30,6 +32,8 @@ pub(crate) struct Demo {
     pub(crate) revocations: Revocations,
     pub(crate) tickets: Tickets<Claims>,
     pub(crate) room: Room,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) reasons: Reasons,
     /// Asks for a restart.
     pub(crate) restart: Arc<Notify>,
 }
@@ -44,6 +48,8 @@ impl Demo {
             revocations: Revocations::with_options(MemoryRevocations::new(), one_clock),
             tickets: Tickets::new(MemoryTickets::new()),
             room: Room::new(),
+            metrics: operator::record_metrics()?,
+            reasons: Reasons::default(),
             restart: Arc::new(Notify::new()),
         })
     }
@@ -118,6 +124,7 @@ pub(crate) fn routes(demo: &Demo, sessions: &Sessions) -> Result<Router, Box<dyn
         .merge(operator::routes())
         .merge(page::routes())
         .layer(axum::Extension(sessions.clone()))
+        .layer(from_fn_with_state(demo.clone(), raw::note_reason))
         .layer(from_fn_with_state(demo.clone(), page::own_page_only))
         .with_state(demo.clone());
     Ok(app)

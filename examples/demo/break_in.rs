@@ -1,5 +1,5 @@
-//! Handshakes that must fail. The server makes them against itself, byte by byte, because a page learns nothing of a
-//! refused handshake, and cannot choose its `Origin`.
+//! Handshakes that must fail. The server makes them, because a page learns nothing of a refused handshake, and cannot
+//! choose its `Origin`.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,68 +10,66 @@ use axum::{
 };
 use axum_ws_auth::{TicketOptions, Verified, test_util::base64url};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
 
 use super::{
     app::Demo,
     people::{COOKIE, Claims},
+    raw,
 };
 
-/// The device of the person whose tokens are used here.
-const DEVICE: &str = "laptop";
+/// Whose tokens are used here, and the device that they are for.
 const PERSON: &str = "alice";
-/// Of an answer, in bytes. Refusals are smaller.
-const MAX_ANSWER: u64 = 8 * 1024;
+const DEVICE: &str = "laptop";
 
-/// What is wrong with the handshake. The page then tries the same with `new WebSocket`, unless it cannot.
+/// What is wrong with a handshake.
 struct Attempt {
     path: String,
     /// Headers that decide it.
     headers: Vec<String>,
-    /// What `new WebSocket` gets as its second argument.
-    protocols: Vec<String>,
-    page_can: bool,
-}
-
-impl Attempt {
-    fn with_token(token: &str) -> Self {
-        Self {
-            path: format!("/device/{DEVICE}/chat/subprotocol"),
-            headers: vec![format!("Sec-WebSocket-Protocol: bearer, {token}")],
-            protocols: vec!["bearer".to_owned(), token.to_owned()],
-            page_can: true,
-        }
-    }
+    /// The second argument of `new WebSocket`, with which the page tries the same. `None` if it cannot.
+    protocols: Option<Vec<String>>,
 }
 
 pub(crate) async fn attempt(State(demo): State<Demo>, Path(name): Path<String>) -> Result<Json<Value>, StatusCode> {
     let issuer = &demo.issuer;
     let valid = issuer.token(PERSON, DEVICE);
     let attempt = match &*name {
-        "no-token" => Attempt { headers: Vec::new(), protocols: Vec::new(), ..Attempt::with_token("") },
-        "wrong-token" => Attempt::with_token(&valid.sign_with(b"a key that somebody else made up")),
-        "expired" => Attempt::with_token(&issuer.sign(valid.expires_at(SystemTime::now() - Duration::from_secs(60)))),
-        "alg-none" => Attempt::with_token(&unsigned(&issuer.sign(valid))),
+        "no-token" => without_token("subprotocol"),
+        "wrong-token" => with_token(&valid.sign_with(b"a key that somebody else made up")),
+        "expired" => with_token(&issuer.sign(valid.expires_at(SystemTime::now() - Duration::from_secs(60)))),
+        "alg-none" => with_token(&unsigned(&issuer.sign(valid))),
         // The browser of a signed-in user sends the cookie, whichever page asks it to.
         "wrong-origin" => Attempt {
-            path: format!("/device/{DEVICE}/chat/cookie"),
             headers: vec![
                 "Origin: https://evil.example".to_owned(),
                 format!("Cookie: {COOKIE}={}", issuer.sign(valid)),
             ],
-            protocols: Vec::new(),
-            page_can: false,
+            protocols: None,
+            ..without_token("cookie")
         },
         "used-ticket" => used_ticket(&demo).await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?,
         _ => return Err(StatusCode::NOT_FOUND),
     };
-    let (request, answer) = send(&demo, &attempt).await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    let page = attempt.page_can.then(|| json!({ "path": attempt.path, "protocols": attempt.protocols }));
-    Ok(Json(json!({ "request": shown(&request), "answer": answer, "page": page })))
+    let Attempt { path, headers, protocols } = attempt;
+    let exchange = raw::handshake(&demo, &path, &headers).await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(Json(json!({
+        "sent": exchange.sent,
+        "answer": exchange.answer,
+        "reason": exchange.reason,
+        "page": protocols.map(|protocols| json!({ "path": path, "protocols": protocols })),
+    })))
+}
+
+fn without_token(way: &str) -> Attempt {
+    Attempt { path: format!("/device/{DEVICE}/chat/{way}"), headers: Vec::new(), protocols: Some(Vec::new()) }
+}
+
+fn with_token(token: &str) -> Attempt {
+    Attempt {
+        headers: vec![format!("Sec-WebSocket-Protocol: bearer, {token}")],
+        protocols: Some(vec!["bearer".to_owned(), token.to_owned()]),
+        ..without_token("subprotocol")
+    }
 }
 
 /// The token with `"alg": "none"` and without its signature.
@@ -85,57 +83,7 @@ async fn used_ticket(demo: &Demo) -> Option<Attempt> {
     let claims = Claims { sub: PERSON.to_owned(), sid: DEVICE.to_owned() };
     let verified = Verified::new(claims).with_subject(PERSON).with_expires_at(SystemTime::now() + demo.issuer.lifetime);
     let ticket = demo.tickets.issue_for(&verified, &TicketOptions::new()).await.ok()?;
-    let attempt = Attempt {
-        path: format!("/device/{DEVICE}/chat/ticket?ticket={}", ticket.token().expose()),
-        headers: Vec::new(),
-        protocols: Vec::new(),
-        page_can: true,
-    };
-    let (_, answer) = send(demo, &attempt).await?;
-    answer.starts_with("HTTP/1.1 101").then_some(attempt)
-}
-
-/// Sends the handshake over a connection of its own. Returns what was sent, and the answer.
-async fn send(demo: &Demo, attempt: &Attempt) -> Option<(String, String)> {
-    let Attempt { path, headers, .. } = attempt;
-    let own_origin =
-        headers.iter().all(|line| !line.starts_with("Origin:")).then(|| format!("Origin: http://{}", demo.address));
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", demo.address);
-    for line in own_origin.iter().chain(headers) {
-        request.extend([line, "\r\n"]);
-    }
-    request.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
-    request.push_str("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-    let answer = timeout(Duration::from_secs(5), exchange(demo, &request)).await.ok()?.ok()?;
-    Some((request, answer))
-}
-
-/// Reads until the end of a refusal, or of the head of a completed handshake.
-async fn exchange(demo: &Demo, request: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(demo.address).await?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    let mut stream = stream.take(MAX_ANSWER);
-    while !answer.starts_with(b"HTTP/1.1 101") && stream.read_buf(&mut answer).await? > 0 {}
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// The request for the page: what is the same in every handshake is left out, and tokens are cut.
-fn shown(request: &str) -> String {
-    let decides = |line: &&str| {
-        !["Host", "Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"]
-            .iter()
-            .any(|name| line.starts_with(&format!("{name}:")))
-    };
-    request.lines().filter(decides).map(cut).collect::<Vec<_>>().join("\n").trim_end().to_owned()
-}
-
-fn cut(line: &str) -> String {
-    line.split_inclusive([' ', '='])
-        .map(
-            |word| {
-                if word.chars().count() > 60 { word.chars().take(24).chain(['…']).collect() } else { word.to_owned() }
-            },
-        )
-        .collect()
+    let attempt = without_token(&format!("ticket?ticket={}", ticket.token().expose()));
+    let first = raw::handshake(demo, &attempt.path, &attempt.headers).await?;
+    first.answer.starts_with("HTTP/1.1 101").then_some(attempt)
 }

@@ -14,7 +14,7 @@
 //! | `app.rs` | **the layers and the routes: begin here** |
 //! | `chat.rs` | the handler of the sockets |
 //! | `devices.rs` | "where am I signed in", and signing out from elsewhere |
-//! | `break_in.rs` | handshakes that must fail |
+//! | `break_in.rs`, `raw.rs` | handshakes that must fail |
 //! | `operator.rs` | live sessions, restarts, metrics |
 //! | `page.rs`, `page/` | the page, its headers and its files |
 
@@ -27,6 +27,7 @@ mod devices;
 mod operator;
 mod page;
 mod people;
+mod raw;
 
 use std::{
     io::{self, ErrorKind},

@@ -12,27 +12,44 @@ use axum::{
     routing::{delete, get, post},
 };
 use axum_ws_auth::{Drain, SessionId, SessionInfo, Sessions};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 
 use super::{app::Demo, devices::describe};
 
 pub(crate) fn routes() -> Router<Demo> {
     Router::new()
-        .route("/operator", get(overview))
+        .route("/operator/sessions", get(sessions))
         .route("/operator/sessions/{session}", delete(end))
         .route("/operator/restart", post(restart))
+        .route("/metrics", get(metrics))
 }
 
 /// Polled by each page. Not a stream: browsers have six connections to a server over HTTP/1.1, for all tabs together.
-async fn overview(State(demo): State<Demo>, Extension(sessions): Extension<Sessions>) -> Json<Value> {
-    let revocations = demo.revocations.status();
+async fn sessions(Extension(sessions): Extension<Sessions>) -> Json<Value> {
     let mut live: Vec<_> = sessions.iter().take(100).collect();
     live.sort_by_key(SessionInfo::cursor);
-    Json(json!({
-        "count": sessions.count(),
-        "sessions": live.iter().map(describe).collect::<Value>(),
-        "revocations": revocations.entries,
-    }))
+    Json(json!({ "count": sessions.count(), "sessions": live.iter().map(describe).collect::<Value>() }))
+}
+
+/// For Prometheus, and for the page.
+async fn metrics(State(demo): State<Demo>) -> String {
+    demo.metrics.render()
+}
+
+/// Records the metrics of [`axum_ws_auth::metrics`] from now on.
+pub(crate) fn record_metrics() -> Result<PrometheusHandle, BuildError> {
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    axum_ws_auth::metrics::describe_metrics();
+    let recorded = metrics.clone();
+    tokio::spawn(async move {
+        // Without this, each measured time is kept until somebody asks.
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            recorded.run_upkeep();
+        }
+    });
+    Ok(metrics)
 }
 
 /// Ends one session. Its token stays valid, so its page may connect again.

@@ -27,14 +27,15 @@ export function showAttempts() {
 async function attempt(name, result) {
   const response = await post(`/break-in/${name}`);
   if (!response.ok) return show(result, [part("The demo itself failed", `${response.status}`)]);
-  const { request, answer, page } = await response.json();
+  const { sent, answer, reason, page } = await response.json();
   const seen = page === null ? await tryFromElsewhere() : await tryFromHere(page);
   const [head, body = ""] = answer.split("\r\n\r\n");
   const [status, ...headers] = head.split("\r\n");
   const telling = headers.filter((line) => /^(www-authenticate|retry-after):/i.test(line));
   show(result, [
-    part("Sent", request),
+    part("Sent", sent),
     part("Answered", [status, ...telling, indented(body)].join("\n"), status.split(" ")[1]),
+    part("Logged", `handshake refused, reason ${reason}`),
     part("JavaScript saw", seen),
   ]);
 }

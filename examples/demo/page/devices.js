@@ -49,6 +49,6 @@ export class Devices {
 
   clear() {
     this.#base = this.#own = null;
-    $("devices").replaceChildren();
+    $("devices").replaceChildren(h("li", { class: "empty" }, "Not in this tab."));
   }
 }

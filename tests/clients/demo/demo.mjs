@@ -181,23 +181,24 @@ scenario('a device is signed out from another, and then all are', REFUSALS, asyn
 
 scenario('nobody breaks in', REFUSALS, async (open) => {
   const expected = {
-    'no-token': [401, 'missing_token'],
-    'wrong-token': [401, 'invalid_token'],
-    expired: [401, 'invalid_token'],
-    'alg-none': [401, 'invalid_token'],
-    'wrong-origin': [403, 'origin_not_allowed'],
-    'used-ticket': [401, 'invalid_token'],
+    'no-token': [401, 'missing_token', 'missing_token'],
+    'wrong-token': [401, 'invalid_token', 'bad_signature'],
+    expired: [401, 'invalid_token', 'token_expired'],
+    'alg-none': [401, 'invalid_token', 'wrong_algorithm'],
+    'wrong-origin': [403, 'origin_not_allowed', 'origin_not_allowed'],
+    'used-ticket': [401, 'invalid_token', 'unknown_ticket'],
   };
   const tab = await open();
   await tab.$('#try-all').click();
-  for (const [name, [status, error]] of Object.entries(expected)) {
+  for (const [name, [status, error, reason]] of Object.entries(expected)) {
     const parts = tab.$(`[data-attempt=${name}] pre`);
-    await parts.nth(2).waitFor();
-    const [sent, answered, seen] = await parts.allTextContents();
-    assert.match(sent, /^GET \/device\/laptop\/chat\/\S+ HTTP\/1.1\n/, name);
+    await parts.nth(3).waitFor();
+    const [sent, answered, logged, seen] = await parts.allTextContents();
+    assert.match(sent, /^GET \/device\/laptop\/chat\/\S+ HTTP\/1.1$/m, name);
     assert.match(answered, new RegExp(`^HTTP/1.1 ${status} `), name);
     assert.match(answered, new RegExp(`"error": "${error}"`), name);
     assert.equal(/^www-authenticate: Bearer /m.test(answered), status === 401, name);
+    assert.equal(logged, `handshake refused, reason ${reason}`, name);
     assert.equal(seen, 'close, code 1006, reason ""', name);
   }
   assert.match(await tab.$('[data-attempt=wrong-origin] pre').first().textContent(), /^Origin: https:\/\/evil\.example$/m);
@@ -210,6 +211,15 @@ scenario('the operator ends a session, and restarts the server', REFUSALS, async
   await alice.say('before the restart');
   const operator = await open();
   await operator.$('#operator').scrollIntoViewIfNeeded();
+  // The metrics move when somebody tries to break in.
+  const refused = operator.$('#metrics div').filter({ hasText: /^handshakes_totalwebsocket, refused, missing_token/ }).locator('dd');
+  await operator.$('#metrics div').first().waitFor();
+  const before = (await refused.isVisible()) ? Number(await refused.textContent()) : 0;
+  await operator.$('[data-attempt=no-token] button').click();
+  // The server's own attempt, and the page's.
+  await operator.$('#operator').scrollIntoViewIfNeeded();
+  await refused.getByText(String(before + 2), { exact: true }).waitFor();
+
   const rows = operator.$('#sessions li[data-session]');
   await rows.filter({ hasText: 'Bob' }).getByText('End').click();
   assert.equal(await bob.closed(), `${CLOSED}3000 “revoked”`);
@@ -253,7 +263,7 @@ for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE
     await alice.say(long);
     await alice.sees(long);
     await alice.$('#try-all').click();
-    await alice.$('[data-attempt=used-ticket] pre').nth(2).waitFor();
+    await alice.$('[data-attempt=used-ticket] pre').nth(3).waitFor();
     await alice.$('#operator').scrollIntoViewIfNeeded();
     await alice.$('#sessions li[data-session]').first().waitFor();
     assert.deepEqual(await overhang(), []);
