@@ -5,6 +5,8 @@ pub mod behind_a_proxy;
 #[doc = include_str!("browsers.md")]
 pub mod browsers {}
 
+pub mod clients;
+
 #[doc = include_str!("cookies.md")]
 // Needs a library that is no dependency of this crate: tests/interop compiles it.
 #[cfg_attr(not(doctest), doc = include_str!("with/tower_sessions.md"))]

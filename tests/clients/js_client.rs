@@ -11,7 +11,7 @@ use axum::{
     Json, Router,
     extract::{Path, RawQuery, Request, State, ws::CloseFrame, ws::Message},
     http::{
-        HeaderMap, StatusCode,
+        HeaderMap,
         header::{CONTENT_TYPE, SET_COOKIE, UPGRADE},
     },
     middleware::{Next, from_fn_with_state},
@@ -32,6 +32,7 @@ use tower::ServiceExt;
 
 use crate::{
     browser::{Browser, visit},
+    js_recipes,
     protocols::{Served, verifier},
     script,
 };
@@ -47,13 +48,13 @@ struct Shared {
     reports: mpsc::UnboundedSender<Value>,
 }
 
-struct Application {
+pub(crate) struct Application {
     served: Served,
     reports: mpsc::UnboundedReceiver<Value>,
 }
 
 impl Application {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
         let sessions = Sessions::new();
         let shared = Arc::new(Shared {
@@ -63,6 +64,7 @@ impl Application {
             reports: sender,
         });
         let app = sockets(&sessions)
+            .merge(js_recipes::routes(&sessions))
             .route("/restarting", any(restarting))
             .layer(from_fn_with_state(Arc::clone(&shared), log))
             .route("/restart", post(restart))
@@ -77,7 +79,7 @@ impl Application {
         Self { served: Served::start(app).await, reports }
     }
 
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.served.authority())
     }
 }
@@ -148,9 +150,9 @@ async fn restart(State(shared): State<Arc<Shared>>) {
     sessions.drain(Drain::service_restart()).await;
 }
 
-async fn end(State(shared): State<Arc<Shared>>, Path(subject): Path<String>) -> StatusCode {
-    shared.sessions.end_subject(subject);
-    StatusCode::NO_CONTENT
+/// Returns how many sessions it ended.
+async fn end(State(shared): State<Arc<Shared>>, Path(subject): Path<String>) -> Json<usize> {
+    Json(shared.sessions.end_subject(subject))
 }
 
 /// The query says until when the cookie is valid.

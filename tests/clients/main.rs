@@ -7,6 +7,7 @@ mod cases;
 mod client;
 mod demo;
 mod js_client;
+mod js_recipes;
 mod protocols;
 mod refresh;
 mod script;

@@ -75,7 +75,7 @@ impl Drop for Served {
 }
 
 /// Answers each command with the replies of `reply`.
-async fn answer_commands(mut socket: AuthenticatedSocket<String>, reply: impl Fn(Value) -> Vec<Value>) {
+pub(crate) async fn answer_commands(mut socket: AuthenticatedSocket<String>, reply: impl Fn(Value) -> Vec<Value>) {
     while let Some(Ok(message)) = socket.recv().await {
         let Message::Text(text) = message else { continue };
         for command in text.lines() {

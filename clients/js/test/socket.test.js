@@ -148,6 +148,15 @@ test("a token function that fails is asked again, with delays", async () => {
   assert.equal(events.find(({ type }) => type === "error").error.message, "network");
 });
 
+test("nothing happens before the application has set its listeners", async () => {
+  const failing = () => {
+    throw new TypeError("at once");
+  };
+  const events = record(new AuthSocket(URL_OF_CHAT, { token: failing }), "error", "close");
+  await settle();
+  assert.deepEqual(names(events), ["error", "close"]);
+});
+
 test("a frozen token that never opens slows down", async () => {
   await open({ token: async () => "frozen" });
   const day = 24 * 3600 * 1000;
@@ -163,6 +172,7 @@ test("close and abort stop everything", async () => {
   for (const stop of [(socket) => socket.close(), () => controller.abort()]) {
     const { socket, events } = await open({ signal: controller.signal });
     last().open();
+    const messages = record(socket, "message");
     stop(socket);
     const closed = sockets.at(-1);
     closed.receive("late");
@@ -170,7 +180,7 @@ test("close and abort stop everything", async () => {
     await tick(3_600_000);
     assert.deepEqual(closed.closedWith, [1000, ""]);
     assert.equal(events.at(-1).retryIn, null);
-    assert.deepEqual(names(events), ["open", "close"]);
+    assert.deepEqual([names(events), messages], [["open", "close"], []]);
     assert.equal(socket.readyState, AuthSocket.CLOSED);
   }
   assert.equal(sockets.length, 2);

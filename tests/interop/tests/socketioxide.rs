@@ -12,11 +12,12 @@
 
 mod support;
 
-use axum::{Router, body::Body, http::Request};
+use axum::{Router, body::Body, http::Request, routing::post};
 use axum_ws_auth::{Session, Sessions};
 use futures_util::SinkExt;
+use serde_json::json;
 use socketioxide::{SocketIo, extract::SocketRef};
-use support::{Client, connect, layer, next, serve, slot_freed};
+use support::{Client, connect, layer, next, node, serve, slot_freed};
 use tokio_tungstenite::tungstenite::Message;
 use tower::ServiceExt;
 
@@ -30,14 +31,28 @@ fn app() -> (Router, Sessions) {
         // The socket owns the session. A task that owns either of them waits for itself after the client has left.
         let (watcher, id) = (session.watch(), socket.id);
         tokio::spawn(async move {
-            watcher.ended().await;
+            let reason = watcher.ended().await;
             if let Some(socket) = io.get_socket(id) {
+                // The protocol has no close code.
+                let _ = socket.emit("auth.ended", reason.as_str());
                 let _ = socket.disconnect();
             }
         });
     });
     let (layer, sessions) = layer();
     (Router::new().layer(socket_io).layer(layer), sessions)
+}
+
+/// The recipe of `clients/js` for `socket.io-client`.
+#[tokio::test]
+async fn npm_client_gets_a_new_token_and_stops_when_revoked() {
+    let (app, sessions) = app();
+    let ending = sessions.clone();
+    let app = Router::new().route("/end", post(async move || ending.end_subject("alice").to_string())).merge(app);
+    let seen = node("socket_io.mjs", json!(format!("http://{}", serve(app).await))).await;
+    // The first token expires, and the session of the second is revoked.
+    assert_eq!(seen, json!({ "tokens": 2, "connects": 2, "needed": ["revoked"] }));
+    slot_freed(&sessions).await;
 }
 
 const PATH: &str = "/socket.io/?EIO=4";
@@ -57,8 +72,8 @@ async fn poll(app: &Router, query: &str, body: Option<&'static str>) -> String {
 
 async fn expect(client: &mut Client, packet: &str) {
     let mut message = next(client).await;
-    // The server may send a heartbeat at any time.
-    while message == Message::text("2") {
+    // The server may send a heartbeat at any time, and the reason before it disconnects.
+    while message == Message::text("2") || message.to_text().unwrap().starts_with("42") {
         message = next(client).await;
     }
     assert!(message.to_text().unwrap().starts_with(packet), "{packet}: {message}");
