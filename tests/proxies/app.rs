@@ -87,13 +87,13 @@ pub(crate) fn expiring() -> String {
     TestToken::new("alice").expires_at(SystemTime::now() + Duration::from_secs(3)).sign()
 }
 
-/// A token of alice with as many bytes as the layer accepts.
-pub(crate) fn largest() -> String {
+/// A token of alice with this many bytes, or up to three less.
+pub(crate) fn token_of(len: usize) -> String {
     let padded = |len| TestToken::new("alice").claim("padding", "x".repeat(len)).sign();
     // base64 makes four bytes of three.
-    let largest = padded((MAX_TOKEN_LEN - padded(0).len()) / 4 * 3);
-    assert!((MAX_TOKEN_LEN - 4..=MAX_TOKEN_LEN).contains(&largest.len()), "{}", largest.len());
-    largest
+    let token = padded((len - padded(0).len()) / 4 * 3);
+    assert!((len - 3..=len).contains(&token.len()), "{}", token.len());
+    token
 }
 
 fn router(sessions: &Sessions, shared: &Arc<Shared>) -> Router {
@@ -104,6 +104,7 @@ fn router(sessions: &Sessions, shared: &Arc<Shared>) -> Router {
     let layer =
         WsAuthLayer::new(verifier.build().expect("a verifier")).sources(sources).expect("sources").sessions(sessions);
     let kept = layer.clone().keep_alive(Duration::from_millis(500), Duration::from_secs(20)).expect("not zero");
+    let closing = layer.clone().accept_then_close();
     let proxies = TrustedProxies::x_forwarded(["127.0.0.1"]).expect("an address");
     let trusting = layer.clone().trusted_proxies(proxies);
     let tickets = Tickets::<Value>::new(MemoryTickets::new());
@@ -115,6 +116,7 @@ fn router(sessions: &Sessions, shared: &Arc<Shared>) -> Router {
         .layer(layer)
         .nest("/kept", ways().layer(kept))
         .nest("/trusting", ways().route("/client", get(client)).layer(trusting))
+        .nest("/closing", ways().layer(closing))
         .nest("/redeem", ways().layer(redeeming))
         .layer(from_fn_with_state(Arc::clone(shared), log))
         .route("/health", get("healthy"))

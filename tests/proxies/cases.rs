@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     TIMEOUT,
-    app::{App, expiring, largest, token},
+    app::{App, MAX_TOKEN_LEN, expiring, token, token_of},
     client::{Headers, assert_echoes, connect, end_of, next_part, open, open_with_token, request, text_until},
     kind::Kind,
     proxy::{CERTIFICATE, Proxy},
@@ -68,7 +68,7 @@ async fn none_is_open(sessions: &Sessions) {
 pub(crate) async fn largest_token_passes(kind: Kind) {
     let app = App::start().await;
     let proxy = Proxy::start(kind, &app.authority).await;
-    let token = largest();
+    let token = token_of(MAX_TOKEN_LEN);
     let (bearer, offer) = (format!("Bearer {token}"), format!("bearer, {token}"));
     for header in [("authorization", bearer.as_str()), ("sec-websocket-protocol", offer.as_str())] {
         let opened = open(&proxy, "/chat", &[header]).await;

@@ -6,7 +6,7 @@ use tokio::time::{Duration, timeout};
 use tracing::Level;
 
 use crate::{
-    app::{App, largest, token},
+    app::{App, MAX_TOKEN_LEN, token, token_of},
     client::{request, status},
     kind::Kind,
     log::Log,
@@ -94,6 +94,18 @@ async fn mistake_shows_in_status_and_log_but_not_in_the_page() {
     }
 }
 
+/// Nor does a page learn it from `accept_then_close`, which tells foreign pages nothing.
+#[tokio::test]
+async fn page_that_looks_foreign_is_not_told_why() {
+    let app = App::start().await;
+    for (edits, expected) in [(&[][..], 101), (&[("proxy_set_header Host $http_host;", "")], 403)] {
+        let proxy = Proxy::start_edited(Kind::Nginx, &app.authority, edits).await;
+        let origin = format!("https://{}", proxy.authority);
+        let headers = [("cookie", "__Host-session=invalid"), ("origin", &origin)];
+        assert_eq!(status(&proxy, "/closing/chat", &headers).await, expected);
+    }
+}
+
 /// The proxy itself answers, and the application does not see the request.
 #[tokio::test]
 async fn large_token_does_not_fit_into_the_usual_buffers() {
@@ -102,9 +114,11 @@ async fn large_token_does_not_fit_into_the_usual_buffers() {
     {
         let app = App::start().await;
         let proxy = Proxy::start_edited(kind, &app.authority, &[edit]).await;
-        let offer = format!("bearer, {}", largest());
-        let answer = status(&proxy, "/chat", &[("sec-websocket-protocol", &offer)]).await;
-        assert_eq!((answer, app.statuses().len()), (400, 0), "{kind:?}");
+        for (len, expected) in [(MAX_TOKEN_LEN, (400, 0)), (6 * 1024, (101, 1))] {
+            let offer = format!("bearer, {}", token_of(len));
+            let answer = status(&proxy, "/chat", &[("sec-websocket-protocol", &offer)]).await;
+            assert_eq!((answer, app.statuses().len()), expected, "{kind:?}: {len} bytes");
+        }
     }
 }
 

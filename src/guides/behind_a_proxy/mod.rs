@@ -80,15 +80,16 @@
 //!
 //! # What goes wrong
 //!
-//! A page sees the close code 1006 in every case, and no reason: browsers hide it from pages. The status is in the browser's
-//! developer tools. The reason is in the application's log, with the feature `tracing`.
+//! A page sees the close code 1006 in every case, and no reason: browsers hide it from pages.
+//! [`accept_then_close`](crate::WsAuthLayer::accept_then_close) does not help, because a page that looks foreign is told nothing.
+//! The status is in the browser's developer tools. The reason is in the application's log, with the feature `tracing`.
 //!
 //! | you see | because |
 //! | --- | --- |
 //! | 403 for a page's cookie, while a token in a subprotocol works; `handshake refused` with the reason `origin_not_allowed` | The proxy sends another `Host`, or `Host` without its port, so the application's own page looks foreign. nginx sends the upstream's name without a `Host` line, and loses the port with `$host`. Apache needs `ProxyPreserveHost On`. Caddy needs no `header_up Host`. |
 //! | 400; `handshake incomplete`, missing `Upgrade` or `Connection` | The proxy drops these headers. nginx needs both lines, Apache `upgrade=websocket`. |
 //! | 426; `handshake incomplete`, missing `HTTP/1.1` | nginx speaks HTTP/1.0 without `proxy_http_version 1.1`. |
-//! | 400, and nothing in the application's log | The token does not fit into the proxy's buffers: `large_client_header_buffers`, `LimitRequestFieldSize`. haproxy has 16 KiB for the whole head (`tune.bufsize`). |
+//! | 400, and nothing in the application's log | The token does not fit into the proxy's buffers: `large_client_header_buffers`, `LimitRequestFieldSize`. A token of 6 KiB fits without these lines. haproxy has 16 KiB for the whole head (`tune.bufsize`). |
 //! | 1006 after a minute of silence | The proxy's [time-out](#time-outs). |
 //! | An `EventSource` that opens late or never | The proxy collects the response: `proxy_buffering off`. |
 //!
@@ -135,7 +136,7 @@
 //! A proxy may also speak HTTP/2 with the application, such as haproxy with `proto h2` in the line `server`. Handshakes then
 //! are `CONNECT` requests, so route them with [`any`](axum::routing::any), not with `get`. Caddy 2.6 cannot do this.
 //!
-//! A download that is cut with its [session](crate::Streams) looks complete behind Caddy before 2.8, and over HTTP/2 behind
+//! A download that is cut with its [session](crate::Streams) looks complete behind Caddy 2.6, and over HTTP/2 behind
 //! haproxy 2.6: they end the response regularly. Event streams are not concerned, whose last event says that they ended.
 //!
 //! # Load balancers
