@@ -50,8 +50,11 @@ fn every_example_is_in_the_readme() {
     let readme = read("README.md");
     let listed: Vec<_> = code(&readme).filter_map(|code| code.split(' ').next()).collect();
     for entry in fs::read_dir(path("examples")).unwrap() {
-        let name = entry.unwrap().path().with_extension("");
-        let name = name.file_name().unwrap().to_str().unwrap();
+        let entry = entry.unwrap().path();
+        if entry.extension().is_some_and(|extension| extension != "rs") {
+            continue;
+        }
+        let name = entry.file_stem().unwrap().to_str().unwrap();
         assert!(listed.contains(&name), "the README does not list the example {name}");
     }
 }

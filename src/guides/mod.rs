@@ -22,6 +22,9 @@ pub mod migration {}
 #[doc = include_str!("nodes.md")]
 pub mod nodes {}
 
+#[doc = include_str!("operation.md")]
+pub mod operation {}
+
 pub mod providers;
 
 #[doc = include_str!("testing.md")]
