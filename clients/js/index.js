@@ -225,8 +225,6 @@ class Attempts {
   }
 
   async #run(signal) {
-    // Not before the application has set its listeners.
-    await null;
     for (let attempt = 1, reason = ""; ; attempt += 1) {
       signal.throwIfAborted();
       const end = await this.#attempt({ attempt, reason, signal });

@@ -130,6 +130,7 @@ test("after a new sign-in, the application refreshes by itself", async () => {
   await settle();
   assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-2" }]);
   // There is nothing to refresh while it is closed.
+  last().receive({ type: "auth.refreshed", expires_in: 3600 });
   last().end();
   await settle();
   socket.refresh();
