@@ -86,6 +86,7 @@
 //! | put a one-time ticket into a URL instead of a token | [`Tickets`] |
 //! | tell clients where to sign in, for MCP among others | [`ResourceMetadata`] |
 //! | shut down | [`Sessions::drain`] |
+//! | tell a load balancer, and operators, how healthy a node is | [`Health`] |
 //! | choose close codes | [`CloseCodes`] |
 //! | change the response to a refusal | [`WsAuthLayer::on_rejection`], [`WsAuthLayer::accept_then_close`] |
 //! | run on several nodes | [`Redis`], or a [`store`] of your own; [`Sessions::reachable_through`] |
@@ -195,6 +196,8 @@
 //! | [`SignalErrorKind::as_str`](signals::SignalErrorKind::as_str) | `wrong_content_type`, `body_too_large`, `body_incomplete`, `missing_token`, `repeated_token`, `missing_event`, `nonce_present`, `missing_subject`, `issued_in_future`, `token_too_old`, `wrong_client`, `malformed_subject`, `unsupported_subject`, `foreign_subject`, `unknown_subject`, `resolver_failed`, `revocation_not_confirmed`, or a name of [`VerifyErrorKind::as_str`] | events |
 //! | [`SecurityEventErrorKind::as_str`](signals::SecurityEventErrorKind::as_str) | `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience`, `authentication_failed`, `invalid_state`, `unavailable` | response body of [`SharedSignals::push_route`](signals::SharedSignals::push_route), polls, events |
 //! | [`StreamState::as_str`](signals::StreamState::as_str) | `enabled`, `paused`, `disabled`, `unknown` | events |
+//! | [`HealthStatus::as_str`] | `ok`, `degraded`, `unavailable` | [`HealthReport`] |
+//! | [`HealthReason::as_str`] | `draining`, `server_full`, `revocations_stale`, `keys_missing`, `keys_not_refreshed`, `store_unreachable` | [`HealthReport`] |
 //! | [`StoreErrorKind::as_str`](store::StoreErrorKind::as_str) | `unavailable`, `full`, `lost` | |
 //! | [`KeysErrorKind::as_str`](jwks::KeysErrorKind::as_str) | `unreachable`, `timed_out`, `status`, `too_large`, `redirects`, `insecure_url`, `malformed`, `wrong_issuer`, `no_usable_key`, `misconfigured`, `abandoned` | [`JwtVerifier::status`](jwt::JwtVerifier::status), events |
 //!
@@ -327,6 +330,7 @@ mod future;
 #[cfg(any(doc, doctest))]
 pub mod guides;
 mod handshake;
+mod health;
 #[cfg(feature = "jwks")]
 mod http_client;
 mod id;
@@ -380,6 +384,7 @@ pub use self::{
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
     forwarded::{ClientAddr, TrustedProxies},
     future::ResponseFuture,
+    health::{Health, HealthReason, HealthReport, HealthStatus, SessionsHealth, StoreHealth},
     id::{ParseSessionCursorError, ParseSessionIdError, ScopedId, SessionCursor, SessionId},
     layer::WsAuthLayer,
     origin::{AllowOrigin, OriginError, OriginErrorKind},

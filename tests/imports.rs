@@ -51,6 +51,7 @@ const MODULES: &[&str] = &[
     "dpop",
     "signals",
     "redis",
+    "health",
     "test_util",
     "guides",
 ];
@@ -75,6 +76,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "extract",
             "ticket",
             "signals",
+            "health",
             "test_util",
         ],
     ),

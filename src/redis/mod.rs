@@ -10,6 +10,7 @@ mod failure;
 mod issuers;
 mod limits;
 mod list;
+mod ping;
 mod revocations;
 mod scripts;
 mod sentinel;

@@ -13,6 +13,8 @@ mod target;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde::{Serialize, Serializer};
+
 pub use memory::MemoryRevocations;
 pub use options::RevocationOptions;
 
@@ -94,16 +96,28 @@ use crate::store::RevocationStore;
 pub struct Revocations(Arc<Follower>);
 
 /// The state of a node's revocations, for health endpoints; see [`Revocations::status`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Serializes to an object with the fields' names. The age is in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RevocationStatus {
     /// How many revocations the node knows.
     pub entries: usize,
     /// How long ago the node last knew everything in the store; `None` before it has loaded the store.
+    #[serde(serialize_with = "whole_seconds")]
     pub age: Option<Duration>,
+    /// Whether that is [recent enough](RevocationOptions::max_staleness). If not, the node admits nobody, unless
+    /// [`admits_when_stale`](Self::admits_when_stale).
+    pub is_current: bool,
+    /// Whether the node admits clients [while it is stale](RevocationOptions::insecure_admit_when_stale).
+    pub admits_when_stale: bool,
     /// How many requests and refreshes were admitted while the node was
     /// [stale](RevocationOptions::insecure_admit_when_stale).
     pub admitted_when_stale: u64,
+}
+
+fn whole_seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    age.map(|age| age.as_secs()).serialize(serializer)
 }
 
 impl Revocations {

@@ -101,6 +101,8 @@ impl Node {
         RevocationStatus {
             entries: self.read().len(),
             age: self.freshness.age(),
+            is_current: self.freshness.is_current(),
+            admits_when_stale: self.options.admit_when_stale,
             admitted_when_stale: self.admitted_when_stale.load(Ordering::Relaxed),
         }
     }

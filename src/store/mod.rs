@@ -5,6 +5,7 @@
 //! | tickets | [`TicketStore`] | [`conformance::tickets`](crate::test_util::conformance::tickets) |
 //! | revocations | [`RevocationStore`] | [`conformance::revocations`](crate::test_util::conformance::revocations) |
 //! | limits that several nodes share | [`LimitStore`] | [`conformance::limits`](crate::test_util::conformance::limits) |
+//! | nothing: it tells whether a store answers, for a [health report](crate::Health) | [`Ping`] | |
 //! | nothing: it carries messages between nodes | [`NodeBus`] | [`conformance::bus`](crate::test_util::conformance::bus) |
 //!
 //! Each trait lists its safety rules: which mistakes are unsafe, and which only slow. The conformance tests check them.
@@ -78,6 +79,7 @@ mod bus;
 mod error;
 pub(crate) mod lease;
 mod limits;
+mod ping;
 pub(crate) mod revocations;
 mod tickets;
 
@@ -87,6 +89,7 @@ pub use bus::{Delivery, NodeBus, NodeInbox};
 pub use error::{StoreError, StoreErrorKind};
 pub use lease::{Acquire, Acquired, LeaseQuery, SessionLease};
 pub use limits::LimitStore;
+pub use ping::Ping;
 pub use revocations::{Cursor, RevocationBatch, RevocationStore};
 pub use tickets::{TicketCapacity, TicketKey, TicketStore};
 

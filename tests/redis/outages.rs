@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum_ws_auth::{AtLimit, Limits, Revocations, TicketErrorKind, Tickets, store::StoreErrorKind};
+use axum_ws_auth::{
+    AtLimit, Health, HealthReason, HealthStatus, Limits, Revocations, TicketErrorKind, Tickets, store::StoreErrorKind,
+};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 
@@ -44,6 +46,29 @@ async fn a_restarted_server_has_lost_nothing() {
     eventually("the ticket is still valid", async || redeem(&by_ticket, ticket).await == 101).await;
     assert_eq!(redeem(&by_ticket, ticket).await, 401);
     eventually("tickets are issued", async || issue(&tickets).await.is_ok()).await;
+}
+
+/// The servers of a cluster are asked like a single one.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_report_notices_a_killed_server() {
+    let (mut server, cluster) = (RedisServer::start(), RedisCluster::start());
+    let revocations = Revocations::new(server.store());
+    let health =
+        Health::new().revocations(&revocations).store("redis", server.store()).store("cluster", cluster.store());
+    let status = async || health.report().await.status;
+    eventually("it is healthy", async || status().await == HealthStatus::Ok).await;
+
+    server.kill();
+    let report = health.report().await;
+    assert_eq!(
+        (report.status, report.reasons.as_slice()),
+        (HealthStatus::Degraded, &[HealthReason::StoreUnreachable][..])
+    );
+    let reachable: Vec<_> = report.stores.iter().map(|store| (store.name, store.error.is_none())).collect();
+    assert_eq!(reachable, [("redis", false), ("cluster", true)]);
+
+    server.restart();
+    eventually("it is healthy again", async || status().await == HealthStatus::Ok).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

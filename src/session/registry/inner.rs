@@ -196,8 +196,12 @@ impl Registry {
         self.check_not_draining()
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     fn check_not_draining(&self) -> Result<(), AdmissionError> {
-        if self.draining.load(Ordering::SeqCst) {
+        if self.is_draining() {
             return Err(AdmissionError::Draining { retry_after: self.limits.retry_after });
         }
         Ok(())

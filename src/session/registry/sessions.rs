@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use super::{Filter, OfSubject, Registry, SessionInfo};
 use crate::{
     id::{ScopedId, SessionId},
-    session::{End, Limits, RefreshReply},
+    session::{End, Limits, RefreshReply, SessionCore, SessionKind},
     store::NodeBus,
     token::Token,
 };
@@ -122,6 +122,23 @@ impl Sessions {
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.connection_count()
+    }
+
+    /// How many live WebSockets and streams there are. Yields regularly.
+    pub(crate) async fn count_by_kind(&self) -> (usize, usize) {
+        let is_live = |session: &SessionCore| session.end_reason().is_none() && session.is_counted();
+        let live = self.0.collect(is_live).await;
+        let websockets = live.iter().filter(|session| session.kind() == SessionKind::WebSocket).count();
+        (websockets, live.len() - websockets)
+    }
+
+    /// The most connections that are admitted, if there is a limit.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        Some(self.0.limits.total).filter(|total| *total < usize::MAX)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.is_draining()
     }
 
     /// Iterates over the connections whose sessions have not ended, in arbitrary order.
