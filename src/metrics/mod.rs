@@ -1,4 +1,4 @@
-//! Numbers for operators, by the [`metrics`](::metrics) facade. The feature `metrics` turns them on.
+//! Numbers for operators, by the [`metrics`](https://docs.rs/metrics) facade. The feature `metrics` turns them on.
 //!
 //! The names below change only with a breaking release, and so do the names and values of their labels. Labels come from
 //! fixed sets: no label holds a token, a subject, a path or anything else that a client sent. The program installs a
