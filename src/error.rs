@@ -64,6 +64,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Not a length of a prefix of IPv6 addresses.
+    #[error("an IPv6 address has no prefix of {0} bits: 1 to 128")]
+    InvalidIpv6Prefix(u8),
     /// Not a content type of the form `type/subtype` (RFC 9110 §8.3.1).
     #[error("`{0}` is not a content type without parameters")]
     InvalidContentType(String),

@@ -80,6 +80,7 @@
 //! | count, list and end sessions | [`Sessions`] |
 //! | show users where they are signed in | [`Sessions::of_subject`], [`WsAuthLayer::session_meta`] |
 //! | limit sessions, in all or per subject | [`Limits`] |
+//! | limit connections and failed attempts per address | [`AddressLimits`] |
 //! | log users out on all nodes | [`Revocations`] |
 //! | close sockets when users log out at their identity provider | [`signals`] |
 //! | act on the identity provider's security events: Shared Signals, CAEP, RISC | [`signals::SharedSignals`] |
@@ -183,12 +184,13 @@
 //! | --- | --- | --- |
 //! | [`EndReason::as_str`] | `token_expired`, `max_lifetime`, `revoked`, `policy`, `insufficient_user_authentication`, `too_many_sessions`, `unresponsive`, `unconfirmed`, `shutdown`, `closed` | close reason, events |
 //! | [`SessionKind::as_str`] | `websocket`, `stream`, `request` | lists of sessions |
-//! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
-//! | [`Rejection::reason`] | a name of the next four rows; without a cause, that of [`RejectionKind::as_str`] | events |
+//! | [`RejectionKind::as_str`] | `missing_token`, `invalid_request`, `invalid_token`, `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed`, `head_too_large`, `too_many_requests`, `too_many_sessions`, `unavailable`, `timed_out` | response body, close reason, events |
+//! | [`Rejection::reason`] | a name of the next five rows; without a cause, that of [`RejectionKind::as_str`] | events |
 //! | [`TokenErrorKind::as_str`] | `conflicting_tokens`, `repeated_token`, `empty_token`, `token_too_large`, `undecodable_token`, `nothing_to_select`, `unstrippable_token` | |
 //! | [`OriginErrorKind::as_str`] | `origin_missing`, `origin_malformed`, `origin_not_allowed`, `forwarded_malformed` | |
 //! | [`VerifyErrorKind::as_str`] | `token_invalid`, `token_malformed`, `critical_header`, `wrong_type`, `wrong_algorithm`, `unknown_key`, `bad_signature`, `missing_claim`, `malformed_claim`, `unexpected_claims`, `token_expired`, `token_not_yet_valid`, `wrong_issuer`, `wrong_audience`, `sender_constrained`, `not_bound`, `missing_proof`, `proof_malformed`, `proof_wrong_algorithm`, `proof_wrong_key`, `proof_bad_signature`, `proof_for_elsewhere`, `proof_for_other_token`, `proof_stale`, `proof_replayed`, `use_dpop_nonce`, `unknown_ticket`, `ticket_for_elsewhere`, `insufficient_user_authentication`, `insufficient_scope`, `forbidden`, `verifier_unavailable` | |
 //! | [`AdmissionError::as_str`] | `draining`, `server_full`, `revoked`, `revocations_stale`, `too_many_sessions` | |
+//! | [`AddressLimitError::as_str`] | `too_many_connections`, `too_many_attempts`, `address_unknown` | |
 //! | [`RefreshError::reason`] | `session_ended`, `refresh_in_progress`, `too_many_attempts`, `token_too_large`, `malformed_message`, `no_subject`, `other_subject`, `other_issuer`, `other_key`, `revoked`, `revocations_stale`, or a name of [`VerifyErrorKind::as_str`] | answer of a [`RefreshProtocol`], events |
 //! | [`WsAuthLayer::refresh_route`] | `unknown_session`, `refresh_in_progress`, `too_many_attempts`, or a name of [`RejectionKind::as_str`] | response body |
 //! | [`WsAuthLayer::signalr_refresh_route`] | `missing_connection_token`, `connection_not_found`, `invalid_token`, `permission_change_rejected`, `refresh_disabled`, or a name of the row above | response body |
@@ -266,7 +268,7 @@
 //! | `sessions without a subject are not limited…` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
 //! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
 //! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |
-//! | `peer address unknown…` | error | once per layer: [`TrustedProxies`] need it, and the server does not tell it; see [`ClientAddr`] |
+//! | `peer address unknown…` | error | once per layer: [`TrustedProxies`] or [`AddressLimits`] need it, and the server does not tell it; see [`ClientAddr`] |
 //! | `subprotocol not offered…` | warn | the response omits a name that the handler selected |
 //! | `rejection hook answered with success…` | error | the standard response was sent instead |
 //!
@@ -321,6 +323,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address_limits;
 #[cfg(feature = "dpop")]
 mod dpop;
 mod error;
@@ -380,6 +383,7 @@ pub use self::verify::{CachedVerifier, jwt};
 #[doc(hidden)]
 pub use self::websocket::fuzzing;
 pub use self::{
+    address_limits::{AddressLimitError, AddressLimits},
     error::ConfigError,
     extract::{Authenticated, AuthenticatedRejection, AuthenticatedUpgrade},
     forwarded::{ClientAddr, TrustedProxies},

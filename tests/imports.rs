@@ -32,6 +32,7 @@ const MODULES: &[&str] = &[
     "websocket",
     "token",
     "forwarded",
+    "address_limits",
     "origin",
     "verify",
     "store",

@@ -32,6 +32,7 @@ export const REASONS = Object.freeze({
   insufficient_scope: STOP,
   origin_not_allowed: STOP,
   head_too_large: STOP,
+  too_many_requests: RETRY,
   unavailable: RETRY,
   timed_out: RETRY,
 });

@@ -44,7 +44,7 @@ where
     C: Send + Sync + 'static,
     F: OnFailedUpgrade,
 {
-    let WithheldUpgrade { connection, head, meta, permit: _permit } = withheld;
+    let WithheldUpgrade { connection, head, meta, visit, permit: _permit } = withheld;
     let protocol = pending.config.first_message()?.clone();
     let limit = protocol.time_limit();
     let until = from_now(limit);
@@ -65,12 +65,20 @@ where
         Err(None) => return None,
         Err(Some(rejection)) => {
             pending.count(Outcome::Refused(rejection.reason()));
+            if let Some(visit) = &visit
+                && rejection.is_failed_attempt()
+            {
+                visit.failed();
+            }
             pending.upgrade.log_refusal(&pending.config, &rejection);
             socket.refuse(&rejection, rejection.close_code(&pending.config.session.close_codes)).await;
             return None;
         }
     };
     pending.count(Outcome::Accepted);
+    if let Some(visit) = visit {
+        session.core().keep_place(visit);
+    }
     let guard = session.guard();
     // A client that does not read must not keep its session from ending.
     match unless(session.ended(), socket.send_accepted()).await {

@@ -14,6 +14,7 @@ use super::{
     summary::RequestSummary,
 };
 use crate::{
+    address_limits::Visit,
     rejection::Rejection,
     session::{AnySession, SessionKind},
     telemetry::{self, Outcome},
@@ -30,6 +31,8 @@ pub(crate) struct Completion {
     selection: Selection,
     /// Where the token was.
     source: &'static str,
+    /// The client's, unless the session has it, or the upgrade that waits for the first message.
+    pub(super) visit: Option<Visit>,
     /// Held until the response is there, which may take the session over.
     session: Option<Admitted>,
     /// The client is to authenticate by its first message.
@@ -52,17 +55,28 @@ impl Completion {
     ) -> Self {
         let (config, method, version) = (Arc::clone(config), parts.method.clone(), parts.version);
         let summary = RequestSummary::kept(parts);
-        Self { config, kind, method, version, summary, selection, source, session: None, pending: None }
+        Self { config, kind, method, version, summary, selection, source, visit: None, session: None, pending: None }
+    }
+
+    /// What the client does counts for its address.
+    pub(super) fn by(self, visit: Option<Visit>) -> Self {
+        Self { visit, ..self }
     }
 
     /// Completes the response to the client of this session.
-    pub(crate) fn of(self, session: Admitted) -> Self {
+    pub(crate) fn of(mut self, session: Admitted) -> Self {
+        if self.kind == RequestKind::Handshake
+            && let Some(visit) = self.visit.take()
+        {
+            session.core().keep_place(visit);
+        }
         self.count(self.kind.of_session(), Outcome::Accepted);
         Self { session: Some(session), ..self }
     }
 
     /// Completes the response to a client that has yet to authenticate.
-    pub(super) fn pending(self, upgrade: Arc<PendingUpgrade>) -> Self {
+    pub(super) fn pending(mut self, upgrade: Arc<PendingUpgrade>) -> Self {
+        upgrade.keep_place(self.visit.take());
         Self { pending: Some(upgrade), ..self }
     }
 
@@ -78,6 +92,11 @@ impl Completion {
 
     /// The response to a refused client.
     pub(crate) fn refuse(&self, rejection: Rejection, parts: &mut Parts) -> Response {
+        if let Some(visit) = &self.visit
+            && rejection.is_failed_attempt()
+        {
+            visit.failed();
+        }
         self.count(self.kind.of_session(), Outcome::Refused(rejection.reason()));
         refuse(&self.config, rejection, parts, &self.selection)
     }

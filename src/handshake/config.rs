@@ -13,6 +13,7 @@ use super::request::RequestKind;
 #[cfg(feature = "streams")]
 use crate::stream::Streams;
 use crate::{
+    address_limits::AddressLimits,
     error::ConfigError,
     forwarded::TrustedProxies,
     origin::AllowOrigin,
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) struct Config {
     pub(crate) sources: Sources,
     pub(crate) trusted_proxies: Option<TrustedProxies>,
+    pub(crate) address_limits: Option<AddressLimits>,
     /// The warning is logged once.
     pub(super) warned_of_no_peer: Arc<AtomicBool>,
     /// `None` until the user sets one: then cookies need the same origin, and explicit tokens none.
@@ -108,6 +110,7 @@ impl Default for Config {
         Self {
             sources: Sources::standard(),
             trusted_proxies: None,
+            address_limits: None,
             warned_of_no_peer: Arc::default(),
             allow_origin: None,
             max_head_len: 16 * 1024,
@@ -135,6 +138,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("sources", &self.sources)
             .field("trusted_proxies", &self.trusted_proxies)
+            .field("address_limits", &self.address_limits)
             .field("allow_origin", &self.allow_origin)
             .field("optional", &self.optional)
             .field("handshakes_only", &self.handshakes_only)

@@ -48,14 +48,14 @@ use self::{
     pending::PendingUpgrade,
     proof::{bind, needed_again},
     refuse::respond,
-    sender::learn_sender,
+    sender::{enter, learn_sender},
     strip::strip,
     verify::Authenticate,
 };
 use crate::{
     id::ScopedId,
     rejection::Rejection,
-    token::{Found, Token},
+    token::{Found, Selection, Token},
     verify::{VerifyError, VerifyInput},
 };
 
@@ -98,8 +98,15 @@ impl Pipeline {
 
     /// Takes a request through steps one to five, as far as that is possible without waiting.
     pub(crate) fn begin(&self, kind: RequestKind, parts: &mut Parts) -> Next {
+        let visit = match enter(&self.config, kind, parts) {
+            Ok(visit) => visit,
+            Err(rejection) => {
+                let completion = Completion::new(&self.config, parts, kind, (Selection::default(), "none"));
+                return Next::Respond(completion.refuse(rejection, parts));
+            }
+        };
         let Found { token, token_kind, source, selection } = find(&self.config, parts);
-        let completion = Completion::new(&self.config, parts, kind, (selection, source));
+        let completion = Completion::new(&self.config, parts, kind, (selection, source)).by(visit);
         let outcome = strip(&self.config, parts, token)
             .and_then(|token| check_origin(&self.config, kind, parts, token_kind).map(|()| token));
         match outcome {
@@ -150,6 +157,17 @@ impl Pipeline {
     pub(crate) async fn identify(&self, parts: &mut Parts) -> Result<(Token, Option<ScopedId>), Rejection> {
         // Not a handshake, whatever its headers say, because of its method. This takes its upgrade away.
         let _ = self.receive(parts);
+        let visit = enter(&self.config, RequestKind::Plain, parts)?;
+        let identified = self.identify_sender(parts).await;
+        if let (Some(visit), Err(rejection)) = (visit, &identified)
+            && rejection.is_failed_attempt()
+        {
+            visit.failed();
+        }
+        identified
+    }
+
+    async fn identify_sender(&self, parts: &mut Parts) -> Result<(Token, Option<ScopedId>), Rejection> {
         let Found { token, token_kind, .. } = find(&self.config, parts);
         let token = strip(&self.config, parts, token)?;
         // As for a handshake: the request changes something, so a cookie needs an origin.

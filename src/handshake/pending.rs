@@ -13,6 +13,7 @@ use super::{
     upgrade::withhold,
 };
 use crate::{
+    address_limits::Visit,
     lock::lock,
     rejection::Rejection,
     session::{Head, SessionMeta},
@@ -31,6 +32,7 @@ pub(crate) struct WithheldUpgrade {
     pub(crate) connection: OnUpgrade,
     pub(crate) head: Head,
     pub(crate) meta: SessionMeta,
+    pub(crate) visit: Option<Visit>,
     /// Held until the client has authenticated, or is gone.
     pub(crate) permit: PendingPermit,
 }
@@ -57,9 +59,9 @@ impl PendingUpgrade {
                 return Err(Rejection::admission(error, &config.challenges, parts.version));
             }
         };
-        // Now, because the head that is kept has no extensions, such as the address of the client.
+        // Now, because the head that is kept has few extensions.
         let meta = config.session_meta(parts);
-        let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), meta, permit };
+        let withheld = WithheldUpgrade { connection, head: Head::from_parts(parts), meta, visit: None, permit };
         let (version, summary) = (parts.version, RequestSummary::kept(parts));
         Ok(Some(Arc::new(Self { version, summary, withheld: Mutex::new(Some(withheld)) })))
     }
@@ -71,6 +73,13 @@ impl PendingUpgrade {
 
     pub(crate) fn take(&self) -> Option<WithheldUpgrade> {
         lock(&self.withheld).take()
+    }
+
+    /// Keeps the client's place among the connections of its address.
+    pub(super) fn keep_place(&self, visit: Option<Visit>) {
+        if let Some(withheld) = &mut *lock(&self.withheld) {
+            withheld.visit = visit;
+        }
     }
 
     pub(super) fn is_taken(&self) -> bool {

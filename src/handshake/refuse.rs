@@ -71,8 +71,10 @@ fn accept_then_close(
     parts: &mut Parts,
     selection: &Selection,
 ) -> Option<Response> {
-    // A head that is too large still holds copies of the token, so no origin predicate may see it.
-    let is_silent = matches!(rejection.kind(), RejectionKind::OriginNotAllowed | RejectionKind::HeadTooLarge);
+    // A head that is too large still holds copies of the token, so no origin predicate may see it. Neither is anything read of
+    // a client whose address is not let in, and it gets no connection.
+    let is_silent = matches!(rejection.kind(), RejectionKind::OriginNotAllowed | RejectionKind::HeadTooLarge)
+        || rejection.is_of_address();
     if is_silent || !may_tell_page(config, parts) {
         return None;
     }

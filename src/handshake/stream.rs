@@ -10,6 +10,7 @@ use super::{
     choose::{Completed, Completion},
 };
 use crate::{
+    rejection::Rejection,
     session::{AdmissionError, EndReason, SessionKind},
     stream::{SessionBody, goes_on},
     verify::VerifyError,
@@ -17,7 +18,7 @@ use crate::{
 
 impl Completion {
     /// Ties the response to its session, if the layer is to do so.
-    pub(super) fn stream(self, session: Admitted, response: Response) -> Completed {
+    pub(super) fn stream(mut self, session: Admitted, response: Response) -> Completed {
         if self.method == Method::HEAD {
             return Completed::Now(response);
         }
@@ -32,6 +33,13 @@ impl Completion {
         let response = response.map(|body| Body::new(SessionBody::new(body, session, coverage)));
         if !is_counted {
             return Completed::Now(response);
+        }
+        if let Some(mut visit) = self.visit.take() {
+            if let Err(error) = visit.take_place() {
+                let rejection = Rejection::address(error, &self.config.challenges, self.version);
+                return Completed::Now(self.refuse_plainly(SessionKind::Stream, rejection, &response));
+            }
+            core.keep_place(visit);
         }
         match core.count_as_stream() {
             Err(error) => {

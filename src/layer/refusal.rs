@@ -64,6 +64,7 @@ impl WsAuthLayer {
     /// - a request that is no well-formed handshake;
     /// - a head that is too large;
     /// - a page whose origin is not allowed;
+    /// - a client whose address has reached its [limits](Self::address_limits), or is unknown to them;
     /// - an offer of subprotocols with neither a token nor one of [`subprotocols`](Self::subprotocols): a browser needs one
     ///   selected, and any of them might be a secret.
     ///

@@ -2,6 +2,7 @@
 
 use super::WsAuthLayer;
 use crate::{
+    address_limits::AddressLimits,
     error::ConfigError,
     forwarded::TrustedProxies,
     origin::AllowOrigin,
@@ -32,6 +33,14 @@ impl WsAuthLayer {
     /// Defaults to none, so that headers are not believed: a client could have sent them.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.config().trusted_proxies = Some(proxies);
+        self
+    }
+
+    /// Limits connections and failed attempts of each client's address; see [`AddressLimits`].
+    ///
+    /// Defaults to no limits, because only the operator knows how many users share an address.
+    pub fn address_limits(mut self, limits: &AddressLimits) -> Self {
+        self.config().address_limits = Some(limits.clone());
         self
     }
 

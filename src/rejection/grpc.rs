@@ -26,7 +26,7 @@ impl RejectionKind {
             Self::InvalidRequest => "3",                             // INVALID_ARGUMENT
             Self::TimedOut => "4",                                   // DEADLINE_EXCEEDED
             Self::InsufficientScope | Self::OriginNotAllowed => "7", // PERMISSION_DENIED
-            Self::HeadTooLarge | Self::TooManySessions => "8",       // RESOURCE_EXHAUSTED
+            Self::HeadTooLarge | Self::TooManyRequests | Self::TooManySessions => "8", // RESOURCE_EXHAUSTED
             Self::Unavailable => "14",                               // UNAVAILABLE
             // UNAUTHENTICATED
             Self::MissingToken | Self::InvalidToken | Self::InsufficientUserAuthentication => "16",

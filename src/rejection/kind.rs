@@ -20,6 +20,8 @@ pub enum RejectionKind {
     OriginNotAllowed,
     /// The request's head is larger than [`max_head_len`](crate::WsAuthLayer::max_head_len).
     HeadTooLarge,
+    /// The client's address has reached one of its [limits](crate::AddressLimits).
+    TooManyRequests,
     /// The token's subject has reached its limit of sessions.
     TooManySessions,
     /// The verifier or the revocations are unavailable, the server is full, or it is shutting down.
@@ -41,6 +43,7 @@ impl RejectionKind {
             Self::InsufficientScope => "insufficient_scope",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::HeadTooLarge => "head_too_large",
+            Self::TooManyRequests => "too_many_requests",
             Self::TooManySessions => "too_many_sessions",
             Self::Unavailable => "unavailable",
             Self::TimedOut => "timed_out",
@@ -53,7 +56,7 @@ impl RejectionKind {
             Self::MissingToken | Self::InvalidToken | Self::InsufficientUserAuthentication => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests | Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
         }
@@ -62,7 +65,7 @@ impl RejectionKind {
     /// Whether the same client may succeed later with the same token.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::TooManySessions | Self::Unavailable | Self::TimedOut)
+        matches!(self, Self::TooManyRequests | Self::TooManySessions | Self::Unavailable | Self::TimedOut)
     }
 
     /// The code for a close frame.
@@ -72,7 +75,7 @@ impl RejectionKind {
             Self::MissingToken | Self::InvalidToken => codes.unauthorized,
             // A client that knows no step-up must not take this for an expired token, and try again with the like.
             Self::InsufficientUserAuthentication | Self::InsufficientScope | Self::OriginNotAllowed => codes.forbidden,
-            Self::TooManySessions => codes.too_many,
+            Self::TooManyRequests | Self::TooManySessions => codes.too_many,
             Self::Unavailable => codes.unavailable,
             Self::TimedOut => codes.timeout,
         }
@@ -102,6 +105,9 @@ impl RejectionKind {
             Self::HeadTooLarge => {
                 r#"{"title":"Request Header Fields Too Large","status":431,"detail":"the request's head is too large","error":"head_too_large"}"#
             }
+            Self::TooManyRequests => {
+                r#"{"title":"Too Many Requests","status":429,"detail":"too many requests from this address","error":"too_many_requests"}"#
+            }
             Self::TooManySessions => {
                 r#"{"title":"Too Many Requests","status":429,"detail":"too many sessions","error":"too_many_sessions"}"#
             }
@@ -120,7 +126,7 @@ mod tests {
     use super::{CloseCodes, RejectionKind};
     use crate::{error::ConfigError, session::doc_table};
 
-    const ALL: [RejectionKind; 10] = [
+    const ALL: [RejectionKind; 11] = [
         RejectionKind::MissingToken,
         RejectionKind::InvalidRequest,
         RejectionKind::InvalidToken,
@@ -128,6 +134,7 @@ mod tests {
         RejectionKind::InsufficientScope,
         RejectionKind::OriginNotAllowed,
         RejectionKind::HeadTooLarge,
+        RejectionKind::TooManyRequests,
         RejectionKind::TooManySessions,
         RejectionKind::Unavailable,
         RejectionKind::TimedOut,

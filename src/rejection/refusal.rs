@@ -4,6 +4,7 @@ use http::{StatusCode, Version};
 
 use super::{Challenges, RejectionKind, challenge::Challenge};
 use crate::{
+    address_limits::AddressLimitError,
     origin::OriginError,
     session::{AdmissionError, CloseCodes},
     token::{TokenError, TokenErrorKind},
@@ -24,6 +25,7 @@ use crate::{
 /// | `InsufficientScope` | `insufficient_scope` | 403 | `error="insufficient_scope"`, and `scope` if known |
 /// | `OriginNotAllowed` | `origin_not_allowed` | 403 | no challenge |
 /// | `HeadTooLarge` | `head_too_large` | 431 | no challenge |
+/// | `TooManyRequests` | `too_many_requests` | 429 | no challenge; `Retry-After` |
 /// | `TooManySessions` | `too_many_sessions` | 429 | no challenge; `Retry-After` |
 /// | `Unavailable` | `unavailable` | 503 | no challenge; `Retry-After` |
 /// | `TimedOut` | `timed_out` | 408 | no challenge |
@@ -73,6 +75,7 @@ pub(super) enum Cause {
     Origin(OriginError),
     Verify(Arc<VerifyError>),
     Admission(AdmissionError),
+    Address(AddressLimitError),
 }
 
 impl Rejection {
@@ -122,6 +125,16 @@ impl Rejection {
         Self::new(kind, Some(Cause::Admission(error)), challenges, version)
     }
 
+    pub(crate) fn address(error: AddressLimitError, challenges: &Challenges, version: Version) -> Self {
+        let kind = match error {
+            AddressLimitError::TooManyConnections | AddressLimitError::TooManyAttempts { .. } => {
+                RejectionKind::TooManyRequests
+            }
+            AddressLimitError::AddressUnknown => RejectionKind::Unavailable,
+        };
+        Self::new(kind, Some(Cause::Address(error)), challenges, version)
+    }
+
     pub(crate) fn head_too_large(challenges: &Challenges, version: Version) -> Self {
         Self::new(RejectionKind::HeadTooLarge, None, challenges, version)
     }
@@ -139,6 +152,7 @@ impl Rejection {
             RejectionKind::InsufficientScope => Some(&challenges.insufficient_scope),
             RejectionKind::OriginNotAllowed
             | RejectionKind::HeadTooLarge
+            | RejectionKind::TooManyRequests
             | RejectionKind::TooManySessions
             | RejectionKind::Unavailable
             | RejectionKind::TimedOut => None,
@@ -168,6 +182,7 @@ impl Rejection {
             Some(Cause::Origin(error)) => error.kind().as_str(),
             Some(Cause::Verify(error)) => error.kind().as_str(),
             Some(Cause::Admission(error)) => error.as_str(),
+            Some(Cause::Address(error)) => error.as_str(),
         }
     }
 
@@ -177,6 +192,7 @@ impl Rejection {
         match &self.cause {
             Some(Cause::Verify(error)) => error.retry_after(),
             Some(Cause::Admission(error)) => error.retry_after(),
+            Some(Cause::Address(error)) => Some(error.retry_after()),
             _ => None,
         }
     }
@@ -201,6 +217,27 @@ impl Rejection {
         matches!(&self.cause, Some(Cause::Verify(error)) if error.kind() == VerifyErrorKind::Expired)
     }
 
+    /// Whether the client was refused for its address, before its request was read.
+    pub(crate) const fn is_of_address(&self) -> bool {
+        matches!(self.cause, Some(Cause::Address(_)))
+    }
+
+    /// Whether the client sent a token that nobody gave to it: see [`AddressLimits::failed_attempts`].
+    ///
+    /// [`AddressLimits::failed_attempts`]: crate::address_limits::AddressLimits::failed_attempts
+    pub(crate) fn is_failed_attempt(&self) -> bool {
+        let is_genuine = match &self.cause {
+            Some(Cause::Verify(error)) => matches!(
+                error.kind(),
+                VerifyErrorKind::Expired | VerifyErrorKind::NotYetValid | VerifyErrorKind::UseDpopNonce
+            ),
+            // It was revoked.
+            Some(Cause::Admission(_)) => true,
+            _ => false,
+        };
+        self.kind == RejectionKind::InvalidToken && !is_genuine
+    }
+
     /// Whether the response ends the connection.
     pub(crate) fn closes_connection(&self) -> bool {
         self.version <= Version::HTTP_11
@@ -219,6 +256,7 @@ impl fmt::Display for Rejection {
             RejectionKind::InsufficientScope => "the handshake's token is insufficient",
             RejectionKind::OriginNotAllowed => "the handshake's origin is not allowed",
             RejectionKind::HeadTooLarge => "the handshake's head is too large",
+            RejectionKind::TooManyRequests => "the client's address has reached a limit",
             RejectionKind::TooManySessions => "the subject has too many sessions",
             RejectionKind::Unavailable => "the handshake cannot be verified or admitted now",
             RejectionKind::TimedOut => "the client sent no token in time",
@@ -233,6 +271,7 @@ impl Error for Rejection {
             Cause::Origin(error) => Some(error),
             Cause::Verify(error) => Some(&**error),
             Cause::Admission(error) => Some(error),
+            Cause::Address(error) => Some(error),
         }
     }
 }

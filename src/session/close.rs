@@ -16,7 +16,7 @@ use crate::error::ConfigError;
 /// | [`unauthorized`](Self::unauthorized) | | `missing_token`, `invalid_token` | 3000 | 4401 | 4403 | 3500 |
 /// | [`forbidden`](Self::forbidden) | `insufficient_user_authentication` | `insufficient_user_authentication`, `insufficient_scope`, `origin_not_allowed` | 3003 | 4403 | 4403 | 3507 |
 /// | [`timeout`](Self::timeout) | | `timed_out` | 3008 | 4408 | 4408 | 3502 |
-/// | [`too_many`](Self::too_many) | | `too_many_sessions` | 1013 | 4429 | 1013 | 3504 |
+/// | [`too_many`](Self::too_many) | | `too_many_requests`, `too_many_sessions` | 1013 | 4429 | 1013 | 3504 |
 /// | [`unavailable`](Self::unavailable) | `unconfirmed` | `unavailable` | 1013 | 4503 | 1013 | 3004 |
 /// | [`unresponsive`](Self::unresponsive) | `unresponsive` | | 3008 | 4408 | 4408 | 3012 |
 /// | [`expired`](Self::expired) | `token_expired`, `max_lifetime` | `invalid_token` of an expired token | 3000 | 4401 | 4403 | 3005 |

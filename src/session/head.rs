@@ -1,5 +1,7 @@
 //! The head of a handshake in compact form, kept for the whole session.
 
+use std::net::IpAddr;
+
 use axum::extract::{OriginalUri, RawPathParams};
 use http::{
     HeaderName, HeaderValue, Method, Request, Uri, Version, header,
@@ -7,7 +9,10 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use crate::verify::{PathParams, matched_params};
+use crate::{
+    forwarded::ClientAddr,
+    verify::{PathParams, matched_params},
+};
 
 /// The request head that the verifier sees again when the session is refreshed.
 ///
@@ -15,7 +20,8 @@ use crate::verify::{PathParams, matched_params};
 /// allocation, because a `HeaderMap` takes five times the memory of its text. Every live session has one, so it is compact.
 ///
 /// It begins with the place of the version in [`VERSIONS`]. The method, the URI and the original URI (or an empty text)
-/// follow, and then the path parameters and the headers: kind, name and value of each. A length precedes every text.
+/// follow, then the client's address, and then the path parameters and the headers: kind, name and value of each. A length
+/// precedes every text.
 pub(crate) struct Head(Box<[u8]>);
 
 const VERSIONS: [Version; 5] = [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
@@ -23,6 +29,8 @@ const VERSIONS: [Version; 5] = [Version::HTTP_09, Version::HTTP_10, Version::HTT
 /// The kind of a pair, in its lowest bits.
 const SENSITIVE: u8 = 1;
 const PATH_PARAM: u8 = 2;
+/// No pair, but the client's address alone. No header is both of the above.
+const CLIENT: u8 = SENSITIVE | PATH_PARAM;
 /// The other bits of the kind: the place in [`COMMON_NAMES`], counted from one, of a name that does not follow.
 const COMMON: u32 = 2;
 /// Headers of most handshakes.
@@ -46,8 +54,8 @@ static UPGRADE_HEADERS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// At least the length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters. Those
-    /// are parts of the path, and no longer than it.
+    /// At least the length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters and the
+    /// address. Those parameters are parts of the path, and no longer than it.
     pub(crate) fn max_encoded_len(parts: &Parts) -> usize {
         let method = 1 + MAX_LEN_LEN + parts.method.as_str().len();
         let uris: usize = uris(parts).into_iter().map(|uri| MAX_LEN_LEN + uri.map_or(0, uri_len)).sum();
@@ -58,12 +66,20 @@ impl Head {
     pub(crate) fn from_parts(parts: &mut Parts) -> Self {
         let params = matched_params(parts);
         let params_len = params.as_ref().map_or(0, params_len);
-        let mut texts = Vec::with_capacity(Self::max_encoded_len(parts) + params_len);
+        let client = parts.extensions.get::<ClientAddr>().map(|client| client.ip());
+        let mut texts = Vec::with_capacity(Self::max_encoded_len(parts) + MAX_CLIENT_LEN + params_len);
         let version = (0..).zip(VERSIONS).find(|(_, version)| *version == parts.version);
         texts.push(version.map_or(u8::MAX, |(place, _)| place));
         push(&mut texts, parts.method.as_str().as_bytes());
         for uri in uris(parts) {
             push_uri(&mut texts, uri);
+        }
+        if let Some(client) = client {
+            texts.push(CLIENT);
+            match client {
+                IpAddr::V4(address) => push(&mut texts, &address.octets()),
+                IpAddr::V6(address) => push(&mut texts, &address.octets()),
+            }
         }
         if let Some(params) = &params {
             for (name, value) in params {
@@ -78,7 +94,7 @@ impl Head {
         Self(texts.into_boxed_slice())
     }
 
-    /// The head again. Its extensions are axum's `OriginalUri` and the path parameters. Never `None`, because all parts
+    /// The head again. Its extensions are axum's `OriginalUri`, the path parameters and the client's address. Never `None`, because all parts
     /// were parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -95,6 +111,13 @@ impl Head {
         let mut params = Vec::new();
         while let Some((kind, after)) = rest.split_first() {
             rest = after;
+            if *kind == CLIENT {
+                let octets = pull(&mut rest)?;
+                let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from).ok();
+                let client = v4.or_else(|| <[u8; 16]>::try_from(octets).map(IpAddr::from).ok())?;
+                parts.extensions.insert(ClientAddr::new(client));
+                continue;
+            }
             if *kind == PATH_PARAM {
                 let (name, value) = (pull(&mut rest)?, pull(&mut rest)?);
                 params.push((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?));
@@ -164,6 +187,9 @@ fn push_header(texts: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     push(texts, value.as_bytes());
 }
 
+/// The longest encoding of the client's address.
+const MAX_CLIENT_LEN: usize = 1 + MAX_LEN_LEN + 16;
+
 /// The longest encoding of a pair.
 const fn max_pair_len(name: &str, value: &[u8]) -> usize {
     1 + MAX_LEN_LEN + name.len() + MAX_LEN_LEN + value.len()
@@ -232,6 +258,14 @@ mod tests {
         parts.headers.iter_mut().step_by(2).for_each(|(_, value)| value.set_sensitive(true));
         parts.extensions.insert(OriginalUri("/nested/chat?room=7".parse().unwrap_or_default()));
 
+        for client in ["192.0.2.1", "2001:db8::1"] {
+            let client = ClientAddr::new(client.parse().expect("an address"));
+            parts.extensions.insert(client);
+            let again = Head::from_parts(&mut parts).to_parts().expect("it was parsed before");
+            assert_eq!(again.extensions.get(), Some(&client));
+        }
+        parts.extensions.remove::<ClientAddr>();
+
         let head = Head::from_parts(&mut parts);
         assert!(head.0.len() <= Head::max_encoded_len(&parts));
         let again = head.to_parts().expect("it was parsed before");
@@ -241,5 +275,6 @@ mod tests {
         assert_eq!((again.headers, again.uri, again.version), (parts.headers, parts.uri, parts.version));
         assert_eq!(again.method, "SUBSCRIBE");
         assert_eq!(again.extensions.get::<OriginalUri>().map(|uri| uri.path()), Some("/nested/chat"));
+        assert_eq!(again.extensions.get::<ClientAddr>(), None);
     }
 }

@@ -6,11 +6,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::extract::connect_info::MockConnectInfo;
+use axum::{
+    extract::{connect_info::MockConnectInfo, ws::Message},
+    response::Response,
+};
 use axum_ws_auth::{
-    AllowOrigin, SessionMeta, Sessions, TokenSource, Verified, Verifier, VerifyInput,
+    AllowOrigin, AuthenticatedUpgrade, FirstMessage, SessionMeta, Sessions, Token, TokenSource, Verified, Verifier,
+    VerifyError, VerifyInput,
     test_util::{self, handshake},
 };
+use futures_util::{SinkExt, StreamExt};
 use http::{StatusCode, request::Parts};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -172,5 +177,42 @@ async fn the_address_is_known_over_http2_too() {
             request.header("x-forwarded-host", "chat.example").header("x-forwarded-proto", "https").build();
         come_from(&mut request, Some(PROXY));
         assert_eq!(answer(&app, request).await.status(), status, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn verifiers_see_the_address_again_at_refreshes_and_with_a_first_message() {
+    /// Accepts any token from this address only.
+    fn verify(input: VerifyInput<'_>) -> std::future::Ready<Result<Verified<String>, VerifyError>> {
+        let client = input.parts.extensions.get::<ClientAddr>().map(ToString::to_string);
+        let known = client.as_deref() == Some("198.51.100.7");
+        ready(if known {
+            Ok(Verified::new("alice".to_owned()).with_subject("alice"))
+        } else {
+            Err(VerifyError::invalid())
+        })
+    }
+    async fn refresh(upgrade: AuthenticatedUpgrade<String>) -> Response {
+        upgrade.on_upgrade(async |mut socket| {
+            while let Some(Ok(Message::Text(token))) = socket.recv().await {
+                let outcome = socket.session().refresh(Token::new(token.to_string())).await.is_ok();
+                let _ = socket.send(outcome.to_string().into()).await;
+            }
+        })
+    }
+    let layer = || WsAuthLayer::new(verify).trusted_proxies(TrustedProxies::insecure_x_forwarded_by_any_peer());
+    let first_message = FirstMessage::json();
+    for (layer, first) in
+        [(layer(), None), (layer().first_message(first_message), Some(r#"{"type":"auth.token","token":"a"}"#))]
+    {
+        let app = Router::new().route("/", any(refresh)).layer(layer);
+        let request = handshake().header("x-forwarded-for", "198.51.100.7");
+        let request = if first.is_some() { request } else { request.authorization("a") };
+        let (mut socket, _) = test_util::connect(app, request.build()).await.unwrap();
+        if let Some(first) = first {
+            socket.send(first.into()).await.unwrap();
+        }
+        socket.send("b".into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap(), "true");
     }
 }

@@ -29,9 +29,12 @@ impl SessionCore {
     /// Ends the session, and frees what the registry holds for it.
     fn release(&self) {
         self.end(End { reason: EndReason::Closed, code: None });
-        // Taken in a statement of its own: the lock must be released before the registration is dropped.
-        let registration = lock(&self.state).registration.take();
-        drop(registration);
+        // The lock must be released before they are dropped.
+        let places = {
+            let mut state = lock(&self.state);
+            (state.registration.take(), state.visit.take())
+        };
+        drop(places);
     }
 
     /// Warns, once per registry, if the handler dropped the session of a handshake that it accepted.

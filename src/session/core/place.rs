@@ -5,6 +5,7 @@ use std::mem;
 
 use super::SessionCore;
 use crate::{
+    address_limits::Visit,
     lock::lock,
     session::{AdmissionError, SessionKind},
     telemetry::LiveSession,
@@ -26,6 +27,11 @@ impl SessionCore {
                 live.end(end.reason.as_str());
             }
         }
+    }
+
+    /// Keeps the place among the connections of the client's address for as long as the connection.
+    pub(crate) fn keep_place(&self, visit: Visit) {
+        lock(&self.state).visit = Some(Box::new(visit));
     }
 
     /// Makes the session that of a stream, and counts it as a connection if it is registered. Returns whether it counts

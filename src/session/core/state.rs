@@ -16,6 +16,7 @@ use super::{
     refresh::Attempts,
 };
 use crate::{
+    address_limits::Visit,
     id::{Scope, ScopedId, SessionId},
     lock::lock,
     session::{
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) end: Option<End>,
     pub(super) supervisor: Option<Waker>,
     pub(super) registration: Option<Registration>,
+    /// The place among the connections of the client's address. Boxed, because most layers have no such limits.
+    pub(super) visit: Option<Box<Visit>>,
     pub(super) attempts: Attempts,
     pub(super) kind: SessionKind,
     /// Counts the session in the metrics, once it is admitted.
@@ -129,6 +132,7 @@ impl SessionCore {
             end: None,
             supervisor: None,
             registration: None,
+            visit: None,
             attempts: Attempts::new(),
             kind: new.kind,
             live: LiveSession::default(),
