@@ -86,8 +86,9 @@ impl<'a> TokenFinder<'a> {
             if ranges.is_empty() {
                 continue;
             }
-            // This cannot fail: the bytes come from a valid header value.
-            let rest = HeaderValue::from_bytes(&without(value.as_bytes(), &ranges));
+            let rest = without(value.as_bytes(), &ranges);
+            // If one copy was inside another, the rest is the token again.
+            let rest = if self.is_in(&rest) { None } else { HeaderValue::from_bytes(&rest).ok() };
             *value = rest.unwrap_or(HeaderValue::from_static(""));
             value.set_sensitive(true);
         }

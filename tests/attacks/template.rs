@@ -62,6 +62,10 @@ fn filtered(value: &str, filter: &str) -> String {
         "base64-unpadded" => STANDARD_NO_PAD.encode(value),
         "escape" => value.bytes().map(|byte| format!("%{byte:02X}")).collect(),
         "escape-dots" => value.replace('.', "%2E"),
+        "nest" => {
+            let (start, end) = value.split_at(value.len() / 2);
+            format!("{start}{value}{end}")
+        }
         "upper" => value.to_ascii_uppercase(),
         "pad" => format!("{value}{}", "=".repeat((4 - value.len() % 4).max(1))),
         "bits" => with_unused_bit(value),

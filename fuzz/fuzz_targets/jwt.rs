@@ -1,0 +1,151 @@
+//! Tokens that are signed by the right key, with any header and any claims. What is accepted:
+//!
+//! - is accepted by `jsonwebtoken`, with the same claims;
+//! - obeys the strict rules, as `serde_json` reads header and claims: no registered member twice, for example;
+//! - is accepted with the same subject and the same end by the other parser of claims, and what is refused, is refused by both.
+//!
+//! The input is the header, a zero byte, and the claims.
+#![no_main]
+
+use std::{
+    fmt,
+    sync::LazyLock,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use axum_ws_auth::{
+    Token, Verified, Verifier, VerifyError, VerifyInput,
+    jwt::{Algorithm, JwtVerifier},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, EncodingKey, Validation, crypto::rust_crypto::DEFAULT_PROVIDER};
+use libfuzzer_sys::fuzz_target;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
+
+const SECRET: &[u8] = b"TEST KEY TEST KEY TEST KEY TEST KEY";
+const NOW: u64 = 1_700_000_000;
+const LEEWAY: u64 = 30;
+const REGISTERED: [&str; 9] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "cnf"];
+
+static VERIFIER: LazyLock<JwtVerifier<Value>> = LazyLock::new(|| {
+    let builder = JwtVerifier::builder().secret(SECRET).expect("a secret").audience("chat");
+    builder.build().expect("a verifier")
+});
+
+fuzz_target!(init: { let _ = DEFAULT_PROVIDER.install_default(); }, |data: &[u8]| {
+    let Some(end) = data.iter().position(|byte| *byte == 0) else { return };
+    let (header, claims) = (&data[..end], &data[end + 1..]);
+    let token = signed(header, claims);
+    let outcome = verify(&token);
+    if let Ok(verified) = &outcome {
+        check(&token, header, claims, verified);
+    }
+    compare_parsers(header, claims, &outcome);
+});
+
+fn verify(token: &str) -> Result<Verified<Value>, VerifyError> {
+    let token = Token::new(token);
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    VERIFIER.verify_now(VerifyInput::without_request(&token, now)).expect("the key is known")
+}
+
+fn signed(header: &[u8], claims: &[u8]) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_secret(SECRET);
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &key).expect("a signer");
+    let signature = signer.try_sign(message.as_bytes()).expect("a signature");
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn check(token: &str, header: &[u8], claims: &[u8], verified: &Verified<Value>) {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    let decoded = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(SECRET), &validation);
+    assert_eq!(decoded.expect("jsonwebtoken accepts it").claims, verified.claims);
+
+    let header: Members = serde_json::from_slice(header).expect("the header is JSON");
+    assert_eq!(header.only("alg").and_then(Value::as_str), Some("HS256"));
+    assert!(header.only("crit").is_none());
+    let typ = header.only("typ").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+    assert!(["", "jwt", "at+jwt"].contains(&typ.trim_start_matches("application/")), "{typ}");
+
+    let claims: Members = serde_json::from_slice(claims).expect("the claims are JSON");
+    for name in REGISTERED {
+        let _ = claims.only(name);
+    }
+    let exp = claims.only("exp").and_then(Value::as_f64).expect("exp is a number");
+    assert!(exp + LEEWAY as f64 > NOW as f64, "expired: {exp}");
+    let nbf = claims.only("nbf").filter(|nbf| !nbf.is_null()).map(|nbf| nbf.as_f64().expect("nbf is a number"));
+    assert!(nbf.is_none_or(|nbf| nbf <= (NOW + LEEWAY) as f64), "not valid yet: {nbf:?}");
+    let is_ours = match claims.only("aud").expect("aud is required") {
+        Value::String(one) => one == "chat",
+        Value::Array(several) => several.iter().all(Value::is_string) && several.iter().any(|one| one == "chat"),
+        _ => false,
+    };
+    assert!(is_ours, "for another audience");
+    for (name, found) in [("sub", &verified.subject), ("iss", &verified.issuer), ("jti", &verified.token_id)] {
+        let claim = claims.only(name).filter(|claim| !claim.is_null()).map(|claim| claim.as_str().expect("a string"));
+        assert_eq!(claim.filter(|claim| !claim.is_empty()), found.as_deref(), "{name}");
+    }
+    assert!(claims.only("cnf").is_none(), "the token is bound to a key");
+}
+
+/// Claims without escapes take a fast path. An escape in a member of another name leads to the full parser.
+fn compare_parsers(header: &[u8], claims: &[u8], outcome: &Result<Verified<Value>, VerifyError>) {
+    let Some(members) = claims.trim_ascii_start().strip_prefix(b"{") else { return };
+    // An empty object takes no member before it; and with this nesting the limit of depth would not change.
+    if members.trim_ascii_start().starts_with(b"}") {
+        return;
+    }
+    let other = [br#"{"\u0020":0,"#, members].concat();
+    let other = verify(&signed(header, &other));
+    assert_eq!(outcome.is_ok(), other.is_ok(), "the parsers disagree: {outcome:?}, {other:?}");
+    if let (Ok(one), Ok(other)) = (outcome, &other) {
+        assert_eq!((&one.subject, &one.issuer, &one.token_id), (&other.subject, &other.issuer, &other.token_id));
+        assert_eq!((one.expires_at, one.issued_at), (other.expires_at, other.issued_at));
+        assert_eq!(one.provider_session, other.provider_session);
+    }
+}
+
+/// The members of an object, repeated ones too.
+struct Members(Vec<(String, Value)>);
+
+impl Members {
+    /// The member of this name, which occurs at most once.
+    fn only(&self, name: &str) -> Option<&Value> {
+        let mut found = self.0.iter().filter(|(own, _)| own == name).map(|(_, value)| value);
+        let first = found.next();
+        assert!(found.next().is_none(), "{name} occurs twice");
+        first
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
