@@ -12,6 +12,9 @@ pub mod clients;
 #[cfg_attr(not(doctest), doc = include_str!("with/tower_sessions.md"))]
 pub mod cookies {}
 
+#[doc = include_str!("dependencies.md")]
+pub mod dependencies {}
+
 #[doc = include_str!("first_messages.md")]
 #[cfg_attr(not(doctest), doc = include_str!("with/async_graphql.md"))]
 pub mod first_messages {}
