@@ -34,8 +34,8 @@ const scenario = (name, expected, run) =>
       if (person && how !== 'subprotocol') await tab.choose(how);
       return tab;
     };
-    await run(open, context);
-    await context.close();
+    // Whoever stays signed in after a failure would be seen by the next test.
+    await run(open, context).finally(() => context.close());
     const unexpected = errors.filter((text) => !expected.some((pattern) => pattern.test(text)));
     assert.deepEqual(unexpected, []);
   });
