@@ -193,7 +193,6 @@ impl JwtKey {
         }
     }
 
-    #[cfg(feature = "jwks")]
     pub(crate) fn algorithm_name(&self) -> String {
         format!("{:?}", self.algorithm)
     }
