@@ -32,6 +32,9 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
+    /// How many kinds there are.
+    pub(super) const COUNT: usize = Self::TimedOut as usize + 1;
+
     /// A stable name. Clients see it as `error` in the response body and as the reason in a close frame.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -126,7 +129,7 @@ mod tests {
     use super::{CloseCodes, RejectionKind};
     use crate::{error::ConfigError, session::doc_table};
 
-    const ALL: [RejectionKind; 11] = [
+    const ALL: [RejectionKind; RejectionKind::COUNT] = [
         RejectionKind::MissingToken,
         RejectionKind::InvalidRequest,
         RejectionKind::InvalidToken,

@@ -14,15 +14,14 @@ pub(crate) struct Throttles {
 
 impl Throttles {
     fn of(&self, kind: RejectionKind) -> &Arc<Throttle> {
-        self.refused.get(kind as usize).expect("one for each kind")
+        self.refused.get(kind as usize).unwrap_or(&self.incomplete)
     }
 }
 
 impl Default for Throttles {
     fn default() -> Self {
-        const KINDS: usize = RejectionKind::TimedOut as usize + 1;
         let throttle = || Arc::new(Throttle::new());
-        Self { incomplete: throttle(), refused: (0..KINDS).map(|_| throttle()).collect() }
+        Self { incomplete: throttle(), refused: (0..RejectionKind::COUNT).map(|_| throttle()).collect() }
     }
 }
 
