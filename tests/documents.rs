@@ -33,7 +33,7 @@ fn every_link_of_the_documents_leads_somewhere() {
         for target in links(&read(document)) {
             if let Some(page) = target.strip_prefix(GUIDES) {
                 let page = page.trim_end_matches('/');
-                let files = [format!("src/guides/{page}.md"), format!("src/guides/{page}/mod.rs")];
+                let files = [".md", ".rs", "/mod.rs"].map(|end| format!("src/guides/{page}{end}"));
                 assert!(files.iter().any(|file| path(file).exists()), "{document}: there is no guide {page}");
             } else if let Some(section) = target.strip_prefix('#') {
                 let sections: Vec<_> = read(document).lines().filter_map(anchor).collect();
