@@ -1,6 +1,6 @@
 //! What the crate depends on: each dependency has its reason in the docs, and the tree does not grow unnoticed.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
