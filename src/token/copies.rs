@@ -44,10 +44,10 @@ static SKIPPED_HEADERS: [HeaderName; 8] = [
 pub(super) struct TokenFinder<'a> {
     token: &'a [u8],
     literal: OnceCell<Finder<'a>>,
-    /// The token, fully percent-decoded.
+    /// The token, percent-decoded.
     decoded: OnceCell<Finder<'static>>,
     base64: OnceCell<Vec<Finder<'static>>>,
-    /// The searched text, fully percent-decoded.
+    /// The searched text, percent-decoded.
     scratch: RefCell<DecodedText>,
 }
 
@@ -117,13 +117,23 @@ impl<'a> TokenFinder<'a> {
     }
 
     fn find_percent_encoded(&self, text: &[u8], ranges: &mut Vec<Range<usize>>) {
-        let mut decoded = self.scratch.borrow_mut();
-        decoded.decode(text);
+        let decoded = &mut *self.scratch.borrow_mut();
+        decoded.decode(text, escape);
+        self.find_decoded(decoded, text.len(), ranges);
+        // Only then can there be escaped escapes. Who decodes once reads `%25Ae` as `%Ae`, and who decodes repeatedly as one
+        // byte: the token may begin at this `e`.
+        if memchr(b'%', &decoded.bytes).is_some() {
+            decoded.decode(text, nested_escape);
+            self.find_decoded(decoded, text.len(), ranges);
+        }
+    }
+
+    fn find_decoded(&self, decoded: &DecodedText, text_len: usize, ranges: &mut Vec<Range<usize>>) {
         let mut find = |token: &Finder<'_>| {
             for at in token.find_iter(&decoded.bytes) {
                 let start = decoded.starts.get(at);
                 let end = decoded.starts.get(at + token.needle().len());
-                ranges.extend(start.map(|&start| start..end.copied().unwrap_or(text.len())));
+                ranges.extend(start.map(|&start| start..end.copied().unwrap_or(text_len)));
             }
         };
         find(self.literal());
@@ -131,7 +141,7 @@ impl<'a> TokenFinder<'a> {
         if memchr(b'%', self.token).is_some() {
             find(self.decoded.get_or_init(|| {
                 let mut decoded = DecodedText::new();
-                decoded.decode(self.token);
+                decoded.decode(self.token, nested_escape);
                 Finder::new(&decoded.bytes).into_owned()
             }));
         }
@@ -163,7 +173,7 @@ impl<'a> TokenFinder<'a> {
     }
 }
 
-/// A text after repeated percent-decoding, until no escape is left.
+/// A text after percent-decoding.
 struct DecodedText {
     bytes: Vec<u8>,
     /// For each byte, its position in the original text.
@@ -175,32 +185,38 @@ impl DecodedText {
         Self { bytes: Vec::new(), starts: Vec::new() }
     }
 
-    fn decode(&mut self, text: &[u8]) {
+    fn decode(&mut self, text: &[u8], escape: impl Fn(&[u8]) -> Option<(u8, &[u8])>) {
         self.bytes.clear();
         self.starts.clear();
         let mut rest = text;
         while let [first, after @ ..] = rest {
             self.starts.push(text.len() - rest.len());
-            let (byte, after) = decode_escape(rest).unwrap_or((*first, after));
+            let (byte, after) = escape(rest).unwrap_or((*first, after));
             self.bytes.push(byte);
             rest = after;
         }
     }
 }
 
-/// Decodes an escape at the beginning of a text, and returns the rest. `%252E` is an escaped escape.
-fn decode_escape(text: &[u8]) -> Option<(u8, &[u8])> {
-    let mut rest = text.strip_prefix(b"%")?;
-    let mut byte = None;
-    while let [high, low, after @ ..] = rest {
-        let Some(value) = encoding::hexadecimal(*high, *low) else { break };
-        byte = Some((value, after));
-        if value != b'%' {
-            break;
-        }
-        rest = after;
+/// Decodes an escape at the beginning of a text, and returns the rest.
+fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    digits(text.strip_prefix(b"%")?)
+}
+
+/// The same, until no escape is left: `%252E` is an escaped escape.
+fn nested_escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (mut byte, mut rest) = escape(text)?;
+    while byte == b'%'
+        && let Some(decoded) = digits(rest)
+    {
+        (byte, rest) = decoded;
     }
-    byte
+    Some((byte, rest))
+}
+
+fn digits(text: &[u8]) -> Option<(u8, &[u8])> {
+    let [high, low, rest @ ..] = text else { return None };
+    Some((encoding::hexadecimal(*high, *low)?, rest))
 }
 
 /// The base64 encodings of the token at each of the three alignments, without the symbols that depend on adjacent
