@@ -91,6 +91,7 @@ fn try_keys(keys: Option<&Keys>, tenant: Option<&str>, header: &Header, signed: 
     if is_known {
         Attempt::Refused(error, keys.generation())
     } else {
-        Attempt::UnknownKey(error, Some(keys.generation()))
+        // Also if keys without an id were tried, and refused its signature.
+        Attempt::UnknownKey(header.unknown_key(keys.usable().iter()), Some(keys.generation()))
     }
 }
