@@ -79,13 +79,10 @@ pub(crate) fn handshake_refused(
     let suppressed = (left_out > 0).then_some(left_out);
     event!(info, kind, reason = reason(), route, peer, origin, suppressed, "handshake refused");
     if let Some(cause) = cause {
-        match compared {
-            Some((expected, found)) => {
-                event!(debug, %cause, ?expected, ?found, "cause of the refusal");
-            }
-            None => {
-                event!(debug, %cause, "cause of the refusal");
-            }
+        if let Some((expected, found)) = compared {
+            event!(debug, %cause, ?expected, ?found, "cause of the refusal");
+        } else {
+            event!(debug, %cause, "cause of the refusal");
         }
         // At trace: serde quotes claims here, which may be personal data.
         if let Some(underlying) = cause.source() {

@@ -1,7 +1,5 @@
 //! Fetched keys.
 
-use std::time::SystemTime;
-
 use super::Cause;
 
 /// `is_of_rule`: a token has named the issuer, so that it must not become a label.
@@ -9,7 +7,7 @@ pub(crate) fn keys_refreshed(issuer: &str, is_of_rule: bool, keys: usize, change
     let outcome = if changed { "changed" } else { "unchanged" };
     count!(KEYS_REFRESH_TOTAL, "issuer" => label(issuer, is_of_rule), "outcome" => outcome, "reason" => "none");
     if !is_of_rule {
-        set_timestamp!(KEYS_REFRESHED_TIMESTAMP_SECONDS, SystemTime::now(), "issuer" => label(issuer, is_of_rule));
+        set_timestamp!(KEYS_REFRESHED_TIMESTAMP_SECONDS, std::time::SystemTime::now(), "issuer" => label(issuer, is_of_rule));
     }
     if changed {
         event!(info, issuer, keys, "keys changed");
