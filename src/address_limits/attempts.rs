@@ -143,7 +143,7 @@ mod tests {
             times.push(Instant::now());
             tokio::time::advance(Duration::from_millis(1_237)).await;
         }
-        for (oldest, newest) in times.iter().zip(&times[10..]) {
+        for (oldest, newest) in times.iter().zip(times.iter().skip(10)) {
             assert!(newest.duration_since(*oldest) >= MINUTE, "11 in a minute");
             assert!(newest.duration_since(*oldest) < 2 * MINUTE, "the limit is used");
         }

@@ -46,8 +46,8 @@ impl Recording {
     pub(crate) fn values(&self, name: &str, label: &str) -> Vec<String> {
         let samples = self.samples();
         let counted = samples.iter().filter(|sample| sample.name == name);
-        let mut values: Vec<_> =
-            counted.flat_map(|sample| vec![sample.labels[label].clone(); sample.value as usize]).collect();
+        let times = |sample: &Sample| sample.value.to_string().parse().unwrap();
+        let mut values: Vec<_> = counted.flat_map(|sample| vec![sample.labels[label].clone(); times(sample)]).collect();
         values.sort_unstable();
         values
     }
