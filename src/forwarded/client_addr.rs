@@ -2,10 +2,11 @@ use std::{fmt, net::IpAddr};
 
 /// The address of the client, as a request extension.
 ///
-/// [`WsAuthLayer`](crate::WsAuthLayer) puts it into every request that it sees, before verifiers, hooks and the inner service
-/// see the request. A session keeps it, so that its verifier sees it again at each refresh and recheck. It is the address of the connection's peer, or, if that is one of the
-/// [`TrustedProxies`](crate::TrustedProxies), the address that the proxy names. No client can forge it. An IPv4 address that
-/// is written as an IPv6 one (`::ffff:192.0.2.1`) is an IPv4 address here.
+/// [`WsAuthLayer`](crate::WsAuthLayer) puts it into every request that it sees, before verifiers, hooks and the inner
+/// service see the request. A session keeps it, so that its verifier sees it again at each refresh and recheck. It is
+/// the address of the connection's peer, or, if that is one of the [`TrustedProxies`](crate::TrustedProxies), the
+/// address that the proxy names. No client can forge it. An IPv4 address that is written as an IPv6 one
+/// (`::ffff:192.0.2.1`) is an IPv4 address here.
 ///
 /// A request has none if the address is unknown: if the server does not tell the peer's address, or a proxy does not tell
 /// the client's. The layer takes the peer's address from axum's [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), so
