@@ -4,7 +4,6 @@
 pub mod comparison;
 pub mod handshake;
 pub mod input;
-pub mod trace;
 pub mod wire;
 
 use axum_ws_auth::{WebSocketError, WebSocketErrorKind};
