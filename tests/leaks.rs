@@ -188,6 +188,31 @@ fn escaped(text: &str, escape: impl Fn(u8) -> bool, prefix: &str) -> String {
     text.bytes().map(spell).collect()
 }
 
+/// A token with commas is several names of the list.
+#[tokio::test]
+async fn copies_across_the_names_of_subprotocols_are_removed() {
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
+    let token = "0123456789,abcdef,secret";
+    for lines in
+        [&[token][..], &["chat, 0123456789,abcdef,secret,v1"], &["chat", token], &["chat,0123456789%2cabcdef,secret"]]
+    {
+        let layer =
+            WsAuthLayer::new(any).sources([TokenSource::header("x-token"), TokenSource::bearer_subprotocol()]).unwrap();
+        let mut request = handshake().header("x-token", token);
+        for line in lines {
+            request = request.header("sec-websocket-protocol", *line);
+        }
+        let seen = tower::service_fn(async |request: Request<Body>| {
+            let names: Vec<_> = request.headers().get_all("sec-websocket-protocol").iter().cloned().collect();
+            Ok::<_, std::convert::Infallible>(Response::new(Body::from(format!("{names:?}"))))
+        });
+        let response = layer.layer(seen).call(request.build()).await.unwrap();
+        assert!(!response.headers().contains_key("sec-websocket-protocol"), "{lines:?} {response:?}");
+        let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        assert_eq!(body, "[]", "{lines:?}");
+    }
+}
+
 /// Proxies repeat the URL in other headers, browsers in `Referer`, and clients send a token twice.
 #[tokio::test]
 async fn copies_of_the_token_are_removed_from_all_headers() {

@@ -72,6 +72,10 @@ impl<'a> TokenFinder<'a> {
         self.token == token.expose().as_bytes()
     }
 
+    pub(super) fn has(&self, byte: u8) -> bool {
+        memchr(byte, self.token).is_some()
+    }
+
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         !self.find_in(text).is_empty()
     }

@@ -23,6 +23,9 @@ pub(in crate::token) enum Rewrite {
 impl<'a> Scan<'a> {
     /// What may be selected, and the header for the inner service, given the token of the handshake.
     pub(in crate::token) fn finish(self, token: Option<&TokenFinder<'_>>) -> (Selection, Rewrite) {
+        if token.is_some_and(|token| self.holds_across_names(token)) {
+            return (Selection::default(), Rewrite::Remove);
+        }
         let fallback = self.fallback_name(token).and_then(|name| HeaderValue::from_bytes(name).ok()).map(|mut name| {
             // Only in the raw format, the fallback is the token itself.
             name.set_sensitive(!self.is_public(name.as_bytes(), token));
@@ -69,6 +72,11 @@ impl<'a> Scan<'a> {
             matches!(decoded, Some(Ok(Some(decoded))) if token.is(&decoded))
         };
         !token.is_in(name) && !Format::known_prefixes().any(holds_token)
+    }
+
+    /// Whether the list holds the token, but no name does, because the token has commas. Each name would be a part of it.
+    fn holds_across_names(&self, token: &TokenFinder<'_>) -> bool {
+        token.has(b',') && self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().any(|line| token.is_in(line.as_bytes()))
     }
 
     /// Joins all lines without the names that hold a token.
