@@ -6,8 +6,8 @@ use crate::error::ConfigError;
 /// Limits on what one address may do; see [`WsAuthLayer::address_limits`](crate::WsAuthLayer::address_limits).
 ///
 /// They are checked **before a token is read**, so that a client can neither guess tokens nor keep the server busy with
-/// signatures and look-ups. Whoever is beyond a limit is answered with 429 and `Retry-After`, also with a valid token, and
-/// also under [`accept_then_close`](crate::WsAuthLayer::accept_then_close), because that would hold a connection for each.
+/// signatures and look-ups. A client beyond a limit gets 429 and `Retry-After`, even with a valid token, and even
+/// under [`accept_then_close`](crate::WsAuthLayer::accept_then_close), because that would hold a connection for each.
 ///
 /// The address is the [`ClientAddr`](crate::ClientAddr). The server has to tell it, and behind proxies it needs
 /// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies): all clients would share the limits of the proxy otherwise. A

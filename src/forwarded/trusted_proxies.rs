@@ -37,12 +37,12 @@ use crate::error::ConfigError;
 ///   the next one's count, and if no proxy wrote a host, `Host` does.
 /// - A host or scheme that **cannot be read** allows no page by the same-origin rule: the origin is refused with the
 ///   reason `forwarded_malformed`.
-/// - Headers stay as they are, for the inner service, whoever sent them.
+/// - The inner service sees all headers unchanged, whether a proxy or a client sent them.
 ///
 /// # What the proxy has to do
 ///
 /// It must append to the header that you name, or overwrite it, in every request. It must also set or remove the other
-/// two headers of the `X-Forwarded` kind, because they are believed as well. Name proxies only: whoever has one of these
+/// two headers of the `X-Forwarded` kind, because they are believed as well. Name proxies only: a peer with one of these
 /// addresses can claim to be any client.
 ///
 /// The peer's address comes from the server; see [`ClientAddr`](crate::ClientAddr). Without it, nobody is trusted, and an
@@ -143,8 +143,8 @@ impl TrustedProxies {
     /// Trusts the peer of every connection to write the `X-Forwarded` headers: there is exactly one proxy, and the last address
     /// of the list is the client.
     ///
-    /// Use it for a Unix socket, whose peers have no address. Insecure because whoever reaches the server directly can claim
-    /// to be any client.
+    /// Use it for a Unix socket, whose peers have no address. Insecure because any peer that reaches the server directly
+    /// can claim to be any client.
     pub const fn insecure_x_forwarded_by_any_peer() -> Self {
         Self { proxies: Proxies::AnyPeer, kind: Kind::XForwarded }
     }

@@ -22,7 +22,7 @@ use crate::{revocation::Revocations, session::Sessions, store::Ping};
 /// What an application has, and how healthy that is.
 ///
 /// A [report](HealthReport) says whether this node should get new connections, and why not. It is made for a load balancer's
-/// readiness check, and for whoever wants to know what is wrong. Name what the layer has; what is not named is not looked at.
+/// readiness check, and for operators. Pass everything that the layer uses: the report covers only what you pass.
 ///
 /// A report asks each [store](Self::store), at the same time, for at most two seconds. All else is in memory. It holds no
 /// secret, but names of issuers, servers and errors: serve its body to operators only.
