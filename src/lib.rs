@@ -214,7 +214,7 @@
 //!
 //! Anybody can cause refusals, so a flood of them is a handful of events: of each kind, each layer writes ten at once and then
 //! one a second, with the number of those that were left out before it as `suppressed`. If none follows within two seconds,
-//! `handshakes refused` tells that number.
+//! `handshakes refused` tells that number. The routes of [`signals`] do the same with what they refuse.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
@@ -237,11 +237,13 @@
 //! | `keys changed` | info | `issuer`, and how many `keys` are usable now |
 //! | `keys unchanged` | debug | the same, after a refresh that changed nothing |
 //! | `log-out notice accepted` | info | `issuer`, `of`: `provider_session` or `subject` |
-//! | `log-out notice refused` | info | [`reason`](signals::SignalErrorKind::as_str), `error` |
+//! | `log-out notice refused` | info | [`reason`](signals::SignalErrorKind::as_str), `error`, `suppressed` |
+//! | `log-out notices refused` | info | `suppressed`: how many more there were in a flood that is over |
 //! | `key refresh failed` | warn | `issuer`, [`reason`](jwks::KeysErrorKind::as_str), `error` |
 //! | `keys withdrawn…` | error | `issuer`: twice in a row, it published no usable key |
 //! | `signal received` | debug | `issuer`, `event` (its type) and `id` of a [security event](signals::SharedSignals) |
-//! | `signal refused` | info | [`reason`](signals::SecurityEventErrorKind::as_str), `error` |
+//! | `signal refused` | info | [`reason`](signals::SecurityEventErrorKind::as_str), `error`, `suppressed` |
+//! | `signals refused` | info | `suppressed`: how many more there were in a flood that is over |
 //! | `signal not applied…` | warn | `error` of the store, the keys, the resolver or the fallback |
 //! | `signal not acted on` | warn | `event` and `why`: its subject is unknown, for example; at debug if its type is |
 //! | `signal stream enabled` | info | `issuer`: the transmitter sends events |

@@ -1,6 +1,8 @@
 //! What identity providers send: log-out notices and security events.
 
-use super::{Cause, cause_of_failure};
+use std::sync::Arc;
+
+use super::{Cause, Throttle, cause_of_failure};
 
 pub(crate) fn signal_received(issuer: &str, event: &str, id: &str) {
     event!(debug, ?issuer, ?event, ?id, "signal received");
@@ -12,10 +14,18 @@ pub(crate) fn signal_processed(kind: &'static str, is_applied: bool) {
     count!(SIGNALS_TOTAL, "event" => kind, "outcome" => outcome, "reason" => "none");
 }
 
-pub(crate) fn signal_refused(kind: &'static str, reason: &'static str, error: Cause<'_>) {
+/// Anybody can send something to a route, so the throttle bounds these events.
+pub(crate) fn signal_refused(kind: &'static str, reason: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "refused", "reason" => reason);
-    event!(info, reason, %error, "signal refused");
+    let Some(left_out) = throttle.admit(signals_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(info, reason, %error, suppressed, "signal refused");
     cause_of_failure(error);
+}
+
+/// The end of a flood.
+fn signals_left_out(suppressed: u64) {
+    event!(info, suppressed, "signals refused");
 }
 
 pub(crate) fn signal_not_applied(kind: &'static str, error: Cause<'_>) {
@@ -64,9 +74,12 @@ pub(crate) fn log_out_accepted(notice: &'static str, issuer: Option<&str>, of: &
     event!(info, issuer, of, "log-out notice accepted");
 }
 
-pub(crate) fn log_out_refused(notice: &'static str, reason: &'static str, error: Cause<'_>) {
+/// Anybody can send something to a route, so the throttle bounds these events.
+pub(crate) fn log_out_refused(notice: &'static str, reason: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => notice, "outcome" => "refused", "reason" => reason);
-    event!(info, reason, %error, "log-out notice refused");
+    let Some(left_out) = throttle.admit(log_outs_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(info, reason, %error, suppressed, "log-out notice refused");
     if let Some(cause) = error.source() {
         event!(debug, %cause, "cause of the refusal");
         // At trace: serde quotes claims here, which may be personal data.
@@ -74,4 +87,9 @@ pub(crate) fn log_out_refused(notice: &'static str, reason: &'static str, error:
             event!(trace, %underlying, "underlying cause");
         }
     }
+}
+
+/// The end of a flood.
+fn log_outs_left_out(suppressed: u64) {
+    event!(info, suppressed, "log-out notices refused");
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use tracing::Level;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     support::{
         answer, closed,
         issuer::{Key, Pair, Reply, TestIssuer},
-        log::captured,
+        log::{Log, captured},
         text,
     },
 };
@@ -499,5 +500,22 @@ async fn events_tell_what_was_accepted_and_refused_and_hold_no_token() {
         for part in notice.token().split('.').chain(["laptop", "secret"]) {
             assert!(!seen.contains(part), "{part}: {seen}");
         }
+    }
+}
+
+/// Anybody can send something to the route.
+#[tokio::test(start_paused = true)]
+async fn flood_of_bad_notices_is_a_handful_of_events() {
+    let log = Log::default();
+    let _logging = log.capture(Level::INFO);
+    let node = node(MemoryRevocations::new());
+    for _ in 0..50 {
+        assert_eq!(post(&node, FORM, "logout_token=x").await.status(), StatusCode::BAD_REQUEST);
+    }
+    sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        assert_eq!(log.lines().count(), 11, "{log}");
+        assert!(log.ends_with("log-out notices refused suppressed=40\n"), "{log}");
     }
 }

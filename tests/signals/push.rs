@@ -19,7 +19,7 @@ use axum_ws_auth::{
 };
 use http::{HeaderValue, Request};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::Level;
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     support::{
         answer, closed,
         issuer::{Key, Pair},
-        log::captured,
+        log::{Log, captured},
         settle, text,
     },
 };
@@ -621,6 +621,25 @@ async fn events_and_refusals_are_logged_without_the_token() {
     }
     for part in good.split('.').chain(bad.split('.')) {
         assert!(!log.contains(part), "{log}");
+    }
+}
+
+/// Anybody can send something to the route.
+#[tokio::test(start_paused = true)]
+async fn flood_of_bad_events_is_a_handful_of_log_events() {
+    let log = Log::default();
+    let _logging = log.capture(Level::INFO);
+    let node = Node::new();
+    for _ in 0..25 {
+        // Refused after the body is read, and before.
+        assert_eq!(node.push_token("x".to_owned()).await.status(), 400);
+        assert_eq!(node.push_token("x".repeat(65 * 1024)).await.status(), 400);
+    }
+    sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        assert_eq!(log.lines().filter(|line| line.contains("signal refused")).count(), 10, "{log}");
+        assert!(log.ends_with("signals refused suppressed=40\n"), "{log}");
     }
 }
 

@@ -3,7 +3,7 @@ mod form;
 mod notice;
 mod route;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::routing::MethodRouter;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,7 @@ use self::{claims::LogoutClaims, notice::Scope, route::Receiver};
 use crate::{
     error::ConfigError,
     revocation::Revocations,
+    telemetry::Throttle,
     time::TimeSource,
     verify::jwt::{JwtVerifier, TokenKind},
 };
@@ -201,6 +202,7 @@ impl BackChannelLogout {
             revocations: self.revocations.clone(),
             scope: self.scope,
             time: self.time.clone(),
+            refusals: Arc::new(Throttle::new()),
         };
         receiver.route()
     }

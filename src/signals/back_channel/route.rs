@@ -17,7 +17,7 @@ use crate::{
     revocation::Revocations,
     signals::{SignalError, answer, body},
     store::Revocation,
-    telemetry,
+    telemetry::{self, Throttle},
     time::TimeSource,
     verify::{VerifyErrorKind, jwt::JwtVerifier},
 };
@@ -33,6 +33,7 @@ pub(super) struct Receiver {
     pub(super) revocations: Revocations,
     pub(super) scope: Scope,
     pub(super) time: TimeSource,
+    pub(super) refusals: Arc<Throttle>,
 }
 
 impl Receiver {
@@ -44,7 +45,7 @@ impl Receiver {
                 answer::empty(StatusCode::OK)
             }
             Err(error) => {
-                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error);
+                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error, &receiver.refusals);
                 // §2.8 knows 400 only. A provider that tries again does so after a 503.
                 match error.retry_after() {
                     Some(_) => answer::refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", error),

@@ -23,6 +23,7 @@ use crate::{
         ResolveSubject,
         resolve::{BoxError, Users},
     },
+    telemetry::Throttle,
     time::TimeSource,
     verify::{
         jwks::{IssuerKeys, StartError},
@@ -199,6 +200,7 @@ impl SharedSignalsBuilder {
             verifications: Verifications::new(&configuration),
             health: Health::default(),
             time: self.time,
+            refusals: Arc::new(Throttle::new()),
         }))
     }
 }

@@ -46,7 +46,7 @@ impl Receiver {
         match self.read_push(headers, body).await {
             Ok(token) => self.receive(&token).await,
             Err(error) => {
-                telemetry::signal_refused("unreadable", error.kind().as_str(), &error);
+                telemetry::signal_refused("unreadable", error.kind().as_str(), &error, &self.refusals);
                 Err(error)
             }
         }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,7 @@ use crate::{
         resolve::{BoxError, Users, in_time},
     },
     store::Revocation,
-    telemetry,
+    telemetry::{self, Throttle},
     time::TimeSource,
     token::Token,
     verify::{Verifier, VerifyInput, jwt::JwtVerifier},
@@ -61,6 +62,7 @@ pub(super) struct Receiver {
     pub(super) verifications: Verifications,
     pub(super) health: Health,
     pub(super) time: TimeSource,
+    pub(super) refusals: Arc<Throttle>,
 }
 
 /// What an event that was acknowledged has changed.
@@ -86,7 +88,7 @@ impl Receiver {
                 telemetry::signal_processed(event, *effect == Effect::Applied);
             }
             Err(error) if error.is_unavailable() => telemetry::signal_not_applied(event, error),
-            Err(error) => telemetry::signal_refused(event, error.kind().as_str(), error),
+            Err(error) => telemetry::signal_refused(event, error.kind().as_str(), error, &self.refusals),
         }
         outcome.map(|_| ())
     }

@@ -2,7 +2,7 @@ mod body;
 mod route;
 mod sender;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::routing::MethodRouter;
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use crate::{
     error::ConfigError,
     http_client::{UrlPolicy, without_credentials},
     revocation::Revocations,
+    telemetry::Throttle,
     time::TimeSource,
     verify::jwt::{JwtVerifier, TokenKind},
 };
@@ -188,7 +189,8 @@ impl UniversalLogout {
     /// [`SignalError`](super::SignalError).
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let Self { verifier, revocations, client_ids, users, time } = self.clone();
-        Receiver { verifier, revocations, client_ids, users, time }.route()
+        let refusals = Arc::new(Throttle::new());
+        Receiver { verifier, revocations, client_ids, users, time, refusals }.route()
     }
 }
 

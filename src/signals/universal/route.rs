@@ -15,7 +15,7 @@ use crate::{
     revocation::Revocations,
     signals::{SignalError, SignalErrorKind as Kind, SubjectId, answer, body as bytes, resolve::Users},
     store::Revocation,
-    telemetry,
+    telemetry::{self, Throttle},
     time::TimeSource,
     verify::jwt::JwtVerifier,
 };
@@ -29,6 +29,7 @@ pub(super) struct Receiver {
     pub(super) client_ids: Vec<String>,
     pub(super) users: Users,
     pub(super) time: TimeSource,
+    pub(super) refusals: Arc<Throttle>,
 }
 
 impl Receiver {
@@ -40,7 +41,7 @@ impl Receiver {
                 answer::empty(StatusCode::NO_CONTENT)
             }
             Err(error) => {
-                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error);
+                telemetry::log_out_refused(NOTICE, error.kind().as_str(), &error, &receiver.refusals);
                 refusal(error)
             }
         })
