@@ -312,11 +312,9 @@ const askForToken = async ({ token }, context) => {
 
 const settingsOf = (options) => {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { auth: subprotocol(), WebSocket: globalThis.WebSocket, ...DEFAULTS, ...Object.fromEntries(given) };
-};
-
-const checkToken = ({ token }, isNeeded) => {
-  if (typeof token === "function" || (token === undefined && !isNeeded)) return;
+  const settings = { auth: subprotocol(), WebSocket: globalThis.WebSocket, ...DEFAULTS, ...Object.fromEntries(given) };
+  const { auth, token } = settings;
+  if (typeof token === "function" || (token === undefined && auth.needsToken === false)) return settings;
   throw new TypeError("`token` must be a function that returns a token: one that is fixed expires");
 };
 
@@ -501,7 +499,6 @@ export class AuthSocket extends EventTarget {
     super();
     this.#url = url;
     this.#settings = settingsOf(options);
-    checkToken(this.#settings, this.#settings.auth.needsToken !== false);
     this.#attempts = new Attempts(this, this.#settings, (token, context) => this.#connect(token, context));
     this.#attempts.start();
   }
@@ -661,7 +658,6 @@ export class AuthEventSource extends EventTarget {
     super();
     this.#url = url;
     this.#settings = settingsOf(options);
-    checkToken(this.#settings, this.#settings.auth.needsToken !== false);
     this.#attempts = new Attempts(this, this.#settings, (token, context) => this.#connect(token, context));
     this.#attempts.start();
   }
