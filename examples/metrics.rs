@@ -5,6 +5,8 @@
 //! curl http://127.0.0.1:9100/metrics
 //! ```
 //!
+//! Other addresses than `127.0.0.1:3000` and `127.0.0.1:9100` are arguments.
+//!
 //! The metrics have a listener of their own: what a server does and refuses is nobody's business outside. In production,
 //! bind it to an address that only Prometheus reaches.
 
@@ -40,7 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/chat", any(chat)).layer(layer);
     let operator = Router::new().route("/metrics", get(async move || prometheus.render()));
 
-    let (public, private) = (TcpListener::bind("127.0.0.1:3000").await?, TcpListener::bind("127.0.0.1:9100").await?);
+    let mut addresses = std::env::args().skip(1);
+    let mut bind = |default: &str| TcpListener::bind(addresses.next().unwrap_or_else(|| default.to_owned()));
+    let (public, private) = (bind("127.0.0.1:3000").await?, bind("127.0.0.1:9100").await?);
     println!("ws://{}/chat takes {}", public.local_addr()?, TestToken::new("alice").sign());
     println!("http://{}/metrics", private.local_addr()?);
     tokio::spawn(async move { axum::serve(private, operator).await });
