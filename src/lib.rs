@@ -381,9 +381,6 @@ pub use self::verify::introspection;
 pub use self::verify::jwks;
 #[cfg(feature = "jwt")]
 pub use self::verify::{CachedVerifier, jwt};
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub use self::websocket::fuzzing;
 pub use self::{
     address_limits::{AddressLimitError, AddressLimits},
     error::ConfigError,
@@ -415,6 +412,13 @@ pub use self::{
     },
     websocket::{WebSocketError, WebSocketErrorKind},
 };
+
+/// Private code for the fuzz targets in `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::{socket::fuzzing::*, websocket::fuzzing::*};
+}
 
 // Compiles and runs the README's examples with the others.
 #[cfg(doctest)]

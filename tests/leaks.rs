@@ -283,6 +283,24 @@ async fn copies_of_the_token_are_removed_from_all_headers() {
     }
 }
 
+/// A client could hide a second token around a copy of the first, which only the inner service would find.
+#[tokio::test]
+async fn removing_a_copy_leaves_no_other_token() {
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
+    let sources = [TokenSource::authorization(), TokenSource::query("t"), TokenSource::cookie("session")];
+    let app = mirror_behind(WsAuthLayer::new(any).sources(sources).unwrap());
+    for (name, value, kept) in [
+        ("cookie", format!("a=1; sess{TOKEN}ion=other; b=2"), "cookie: a=1; b=2\n"),
+        ("authorization", format!("{TOKEN}Bearer other"), ""),
+        ("authorization", format!("Bea{TOKEN}rer other"), ""),
+    ] {
+        let request = handshake().path(format!("/?t={TOKEN}")).header(name, &value).build();
+        let seen = text(answer(&app, request).await).await;
+        assert!(seen.starts_with("uri /\n") && seen.contains(kept), "{value}: {seen}");
+        assert!(!seen.contains("other"), "{value}: {seen}");
+    }
+}
+
 #[tokio::test]
 async fn query_parameter_with_a_copy_is_removed() {
     let app = mirror_behind(opaque_layer());
@@ -297,6 +315,19 @@ async fn query_parameter_with_a_copy_is_removed() {
             assert!(seen.starts_with(&format!("uri /{kept}\noriginal {path}{kept}\n")), "{query}: {seen}");
             assert_clean("the request", &seen, TOKEN);
         }
+    }
+}
+
+/// A token with `&` is several parameters of a query.
+#[tokio::test]
+async fn copies_across_the_parameters_of_a_query_are_removed() {
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
+    let app = mirror_behind(WsAuthLayer::new(any).sources([TokenSource::header("x-token")]).unwrap());
+    let token = "0123456789&abcdef&secret";
+    for query in [format!("?a=b&{token}"), format!("?{token}&c"), format!("?a=0123456789&{token}&abcdef&secret")] {
+        let request = handshake().header("x-token", token).path(format!("/nested{query}")).build();
+        let seen = text(answer(&app, request).await).await;
+        assert!(seen.starts_with("uri /\noriginal /nested\n") && !seen.contains("secret"), "{query}: {seen}");
     }
 }
 

@@ -7,7 +7,7 @@ use super::config::Config;
 use crate::{
     rejection::Rejection,
     session::Head,
-    token::{Token, TokenError, remove_copies},
+    token::{Token, TokenError},
 };
 
 /// Strips axum's copy of the URI, and copies of the token in all other headers.
@@ -24,7 +24,8 @@ pub(super) fn strip(
     if let Some(token) = &token {
         check_head(config, parts)?;
         let original = parts.extensions.get_mut::<OriginalUri>().map(|OriginalUri(uri)| uri);
-        remove_copies(&mut parts.headers, [Some(&mut parts.uri), original], token).map_err(refuse)?;
+        let uris = [Some(&mut parts.uri), original];
+        config.sources.remove_copies(&mut parts.headers, uris, token).map_err(refuse)?;
     }
     Ok(token)
 }

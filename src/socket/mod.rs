@@ -3,6 +3,8 @@
 mod budget;
 mod close;
 mod first_message;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod refresh_protocol;
 mod shared;
 mod supervisor;

@@ -80,8 +80,9 @@ impl<'a> TokenFinder<'a> {
         !self.find_in(text).is_empty()
     }
 
-    /// Removes the token from all header values, and keeps the rest of each value.
-    pub(super) fn remove_from(&self, headers: &mut HeaderMap) {
+    /// Removes the token from all header values, and keeps the rest of each value. Returns whether there was a copy.
+    pub(super) fn remove_from(&self, headers: &mut HeaderMap) -> bool {
+        let mut is_removed = false;
         for (name, value) in headers.iter_mut() {
             if !self.fits_in(value.len()) || SKIPPED_HEADERS.contains(name) {
                 continue;
@@ -95,7 +96,9 @@ impl<'a> TokenFinder<'a> {
             let rest = if self.is_in(&rest) { None } else { HeaderValue::from_bytes(&rest).ok() };
             *value = rest.unwrap_or(HeaderValue::from_static(""));
             value.set_sensitive(true);
+            is_removed = true;
         }
+        is_removed
     }
 
     /// The ranges of a text that hold the token, in order. Allocates almost nothing if there are none.

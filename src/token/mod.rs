@@ -25,7 +25,7 @@ pub(crate) use encoding::is_json_object;
 pub(crate) use header::find_bearer;
 #[cfg(feature = "dpop")]
 pub(crate) use proof::{Presentation, Proof, ProofRequest};
-pub(crate) use sources::{Found, Sources, TokenKind, remove_copies};
+pub(crate) use sources::{Found, Sources, TokenKind};
 pub(crate) use subprotocol::{Selection, check_subprotocol};
 
 /// The secret that a client sends to authenticate.

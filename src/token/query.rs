@@ -45,11 +45,15 @@ pub(super) fn strip(uri: &mut Uri, names: &[Cow<'static, str>]) -> Result<(), To
 
 /// Removes every parameter that holds the token from a URI.
 pub(super) fn remove_token(uri: &mut Uri, token: &TokenFinder<'_>) -> Result<(), TokenErrorKind> {
-    if uri.query().is_some_and(|query| token.is_in(query.as_bytes())) {
-        remove(uri, |parameter| token.is_in(parameter))
-    } else {
-        Ok(())
+    let is_left = |uri: &Uri| uri.query().is_some_and(|query| token.is_in(query.as_bytes()));
+    if is_left(uri) {
+        remove(uri, |parameter| token.is_in(parameter))?;
+        // A token with `&` is several parameters.
+        if is_left(uri) {
+            remove(uri, |_| true)?;
+        }
     }
+    Ok(())
 }
 
 fn remove(uri: &mut Uri, is_removed: impl Fn(&[u8]) -> bool) -> Result<(), TokenErrorKind> {

@@ -156,6 +156,32 @@ impl Sources {
         query::strip(uri, &self.queries).map_err(TokenError::new)
     }
 
+    /// Removes copies of the token from all headers and query parameters.
+    ///
+    /// The work is linear in the size of the request head. Heads that are too large must be refused before.
+    pub(crate) fn remove_copies(
+        &self,
+        headers: &mut HeaderMap,
+        mut uris: [Option<&mut Uri>; 2],
+        token: &Token,
+    ) -> Result<(), TokenError> {
+        let finder = TokenFinder::new(token);
+        if finder.remove_from(headers) {
+            self.strip_again(headers);
+        }
+        uris.iter_mut().flatten().try_for_each(|uri| query::remove_token(uri, &finder)).map_err(TokenError::new)
+    }
+
+    /// Removes another token, which the client has hidden around a copy: `sess<copy>ion=…`.
+    fn strip_again(&self, headers: &mut HeaderMap) {
+        if !matches!(header::find_credentials(headers, self.schemes(), usize::MAX), Ok(None)) {
+            headers.remove(AUTHORIZATION);
+        }
+        for (name, _) in &self.cookies {
+            cookie::strip(headers, name);
+        }
+    }
+
     /// Whether a query parameter is a source.
     pub(crate) const fn include_query(&self) -> bool {
         !self.queries.is_empty()
@@ -258,19 +284,6 @@ impl Sources {
         }
         query::strip(&mut parts.uri, &self.queries)
     }
-}
-
-/// Removes copies of the token from all headers and query parameters.
-///
-/// The work is linear in the size of the request head. Heads that are too large must be refused before.
-pub(crate) fn remove_copies(
-    headers: &mut HeaderMap,
-    mut uris: [Option<&mut Uri>; 2],
-    token: &Token,
-) -> Result<(), TokenError> {
-    let finder = TokenFinder::new(token);
-    finder.remove_from(headers);
-    uris.iter_mut().flatten().try_for_each(|uri| query::remove_token(uri, &finder)).map_err(TokenError::new)
 }
 
 /// Merges the tokens of two sources. The same token twice is fine; different tokens are an error (RFC 6750 §2).

@@ -16,7 +16,7 @@ mod decoder;
 mod error;
 mod frame;
 #[cfg(fuzzing)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod partial_message;
 mod read;
 mod read_ahead;

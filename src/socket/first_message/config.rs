@@ -246,7 +246,7 @@ impl FirstMessage {
         self.close_codes
     }
 
-    pub(super) fn find_token(&self, message: &Message) -> Option<FirstToken> {
+    pub(in crate::socket) fn find_token(&self, message: &Message) -> Option<FirstToken> {
         (self.find_token)(message)
     }
 
