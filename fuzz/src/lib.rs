@@ -4,6 +4,8 @@
 pub mod comparison;
 pub mod handshake;
 pub mod input;
+pub mod json;
+pub mod jwt;
 pub mod wire;
 
 use axum_ws_auth::{WebSocketError, WebSocketErrorKind};
