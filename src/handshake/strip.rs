@@ -32,7 +32,7 @@ pub(super) fn strip(
 
 /// Refuses a head that is larger than what a session may keep, before anything costly is done.
 pub(super) fn check_head(config: &Config, parts: &Parts) -> Result<(), Rejection> {
-    if Head::max_encoded_len(parts) > config.max_head_len {
+    if Head::encoded_len(parts) > config.max_head_len {
         return Err(Rejection::head_too_large(&config.challenges, parts.version));
     }
     Ok(())

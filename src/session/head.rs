@@ -33,8 +33,8 @@ const PATH_PARAM: u8 = 2;
 const CLIENT: u8 = SENSITIVE | PATH_PARAM;
 /// The other bits of the kind: the place in [`COMMON_NAMES`], counted from one, of a name that does not follow.
 const COMMON: u32 = 2;
-/// Headers of most handshakes.
-static COMMON_NAMES: [HeaderName; 8] = [
+/// Headers of most handshakes. A constant, because the compiler sees through comparisons with it, not with a `static`.
+const COMMON_NAMES: [HeaderName; 8] = [
     header::HOST,
     header::USER_AGENT,
     header::ORIGIN,
@@ -45,7 +45,7 @@ static COMMON_NAMES: [HeaderName; 8] = [
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 /// Headers that only concern the upgrade, and tell the verifier nothing about the client.
-static UPGRADE_HEADERS: [HeaderName; 5] = [
+const UPGRADE_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,
     header::UPGRADE,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -54,43 +54,20 @@ static UPGRADE_HEADERS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// At least the length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters and the
-    /// address. Those parameters are parts of the path, and no longer than it.
-    pub(crate) fn max_encoded_len(parts: &Parts) -> usize {
-        let method = 1 + MAX_LEN_LEN + parts.method.as_str().len();
-        let uris: usize = uris(parts).into_iter().map(|uri| MAX_LEN_LEN + uri.map_or(0, uri_len)).sum();
-        let headers = headers(parts).map(|(name, value)| max_pair_len(name.as_str(), value.as_bytes()));
-        method + uris + headers.sum::<usize>()
+    /// The length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters. Those are parts of
+    /// the path, and no longer than it.
+    pub(crate) fn encoded_len(parts: &Parts) -> usize {
+        let mut len = 0;
+        encode(parts, None, |text| len += text.len());
+        len
     }
 
     pub(crate) fn from_parts(parts: &mut Parts) -> Self {
         let params = matched_params(parts);
-        let params_len = params.as_ref().map_or(0, params_len);
-        let client = parts.extensions.get::<ClientAddr>().map(|client| client.ip());
-        let mut texts = Vec::with_capacity(Self::max_encoded_len(parts) + MAX_CLIENT_LEN + params_len);
-        let version = (0..).zip(VERSIONS).find(|(_, version)| *version == parts.version);
-        texts.push(version.map_or(u8::MAX, |(place, _)| place));
-        push(&mut texts, parts.method.as_str().as_bytes());
-        for uri in uris(parts) {
-            push_uri(&mut texts, uri);
-        }
-        if let Some(client) = client {
-            texts.push(CLIENT);
-            match client {
-                IpAddr::V4(address) => push(&mut texts, &address.octets()),
-                IpAddr::V6(address) => push(&mut texts, &address.octets()),
-            }
-        }
-        if let Some(params) = &params {
-            for (name, value) in params {
-                texts.push(PATH_PARAM);
-                push(&mut texts, name.as_bytes());
-                push(&mut texts, value.as_bytes());
-            }
-        }
-        for (name, value) in headers(parts) {
-            push_header(&mut texts, name, value);
-        }
+        let mut len = 0;
+        encode(parts, params.as_ref(), |text| len += text.len());
+        let mut texts = Vec::with_capacity(len);
+        encode(parts, params.as_ref(), |text| texts.extend_from_slice(text));
         Self(texts.into_boxed_slice())
     }
 
@@ -138,80 +115,75 @@ impl Head {
     }
 }
 
-fn uris(parts: &Parts) -> [Option<&Uri>; 2] {
-    [Some(&parts.uri), parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri)]
-}
-
-fn headers(parts: &Parts) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    parts.headers.iter().filter(|(name, _)| !UPGRADE_HEADERS.contains(name))
-}
-
-fn params_len(params: &RawPathParams) -> usize {
-    params.iter().map(|(name, value)| max_pair_len(name, value.as_bytes())).sum()
+/// Hands the encoded text over, piece by piece.
+fn encode(parts: &Parts, params: Option<&RawPathParams>, mut push: impl FnMut(&[u8])) {
+    let version = (0..).zip(VERSIONS).find(|(_, version)| *version == parts.version);
+    push(&[version.map_or(u8::MAX, |(place, _)| place)]);
+    push_text(parts.method.as_str(), &mut push);
+    push_uri(Some(&parts.uri), &mut push);
+    push_uri(parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri), &mut push);
+    if let Some(client) = parts.extensions.get::<ClientAddr>() {
+        push(&[CLIENT]);
+        match client.ip() {
+            IpAddr::V4(address) => push_text(address.octets(), &mut push),
+            IpAddr::V6(address) => push_text(address.octets(), &mut push),
+        }
+    }
+    for (name, value) in params.into_iter().flatten() {
+        push(&[PATH_PARAM]);
+        push_text(name, &mut push);
+        push_text(value, &mut push);
+    }
+    for (name, value) in &parts.headers {
+        if !UPGRADE_HEADERS.contains(name) {
+            push_header(name, value, &mut push);
+        }
+    }
 }
 
 /// In the form that [`Uri`] parses, and faster than by [`Display`](std::fmt::Display).
-fn push_uri(texts: &mut Vec<u8>, uri: Option<&Uri>) {
-    push_len(texts, uri.map_or(0, uri_len));
-    if let Some(uri) = uri {
-        for part in uri_parts(uri) {
-            texts.extend_from_slice(part.as_bytes());
-        }
-    }
-}
-
-fn uri_len(uri: &Uri) -> usize {
-    uri_parts(uri).into_iter().map(str::len).sum()
-}
-
-fn uri_parts(uri: &Uri) -> [&str; 4] {
-    let scheme = uri.scheme_str();
-    [
+fn push_uri(uri: Option<&Uri>, push: &mut impl FnMut(&[u8])) {
+    let scheme = uri.and_then(Uri::scheme_str);
+    let texts = [
         scheme.unwrap_or_default(),
         scheme.map_or("", |_| "://"),
-        uri.authority().map_or("", Authority::as_str),
-        uri.path_and_query().map_or("", PathAndQuery::as_str),
-    ]
+        uri.and_then(Uri::authority).map_or("", Authority::as_str),
+        uri.and_then(Uri::path_and_query).map_or("", PathAndQuery::as_str),
+    ];
+    push_len(texts.iter().map(|text| text.len()).sum(), push);
+    texts.iter().for_each(|text| push(text.as_bytes()));
 }
 
-fn push_header(texts: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+fn push_header(name: &HeaderName, value: &HeaderValue, push: &mut impl FnMut(&[u8])) {
     let kind = if value.is_sensitive() { SENSITIVE } else { 0 };
     // There are few enough for a byte.
     match (1..).zip(&COMMON_NAMES).find(|(_, common)| *common == name) {
-        Some((place, _)) => texts.push(kind | (place << COMMON)),
+        Some((place, _)) => push(&[kind | (place << COMMON)]),
         None => {
-            texts.push(kind);
-            push(texts, name.as_str().as_bytes());
+            push(&[kind]);
+            push_text(name, push);
         }
     }
-    push(texts, value.as_bytes());
+    push_text(value, push);
 }
 
-/// The longest encoding of the client's address.
-const MAX_CLIENT_LEN: usize = 1 + MAX_LEN_LEN + 16;
-
-/// The longest encoding of a pair.
-const fn max_pair_len(name: &str, value: &[u8]) -> usize {
-    1 + MAX_LEN_LEN + name.len() + MAX_LEN_LEN + value.len()
-}
-
-fn push(texts: &mut Vec<u8>, text: &[u8]) {
-    push_len(texts, text.len());
-    texts.extend_from_slice(text);
+fn push_text(text: impl AsRef<[u8]>, push: &mut impl FnMut(&[u8])) {
+    push_len(text.as_ref().len(), push);
+    push(text.as_ref());
 }
 
 /// The longest encoding of a length, which has 32 bits.
 const MAX_LEN_LEN: usize = 5;
 
 /// Seven bits in each byte, the lowest first. The highest bit says that more follow.
-fn push_len(texts: &mut Vec<u8>, len: usize) {
+fn push_len(len: usize, push: &mut impl FnMut(&[u8])) {
     // Never saturates: heads that are too large are refused.
     let mut rest = u32::try_from(len).unwrap_or(u32::MAX);
     while rest >= 0x80 {
-        texts.push(rest.to_le_bytes()[0] | 0x80);
+        push(&[rest.to_le_bytes()[0] | 0x80]);
         rest >>= 7;
     }
-    texts.push(rest.to_le_bytes()[0]);
+    push(&[rest.to_le_bytes()[0]]);
 }
 
 fn pull_len(rest: &mut &[u8]) -> Option<usize> {
@@ -267,7 +239,7 @@ mod tests {
         parts.extensions.remove::<ClientAddr>();
 
         let head = Head::from_parts(&mut parts);
-        assert!(head.0.len() <= Head::max_encoded_len(&parts));
+        assert_eq!(head.0.len(), Head::encoded_len(&parts));
         let again = head.to_parts().expect("it was parsed before");
         parts.headers.remove("upgrade");
         let sensitive = |parts: &Parts| parts.headers.values().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
