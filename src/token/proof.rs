@@ -19,7 +19,8 @@ pub(crate) enum Presentation {
     /// Alone, as a bearer token.
     #[default]
     Bearer,
-    Proof(Proof),
+    /// Boxed, because tokens are moved a lot and few come with a proof.
+    Proof(Box<Proof>),
     /// By the scheme `DPoP`, but without a proof.
     NoProof,
     /// With several proofs, or with one that is too long.
@@ -77,7 +78,7 @@ impl Token {
 
     /// The same token with the proof of another node.
     pub(crate) fn with_proof(mut self, proof: Option<Proof>) -> Self {
-        self.presentation = proof.map_or(Presentation::Bearer, Presentation::Proof);
+        self.presentation = proof.map_or(Presentation::Bearer, |proof| Presentation::Proof(Box::new(proof)));
         self
     }
 
@@ -109,7 +110,7 @@ impl Presentation {
         if text.len() > MAX_LEN {
             return Self::UnusableProof;
         }
-        Self::Proof(Proof { text, request: None, is_needed_again: false })
+        Self::Proof(Box::new(Proof { text, request: None, is_needed_again: false }))
     }
 
     /// What the header and a subprotocol name say about a token that came by this scheme, or elsewhere.

@@ -120,7 +120,7 @@ impl Sources {
         #[cfg(feature = "dpop")]
         let presentation = self.find_proof(&parts.headers, scan.as_ref(), &credentials);
         let authorized = credentials.map(|found| found.map(|(_, token)| token));
-        let offered = scan.as_ref().map_or(Ok(None), Scan::token);
+        let offered = scan.as_mut().map_or(Ok(None), Scan::take_token);
         let explicit = self.find_explicit(parts, offered, authorized, max_len);
         let cookies = self.find_cookies(&parts.headers, max_len);
         let (token, token_kind, source) = match explicit {
@@ -136,8 +136,8 @@ impl Sources {
             scan.fail(*error);
         }
         let found = token.as_ref().ok().and_then(Option::as_ref);
-        let finder = found.map(TokenFinder::new);
-        let (selection, rewrite) = scan.map_or_else(Default::default, |scan| scan.finish(finder.as_ref()));
+        let (selection, rewrite) =
+            scan.map_or_else(Default::default, |scan| scan.finish(found.map(TokenFinder::new).as_ref()));
         // A client may also send its token in `Authorization` if that is not a source.
         if has_credentials
             || found.is_some_and(|token| !self.authorization && header::has_bearer(&parts.headers, token))

@@ -5,7 +5,10 @@ mod rewrite;
 mod scan;
 mod selection;
 
+use std::iter;
+
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use memchr::memchr;
 
 use super::encoding;
 use crate::error::ConfigError;
@@ -24,9 +27,23 @@ pub(crate) fn check_subprotocol(text: &str) -> Result<(), ConfigError> {
     }
 }
 
+/// The elements of a list, with the space around them. A token is long, so this does not look at each byte by itself.
+fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line.as_bytes());
+    iter::from_fn(move || {
+        let text = rest?;
+        let (element, after) = match memchr(b',', text) {
+            Some(comma) => (text.get(..comma)?, text.get(comma + 1..)),
+            None => (text, None),
+        };
+        rest = after;
+        Some(element)
+    })
+}
+
 /// The names in one header line. Empty list elements are ignored (RFC 9110 §5.6.1).
 fn names_in(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+    elements(line).map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
 /// The names in all header lines, which form one list (RFC 6455 §11.3.4).

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::{
-    Format, Selection, all_names,
+    Format, Selection, all_names, elements,
     format::Prefixed,
     is_name,
     scan::{Fallback, Scan},
@@ -82,7 +82,6 @@ impl<'a> Scan<'a> {
     /// Joins all lines without the names that hold a token.
     fn rewrite(&self, token: Option<&TokenFinder<'_>>) -> Rewrite {
         let lines = || self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let elements = |line: &'a HeaderValue| line.as_bytes().split(|&b| b == b',');
         let is_secret = |name: &[u8]| !self.is_public(name.trim_ascii(), token);
         // Most lists hold no token, and skip the search.
         let may_hold_token =

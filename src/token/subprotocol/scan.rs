@@ -67,9 +67,9 @@ impl<'a> Scan<'a> {
         Some(scan)
     }
 
-    /// The token in the list.
-    pub(in crate::token) fn token(&self) -> Result<Option<Token>, TokenErrorKind> {
-        self.error.map_or_else(|| Ok(self.token.clone()), Err)
+    /// Takes the token in the list.
+    pub(in crate::token) fn take_token(&mut self) -> Result<Option<Token>, TokenErrorKind> {
+        self.error.map_or_else(|| Ok(self.token.take()), Err)
     }
 
     /// Records that the handshake is refused. The first error wins.
