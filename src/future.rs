@@ -86,12 +86,13 @@ where
                 }
                 StateProj::Verifying { verification, pending } => {
                     let (mut parts, outcome) = ready!(verification.as_mut().poll(cx));
-                    let Pending { mut service, body, completion } =
+                    let Pending { mut service, body, mut completion } =
                         pending.take().expect("`ResponseFuture` polled after completion");
                     match outcome {
                         Ok(admitted) => {
+                            completion.admit(admitted);
                             let future = service.call(Request::from_parts(parts, body));
-                            State::Calling { future, completion: Some(completion.of(admitted)) }
+                            State::Calling { future, completion: Some(completion) }
                         }
                         Err(refusal) => {
                             let rejection = refusal.rejection(completion.config(), parts.version);

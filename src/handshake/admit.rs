@@ -37,16 +37,11 @@ pub(super) fn begin<V: Verifier>(
     // Limits count connections only. A plain request can be ended too, for as long as something holds its session. Its
     // response may show that it is a connection after all.
     let permit = match kind {
-        RequestKind::Handshake => config.session.counted_permit(),
-        RequestKind::Plain => Ok(config.session.uncounted_permit()),
+        RequestKind::Handshake => config.session.counted_permit().map_err(Refusal::Admission)?,
+        RequestKind::Plain => config.session.uncounted_permit(),
     };
-    let kind = kind.of_session();
-    let meta = config.session_meta(parts);
-    permit
-        .and_then(|permit| {
-            start.begin((token, verified), Arc::<V>::clone(verifier), (kind, Head::from_parts(parts), meta), permit)
-        })
-        .map_err(Refusal::Admission)
+    let request = (kind.of_session(), Head::from_parts(parts), config.session_meta(parts));
+    start.begin((token, verified), Arc::<V>::clone(verifier), request, permit).map_err(Refusal::Admission)
 }
 
 /// Puts the session into the request, where the inner service finds it.

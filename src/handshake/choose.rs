@@ -32,7 +32,7 @@ pub(crate) struct Completion {
     /// Where the token was.
     source: &'static str,
     /// The client's, unless the session has it, or the upgrade that waits for the first message.
-    pub(super) visit: Option<Visit>,
+    pub(super) visit: Option<Box<Visit>>,
     /// Held until the response is there, which may take the session over.
     session: Option<Admitted>,
     /// The client is to authenticate by its first message.
@@ -52,32 +52,28 @@ impl Completion {
         parts: &Parts,
         kind: RequestKind,
         (selection, source): (Selection, &'static str),
+        visit: Option<Box<Visit>>,
     ) -> Self {
         let (config, method, version) = (Arc::clone(config), parts.method.clone(), parts.version);
         let summary = RequestSummary::kept(parts);
-        Self { config, kind, method, version, summary, selection, source, visit: None, session: None, pending: None }
-    }
-
-    /// What the client does counts for its address.
-    pub(super) fn by(self, visit: Option<Visit>) -> Self {
-        Self { visit, ..self }
+        Self { config, kind, method, version, summary, selection, source, visit, session: None, pending: None }
     }
 
     /// Completes the response to the client of this session.
-    pub(crate) fn of(mut self, session: Admitted) -> Self {
+    pub(crate) fn admit(&mut self, session: Admitted) {
         if self.kind == RequestKind::Handshake
             && let Some(visit) = self.visit.take()
         {
             session.core().keep_place(visit);
         }
         self.count(self.kind.of_session(), Outcome::Accepted);
-        Self { session: Some(session), ..self }
+        self.session = Some(session);
     }
 
     /// Completes the response to a client that has yet to authenticate.
-    pub(super) fn pending(mut self, upgrade: Arc<PendingUpgrade>) -> Self {
+    pub(super) fn defer(&mut self, upgrade: Arc<PendingUpgrade>) {
         upgrade.keep_place(self.visit.take());
-        Self { pending: Some(upgrade), ..self }
+        self.pending = Some(upgrade);
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -85,9 +81,8 @@ impl Completion {
     }
 
     /// Completes the response to a client without a session.
-    pub(super) fn anonymous(self) -> Self {
+    pub(super) fn admit_anonymous(&self) {
         self.count(self.kind.of_session(), Outcome::Anonymous);
-        self
     }
 
     /// The response to a refused client.

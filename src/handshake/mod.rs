@@ -101,30 +101,35 @@ impl Pipeline {
         let visit = match enter(&self.config, kind, parts) {
             Ok(visit) => visit,
             Err(rejection) => {
-                let completion = Completion::new(&self.config, parts, kind, (Selection::default(), "none"));
+                let completion = Completion::new(&self.config, parts, kind, (Selection::default(), "none"), None);
                 return Next::Respond(completion.refuse(rejection, parts));
             }
         };
         let Found { token, token_kind, source, selection } = find(&self.config, parts);
-        let completion = Completion::new(&self.config, parts, kind, (selection, source)).by(visit);
+        let mut completion = Completion::new(&self.config, parts, kind, (selection, source), visit);
         let outcome = strip(&self.config, parts, token)
             .and_then(|token| check_origin(&self.config, kind, parts, token_kind).map(|()| token));
         match outcome {
-            Ok(Some(token)) => self.verify_now(bind(token, kind, parts), kind, parts, completion),
-            Ok(None) => self.without_token(kind, parts, completion),
-            Err(rejection) => Next::Respond(completion.refuse(rejection, parts)),
-        }
-    }
-
-    /// Steps four and five, without waiting.
-    fn verify_now(&self, token: Token, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
-        match self.authenticator.verify_now(&token, kind, parts, &self.config) {
-            Some(Ok(admitted)) => Next::Call(completion.of(admitted)),
-            Some(Err(refusal)) => {
-                Next::Respond(completion.refuse(refusal.rejection(&self.config, parts.version), parts))
+            Ok(Some(token)) => {
+                let token = bind(token, kind, parts);
+                // Steps four and five, if that is possible.
+                match self.authenticator.verify_now(&token, kind, parts, &self.config) {
+                    Some(Ok(admitted)) => completion.admit(admitted),
+                    Some(Err(refusal)) => {
+                        let rejection = refusal.rejection(&self.config, parts.version);
+                        return Next::Respond(completion.refuse(rejection, parts));
+                    }
+                    None => return Next::Verify(token, completion),
+                }
             }
-            None => Next::Verify(token, completion),
+            Ok(None) => {
+                if let Err(rejection) = self.go_on_without_token(kind, parts, &mut completion) {
+                    return Next::Respond(completion.refuse(rejection, parts));
+                }
+            }
+            Err(rejection) => return Next::Respond(completion.refuse(rejection, parts)),
         }
+        Next::Call(completion)
     }
 
     /// Steps four and five.
@@ -133,24 +138,28 @@ impl Pipeline {
     }
 
     /// A request without a token is anonymous, or its client is to authenticate by its first message, or it is refused.
-    fn without_token(&self, kind: RequestKind, parts: &mut Parts, completion: Completion) -> Next {
+    fn go_on_without_token(
+        &self,
+        kind: RequestKind,
+        parts: &mut Parts,
+        completion: &mut Completion,
+    ) -> Result<(), Rejection> {
         let config = &self.config;
         let missing = |parts: &Parts| Rejection::missing_token(&config.challenges, parts.version);
         if !config.optional && config.first_message().is_none() {
-            return Next::Respond(completion.refuse(missing(parts), parts));
+            return Err(missing(parts));
         }
         self.authenticator.forget(parts);
-        let completion = match PendingUpgrade::withhold(config, kind, parts) {
-            Err(rejection) => return Next::Respond(completion.refuse(rejection, parts)),
-            Ok(None) if !config.optional => return Next::Respond(completion.refuse(missing(parts), parts)),
-            Ok(None) => completion.anonymous(),
-            Ok(Some(upgrade)) => {
+        match PendingUpgrade::withhold(config, kind, parts)? {
+            Some(upgrade) => {
                 self.authenticator.defer(parts, config, Arc::clone(&upgrade));
-                completion.pending(upgrade)
+                completion.defer(upgrade);
             }
-        };
+            None if config.optional => completion.admit_anonymous(),
+            None => return Err(missing(parts)),
+        }
         parts.extensions.insert(Anonymous(Arc::clone(config)));
-        Next::Call(completion)
+        Ok(())
     }
 
     /// Steps one to four of a request that begins no session: the token, and whose it is, if that is known.

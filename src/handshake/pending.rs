@@ -32,7 +32,7 @@ pub(crate) struct WithheldUpgrade {
     pub(crate) connection: OnUpgrade,
     pub(crate) head: Head,
     pub(crate) meta: SessionMeta,
-    pub(crate) visit: Option<Visit>,
+    pub(crate) visit: Option<Box<Visit>>,
     /// Held until the client has authenticated, or is gone.
     pub(crate) permit: PendingPermit,
 }
@@ -76,7 +76,7 @@ impl PendingUpgrade {
     }
 
     /// Keeps the client's place among the connections of its address.
-    pub(super) fn keep_place(&self, visit: Option<Visit>) {
+    pub(super) fn keep_place(&self, visit: Option<Box<Visit>>) {
         if let Some(withheld) = &mut *lock(&self.withheld) {
             withheld.visit = visit;
         }

@@ -36,7 +36,7 @@ impl RequestKind {
     /// (RFC 9110 §7.8). In a handshake, `Connection` and `Upgrade` get the one form that extractors read.
     pub(crate) fn of(parts: &mut Parts, config: &Config) -> Self {
         if asks_for_websocket(parts) {
-            if parts.version == Version::HTTP_11 && !normalize(&mut parts.headers) {
+            if parts.version == Version::HTTP_11 && !has_connection_upgrade(&mut parts.headers) {
                 log_incomplete(config, "Connection", parts);
             }
             return Self::Handshake;
@@ -59,7 +59,7 @@ impl RequestKind {
 fn asks_for_websocket(parts: &mut Parts) -> bool {
     match parts.version {
         // RFC 9110 §7.8: a server must ignore `Upgrade` in an HTTP/1.0 request.
-        Version::HTTP_11 => parts.method == Method::GET && Listed::of(&parts.headers, &UPGRADE, b"websocket").is_some(),
+        Version::HTTP_11 => parts.method == Method::GET && has_upgrade_websocket(&mut parts.headers),
         Version::HTTP_09 | Version::HTTP_10 => false,
         // Only an extended `CONNECT` has a path (RFC 8441 §4).
         _ => parts.method == Method::CONNECT && parts.uri.path_and_query().is_some() && names_websocket(parts),
@@ -79,13 +79,19 @@ fn names_websocket(parts: &mut Parts) -> bool {
     !matches!(outcome, Some(Err(WebSocketUpgradeRejection::InvalidProtocolPseudoheader(_))))
 }
 
-/// Leaves one line `Upgrade: websocket` and one line `Connection: Upgrade`. axum's extractor and others read only the first
-/// line, and expect `websocket` alone in it. Returns whether there is a `Connection: Upgrade`.
-fn normalize(headers: &mut HeaderMap) -> bool {
-    if Listed::of(headers, &UPGRADE, b"websocket") != Some(Listed::Alone) {
+/// Whether `Upgrade` lists `websocket`. Leaves one line with it alone: axum's extractor and others read only the first line,
+/// and expect nothing else in it.
+fn has_upgrade_websocket(headers: &mut HeaderMap) -> bool {
+    let listed = Listed::of(headers, &UPGRADE, "websocket");
+    if matches!(listed, Some(Listed::InOneLine | Listed::InSeveralLines)) {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    match Listed::of(headers, &CONNECTION, b"upgrade") {
+    listed.is_some()
+}
+
+/// Whether `Connection` lists `Upgrade`. Leaves one line.
+fn has_connection_upgrade(headers: &mut HeaderMap) -> bool {
+    match Listed::of(headers, &CONNECTION, "Upgrade") {
         // The handshake stays malformed. Extractors that search the text would take `no-upgrade` for the member.
         None => {
             headers.remove(CONNECTION);
@@ -110,19 +116,17 @@ enum Listed {
 }
 
 impl Listed {
-    fn of(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> Option<Self> {
-        let mut lines = headers.get_all(name).iter();
-        let first = lines.next()?;
-        let is_only = lines.next().is_none();
-        if is_only && first.as_bytes().eq_ignore_ascii_case(member) {
+    fn of(headers: &HeaderMap, name: &HeaderName, member: &str) -> Option<Self> {
+        let lines = headers.get_all(name);
+        let mut iter = lines.iter();
+        let first = iter.next()?;
+        let is_only = iter.next().is_none();
+        // Most clients write the member so.
+        if is_only && (first == member || first.as_bytes().eq_ignore_ascii_case(member.as_bytes())) {
             return Some(Self::Alone);
         }
-        let is_member = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(member);
-        let mut all = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|&b| b == b','));
-        all.any(is_member).then(
-            || {
-                if is_only && first.to_str().is_ok() { Self::InOneLine } else { Self::InSeveralLines }
-            },
-        )
+        let is_member = |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(member.as_bytes());
+        let is_listed = lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b',')).any(is_member);
+        is_listed.then(|| if is_only && first.to_str().is_ok() { Self::InOneLine } else { Self::InSeveralLines })
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn learn_sender(config: &Config, parts: &mut Parts) {
 
 /// Lets the sender in, unless its address has reached a limit. A handshake takes a place among the connections at once; whether
 /// a plain request is a connection shows later.
-pub(super) fn enter(config: &Config, kind: RequestKind, parts: &Parts) -> Result<Option<Visit>, Rejection> {
+pub(super) fn enter(config: &Config, kind: RequestKind, parts: &Parts) -> Result<Option<Box<Visit>>, Rejection> {
     let Some(limits) = &config.address_limits else { return Ok(None) };
     let client = parts.extensions.get::<ClientAddr>().ok_or(AddressLimitError::AddressUnknown);
     let entered = client.and_then(|client| {
@@ -42,7 +42,8 @@ pub(super) fn enter(config: &Config, kind: RequestKind, parts: &Parts) -> Result
         if kind == RequestKind::Handshake {
             visit.take_place()?;
         }
-        Ok(Some(visit))
+        // Boxed, because most layers have no such limits.
+        Ok(Some(Box::new(visit)))
     });
     entered.map_err(|error| Rejection::address(error, &config.challenges, parts.version))
 }

@@ -30,8 +30,8 @@ impl SessionCore {
     }
 
     /// Keeps the place among the connections of the client's address for as long as the connection.
-    pub(crate) fn keep_place(&self, visit: Visit) {
-        lock(&self.state).visit = Some(Box::new(visit));
+    pub(crate) fn keep_place(&self, visit: Box<Visit>) {
+        lock(&self.state).visit = Some(visit);
     }
 
     /// Makes the session that of a stream, and counts it as a connection if it is registered. Returns whether it counts
