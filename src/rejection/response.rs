@@ -3,7 +3,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName, HeaderValue,
     header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -12,8 +12,11 @@ use crate::time::wait_seconds;
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.kind.body()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
         // Room for these and the `Content-Length` that axum adds.
-        let mut headers = HeaderMap::with_capacity(5);
+        headers.reserve(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.closes_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -27,9 +30,6 @@ impl IntoResponse for Rejection {
         for line in self.challenge.iter().flat_map(Challenge::lines) {
             headers.append(WWW_AUTHENTICATE, line.clone());
         }
-        let mut response = Response::new(Body::from(self.kind.body()));
-        *response.status_mut() = self.status();
-        *response.headers_mut() = headers;
         response.extensions_mut().insert(self);
         response
     }
