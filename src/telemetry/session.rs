@@ -9,11 +9,12 @@ pub(crate) fn session_ended(
     session: impl Display,
     kind: &'static str,
     reason: &'static str,
-    lasted: Duration,
+    lasted: impl FnOnce() -> Duration,
     (subject, log_subject): (Option<&str>, LogSubject),
 ) {
-    let (subject, seconds) = (log_subject.filter(subject), lasted.as_secs_f64());
-    event!(debug, %session, kind, subject, reason, seconds, "session ended");
+    event!(
+        debug, %session, kind, subject = log_subject.filter(subject), reason, seconds = lasted().as_secs_f64(), "session ended",
+    );
 }
 
 pub(crate) fn session_refreshed(session: impl Display) {

@@ -16,7 +16,6 @@ use crate::{
     lock::lock,
     session::{
         End, EndReason, SessionKind,
-        deadline::Timestamp,
         registry::{Registration, Registry},
     },
     telemetry::{self, LiveSession},
@@ -142,10 +141,11 @@ impl SessionCore {
         if let Some(waker) = supervisor {
             state.supervisor = Some(waker.clone());
         }
-        let change = self.end_if_due(&mut state, now);
-        let status = match (state.end, self.deadline(&state).time_left(now)) {
-            (Some(end), _) => Status::Ended(end),
-            (None, left) => Status::Active(left.map(|(left, _)| left.min(WALL_CLOCK_INTERVAL))),
+        let left = self.deadline(&state).time_left(now);
+        let change = self.end_if_due(&mut state, left);
+        let status = match state.end {
+            Some(end) => Status::Ended(end),
+            None => Status::Active(left.map(|(left, _)| left.min(WALL_CLOCK_INTERVAL))),
         };
         let version = self.version();
         drop(state);
@@ -153,19 +153,14 @@ impl SessionCore {
         (status, version)
     }
 
-    /// Ends the session if its deadline has passed, or if a running bulk end matches it.
-    pub(super) fn end_if_due(&self, state: &mut State, now: Timestamp) -> Option<Change> {
-        if state.end.is_none()
-            && let Some(end) = self.bulk_end(state)
-        {
-            return Some(self.set_end(state, end));
+    /// Ends the session if no time is left until its deadline, or if a running bulk end matches it.
+    pub(super) fn end_if_due(&self, state: &mut State, left: Option<(Duration, EndReason)>) -> Option<Change> {
+        if state.end.is_some() {
+            return None;
         }
-        match self.deadline(state).time_left(now) {
-            Some((Duration::ZERO, reason)) if state.end.is_none() => {
-                Some(self.set_end(state, End { reason, code: None }))
-            }
-            _ => None,
-        }
+        let is_due = |(left, _): &(Duration, EndReason)| left.is_zero();
+        let end = self.bulk_end(state).or_else(|| left.filter(is_due).map(|(_, reason)| End { reason, code: None }))?;
+        Some(self.set_end(state, end))
     }
 
     /// Wakes the supervisor, which then looks at its socket.
@@ -189,7 +184,7 @@ impl SessionCore {
             live.end(reason.as_str());
             if let Some(kind) = change.noted {
                 let subject = (self.subject(), self.config.log_subject);
-                telemetry::session_ended(self.id(), kind.as_str(), reason.as_str(), self.age(), subject);
+                telemetry::session_ended(self.id(), kind.as_str(), reason.as_str(), || self.age(), subject);
             }
         }
         if let Some(registry) = change.ended_in {

@@ -163,7 +163,8 @@ impl SessionCore {
     ) -> Option<T> {
         let mut state = lock(&self.state);
         let asked_meanwhile = state.schedule_of(by)?.next;
-        if let Some(change) = self.end_if_due(&mut state, self.config.now()) {
+        let left = self.deadline(&state).time_left(self.config.now());
+        if let Some(change) = self.end_if_due(&mut state, left) {
             drop(state);
             self.notify(change);
             return None;

@@ -50,7 +50,8 @@ impl SessionCore {
         let now = self.config.now();
         let mut schedule = recheck.map(|recheck| Schedule::new(recheck, verified));
         let mut state = lock(&self.state);
-        let (change, swapped) = match self.end_if_due(&mut state, now) {
+        let left = self.deadline(&state).time_left(now);
+        let (change, swapped) = match self.end_if_due(&mut state, left) {
             Some(change) => (Some(change), None),
             None if state.end.is_some() => (None, None),
             None => {

@@ -59,18 +59,20 @@ impl Meter {
 
     /// Measures a verifier that was asked at `begin` and has just answered. Returns the time.
     pub(crate) fn verified(&self, verifier: &'static str, begin: Option<Instant>) -> Option<Instant> {
-        let now = self.now();
+        let now = self.now()?;
         #[cfg(feature = "metrics")]
-        if let (Some(handles), Some(begin), Some(now)) = (self.handles(), begin, now) {
+        if let (Some(handles), Some(begin)) = (self.handles(), begin) {
             handles.verified(verifier, now.saturating_duration_since(begin));
         }
-        now
+        Some(now)
     }
 
     /// Measures what followed from `begin` until `now` for the token of a request.
     pub(crate) fn decided(&self, begin: Instant, now: Option<Instant>, is_accepted: bool) {
         #[cfg(feature = "metrics")]
-        if let (Some(handles), Some(now)) = (self.handles(), now) {
+        if let Some(now) = now
+            && let Some(handles) = self.handles()
+        {
             let outcome = if is_accepted { "accepted" } else { "refused" };
             handles.decided(outcome, now.saturating_duration_since(begin));
         }
