@@ -239,6 +239,30 @@ async fn busy_socket_is_not_pinged() {
 }
 
 /// The client answers pings with other messages only, or sends nothing but pings of its own.
+/// The supervisor reads until the answer to a ping has come. Then the handler reads again, in whichever task.
+#[tokio::test(start_paused = true)]
+async fn handler_receives_again_after_a_ping() {
+    async fn echo(socket: Socket) {
+        let (sink, stream) = socket.split();
+        let _ = stream.forward(sink).await;
+    }
+    async fn echo_elsewhere(socket: Socket) {
+        tokio::spawn(echo(socket));
+    }
+    let sessions = Sessions::new();
+    let apps =
+        [("its own task", behind(layer(&sessions), echo)), ("another task", behind(layer(&sessions), echo_elsewhere))];
+    for (name, app) in apps {
+        let mut client = connected(&app, "alice").await;
+        for _ in 0..3 {
+            assert!(!answer_pings(&mut client, MINUTE).await.is_empty(), "{name}");
+            client.send(ClientMessage::text("hello")).await.unwrap();
+            let echoed = async { while !client.next().await.unwrap().unwrap().is_text() {} };
+            assert!(timeout(Duration::from_secs(1), echoed).await.is_ok(), "{name}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn anything_from_the_client_is_a_sign_of_life() {
     for message in [ClientMessage::text("hello"), ClientMessage::Ping("own".into()), ClientMessage::Pong("own".into())]

@@ -37,12 +37,12 @@ impl Shared {
         drop(state);
         // First what is there: writing to a client that has left may discard it.
         if self.read_ahead(cx) {
-            return self.end_probe(Probe::Left);
+            return self.end_probe(Probe::Left, cx);
         }
         let mut state = lock(&self.state);
         if state.is_read_ahead_full() {
             drop(state);
-            return self.end_probe(Probe::Unneeded);
+            return self.end_probe(Probe::Unneeded, cx);
         }
         state.is_probing = true;
         if let Some(transport) = &mut state.transport {
@@ -56,19 +56,19 @@ impl Shared {
     /// Writes the ping and reads ahead.
     pub(in crate::socket) fn poll_probe(&self, cx: &mut Context<'_>) -> Probe {
         if self.read_ahead(cx) {
-            return self.end_probe(Probe::Left);
+            return self.end_probe(Probe::Left, cx);
         }
         let state = lock(&self.state);
         let has_received = state.transport.as_ref().is_some_and(|transport| transport.activity().received);
         if has_received || state.is_read_ahead_full() {
             drop(state);
-            return self.end_probe(Probe::Unneeded);
+            return self.end_probe(Probe::Unneeded, cx);
         }
         Probe::Silent
     }
 
     /// Has the handler read again.
-    fn end_probe(&self, shown: Probe) -> Probe {
+    fn end_probe(&self, shown: Probe, cx: &Context<'_>) -> Probe {
         let mut state = lock(&self.state);
         state.is_probing = false;
         if let Some(transport) = &mut state.transport {
@@ -77,7 +77,8 @@ impl Shared {
         }
         let reader = state.reader.take();
         drop(state);
-        if let Some(reader) = reader {
+        // The supervisor polls the handler next. A reader in another task has to be woken.
+        if let Some(reader) = reader.filter(|reader| !reader.will_wake(cx.waker())) {
             reader.wake();
         }
         shown
