@@ -341,9 +341,14 @@ async fn only_copies_are_removed() {
     assert!(seen.contains("x-theme: lighter\n") && seen.contains("x-copy: \n"), "{seen}");
 
     let host = TOKEN.replace('.', "-").to_lowercase();
-    let app = echo_behind(WsAuthLayer::new(any).allow_origin(["https://app.example.com"]).unwrap());
-    let request = handshake().authorization(&host).origin(&format!("https://{host}.example.com"));
-    assert_eq!(answer(&app, request.build()).await.status(), StatusCode::FORBIDDEN);
+    let origin = format!("https://{host}.example.com");
+    for (allowed, status) in
+        [(origin.as_str(), StatusCode::SWITCHING_PROTOCOLS), ("https://app.example.com", StatusCode::FORBIDDEN)]
+    {
+        let app = echo_behind(WsAuthLayer::new(any).allow_origin([allowed.to_owned()]).unwrap());
+        let request = handshake().authorization(&host).origin(&origin);
+        assert_eq!(answer(&app, request.build()).await.status(), status, "{allowed}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod support;
 
 use axum::body::Body;
 use axum_ws_auth::{
-    ConfigError, RejectionKind as Kind, TokenSource,
+    ConfigError, RejectionKind as Kind, TokenSource, Verified, VerifyError, VerifyInput, WsAuthLayer,
     test_util::{HandshakeBuilder, base64url, handshake},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -393,6 +393,7 @@ async fn authorization_header_is_parsed() {
         case("another scheme", source(), line(&format!("Bearertoken {TOKEN}")), Missing),
         case("empty", source(), line(""), Missing),
         case("too long", source(), line(&format!("Bearer {}", "a".repeat(8193))), TOO_LARGE),
+        case("maximum length", source(), line(&format!("Bearer {}", "a".repeat(8192))), UNKNOWN),
     ])
     .await;
     let layer = || opaque_layer().optional();
@@ -410,6 +411,7 @@ async fn custom_header_is_parsed() {
         case("a scheme", source(), header("x-auth-token", format!("Bearer {TOKEN}")), UNDECODABLE),
         case("not UTF-8", source(), header("x-auth-token", b"\xff"), UNDECODABLE),
         case("too long", source(), header("x-auth-token", "a".repeat(8193)), TOO_LARGE),
+        case("maximum length", source(), header("x-auth-token", "a".repeat(8192)), UNKNOWN),
         case("another header", source(), header("x-token", TOKEN), Missing),
     ])
     .await;
@@ -462,6 +464,7 @@ async fn cookie_is_parsed() {
         case("a no-break space before", source(), cookie(&format!("\u{a0}__Host-session={TOKEN}")), UNDECODABLE),
         case("a line separator after", source(), cookie(&format!("__Host-session\u{2028}={TOKEN}")), UNDECODABLE),
         case("too long", source(), cookie(&format!("__Host-session={}", "a".repeat(8193))), TOO_LARGE),
+        case("maximum length", source(), cookie(&format!("__Host-session={}", "a".repeat(8192))), UNKNOWN),
     ])
     .await;
 
@@ -496,6 +499,7 @@ async fn query_parameter_is_parsed() {
         case("escaped twice", source(), path("?access_token=%2565"), UNKNOWN),
         case("a semicolon is not a separator", source(), path(&format!("?a=b;access_token={TOKEN}")), Missing),
         case("too long", source(), path(&format!("?access_token={}", "a".repeat(8193))), TOO_LARGE),
+        case("maximum length", source(), path(&format!("?access_token={}", "a".repeat(8192))), UNKNOWN),
         case("no query", source(), path(""), Missing),
     ])
     .await;
@@ -603,30 +607,47 @@ fn invalid_sources_do_not_build() {
     assert!(opaque_layer().sources([TokenSource::cookie("a"), TokenSource::cookie("A")]).is_ok());
 }
 
-/// The token is also removed from formats that are not sources of the layer.
+/// The token is also removed from formats that are not sources of the layer. Another token in such a format stays: it may be
+/// an ordinary name.
 #[tokio::test]
 async fn copies_of_the_token_in_other_formats_are_not_shown() {
-    let unpadded = STANDARD.encode(TOKEN).trim_end_matches('=').to_owned();
-    let offers = [
-        TOKEN.to_owned(),
-        format!("bearer.{TOKEN}"),
-        format!("base64url.bearer.authorization.k8s.io.{}", base64url(TOKEN)),
-        format!("base64url.bearer.phx.{unpadded}"),
-        format!("quarkus-http-upgrade%23Authorization%23Bearer%20{}", TOKEN.replace('.', "%2E")),
-        format!("v1.token.websocket.jupyter.org.{TOKEN}"),
-        format!("openai-insecure-api-key.{TOKEN}"),
-        format!("header-{}", base64url(format!(r#"{{"Authorization":"Bearer {TOKEN}"}}"#))),
-    ];
-    for offered in offers {
-        let request = handshake().authorization(TOKEN).subprotocols([offered.as_str(), "chat"]);
-        let seen = text(answer(&mirror_behind(opaque_layer()), request.build()).await).await;
-        assert!(seen.contains("sec-websocket-protocol: chat\n") && !seen.contains(&offered), "{offered}: {seen}");
+    let offers = |token: &str| {
+        [
+            token.to_owned(),
+            format!("base64url.bearer.authorization.k8s.io.{}", base64url(token)),
+            format!("base64url.bearer.phx.{}", STANDARD.encode(token).trim_end_matches('=')),
+            format!("quarkus-http-upgrade%23Authorization%23Bearer%20{}", token.replace('.', "%2E")),
+            format!("v1.token.websocket.jupyter.org.{token}"),
+            format!("openai-insecure-api-key.{token}"),
+            format!("header-{}", base64url(format!(r#"{{"Authorization":"Bearer {token}"}}"#))),
+        ]
+    };
+    let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(String::new())));
+    // Only a name in a known format holds the short one: elsewhere, it may occur by chance.
+    for token in [TOKEN, "a.short.one"] {
+        for (offered, other) in offers(token).into_iter().zip(offers("another.one")) {
+            let request = handshake().authorization(token).subprotocols([&*offered, "chat", &*other]);
+            let seen = text(answer(&mirror_behind(WsAuthLayer::new(any)), request.build()).await).await;
+            let kept = format!("sec-websocket-protocol: chat, {other}\n");
+            assert!(seen.contains(&kept) && !seen.contains(&offered), "{offered}: {seen}");
+        }
     }
-    // And from `Authorization`.
-    let only_pair = opaque_layer().sources([TokenSource::bearer_subprotocol()]).unwrap();
-    let request = handshake().authorization(TOKEN).bearer_subprotocol(TOKEN);
-    let seen = text(answer(&mirror_behind(only_pair), request.build()).await).await;
-    assert!(!contains_token(&seen), "{seen}");
+    let request = handshake().authorization(TOKEN).subprotocols([&*format!("bearer.{TOKEN}")]);
+    let seen = text(answer(&mirror_behind(opaque_layer()), request.build()).await).await;
+    assert!(!seen.contains("sec-websocket-protocol"), "an empty list is removed: {seen}");
+    // And from `Authorization`, where other credentials stay.
+    for token in [TOKEN, "a.short.one"] {
+        let only_pair = WsAuthLayer::new(any).sources([TokenSource::bearer_subprotocol()]).unwrap();
+        let app = mirror_behind(only_pair);
+        let request = handshake().authorization(token).bearer_subprotocol(token);
+        let seen = text(answer(&app, request.build()).await).await;
+        assert!(!seen.contains("authorization: ") && !seen.contains(token), "{seen}");
+        for other in ["Bearer another.one", "Basic YTpi"] {
+            let request = handshake().header("authorization", other).bearer_subprotocol(token);
+            let seen = text(answer(&app, request.build()).await).await;
+            assert!(seen.contains(&format!("authorization: {other}\n")), "{seen}");
+        }
+    }
 }
 
 /// Another name in the list may be a token in an unknown format.

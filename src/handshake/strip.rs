@@ -40,9 +40,6 @@ pub(super) fn check_head(config: &Config, parts: &Parts) -> Result<(), Rejection
 
 /// axum's router keeps a second copy of the URI.
 fn strip_original_uri(config: &Config, parts: &mut Parts) -> Result<(), TokenError> {
-    if !config.sources.include_query() {
-        return Ok(());
-    }
     match parts.extensions.get_mut::<OriginalUri>() {
         Some(OriginalUri(uri)) => config.sources.strip_uri(uri),
         None => Ok(()),

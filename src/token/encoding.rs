@@ -118,7 +118,7 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
 /// The byte of two hexadecimal digits.
 pub(super) fn hexadecimal(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(high)? << 4 | digit(low)?)
+    Some(16 * digit(high)? + digit(low)?)
 }
 
 /// Whether this may be a JSON object. Structs that derive `Deserialize` also accept an array.

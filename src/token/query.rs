@@ -63,7 +63,7 @@ fn remove(uri: &mut Uri, is_removed: impl Fn(&[u8]) -> bool) -> Result<(), Token
     target.extend_from_slice(uri.path().as_bytes());
     let mut separator = b'?';
     for (position, parameter) in parameters(query).enumerate() {
-        if position == first || (position > first && is_removed(parameter)) {
+        if position >= first && is_removed(parameter) {
             continue;
         }
         target.push(separator);

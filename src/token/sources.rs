@@ -182,11 +182,6 @@ impl Sources {
         }
     }
 
-    /// Whether a query parameter is a source.
-    pub(crate) const fn include_query(&self) -> bool {
-        !self.queries.is_empty()
-    }
-
     /// The schemes of `Authorization` that hold a token.
     const fn schemes(&self) -> &'static [Scheme] {
         match self.authorization {
