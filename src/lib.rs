@@ -339,6 +339,7 @@ mod health;
 #[cfg(feature = "jwks")]
 mod http_client;
 mod id;
+mod json;
 mod layer;
 mod lock;
 #[cfg(feature = "metrics")]

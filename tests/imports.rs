@@ -23,6 +23,7 @@ use syn::{
 /// The modules directly under `src/`, lowest first. Each may use those before it.
 const MODULES: &[&str] = &[
     "lock",
+    "json",
     "time",
     "error",
     "id",

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::rules::Rules;
 use crate::{
-    token::is_json_object,
+    json,
     verify::{
         VerifyError, VerifyErrorKind as Kind,
         jwt::{Algorithm, Jwk, JwtKey, algorithm_named},
@@ -142,9 +142,7 @@ fn decode(part: &str) -> Result<Vec<u8>, VerifyError> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, VerifyError> {
-    // serde would accept an array for a struct.
-    let json = str::from_utf8(json).ok().filter(|json| is_json_object(json.as_bytes()));
-    json.and_then(|json| serde_json::from_str(json).ok()).ok_or_else(malformed)
+    json::from_object(json).map_err(|_| malformed())
 }
 
 fn malformed() -> VerifyError {

@@ -9,6 +9,7 @@ use base64::{
 use serde::Deserialize;
 
 use super::{Token, TokenErrorKind};
+use crate::json;
 
 /// Clients may or may not pad.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -90,10 +91,7 @@ pub(super) fn appsync(bytes: &[u8]) -> Result<Option<Token>, TokenErrorKind> {
     }
 
     let json = base64_bytes(bytes)?;
-    if !is_json_object(&json) {
-        return Err(TokenErrorKind::Undecodable);
-    }
-    let headers: Headers<'_> = serde_json::from_slice(&json).map_err(|_| TokenErrorKind::Undecodable)?;
+    let headers: Headers<'_> = json::from_object(&json).map_err(|_| TokenErrorKind::Undecodable)?;
     let Some(value) = headers.authorization else { return Ok(None) };
     let token = match value.as_bytes().split_first_chunk::<7>() {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
@@ -119,11 +117,6 @@ pub(super) fn percent(bytes: &[u8]) -> Result<Token, TokenErrorKind> {
 pub(super) fn hexadecimal(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(16 * digit(high)? + digit(low)?)
-}
-
-/// Whether this may be a JSON object. Structs that derive `Deserialize` also accept an array.
-pub(crate) fn is_json_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().first() == Some(&b'{')
 }
 
 fn base64_bytes(bytes: &[u8]) -> Result<Vec<u8>, TokenErrorKind> {

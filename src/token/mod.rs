@@ -20,7 +20,6 @@ pub use source::TokenSource;
 pub(crate) use cookie::CookieKind;
 pub(crate) use encoding::check;
 #[cfg(feature = "jwt")]
-pub(crate) use encoding::is_json_object;
 #[cfg(feature = "signals")]
 pub(crate) use header::find_bearer;
 #[cfg(feature = "dpop")]

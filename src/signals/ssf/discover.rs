@@ -13,7 +13,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{BearerToken, Transmitter, TransmitterError, TransmitterErrorKind, api::Api};
-use crate::http_client::{DynHttpClient, HttpClient, Pooling, ReqwestClient, UrlPolicy};
+use crate::{
+    http_client::{DynHttpClient, HttpClient, Pooling, ReqwestClient, UrlPolicy},
+    json,
+};
 
 /// Finds a [`Transmitter`]. Await it.
 #[must_use = "nothing is requested unless this is awaited"]
@@ -123,7 +126,7 @@ impl IntoFuture for DiscoverTransmitter {
 
 impl Metadata {
     fn from_bytes(json: &[u8]) -> Result<Self, TransmitterError> {
-        serde_json::from_slice(json).map_err(|error| TransmitterErrorKind::Malformed.with(error))
+        json::from_object(json).map_err(|error| TransmitterErrorKind::Malformed.with(error))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::SecurityEventError;
+use crate::json;
 
 /// The outcomes of events, to be sent with the next poll.
 #[derive(Debug, Default, Serialize)]
@@ -86,7 +87,7 @@ impl PollResponse {
         }
 
         // Whether there are more (`moreAvailable`) need not be known: the next poll follows at once after any event.
-        let Response { sets } = serde_json::from_slice(json).ok()?;
+        let Response { sets } = json::from_object(json).ok()?;
         // What is not a token is refused like one that is not valid.
         let set = |(id, token): (String, Value)| (id, token.as_str().unwrap_or_default().to_owned());
         let sets = sets.into_iter().filter(|(id, _)| id.len() <= MAX_ID_LEN).take(MAX_SETS).map(set).collect();
@@ -127,12 +128,9 @@ mod tests {
 
     #[test]
     fn other_answers_are_refused_and_long_ones_are_cut() {
-        for other in ["", "[]", "null", "{\"sets\":[1]}", "\u{feff}{}"] {
-            let is_list = other == "[]";
-            assert!(
-                PollResponse::from_bytes(other.as_bytes()).is_none_or(|read| is_list && read.sets.is_empty()),
-                "{other}"
-            );
+        // An array was once read as an answer, and its first element as the events.
+        for other in ["", "[]", r#"[{"a":"token"}]"#, "null", "{\"sets\":[1]}", "\u{feff}{}"] {
+            assert!(PollResponse::from_bytes(other.as_bytes()).is_none(), "{other}");
         }
         let odd = PollResponse::from_bytes(br#"{"sets":{"a":7,"b":null}}"#).expect("a response");
         assert_eq!(odd.sets, ["a", "b"].map(|id| (id.to_owned(), String::new())));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{StreamState, TransmitterError, TransmitterErrorKind, event::supported_types};
+use crate::json::from_object;
 
 const PUSH: &str = "urn:ietf:rfc:8935";
 const POLL: &str = "urn:ietf:rfc:8936";
@@ -145,7 +146,7 @@ impl Stream {
 }
 
 pub(super) fn parse(json: &[u8]) -> Result<Stream, TransmitterError> {
-    serde_json::from_slice(json).map_err(malformed)
+    from_object(json).map_err(malformed)
 }
 
 /// A list of streams. Some transmitters answer with the only one.
@@ -173,7 +174,7 @@ pub(super) fn parse_state(json: &[u8]) -> Result<StreamState, TransmitterError> 
         status: String,
     }
 
-    let Status { status } = serde_json::from_slice(json).map_err(malformed)?;
+    let Status { status } = from_object(json).map_err(malformed)?;
     Ok(StreamState::of(&status))
 }
 

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    json,
     signals::{SignalErrorKind, SubjectId},
-    token::is_json_object,
 };
 
 /// The draft and Okta have `sub_id`; drafts before 2024 had `subject`.
@@ -20,11 +20,7 @@ struct Members<'a> {
 /// Reads the subject identifier. Unknown members are ignored; repeated ones are refused.
 pub(super) fn parse(body: &[u8]) -> Result<SubjectId, SignalErrorKind> {
     let malformed = || SignalErrorKind::MalformedSubject;
-    // Otherwise the derived parser would accept an array too.
-    if !is_json_object(body) {
-        return Err(malformed());
-    }
-    let members: Members<'_> = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let members: Members<'_> = json::from_object(body).map_err(|_| malformed())?;
     let ((Some(subject), None) | (None, Some(subject))) = (members.sub_id, members.subject) else {
         return Err(malformed());
     };

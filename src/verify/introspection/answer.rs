@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::token::is_json_object;
+use crate::json;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -52,13 +52,10 @@ struct Members {
 impl Answer {
     /// Parses the members of an answer.
     pub(super) fn parse(json: &str) -> Result<Self, Failure> {
-        // serde also reads a struct from an array.
-        if !is_json_object(json.as_bytes()) {
-            return Err(Failure::malformed("it is not a json object"));
-        }
         // The error of serde may quote the answer.
-        let members: Members = serde_json::from_str(json)
-            .map_err(|_| Failure::malformed("it has no valid `active`, or another member has the wrong type"))?;
+        let members: Members = json::from_object(json.as_bytes()).map_err(|_| {
+            Failure::malformed("it is no json object, has no valid `active`, or another member has the wrong type")
+        })?;
         if !members.active {
             return Ok(Self::Inactive);
         }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE, header::RETRY_
 use serde::Deserialize;
 
 use super::failure::{Failure, Reason};
+use crate::json;
 
 /// The longest answer in bytes. It describes one token.
 pub(super) const MAX_LEN: usize = 64 * 1024;
@@ -33,7 +34,7 @@ fn reason(status: StatusCode, body: &[u8]) -> Reason {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Reason::WrongCredentials;
     }
-    let error = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
+    let error = json::from_object::<ErrorBody<'_>>(body).ok();
     match error.filter(|_| status == StatusCode::BAD_REQUEST).map(|body| body.error) {
         Some("invalid_client" | "unauthorized_client") => Reason::WrongCredentials,
         // RFC 7009 §2.2.1. Some providers do not answer for their own JSON Web Tokens.

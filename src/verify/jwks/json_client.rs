@@ -16,7 +16,10 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{KeysError, KeysErrorKind};
-use crate::http_client::{DynHttpClient, MAX_LEN, TooLarge, UrlPolicy};
+use crate::{
+    http_client::{DynHttpClient, MAX_LEN, TooLarge, UrlPolicy},
+    json,
+};
 
 const MAX_REDIRECTS: usize = 3;
 
@@ -110,8 +113,7 @@ impl JsonClient {
 
 /// Parses UTF-8 JSON. Skips a byte order mark, as RFC 8259 §8.1 allows, because some servers send one.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, KeysError> {
-    let json = str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).map_err(malformed)?;
-    serde_json::from_str(json).map_err(malformed)
+    json::from_object(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).map_err(malformed)
 }
 
 /// How long a response with these headers is fresh (RFC 9111 §4.2).

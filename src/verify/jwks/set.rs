@@ -1,6 +1,9 @@
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny},
+};
 use serde_json::Value;
 
 use super::entra::KeyIssuer;
@@ -174,14 +177,32 @@ impl KeyList {
     }
 }
 
+// By hand: a derive would accept an array too.
 impl<'de> Deserialize<'de> for JwkSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = JwkSet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with a list of keys")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<JwkSet, A::Error> {
+                let mut keys = None;
+                while let Some(name) = members.next_key::<String>()? {
+                    if name != "keys" {
+                        members.next_value::<IgnoredAny>()?;
+                    } else if keys.replace(members.next_value()?).is_some() {
+                        return Err(de::Error::duplicate_field("keys"));
+                    }
+                }
+                keys.map(JwkSet).ok_or_else(|| de::Error::missing_field("keys"))
+            }
         }
 
-        Set::deserialize(deserializer).map(|set| Self(set.keys))
+        deserializer.deserialize_map(Visitor)
     }
 }
 
@@ -190,5 +211,20 @@ impl fmt::Debug for JwkSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key_ids = self.0.iter().map(|key| key.get("kid"));
         f.debug_tuple("JwkSet").field(&key_ids.collect::<Vec<_>>()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::JwkSet;
+
+    /// Fuzzing found that an array was read as a set, and its first element as the keys.
+    #[test]
+    fn a_set_is_an_object_with_one_list_of_keys() {
+        let len = |json| serde_json::from_str::<JwkSet>(json).ok().map(|set| set.len());
+        assert_eq!(len(r#"{"keys":[{},7],"other":[1]}"#), Some(2));
+        for json in ["[[{}]]", "[]", "{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"keys":[],"keys":[{}]}"#] {
+            assert_eq!(len(json), None, "{json}");
+        }
     }
 }

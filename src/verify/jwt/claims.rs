@@ -23,7 +23,7 @@ use super::{
     json::{Value, set_once, visit_members},
 };
 use crate::{
-    token::is_json_object,
+    json::is_object,
     verify::{VerifyError, VerifyErrorKind as Kind},
 };
 
@@ -87,7 +87,7 @@ impl<'a> Payload<'a> {
     }
 
     pub(super) fn from_json(json: &'a str) -> Result<Self, VerifyError> {
-        if is_json_object(json.as_bytes()) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
+        if is_object(json) { Ok(Self(json)) } else { Err(VerifyError::new(Kind::MalformedClaim)) }
     }
 
     /// The registered claims, and the provider's session from the claim of this name. The rest of the JSON is validated

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::compact::{DecodeBuffer, malformed};
 use crate::{
-    token::is_json_object,
+    json,
     verify::{
         VerifyError, VerifyErrorKind,
         keys::{Algorithm, JwtKey, algorithm_named},
@@ -85,12 +85,8 @@ impl CachedHeader {
 impl Header {
     fn parse(encoded: &str) -> Result<Self, VerifyError> {
         let mut buffer = DecodeBuffer::new();
-        // RFC 7515 §5.2, step 3. The parser does not validate the UTF-8 of members that it ignores.
-        let json = str::from_utf8(buffer.decode(encoded)?).map_err(|_| malformed())?;
-        if !is_json_object(json.as_bytes()) {
-            return Err(malformed());
-        }
-        let header: Self = serde_json::from_str(json).map_err(|_| malformed())?;
+        // RFC 7515 §5.2, steps 3 and 4.
+        let header: Self = json::from_object(buffer.decode(encoded)?).map_err(|_| malformed())?;
         if header.crit { Err(VerifyError::new(VerifyErrorKind::CriticalHeader)) } else { Ok(header) }
     }
 

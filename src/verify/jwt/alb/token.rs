@@ -14,7 +14,7 @@ use super::super::{
     header::is_present,
 };
 use crate::{
-    token::is_json_object,
+    json,
     verify::{
         VerifyError, VerifyErrorKind as Kind,
         keys::{Algorithm, JwtKey},
@@ -64,11 +64,7 @@ pub(super) struct Expected {
 impl<'a> AlbToken<'a> {
     pub(super) fn parse(token: &'a str) -> Result<Self, VerifyError> {
         let compact = Compact::parse(token)?;
-        let header = text(compact.header)?;
-        if !is_json_object(header.as_bytes()) {
-            return Err(malformed());
-        }
-        let header = serde_json::from_str(&header).map_err(|_| malformed())?;
+        let header = json::from_object(text(compact.header)?.as_bytes()).map_err(|_| malformed())?;
         let signature = decode(compact.signature)?;
         Ok(Self { header, payload: text(compact.payload)?, signature, signed: compact.signed })
     }
