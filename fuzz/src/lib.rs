@@ -2,6 +2,7 @@
 
 #[path = "../../src/websocket/tests/comparison.rs"]
 pub mod comparison;
+pub mod documents;
 pub mod handshake;
 pub mod input;
 pub mod json;
