@@ -86,6 +86,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("metrics", &["metrics", "telemetry"]),
     ("redis", &["redis"]),
     ("reqwest", &["http_client"]),
+    ("shuttle", &["lock"]),
 ];
 
 #[test]

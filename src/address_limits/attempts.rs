@@ -2,14 +2,13 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{Key, window::Window};
-use crate::lock::lock;
+use crate::lock::{Mutex, MutexGuard, lock};
 
 /// A hash decides on the bucket of an address. It is keyed, so that nobody can choose addresses of one bucket.
 ///

@@ -3,11 +3,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard},
 };
 
 use super::Key;
-use crate::lock::lock;
+use crate::lock::{Mutex, MutexGuard, lock};
 
 /// It has an entry for each address that is connected, and no others. So it needs no bound of its own: a connection takes far
 /// more memory than its entry.

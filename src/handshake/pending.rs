@@ -1,6 +1,6 @@
 //! A handshake whose client is to authenticate by its first message.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::{Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     address_limits::Visit,
-    lock::lock,
+    lock::{Mutex, lock},
     rejection::Rejection,
     session::{Head, SessionMeta},
     socket::PendingPermit,

@@ -1,11 +1,7 @@
 //! A cluster: finds the server that has a key, and keeps a connection to each. A command for one server never waits for
 //! another.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::select_ok;
 use redis::{ConnectionAddr, ConnectionInfo, cmd};
@@ -22,7 +18,7 @@ use super::{
     server::Server,
     slots::{Address, SlotMap, slot_of},
 };
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 /// The least time between two refreshes of the slots.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);

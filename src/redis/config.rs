@@ -1,9 +1,4 @@
-use std::{
-    error::Error,
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use redis::{Client, ConnectionInfo};
 
@@ -11,7 +6,7 @@ use super::{
     Redis, RedisCredentials, connect::ConnectOptions, credentials::Provider, endpoint::Endpoint,
     issuers::IndexedIssuers, topology::Topology, url,
 };
-use crate::error::ConfigError;
+use crate::{error::ConfigError, lock::Mutex};
 
 /// The part of the timeout that connecting may take, so that the cause of a failure is known before the timeout is
 /// over.

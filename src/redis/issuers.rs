@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{Redis, command::milliseconds, limits::MAX_TIMEOUT, scripts::LIMITS};
 use crate::{
     id::{Scope, ScopedId},
-    lock::lock,
+    lock::{Mutex, lock},
     store::SessionLease,
     time::from_now,
 };

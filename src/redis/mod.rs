@@ -21,11 +21,7 @@ mod tickets;
 mod topology;
 mod url;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::aio::MultiplexedConnection;
 
@@ -36,6 +32,7 @@ use self::{
     issuers::IndexedIssuers,
     topology::{Servers, Subscription, Topology},
 };
+use crate::lock::Mutex;
 
 /// Stores tickets, revocations and limits in Redis 6.2 or later, or Valkey, for servers on many machines, and carries
 /// messages between them.

@@ -3,10 +3,7 @@
 //! The connection is opened when it is first needed, and again when it broke. One task at a time does so, however many
 //! callers wait for it, and even if all of them stop waiting. A server that is known to be down is not waited for long.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{Cmd, ConnectionInfo, RedisError, Value, aio::MultiplexedConnection, pipe};
 use tokio::{
@@ -19,7 +16,7 @@ use super::{
     endpoint::Endpoint,
     failure::{Failure, Recovery},
 };
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 /// The least time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(100);

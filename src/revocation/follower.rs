@@ -1,9 +1,6 @@
 //! Starts the task that follows the store, and replaces it when it has stopped.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
@@ -11,7 +8,7 @@ use super::{
     follow::{HEARTBEAT_TIMEOUT, follow},
     node::Node,
 };
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 /// How long a handshake waits for the first load.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);

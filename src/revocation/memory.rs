@@ -3,7 +3,6 @@ use std::{
     fmt,
     hash::BuildHasher,
     pin::pin,
-    sync::Mutex,
     time::Duration,
 };
 
@@ -14,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     store::{Cursor, Revocation, RevocationBatch, RevocationStore, StoreError},
     time::from_now,
 };

@@ -1,10 +1,7 @@
 //! The revocations that one node knows, and the live sessions that they end.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, Weak},
     time::{self, Duration},
 };
 
@@ -18,7 +15,11 @@ use super::{
     target::Target,
 };
 use crate::{
-    lock::lock,
+    lock::{
+        Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+        lock,
+    },
     store::{DynRevocationStore, Revocation, RevocationStore},
 };
 
@@ -37,10 +38,11 @@ pub(super) struct Node {
 /// Up to this many new revocations are matched one by one, each against the sessions that it names. More are matched
 /// together, against all sessions.
 const MAX_SINGLE_MATCHES: usize = 16;
-/// How long a task works on many revocations before it yields.
-const TIME_SLICE: Duration = Duration::from_millis(1);
+/// How long a task works on many revocations before it yields. The models in `tests/races` yield wherever that is
+/// possible.
+const TIME_SLICE: Duration = Duration::from_millis(if cfg!(shuttle) { 0 } else { 1 });
 /// How many revocations are added before the clock is read again.
-const ADDED_PER_CLOCK_READING: usize = 64;
+const ADDED_PER_CLOCK_READING: usize = if cfg!(shuttle) { 1 } else { 64 };
 
 /// The live sessions of a registry.
 pub(crate) trait LiveSessions: Send + Sync {
@@ -108,29 +110,24 @@ impl Node {
     }
 
     /// Records a revocation from this node, and then ends its sessions: one that is registered in between is refused by
-    /// its check.
+    /// its check. Also if the revocation is known, because whoever recorded it may not have ended its sessions yet.
     pub(super) fn apply_own(&self, revocation: &Revocation) {
-        if self.write().add(revocation, self.options.keep_for, NEVER_LOADED) {
-            self.live_sessions().iter().for_each(|live| live.end_revoked(revocation, self.options.clock_skew));
-        }
+        self.write().add(revocation, self.options.keep_for, NEVER_LOADED);
+        self.live_sessions().iter().for_each(|live| live.end_revoked(revocation, self.options.clock_skew));
     }
 
     /// Records what the store has returned, in short steps, and then ends the sessions. Known revocations are only
     /// marked as seen in this load.
     pub(super) async fn apply(&self, revocations: Vec<(Revocation, Duration)>, load: LoadId) {
         let mut revocations = revocations.into_iter();
-        let mut new_count = 0_usize;
-        let mut first_new = Vec::new();
+        let mut new = NewRevocations { node: self, count: 0, first: Vec::new() };
         while !revocations.as_slice().is_empty() {
             let slice = TimeSlice::begin();
             {
                 let mut set = self.write();
                 for (number, (revocation, keep_for)) in revocations.by_ref().enumerate() {
                     if set.add(&revocation, keep_for, load) {
-                        new_count += 1;
-                        if new_count <= MAX_SINGLE_MATCHES {
-                            first_new.push(revocation);
-                        }
+                        new.push(revocation);
                     }
                     if number % ADDED_PER_CLOCK_READING == ADDED_PER_CLOCK_READING - 1 && slice.is_over() {
                         break;
@@ -139,13 +136,6 @@ impl Node {
             }
             if !revocations.as_slice().is_empty() {
                 yield_now().await;
-            }
-        }
-        for live in self.live_sessions() {
-            if new_count <= MAX_SINGLE_MATCHES {
-                first_new.iter().for_each(|revocation| live.end_revoked(revocation, self.options.clock_skew));
-            } else {
-                live.end_matching(&|target| self.is_revoked(target));
             }
         }
     }
@@ -185,6 +175,36 @@ impl Node {
 
     fn live_sessions(&self) -> Vec<Arc<dyn LiveSessions>> {
         lock(&self.registries).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// What was recorded and was not known. Ends the sessions when it is dropped, also because the task was aborted: the next
+/// task takes for known what this one has recorded.
+struct NewRevocations<'a> {
+    node: &'a Node,
+    count: usize,
+    /// At most [`MAX_SINGLE_MATCHES`].
+    first: Vec<Revocation>,
+}
+
+impl NewRevocations<'_> {
+    fn push(&mut self, revocation: Revocation) {
+        self.count += 1;
+        if self.count <= MAX_SINGLE_MATCHES {
+            self.first.push(revocation);
+        }
+    }
+}
+
+impl Drop for NewRevocations<'_> {
+    fn drop(&mut self) {
+        for live in self.node.live_sessions() {
+            if self.count <= MAX_SINGLE_MATCHES {
+                self.first.iter().for_each(|revocation| live.end_revoked(revocation, self.node.options.clock_skew));
+            } else {
+                live.end_matching(&|target| self.node.is_revoked(target));
+            }
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What a node knows about the contents of the store.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use crate::{
+    lock::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        lock,
+    },
+    store::Revocation,
 };
-
-use crate::{lock::lock, store::Revocation};
 
 /// The number of a load of the whole store. Later loads have greater numbers.
 pub(super) type LoadId = u64;

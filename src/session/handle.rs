@@ -1,7 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::{ScopedId, SessionId},
-    lock::lock,
+    lock::{Mutex, lock},
     verify::{Verified, VerifierOf},
 };
 

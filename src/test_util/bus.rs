@@ -1,12 +1,9 @@
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::mpsc;
 
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     store::{Delivery, NodeBus, NodeId, NodeInbox, StoreError},
 };
 

@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::Mutex,
     time::Duration,
 };
 
@@ -9,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::ConfigError,
-    lock::lock,
+    lock::{Mutex, lock},
     store::{StoreError, TicketCapacity, TicketKey, TicketStore},
     time::from_now,
 };

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeSet, HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hash},
-    sync::Mutex,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     store::{TicketCapacity, TicketKey},
     time::from_now,
 };

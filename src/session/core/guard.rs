@@ -16,7 +16,7 @@ pub(crate) struct ConnectionGuard(Arc<SessionCore>);
 impl SessionCore {
     /// From here on the session lasts as long as the guard, whatever happens to its handles.
     pub(crate) fn guard(self: &Arc<Self>) -> ConnectionGuard {
-        self.guarded.store(true, Ordering::Release);
+        self.note_end_from(&self.guarded);
         ConnectionGuard(Arc::clone(self))
     }
 

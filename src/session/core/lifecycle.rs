@@ -13,7 +13,7 @@ use super::{
     state::{SessionCore, State},
 };
 use crate::{
-    lock::lock,
+    lock::{atomic::AtomicBool, lock},
     session::{
         End, EndReason, SessionKind,
         registry::{Registration, Registry},
@@ -48,12 +48,35 @@ pub(super) struct Change {
 impl SessionCore {
     /// The handshake is admitted: from here on, the end of the session is an event.
     pub(crate) fn admit_handshake(&self) {
-        self.of_handshake.store(true, Ordering::Release);
         telemetry::handshake_admitted(self.id(), self.subject(), self.config.log_subject);
+        self.note_end_from(&self.of_handshake);
     }
 
     pub(crate) fn admit_request(&self) {
         telemetry::request_admitted(self.id(), self.subject(), self.config.log_subject);
+    }
+
+    /// Sets the flag from which on the end of the session is an event. One that has ended meanwhile is told of now.
+    pub(super) fn note_end_from(&self, flag: &AtomicBool) {
+        // Under the lock, so that either the end sees the flag, or this sees the end.
+        let state = lock(&self.state);
+        let was_noted = self.is_noted();
+        flag.store(true, Ordering::Release);
+        let ended = state.end.filter(|_| !was_noted).map(|end| (state.kind, end.reason));
+        drop(state);
+        if let Some((kind, reason)) = ended {
+            self.tell_end(kind, reason);
+        }
+    }
+
+    /// The session of any other request ends with its response, and that of a refused handshake never began.
+    fn is_noted(&self) -> bool {
+        self.guarded.load(Ordering::Acquire) || self.of_handshake.load(Ordering::Acquire)
+    }
+
+    fn tell_end(&self, kind: SessionKind, reason: EndReason) {
+        let subject = (self.subject(), self.config.log_subject);
+        telemetry::session_ended(self.id(), kind.as_str(), reason.as_str(), || self.age(), subject);
     }
 
     /// Ends the session, unless it has ended. Returns whether it did.
@@ -90,13 +113,11 @@ impl SessionCore {
         let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
         let is_guarded = self.guarded.load(Ordering::Acquire);
         let is_observed = is_guarded || self.watched.load(Ordering::Acquire);
-        // The session of any other request ends with its response, and that of a refused handshake never began.
-        let is_noted = is_guarded || self.of_handshake.load(Ordering::Acquire);
         Change {
             ended: Some((mem::take(&mut state.live), end.reason)),
             ended_in: state.registration.as_ref().map(Registration::registry),
             is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
-            noted: is_noted.then_some(state.kind),
+            noted: self.is_noted().then_some(state.kind),
             _schedule: state.schedule.take(),
             ..self.count_change(state)
         }
@@ -183,8 +204,7 @@ impl SessionCore {
         if let Some((live, reason)) = change.ended {
             live.end(reason.as_str());
             if let Some(kind) = change.noted {
-                let subject = (self.subject(), self.config.log_subject);
-                telemetry::session_ended(self.id(), kind.as_str(), reason.as_str(), || self.age(), subject);
+                self.tell_end(kind, reason);
             }
         }
         if let Some(registry) = change.ended_in {

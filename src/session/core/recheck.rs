@@ -98,7 +98,9 @@ impl SessionCore {
         let confirm_within = schedule.confirm_by.map(|confirm_by| confirm_by.time_left(now));
         match wait {
             _ if confirm_within == Some(Duration::ZERO) => {
-                let change = self.set_end(&mut state, End { reason: EndReason::Unconfirmed, code: None });
+                let end = End { reason: EndReason::Unconfirmed, code: None };
+                let end = self.bulk_end(&state).unwrap_or(end);
+                let change = self.set_end(&mut state, end);
                 state.has_recheck_task = false;
                 drop(state);
                 self.notify(change);

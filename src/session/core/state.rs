@@ -1,9 +1,6 @@
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU32},
-    },
+    sync::{Arc, Weak},
     task::Waker,
     time::{Duration, SystemTime},
 };
@@ -18,7 +15,11 @@ use super::{
 use crate::{
     address_limits::Visit,
     id::{Scope, ScopedId, SessionId},
-    lock::lock,
+    lock::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32},
+        lock,
+    },
     session::{
         End, KeepAlive, SessionKind, SessionMeta,
         any::AnySession,

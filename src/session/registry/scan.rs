@@ -17,11 +17,11 @@ use crate::{
     session::SessionCore,
 };
 
-/// How many entries are looked at under one lock of a shard.
-const BATCH: usize = 256;
+/// How many entries are looked at under one lock of a shard. The models in `tests/races` have few sessions.
+const BATCH: usize = if cfg!(shuttle) { 1 } else { 256 };
 
-/// How long a call or a task works on many sessions before it yields.
-pub(super) const TIME_SLICE: Duration = Duration::from_millis(1);
+/// How long a call or a task works on many sessions before it yields. The models yield wherever that is possible.
+pub(super) const TIME_SLICE: Duration = Duration::from_millis(if cfg!(shuttle) { 0 } else { 1 });
 
 /// Which sessions are meant.
 #[derive(Clone)]

@@ -46,7 +46,7 @@ pub(super) struct TokenHashes {
 #[derive(Default)]
 struct Subject {
     admitted: NumberSet,
-    /// Registered but not admitted: not yet, or because they are not connections.
+    /// Registered but not admitted: not yet, not any more, or because they are not connections.
     others: NumberSet,
 }
 
@@ -85,7 +85,9 @@ impl Shard {
                 AtLimit::EvictOldest => {
                     if let Some(oldest) = subject.admitted.first() {
                         evicted = self.entries.get(&oldest).map(|entry| Arc::clone(&entry.session));
+                        // Until it has ended, whatever ends sessions must find it.
                         subject.admitted.remove(oldest);
+                        subject.others.insert(oldest);
                     }
                 }
             }

@@ -1,8 +1,11 @@
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{lock::lock, verify::jwks::IssuerStatus};
+use crate::{
+    lock::{Mutex, lock},
+    verify::jwks::IssuerStatus,
+};
 
 /// The state of a receiver, for health endpoints; see [`SharedSignals::status`](super::SharedSignals::status).
 #[derive(Clone, Debug)]

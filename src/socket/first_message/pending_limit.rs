@@ -1,16 +1,11 @@
 //! Limits the clients that have not authenticated yet, in total and per key.
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex},
-};
+use std::{any::Any, collections::HashMap, hash::Hash, sync::Arc};
 
 use http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 #[derive(Clone)]
 pub(super) struct PendingLimit {

@@ -9,7 +9,7 @@ mod refresh;
 mod write;
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Waker},
 };
 
@@ -17,7 +17,7 @@ use axum::extract::ws::Message;
 
 use super::{RefreshProtocol, Transport, budget::Budget};
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     session::{End, EndReason, SessionCore},
 };
 use own_messages::Writers;

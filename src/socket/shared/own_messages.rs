@@ -1,14 +1,14 @@
 //! Messages that the supervisor sends by itself, between those of the handler.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, Wake, Waker, ready},
 };
 
 use axum::extract::ws::Message;
 
 use super::{Shared, State, set_waker};
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 /// The supervisor that writes a message, and a handler that waits to send meanwhile. The transport knows one writer
 /// with one waker, which is this.

@@ -1,11 +1,14 @@
 //! Events about failures.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::{lock::lock, telemetry};
+use crate::{
+    lock::{Mutex, lock},
+    telemetry,
+};
 
 /// The time between two events with the same reason. Clients can cause any number of failures.
 const PERIOD: Duration = Duration::from_secs(10);

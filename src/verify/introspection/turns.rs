@@ -1,14 +1,14 @@
 //! One request at a time about each token.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::{cache::Tick, failure::Failure};
-use crate::{lock::lock, verify::cached::TokenHash};
+use crate::{
+    lock::{Mutex, lock},
+    verify::cached::TokenHash,
+};
 
 /// The tokens that are being asked about. Each lasts for as long as one of its places.
 #[derive(Default)]

@@ -1,9 +1,6 @@
 //! Validates an issuer's configuration and builds the issuer.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
@@ -21,7 +18,7 @@ use super::{
     schedule::FetchSchedule,
     set::SetSource,
 };
-use crate::{error::ConfigError, http_client::UrlPolicy};
+use crate::{error::ConfigError, http_client::UrlPolicy, lock::Mutex};
 
 /// A year. Some clocks cannot represent times that are much further away.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{KeysError, KeysErrorKind, entra::tenant_in, names::Names, schedule::FetchSchedule, set::KeyList};
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     verify::{
         VerifyError, VerifyErrorKind,
         keys::{Algorithm, JwtKey},

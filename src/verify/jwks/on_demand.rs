@@ -5,7 +5,7 @@ use std::{
     fmt,
     pin::pin,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -23,7 +23,12 @@ use super::{
     client::DefaultClient,
     refresh::{IssuerRefresh, RefreshTask},
 };
-use crate::{error::ConfigError, lock::lock, telemetry, verify::VerifyError};
+use crate::{
+    error::ConfigError,
+    lock::{Mutex, lock},
+    telemetry,
+    verify::VerifyError,
+};
 
 /// How many issuers there are without a valid token. Each may be fetching its keys.
 const MAX_NEWCOMERS: usize = 16;

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +17,7 @@ use tokio::{
 use super::{per_subject::join_all, with_timeout};
 use crate::{
     id::{ScopedId, SessionId},
-    lock::lock,
+    lock::{Mutex, lock},
     store::{DynLimitStore, SessionLease},
 };
 

@@ -1,15 +1,10 @@
-use std::{
-    num::NonZeroUsize,
-    pin::pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use super::{breaker::CircuitBreaker, release_queue::ReleaseQueue, with_timeout};
 use crate::{
-    lock::lock,
+    lock::{Mutex, lock},
     session::Limits,
     store::{Acquire, Acquired, AtLimit, DynLimitStore, LeaseQuery, SessionLease, StoreError},
     telemetry,

@@ -8,18 +8,19 @@ mod message;
 mod registry;
 mod task;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
     task::AbortHandle,
 };
 
-use crate::{id::NodeId, lock::lock, session::RefreshReply, store::DynNodeBus};
+use crate::{
+    id::NodeId,
+    lock::{Mutex, atomic::AtomicU64, lock},
+    session::RefreshReply,
+    store::DynNodeBus,
+};
 
 /// How long a node waits for the answer of another one, and how long that one works on it.
 const TIMEOUT: Duration = Duration::from_secs(2);
