@@ -536,6 +536,9 @@ async fn issuers_and_audiences_are_checked() {
     ] {
         assert_eq!(verify(verifier, &token(claims)).await.err(), expected, "{name}");
     }
+    // The subject is of the issuer that the token names.
+    let of_second = verify(&two, &token(json!({"iss": "b", "aud": "y"}))).await.unwrap();
+    assert_eq!(of_second.issuer.as_deref(), Some("b"));
     // Escaped strings are equal.
     let escaped = format!(r#"{{"exp":{},"iss":"\u0061","aud":"\u0078"}}"#, NOW + 60);
     let escaped = sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), r#"{"alg":"HS256"}"#, escaped);
@@ -584,6 +587,17 @@ async fn errors_name_the_claim() {
     let error = verify_at(&verifier, &token, UNIX_EPOCH).await.unwrap_err();
     assert_eq!(error.claim(), Some("iss"));
     assert_eq!(error.to_string(), "a required claim is missing (`iss`)");
+    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"] {
+        let mut claims = valid_claims();
+        claims["iss"] = json!("us");
+        claims[name] = json!({});
+        let error = verify_at(&verifier, &sign(Algorithm::HS256, json!({}), &claims), UNIX_EPOCH).await.unwrap_err();
+        assert_eq!((error.kind(), error.claim()), (Kind::MalformedClaim, Some(name)));
+    }
+    // Not a claim is wrong, but the JSON.
+    let broken = sign_raw(Algorithm::HS256, &signing_key(Algorithm::HS256), r#"{"alg":"HS256"}"#, r#"{"exp":1"#);
+    let error = verify_at(&verifier, &broken, UNIX_EPOCH).await.unwrap_err();
+    assert_eq!((error.kind(), error.claim()), (Kind::MalformedClaim, None));
 }
 
 #[test]

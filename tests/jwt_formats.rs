@@ -148,6 +148,9 @@ async fn a_token_of_another_type_is_refused() {
         (json!({"typ": "text/jwt"}), REFUSED, REFUSED, REFUSED),
         (json!({"typ": "application/"}), REFUSED, REFUSED, REFUSED),
         (json!({"typ": "application/application/jwt"}), REFUSED, REFUSED, REFUSED),
+        // As long as `application/`.
+        (json!({"typ": "bpplication/jwt"}), REFUSED, REFUSED, REFUSED),
+        (json!({"typ": "bpplication/at+jwt"}), REFUSED, REFUSED, REFUSED),
         (json!({"typ": "at+jwt; charset=utf-8"}), REFUSED, REFUSED, REFUSED),
         (json!({"typ": " JWT"}), REFUSED, REFUSED, REFUSED),
         (json!({"typ": "at+jwt "}), REFUSED, REFUSED, REFUSED),

@@ -185,15 +185,8 @@ impl Decoder {
         let (Some(frame), Some(PartialMessage::Binary(bytes))) = (&self.frame, self.message.as_deref_mut()) else {
             return None;
         };
-        if frame.opcode.is_control() || frame.remaining < MIN_DIRECT_READ {
-            return None;
-        }
         if bytes.capacity() == bytes.len() {
-            let additional = additional_capacity(bytes.len(), 0, frame.remaining);
-            if additional < MIN_DIRECT_READ {
-                return None;
-            }
-            bytes.reserve_exact(additional);
+            bytes.reserve_exact(additional_capacity(bytes.len(), 0, frame.remaining));
         }
         let len = (bytes.capacity() - bytes.len()).min(frame.remaining);
         (len >= MIN_DIRECT_READ).then_some((bytes, len))

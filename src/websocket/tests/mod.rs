@@ -7,8 +7,11 @@
 )]
 
 mod against_tungstenite;
+mod closing;
 mod comparison;
+mod decoding;
 mod pings;
+mod reading_ahead;
 mod rules;
 mod writing;
 

@@ -6,8 +6,8 @@ use axum::body::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{
-    super::decoder::Decoder, BINARY, CLOSE, CONTINUATION, FINAL, Limits, Message, PING, PONG, Seen, TEXT, WebSocket,
-    WebSocketErrorKind, frame, read_all,
+    super::decoder::Decoder, BINARY, CLOSE, CONTINUATION, Chunks, FINAL, Limits, Message, PING, PONG, Seen, TEXT,
+    WebSocket, WebSocketErrorKind, frame, read_all,
 };
 
 const CHUNKS: [usize; 6] = [1, 2, 3, 7, 64, 1 << 20];
@@ -305,32 +305,17 @@ fn announced_length_reserves_nothing() {
     assert!(message.capacity() <= 4 * 20_001 && most <= 3 * 20_001, "{} bytes for 20001", message.capacity());
 }
 
-/// A handler may stop receiving at any message.
-#[tokio::test]
-async fn unread_bytes_hold_at_most_twice_their_size() {
-    for (payload, count) in [(0, 9_000), (10, 1_000), (100, 500), (1_000, 60), (16_384, 3), (60_000, 1)] {
-        let one = frame(FINAL | BINARY, &vec![1; payload]);
-        let (mut client, server) = duplex(1 << 20);
-        let mut socket = WebSocket::new(server, Limits::default());
-        client.write_all(&one.repeat(count)).await.unwrap();
-        for received in 1..=count {
-            let next = Seen::from(poll_fn(|cx| socket.poll_next(cx)).await);
-            assert_eq!(next, Seen::Binary(vec![1; payload]));
-            let (capacity, unread) = (socket.capacity(), one.len() * (count - received));
-            assert!(capacity <= (2 * unread).max(1024), "{payload}: {capacity} bytes for {unread}");
-        }
-        assert_eq!(socket.capacity(), 0, "{payload}");
-    }
-}
-
 #[tokio::test]
 async fn read_quota_counts_all_bytes_of_all_frames() {
     let exactly = [frame(FINAL | PING, b"p"), frame(FINAL | TEXT, b"hello")].concat();
-    for (ration, expected) in
-        [(exactly.len(), text("hello")), (exactly.len() - 1, Seen::Failed(WebSocketErrorKind::TooLarge))]
-    {
-        let (mut client, server) = duplex(1024);
-        let mut socket = WebSocket::new(server, Limits::default());
+    for (ration, expected, chunk) in [
+        (exactly.len(), text("hello"), 1024),
+        (exactly.len() - 1, Seen::Failed(WebSocketErrorKind::TooLarge), 1024),
+        (exactly.len(), text("hello"), 1),
+        (exactly.len() - 1, Seen::Failed(WebSocketErrorKind::TooLarge), 1),
+    ] {
+        let (mut client, io) = duplex(1024);
+        let mut socket = WebSocket::new(Chunks { io, chunk }, Limits::default());
         socket.set_read_quota(Some(ration));
         client.write_all(&[&exactly[..], &frame(FINAL | TEXT, b"next")].concat()).await.unwrap();
         assert_eq!(Seen::from(poll_fn(|cx| socket.poll_next(cx)).await), Seen::Ping(b"p".to_vec()));
