@@ -192,3 +192,24 @@ fn claims_before_and_after_strings_with_escapes_are_found() {
         }
     }
 }
+
+/// Whoever counts brackets in strings too finds the end of `x` only in `y`.
+#[test]
+fn brackets_in_strings_hide_no_claims() {
+    let verifier = verifier();
+    for (x, y) in [
+        (r#"["["]"#, r#""]""#),
+        (r#"["\"["]"#, r#""]""#),
+        (r#"["\\["]"#, r#""]\\""#),
+        (r#"{"a":"{"}"#, r#""}""#),
+        (r#"{"[":1}"#, r#"["]"]"#),
+    ] {
+        for (hidden, kind) in
+            [(r#""cnf":{}"#, VerifyErrorKind::SenderConstrained), (r#""nbf":4e9"#, VerifyErrorKind::NotYetValid)]
+        {
+            let claims = format!(r#"{{"exp":4000000000,"iss":"me","aud":"us","x":{x},{hidden},"y":{y}}}"#);
+            let outcome = verify(&verifier, &sign(&claims));
+            assert_eq!(outcome.err().map(|error| error.kind()), Some(kind), "{claims}");
+        }
+    }
+}
