@@ -10,6 +10,8 @@ use std::{
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../src/guides/dependencies.md");
+/// The same rules for cargo-deny.
+const DENY: &str = include_str!("../deny.toml");
 
 /// Licences that a closed product may use without publishing its source. Those of an `OR` are a choice.
 const LICENCES: &[&str] = &[
@@ -43,6 +45,8 @@ const DUPLICATES: &[&str] = &[
     // aws-lc-rs and rustls-webpki.
     "untrusted",
 ];
+
+const BANNED: &[&str] = &["anyhow", "async-trait", "native-tls", "openssl", "openssl-sys", "ring"];
 
 #[test]
 fn every_dependency_has_its_reason() {
@@ -93,11 +97,29 @@ fn tree_has_no_openssl_and_few_duplicates() {
     for package in &tree {
         *versions.entry(package.split_once(' ').unwrap().0).or_default() += 1;
     }
-    for banned in ["openssl", "openssl-sys", "native-tls", "ring", "async-trait", "anyhow"] {
+    for banned in BANNED {
         assert!(!versions.contains_key(banned), "{banned} is in the tree");
     }
     let duplicates: Vec<_> = versions.iter().filter(|(_, count)| **count > 1).map(|(name, _)| *name).collect();
     assert_eq!(duplicates, DUPLICATES);
+}
+
+#[test]
+fn cargo_deny_has_the_same_lists() {
+    for (name, expected) in [("allow", LICENCES), ("skip", DUPLICATES), ("deny", BANNED)] {
+        let (_, list) = DENY.split_once(&format!("\n{name} = [")).unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        let listed: Vec<_> = list.split('"').skip(1).step_by(2).collect();
+        assert_eq!(listed, expected, "{name}");
+    }
+}
+
+/// `forbid`, unlike `deny`, cannot be lifted in a file.
+#[test]
+fn compiler_forbids_unsafe_code() {
+    let manifest = include_str!("../Cargo.toml");
+    let (_, lints) = manifest.split_once("[lints.rust]").unwrap();
+    assert!(lints.lines().any(|line| line == r#"unsafe_code = "forbid""#));
 }
 
 /// An SPDX expression: each part of an `AND` needs a permitted choice.

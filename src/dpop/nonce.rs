@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 use crate::{error::ConfigError, verify::jwt::MacKey};
 
@@ -19,9 +20,9 @@ impl Nonces {
     }
 
     pub(super) fn random() -> Result<Self, ConfigError> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|_| ConfigError::NoRandomNumbers)?;
-        Self::new(&secret)
+        let mut secret = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *secret).map_err(|_| ConfigError::NoRandomNumbers)?;
+        Self::new(&*secret)
     }
 
     /// `None` if there can be none, which a working clock and backend rule out.

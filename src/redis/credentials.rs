@@ -1,26 +1,28 @@
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
+use zeroize::Zeroizing;
+
 use super::failure::Failure;
 
 /// The user and password for a connection to Redis; see [`Redis::credentials`](super::Redis::credentials). `Debug` does
-/// not show the password.
-#[derive(Clone, PartialEq, Eq)]
+/// not show the password, and its memory is overwritten on drop. The crate `redis` makes copies of it that are not.
+#[derive(Clone)]
 pub struct RedisCredentials {
     username: Option<String>,
-    password: String,
+    password: Zeroizing<String>,
 }
 
 impl RedisCredentials {
     /// A user with a password.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { username: Some(username.into()), password: password.into() }
+        Self { username: Some(username.into()), password: Zeroizing::new(password.into()) }
     }
 
     /// The password of the user `default` (`requirepass`).
     #[must_use]
     pub fn password(password: impl Into<String>) -> Self {
-        Self { username: None, password: password.into() }
+        Self { username: None, password: Zeroizing::new(password.into()) }
     }
 
     pub(super) fn parts(&self) -> (Option<&str>, &str) {

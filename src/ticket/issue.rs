@@ -3,6 +3,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::request::Parts;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
+use zeroize::Zeroizing;
 
 use super::{
     TicketError, TicketErrorKind, TicketOptions, Tickets,
@@ -103,8 +104,8 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
         let content = Content { claims, token, path: options.path.clone(), origin };
         let content = serde_json::to_vec(&content)
             .map_err(|source| TicketError::of(TicketErrorKind::UnwritableClaims).with_source(source))?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|source| StoreError::unavailable().with_source(source.to_string()))?;
+        let mut secret = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *secret).map_err(|source| StoreError::unavailable().with_source(source.to_string()))?;
         let key = TicketKey::of(&secret);
         self.quotas.reserve([subject, by_key], key, content.len(), lifetime).map_err(|error| match error {
             QuotaError::Exceeded => TicketError::of(TicketErrorKind::TooMany),
@@ -115,7 +116,7 @@ impl<C: Serialize + Send + Sync + 'static> Tickets<C> {
             self.quotas.release(key);
             return Err(error.into());
         }
-        Ok(Ticket { token: Token::new(URL_SAFE_NO_PAD.encode(secret)), expires_in: lifetime })
+        Ok(Ticket { token: Token::new(URL_SAFE_NO_PAD.encode(*secret)), expires_in: lifetime })
     }
 }
 

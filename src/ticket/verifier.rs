@@ -2,6 +2,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::{Tickets, content::Content, quota::QuotaTracker};
 use crate::{
@@ -61,8 +62,8 @@ impl<C: DeserializeOwned> TicketVerifier<C> {
 
 /// A ticket is 256 bits in base64url without padding, in its one canonical form.
 fn key_of(ticket: &str) -> Option<TicketKey> {
-    let bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
-    Some(TicketKey::of(&bytes.try_into().ok()?))
+    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(ticket).ok()?);
+    Some(TicketKey::of(bytes.as_slice().try_into().ok()?))
 }
 
 fn unavailable(error: StoreError) -> VerifyError {

@@ -53,7 +53,7 @@ pub(super) struct TokenFinder<'a> {
 
 impl<'a> TokenFinder<'a> {
     /// The searchers are built on first use, because most texts are shorter than the token.
-    pub(super) const fn new(token: &'a Token) -> Self {
+    pub(super) fn new(token: &'a Token) -> Self {
         Self {
             token: token.expose().as_bytes(),
             literal: OnceCell::new(),

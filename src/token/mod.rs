@@ -3,6 +3,7 @@
 mod cookie;
 mod copies;
 mod encoding;
+mod equal;
 mod error;
 mod header;
 #[cfg(feature = "dpop")]
@@ -14,12 +15,14 @@ mod subprotocol;
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 pub use error::{TokenError, TokenErrorKind};
 pub use source::TokenSource;
 
 pub(crate) use cookie::CookieKind;
 pub(crate) use encoding::check;
-#[cfg(feature = "jwt")]
+pub(crate) use equal::equal;
 #[cfg(feature = "signals")]
 pub(crate) use header::find_bearer;
 #[cfg(feature = "dpop")]
@@ -30,8 +33,8 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 /// The secret that a client sends to authenticate.
 ///
 /// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be
-/// searched for. There is no `==`, because comparing secrets byte by byte leaks timing. Compare or look up hashes
-/// instead.
+/// searched for. There is no `==`: it stops at the first difference, so its time tells how much of a guess is right. Use
+/// [`equals`](Self::equals), or look up a hash of the token. The memory is overwritten when the token is dropped.
 ///
 /// ```
 /// use axum_ws_auth::Token;
@@ -39,10 +42,11 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 /// let token = Token::new("eyJhbGciOi…");
 /// assert_eq!(format!("{token:?}"), "Token(..)");
 /// assert!(token.expose().starts_with("eyJ"));
+/// assert!(token.equals("eyJhbGciOi…") && !token.equals("eyJhbGciOj…"));
 /// ```
 #[derive(Clone)]
 pub struct Token {
-    text: Box<str>,
+    text: Zeroizing<Box<str>>,
     #[cfg(feature = "dpop")]
     presentation: Presentation,
 }
@@ -51,7 +55,7 @@ impl Token {
     /// Wraps a secret, for calling a [`Verifier`](crate::Verifier) directly.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self {
-            text: text.into(),
+            text: Zeroizing::new(text.into()),
             #[cfg(feature = "dpop")]
             presentation: Presentation::Bearer,
         }
@@ -59,8 +63,16 @@ impl Token {
 
     /// The secret itself. Pass it to a verifier and nowhere else.
     #[must_use]
-    pub const fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// Whether this is the secret, such as a static token from the configuration.
+    ///
+    /// The time that it takes depends on the lengths of both, and not on where they differ.
+    #[must_use]
+    pub fn equals(&self, secret: &str) -> bool {
+        equal(self.text.as_bytes(), secret.as_bytes())
     }
 }
 

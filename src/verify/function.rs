@@ -24,7 +24,7 @@ use super::{FromVerifyInput, Verified, Verifier, VerifyError, VerifyInput};
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A function.
 /// async fn verify(token: Token) -> Result<Verified<&'static str>, VerifyError> {
-///     if token.expose() == "secret" { Ok(Verified::new("alice")) } else { Err(VerifyError::invalid()) }
+///     if token.equals("secret") { Ok(Verified::new("alice")) } else { Err(VerifyError::invalid()) }
 /// }
 /// let layer = WsAuthLayer::new(verifier_fn(verify));
 ///
@@ -34,7 +34,7 @@ use super::{FromVerifyInput, Verified, Verifier, VerifyError, VerifyInput};
 ///
 /// impl Users {
 ///     async fn find(&self, token: &Token) -> Result<Option<String>, std::io::Error> {
-///         Ok((token.expose() == "secret").then(|| "alice".to_owned()))
+///         Ok((token.equals("secret")).then(|| "alice".to_owned()))
 ///     }
 /// }
 /// let users = Users;

@@ -52,7 +52,7 @@ pub struct OwnedVerifyInput {
 ///
 /// async fn verify(key: ApiKey) -> Result<Verified<String>, VerifyError> {
 ///     let tenant = key.tenant.ok_or(VerifyError::forbidden())?;
-///     if key.token.expose() == "secret" { Ok(Verified::new(tenant)) } else { Err(VerifyError::invalid()) }
+///     if key.token.equals("secret") { Ok(Verified::new(tenant)) } else { Err(VerifyError::invalid()) }
 /// }
 ///
 /// let verifier = verifier_fn(verify);

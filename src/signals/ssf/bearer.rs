@@ -1,6 +1,7 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use super::{TransmitterError, TransmitterErrorKind};
 use crate::{signals::resolve::BoxError, token::Token};
@@ -31,9 +32,9 @@ impl BearerToken {
 
     pub(super) async fn header(&self) -> Result<HeaderValue, TransmitterError> {
         let token = (self.0)().await.map_err(|error| TransmitterErrorKind::NoToken.with(error))?;
-        let header = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-        let mut header =
-            header.map_err(|_| TransmitterErrorKind::NoToken.with("the token is not usable in a header"))?;
+        let text = Zeroizing::new(["Bearer ", token.expose()].concat());
+        let mut header = HeaderValue::from_str(&text)
+            .map_err(|_| TransmitterErrorKind::NoToken.with("the token is not usable in a header"))?;
         header.set_sensitive(true);
         Ok(header)
     }

@@ -23,6 +23,7 @@ use crate::{
     signals::{SignalErrorKind, body},
     telemetry,
     time::wait_seconds,
+    token::equal,
 };
 
 pub(super) fn route<S: Clone + Send + Sync + 'static>(receiver: Arc<Receiver>) -> MethodRouter<S> {
@@ -54,7 +55,7 @@ impl Receiver {
 
     async fn read_push(&self, headers: &HeaderMap, body: Body) -> Result<String, SecurityEventError> {
         let invalid = |problem| SecurityEventError::new(SecurityEventErrorKind::InvalidRequest, problem);
-        if self.authorization.is_some() && hash_of_authorization(headers) != self.authorization {
+        if self.authorization.is_some_and(|expected| !is_authorized(headers, &expected)) {
             return Err(SecurityEventError::new(
                 SecurityEventErrorKind::AuthenticationFailed,
                 "the request is not authorized",
@@ -68,12 +69,12 @@ impl Receiver {
     }
 }
 
-/// Hashes are compared, because the time of that tells nothing about the secret.
-fn hash_of_authorization(headers: &HeaderMap) -> Option<[u8; 32]> {
+/// Whether there is one `Authorization`, with this hash.
+fn is_authorized(headers: &HeaderMap, expected: &[u8; 32]) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) => Some(Sha256::digest(value).into()),
-        _ => None,
+        (Some(value), None) => equal(&Sha256::digest(value), expected),
+        _ => false,
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     error::{SecurityEventError, SecurityEventErrorKind},
     status::Health,
 };
+use crate::token::equal;
 
 /// The verifications of one receiver.
 pub(super) struct Verifications {
@@ -44,7 +45,7 @@ impl Verifications {
 
     fn is_own(&self, state: &str) -> bool {
         let decoded = if state.len() <= 64 { URL_SAFE_NO_PAD.decode(state).unwrap_or_default() } else { Vec::new() };
-        decoded.get(..NONCE_LEN).is_some_and(|nonce| self.state_of(nonce) == state)
+        decoded.get(..NONCE_LEN).is_some_and(|nonce| equal(self.state_of(nonce).as_bytes(), state.as_bytes()))
     }
 
     /// A verification event has arrived. A transmitter sends one without a state of its own accord.

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use super::failure::{Failure, Reason};
 use crate::{error::ConfigError, token::Token};
@@ -115,16 +116,18 @@ impl ClientAuth {
 
 /// Both are form-encoded before they are joined (RFC 6749 §2.3.1), so that neither can hold the colon.
 fn basic<'a>(client_id: &str, secret: &Token) -> Result<Credentials<'a>, Failure> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    header(&format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(client_id), encode(secret.expose())))))
+    let encode = |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+    let pair = Zeroizing::new(format!("{}:{}", *encode(client_id), *encode(secret.expose())));
+    header("Basic ", &Zeroizing::new(STANDARD.encode(&*pair)))
 }
 
 fn bearer<'a>(token: &Token) -> Result<Credentials<'a>, Failure> {
-    header(&format!("Bearer {}", token.expose()))
+    header("Bearer ", token.expose())
 }
 
-fn header<'a>(text: &str) -> Result<Credentials<'a>, Failure> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Failure::new(Reason::NoCredentials))?;
+fn header<'a>(scheme: &str, credentials: &str) -> Result<Credentials<'a>, Failure> {
+    let text = Zeroizing::new([scheme, credentials].concat());
+    let mut value = HeaderValue::from_str(&text).map_err(|_| Failure::new(Reason::NoCredentials))?;
     value.set_sensitive(true);
     Ok(Credentials::Header(value))
 }

@@ -5,11 +5,12 @@ use serde::{
     de::{self, IgnoredAny},
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::entra::KeyIssuer;
 use crate::{
     error::ConfigError,
-    verify::keys::{Algorithm, Jwk, JwtKey},
+    verify::keys::{Algorithm, Jwk, JwtKey, wipe},
 };
 
 /// A JSON Web Key Set (RFC 7517 §5). Keys are parsed one by one, so an invalid key does not affect the others.
@@ -50,8 +51,8 @@ pub(super) struct KeyList {
     pub(super) unusable: Vec<UnusableKey>,
     /// Whether every entry is a key of any type (RFC 7517 §4.1).
     pub(super) is_well_formed: bool,
-    /// The canonical form of the set, for comparison.
-    canonical: Vec<String>,
+    /// A hash of the set, for comparison with the next one that is fetched.
+    canonical: [u8; 32],
 }
 
 impl JwkSet {
@@ -84,8 +85,12 @@ impl JwkSet {
         }
         list.is_well_formed = self.0.iter().all(|key| key.get("kty").is_some_and(Value::is_string));
         // Some issuers list their keys in a different order each time.
-        list.canonical = self.0.iter().map(Value::to_string).collect();
-        list.canonical.sort_unstable();
+        // A local set, which may hold secrets, is not compared.
+        if source != SetSource::Local {
+            let mut keys: Vec<[u8; 32]> = self.0.iter().map(|key| Sha256::digest(key.to_string()).into()).collect();
+            keys.sort_unstable();
+            list.canonical = Sha256::digest(keys.concat()).into();
+        }
         list
     }
 }
@@ -159,7 +164,7 @@ impl KeyList {
     /// A key that is not in a set.
     pub(super) fn of_pem(pem: &[u8], key_id: &str) -> Result<Self, ConfigError> {
         let key = JwtKey::pem(pem)?.key_id(key_id)?;
-        let canonical = vec![String::from_utf8_lossy(pem).into_owned()];
+        let canonical = Sha256::digest(pem).into();
         Ok(Self { usable: vec![key], unusable: Vec::new(), is_well_formed: true, canonical })
     }
 
@@ -203,6 +208,13 @@ impl<'de> Deserialize<'de> for JwkSet {
         }
 
         deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// A local set may hold secrets.
+impl Drop for JwkSet {
+    fn drop(&mut self) {
+        self.0.iter_mut().filter_map(Value::as_object_mut).for_each(wipe);
     }
 }
 

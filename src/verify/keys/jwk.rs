@@ -7,6 +7,7 @@ use base64::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     algorithm_named,
@@ -20,7 +21,7 @@ use crate::error::ConfigError;
 /// points may be padded, use the other base64 alphabet, or have leading zeros. Members that signature verification does
 /// not need, such as `x5c`, are ignored.
 ///
-/// Serialization writes all members, including secret ones.
+/// Serialization writes all members, including secret ones. Their memory is overwritten on drop.
 ///
 /// ```
 /// use axum_ws_auth::jwt::{Jwk, JwtKey};
@@ -40,6 +41,9 @@ pub struct Jwk(Map<String, Value>);
 /// The private members of a key pair (RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2). `priv` belongs to post-quantum keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
+/// The secret of a symmetric key (RFC 7518 §6.4.1).
+const SECRET: &str = "k";
+
 /// Base64url. RFC 7515 §2 forbids padding, but some issuers write it.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
@@ -54,7 +58,7 @@ impl Jwk {
 
     /// Whether it holds more than the public half of a key pair. `k` belongs to symmetric keys only (RFC 7518 §6.4).
     pub(crate) fn is_private(&self) -> bool {
-        PRIVATE.iter().any(|name| self.get(name).is_some()) || (!self.is_symmetric() && self.get("k").is_some())
+        PRIVATE.iter().any(|name| self.get(name).is_some()) || (!self.is_symmetric() && self.get(SECRET).is_some())
     }
 
     /// The public half of a private key.
@@ -62,7 +66,7 @@ impl Jwk {
     pub(crate) fn public_half(&self) -> Self {
         let mut members = self.0.clone();
         // These describe the private half.
-        for name in PRIVATE.iter().chain(&["k", "use", "key_ops", "alg", "kid"]) {
+        for name in PRIVATE.iter().chain(&[SECRET, "use", "key_ops", "alg", "kid"]) {
             members.remove(*name);
         }
         Self(members)
@@ -112,7 +116,7 @@ impl Jwk {
             ("EC", Some("P-256")) => Ok((Algorithm::ES256, self.point::<32>()?)),
             ("EC", Some("P-384")) => Ok((Algorithm::ES384, self.point::<48>()?)),
             ("OKP", Some("Ed25519")) => Ok((Algorithm::EdDSA, DecodingKey::from_ed_der(&self.bytes("x")?))),
-            ("oct", _) => Ok((Algorithm::HS256, DecodingKey::from_secret(&self.bytes("k")?))),
+            ("oct", _) => Ok((Algorithm::HS256, DecodingKey::from_secret(&self.bytes(SECRET)?))),
             _ => Err(invalid("its type or curve is not supported")),
         }
     }
@@ -131,10 +135,15 @@ impl Jwk {
         Ok(DecodingKey::from_ec_der(&point))
     }
 
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, ConfigError> {
+    fn bytes(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         // The alphabets differ in disjoint symbols, so this translation is exact.
-        let text = self.text(name)?.replace('+', "-").replace('/', "_");
-        BASE64URL.decode(text).map_err(|_| invalid("one of its numbers is not base64url"))
+        let url_safe = self.text(name)?.bytes().map(|symbol| match symbol {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => other,
+        });
+        let bytes = BASE64URL.decode(Zeroizing::new(url_safe.collect::<Vec<_>>()));
+        bytes.map(Zeroizing::new).map_err(|_| invalid("one of its numbers is not base64url"))
     }
 
     pub(super) fn text(&self, name: &str) -> Result<&str, ConfigError> {
@@ -144,6 +153,21 @@ impl Jwk {
     /// A member that is neither `null` nor empty.
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null() && *value != "")
+    }
+}
+
+/// Overwrites the secret members of a key.
+pub(crate) fn wipe(key: &mut Map<String, Value>) {
+    for name in PRIVATE.iter().chain(&[SECRET]) {
+        if let Some(Value::String(text)) = key.get_mut(*name) {
+            text.zeroize();
+        }
+    }
+}
+
+impl Drop for Jwk {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 

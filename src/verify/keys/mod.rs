@@ -17,6 +17,8 @@ pub(crate) use crypto::provider;
 pub(crate) use mac::MacKey;
 
 pub use jwk::Jwk;
+#[cfg(feature = "jwks")]
+pub(crate) use jwk::wipe;
 pub use key::JwtKey;
 
 /// Parses an `alg` value. RFC 9864 renames `EdDSA` on this curve to `Ed25519`; both names mean the same algorithm here.

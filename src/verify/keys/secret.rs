@@ -2,6 +2,8 @@
 //!
 //! If the secret is a public key, anyone can sign tokens (RFC 8725 §2.1). A public key is long enough to pass as a
 //! secret, so only its format reveals it.
+//!
+//! Whatever is decoded on the way may be the secret, so it is overwritten.
 
 use base64::{
     Engine as _, alphabet,
@@ -9,6 +11,7 @@ use base64::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use super::crypto::Prepared;
 
@@ -36,20 +39,23 @@ fn resembles_encoded_key(bytes: &[u8], encodings: u32) -> bool {
         return true;
     }
     let text = as_text(bytes);
+    let text = text.trim_start_matches(['\u{feff}', '\u{fffd}']);
     let text = text.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c));
     if is_armoured(text) || is_ssh_line(text) || is_json(text) || is_xml(text) || is_url(text) {
         return true;
     }
-    let is_inside = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| resembles_encoded_key(&bytes, encodings - 1));
+    let is_inside =
+        |bytes: Option<Zeroizing<Vec<u8>>>| bytes.is_some_and(|bytes| resembles_encoded_key(&bytes, encodings - 1));
     let is_encoded = |text: &str| is_inside(from_base64(text)) || is_inside(from_hex(text));
     // A variable name, URL scheme or encoding name may precede the key.
     encodings > 0 && (is_encoded(text) || text.split(['=', ':', ',', '"']).any(is_encoded))
 }
 
 /// The bytes as text. In UTF-16, every ASCII character is followed or preceded by a zero byte, so zeros are dropped.
-fn as_text(bytes: &[u8]) -> String {
-    let bytes: Vec<u8> = bytes.iter().copied().filter(|&byte| byte != 0).collect();
-    String::from_utf8_lossy(&bytes).trim_start_matches(['\u{feff}', '\u{fffd}']).to_owned()
+fn as_text(bytes: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    text.extend(bytes.iter().copied().filter(|&byte| byte != 0));
+    Zeroizing::new(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// PEM (RFC 7468), with or without text before it, and the SSH format (RFC 4716).
@@ -140,20 +146,25 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     // Accepts lines of any length, either alphabet, and escaped line ends as in environment variables.
-    let text = text.replace("\\n", "").replace("\\r", "").replace('-', "+").replace('_', "/");
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    BASE64.decode(text).ok()
+    let text = Zeroizing::new(text.replace("\\n", ""));
+    let text = Zeroizing::new(text.replace("\\r", ""));
+    let mut symbols = Zeroizing::new(String::with_capacity(text.len()));
+    symbols.extend(text.chars().filter(|c| !c.is_whitespace()).map(|c| match c {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    }));
+    BASE64.decode(&*symbols).ok().map(Zeroizing::new)
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.strip_prefix("0x").unwrap_or(text);
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .filter(|c| !c.is_whitespace() && *c != ':')
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+    let mut digits = Zeroizing::new(Vec::with_capacity(text.len()));
+    for c in text.chars().filter(|c| !c.is_whitespace() && *c != ':') {
+        digits.push(c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())?);
+    }
+    let bytes = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));
+    digits.len().is_multiple_of(2).then(|| Zeroizing::new(bytes.collect()))
 }

@@ -7,7 +7,10 @@
 //! {"version":1,"type":"answer","number":7,"reply":{"refreshed":{"expires_in":{"secs":3600,"nanos":0}}}}
 //! ```
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 #[cfg(feature = "dpop")]
 use crate::token::Proof;
@@ -58,7 +61,7 @@ pub(super) enum Message {
 /// A token, and the proof that came with it. Older nodes ignore the proof.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SentToken {
-    token: Box<str>,
+    token: Zeroizing<Box<str>>,
     #[cfg(feature = "dpop")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proof: Option<Proof>,
@@ -99,7 +102,7 @@ impl Message {
 impl From<&Token> for SentToken {
     fn from(token: &Token) -> Self {
         Self {
-            token: token.expose().into(),
+            token: Zeroizing::new(token.expose().into()),
             #[cfg(feature = "dpop")]
             proof: token.proof().cloned(),
         }
@@ -107,8 +110,8 @@ impl From<&Token> for SentToken {
 }
 
 impl From<SentToken> for Token {
-    fn from(sent: SentToken) -> Self {
-        let token = Self::new(sent.token);
+    fn from(mut sent: SentToken) -> Self {
+        let token = Self::new(mem::take(&mut *sent.token));
         #[cfg(feature = "dpop")]
         let token = token.with_proof(sent.proof);
         token
