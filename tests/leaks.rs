@@ -192,10 +192,15 @@ fn escaped(text: &str, escape: impl Fn(u8) -> bool, prefix: &str) -> String {
 #[tokio::test]
 async fn copies_across_the_names_of_subprotocols_are_removed() {
     let any = |_: VerifyInput<'_>| std::future::ready(Ok::<_, VerifyError>(Verified::new(Value::Null)));
-    let token = "0123456789,abcdef,secret";
-    for lines in
-        [&[token][..], &["chat, 0123456789,abcdef,secret,v1"], &["chat", token], &["chat,0123456789%2cabcdef,secret"]]
-    {
+    let (token, ends_with_comma) = ("0123456789,abcdef,secret", "0123456789-abcdef,");
+    for (token, lines) in [
+        (token, &[token][..]),
+        (token, &["chat, 0123456789,abcdef,secret,v1"]),
+        (token, &["chat", token]),
+        (token, &["chat,0123456789%2cabcdef,secret"]),
+        // The lines are joined.
+        (ends_with_comma, &["0123456789-abcdef", "chat"]),
+    ] {
         let layer =
             WsAuthLayer::new(any).sources([TokenSource::header("x-token"), TokenSource::bearer_subprotocol()]).unwrap();
         let mut request = handshake().header("x-token", token);

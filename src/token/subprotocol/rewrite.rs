@@ -23,9 +23,6 @@ pub(in crate::token) enum Rewrite {
 impl<'a> Scan<'a> {
     /// What may be selected, and the header for the inner service, given the token of the handshake.
     pub(in crate::token) fn finish(self, token: Option<&TokenFinder<'_>>) -> (Selection, Rewrite) {
-        if token.is_some_and(|token| self.holds_across_names(token)) {
-            return (Selection::default(), Rewrite::Remove);
-        }
         let fallback = self.fallback_name(token).and_then(|name| HeaderValue::from_bytes(name).ok()).map(|mut name| {
             // Only in the raw format, the fallback is the token itself.
             name.set_sensitive(!self.is_public(name.as_bytes(), token));
@@ -34,6 +31,9 @@ impl<'a> Scan<'a> {
         // No inner service sees a refused handshake, but an origin predicate may.
         let is_refused = self.error.is_some();
         let rewrite = if is_refused { Rewrite::Remove } else { self.rewrite(token) };
+        if token.is_some_and(|token| self.is_left(token, &rewrite)) {
+            return (Selection::default(), Rewrite::Remove);
+        }
         let offered = match &rewrite {
             _ if is_refused => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
             Rewrite::Keep => self.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned(),
@@ -74,9 +74,16 @@ impl<'a> Scan<'a> {
         !token.is_in(name) && !Format::known_prefixes().any(holds_token)
     }
 
-    /// Whether the list holds the token, but no name does, because the token has commas. Each name would be a part of it.
-    fn holds_across_names(&self, token: &TokenFinder<'_>) -> bool {
-        token.has(b',') && self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().any(|line| token.is_in(line.as_bytes()))
+    /// Whether what is left of the list holds the token, although no name does: a token with commas, of which each name is a
+    /// part.
+    fn is_left(&self, token: &TokenFinder<'_>, rewrite: &Rewrite) -> bool {
+        let is_in = |line: &HeaderValue| token.is_in(line.as_bytes());
+        token.has(b',')
+            && match rewrite {
+                Rewrite::Keep => self.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().any(is_in),
+                Rewrite::Replace(line) => is_in(line),
+                Rewrite::Remove => false,
+            }
     }
 
     /// Joins all lines without the names that hold a token.
