@@ -7,6 +7,7 @@ pub mod handshake;
 pub mod input;
 pub mod json;
 pub mod jwt;
+pub mod trace;
 pub mod wire;
 
 use axum_ws_auth::{WebSocketError, WebSocketErrorKind};
