@@ -17,12 +17,14 @@ pin_project! {
         timer: Option<Sleep>,
         // The version of the session that was seen last, and the waker that it has for the next change.
         registered: Option<(u32, Waker)>,
+        // When to look at the session again, if nothing changes.
+        next: Option<Instant>,
     }
 }
 
 impl EndWatch {
     /// Waits for the end, or for the time of an alarm, which is `None`. Both share one timer, because there are many
-    /// sessions. After a change of the alarm, call [`set_again`](Self::set_again).
+    /// sessions. The alarm may change at any time.
     pub(crate) fn poll_or_alarm(
         self: Pin<&mut Self>,
         core: &SessionCore,
@@ -37,28 +39,28 @@ impl EndWatch {
                 .is_some_and(|(version, waker)| *version == core.version() && waker.will_wake(cx.waker()));
             if !is_up_to_date {
                 let (status, version) = core.status(Some(cx.waker()));
-                let next = match status {
+                *this.next = match status {
                     Status::Ended(end) => return Poll::Ready(Some(end)),
                     Status::Active(next) => next.map(|next| Instant::now() + next),
                 };
-                match (next.into_iter().chain(alarm).min(), this.timer.as_mut().as_pin_mut()) {
-                    (None, _) => this.timer.set(None),
-                    (Some(next), Some(timer)) => timer.reset(next),
-                    (Some(next), None) => this.timer.set(Some(sleep_until(next))),
-                }
                 *this.registered = Some((version, cx.waker().clone()));
             }
-            let Some(timer) = this.timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            let Some(wanted) = this.next.iter().copied().chain(alarm).min() else {
+                this.timer.set(None);
+                return Poll::Pending;
+            };
+            let Some(mut timer) = this.timer.as_mut().as_pin_mut() else {
+                this.timer.set(Some(sleep_until(wanted)));
+                continue;
+            };
+            if timer.deadline() != wanted {
+                timer.as_mut().reset(wanted);
+            }
             ready!(timer.poll(cx));
-            *this.registered = None;
-            if alarm.is_some_and(|alarm| alarm <= Instant::now()) {
+            if alarm == Some(wanted) {
                 return Poll::Ready(None);
             }
+            *this.registered = None;
         }
-    }
-
-    /// Has the next poll set the timer again.
-    pub(crate) fn set_again(self: Pin<&mut Self>) {
-        *self.project().registered = None;
     }
 }

@@ -84,12 +84,7 @@ impl HttpBody for SessionBody {
                         return Poll::Ready(Some(last));
                     }
                 }
-                None => {
-                    comment_is_due |= this.comments.as_mut().is_some_and(|comments| comments.ring());
-                    if let Some(end_watch) = this.end_watch.as_mut().as_pin_mut() {
-                        end_watch.set_again();
-                    }
-                }
+                None => comment_is_due |= this.comments.as_mut().is_some_and(|comments| comments.ring()),
             }
         }
         let Some(inner) = this.inner else {

@@ -106,7 +106,6 @@ impl<Fut: Future<Output = ()>> Future for Supervisor<Fut> {
                         let refresher = this.refresher.as_mut().is_some_and(|refresher| refresher.poll(shared, cx));
                         let prober = this.prober.as_mut().is_some_and(|prober| prober.poll(shared, cx));
                         if refresher || prober {
-                            this.end_watch.as_mut().set_again();
                             continue;
                         }
                     }
