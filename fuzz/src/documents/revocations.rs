@@ -46,7 +46,12 @@ impl RevocationStore for Recorder {
 
 /// Posts a body to a route, and returns the answer.
 pub async fn post(route: MethodRouter, content_type: &str, body: String) -> (StatusCode, String) {
-    let request = Request::post("/").header(CONTENT_TYPE, content_type).body(Body::from(body)).expect("a request");
+    let request = Request::post("/").header(CONTENT_TYPE, content_type);
+    send(route, request.body(body.into()).expect("a request")).await
+}
+
+/// Sends a request to a route, and returns the answer.
+pub async fn send(route: MethodRouter, request: Request<Body>) -> (StatusCode, String) {
     let Ok(response) = Router::new().route("/", route).oneshot(request).await;
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
