@@ -9,6 +9,8 @@ mod support;
 mod ends;
 #[path = "logs/floods.rs"]
 mod floods;
+#[path = "logs/handshakes.rs"]
+mod handshakes;
 #[path = "logs/refusals.rs"]
 mod refusals;
 #[path = "logs/spans.rs"]

@@ -62,6 +62,12 @@ async fn each_outcome_has_its_labels() {
         (jwt_layer(), handshake().bearer_subprotocol(&token).build(), "websocket accepted none subprotocol 1.1"),
         (jwt_layer(), handshake().bearer_subprotocol(&token).http2().build(), "websocket accepted none subprotocol 2"),
         (sources(), handshake().authorization(&token).build(), "websocket accepted none authorization 1.1"),
+        // The first of two.
+        (
+            sources(),
+            handshake().bearer_subprotocol(&token).authorization(&token).build(),
+            "websocket accepted none subprotocol 1.1",
+        ),
         (sources(), handshake().header("x-token", &token).build(), "websocket accepted none header 1.1"),
         (sources(), handshake().path(format!("/?token={token}")).build(), "websocket accepted none query 1.1"),
         (sources(), cookie.clone().origin("https://a.example").build(), "websocket accepted none cookie 1.1"),

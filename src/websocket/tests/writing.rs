@@ -153,10 +153,21 @@ async fn frames_of_any_size_are_written_in_order() {
     }
 }
 
+/// A write may end within the small frames, and the next one within the payload.
+#[tokio::test]
+async fn large_payload_follows_small_frames() {
+    let messages = vec![Message::Text("x".repeat(1500).into()), Message::Binary(vec![7; 20_000].into())];
+    let all: Vec<u8> = messages.iter().flat_map(expected).collect();
+    let (client, io) = duplex(30_000);
+    let io = Vectored { io, max_write: 1000, is_vectored: true, largest_write: Arc::default() };
+    assert!(written(WebSocket::new(io, Limits::default()), client, messages, false).await == all);
+}
+
 #[tokio::test]
 async fn long_control_frame_is_not_sent() {
     let (client, io) = duplex(1024);
     let mut socket = WebSocket::new(io, Limits::default());
+    socket.start_send(Message::Ping(vec![0; 125].into())).unwrap();
     let long = Bytes::from(vec![0; 126]);
     let reason = "x".repeat(124).into();
     for message in
@@ -165,7 +176,7 @@ async fn long_control_frame_is_not_sent() {
         assert_eq!(socket.start_send(message).unwrap_err().kind(), WebSocketErrorKind::LongControlFrame);
     }
     let bytes = written(socket, client, vec![Message::Text("fine".into())], true).await;
-    assert_eq!(bytes, b"\x81\x04fine");
+    assert_eq!(bytes, [&[0x89, 125][..], &[0; 125], b"\x81\x04fine"].concat());
 }
 
 #[tokio::test]
