@@ -650,3 +650,20 @@ fn rsa_jwk(change: Value) -> Jwk {
     value.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     jwk(value)
 }
+
+#[test]
+fn at_most_16_keys_are_tried_for_a_token() {
+    let verifier = |others: u8| {
+        let builder =
+            (0..others).fold(JwtVerifier::<Value>::builder(), |builder, other| builder.secret(&[other; 32]).unwrap());
+        builder.key(JwtKey::secret(TEST_SECRET).unwrap().key_id("ours").unwrap()).build().unwrap()
+    };
+    let kind = |others: u8, token: &str| {
+        let (token, parts) = (Token::new(token), handshake().build().into_parts().0);
+        let outcome = verifier(others).verify_now(VerifyInput::new(&token, &parts, SystemTime::now())).unwrap();
+        outcome.map(drop).map_err(|error| error.kind())
+    };
+    let any = TestToken::new("alice").sign();
+    assert_eq!(kind(15, &any), Ok(()));
+    assert_eq!(kind(16, &any), Err(Kind::BadSignature));
+}

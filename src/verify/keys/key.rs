@@ -141,6 +141,9 @@ impl JwtKey {
 
     /// Sets the `kid` that tokens select this key by. A key without one is tried for every token with its algorithm.
     ///
+    /// At most 16 keys are tried for a token, in the order in which they were added or published, because each costs
+    /// processor time and anybody can send tokens. If there are more, they need ids, and tokens have to name them.
+    ///
     /// # Errors
     ///
     /// If it is empty.
