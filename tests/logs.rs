@@ -11,6 +11,8 @@ mod ends;
 mod floods;
 #[path = "logs/handshakes.rs"]
 mod handshakes;
+#[path = "support/limits.rs"]
+mod limits;
 #[path = "logs/refusals.rs"]
 mod refusals;
 #[path = "logs/spans.rs"]

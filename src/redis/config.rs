@@ -4,7 +4,7 @@ use redis::{Client, ConnectionInfo};
 
 use super::{
     Redis, RedisCredentials, connect::ConnectOptions, credentials::Provider, endpoint::Endpoint,
-    issuers::IndexedIssuers, topology::Topology, url,
+    issuers::IndexedIssuers, topology::Topology, unanswered::Unanswered, url,
 };
 use crate::{error::ConfigError, lock::Mutex};
 
@@ -153,6 +153,7 @@ impl Redis {
             timeout,
             credentials: None,
             issuers: IndexedIssuers::default(),
+            unanswered: Unanswered::default(),
             log_connection: Mutex::default(),
             subscription: Mutex::default(),
         }

@@ -76,7 +76,7 @@ impl Redis {
 
 impl LimitStore for Redis {
     // Each script may run twice. Acquiring or renewing a lease again changes only its expiry, and releasing it again
-    // changes nothing. If the answer with evicted sessions is lost, these learn of it by the channel and at their next
+    // changes nothing. If one was given up on, it may run after the release, which therefore leaves a mark. If the answer with evicted sessions is lost, these learn of it by the channel and at their next
     // renewal.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let (lease, mut args) = (request.lease, Cmd::new());
@@ -92,6 +92,7 @@ impl LimitStore for Redis {
         }
         let acquire = self.run_script(&LIMITS.acquire, &args, self.timeout.min(MAX_TIMEOUT));
         let (evicted, ()) = join(acquire, self.index_issuers(slice::from_ref(lease), request.lifetime)).await;
+        let evicted = evicted.inspect_err(|_| self.unanswered.note(request.lifetime));
         let evicted: Option<Vec<String>> = evicted?;
         evicted.map_or(Ok(Acquired::Full), |evicted| Ok(Acquired::Taken { evicted: session_ids(&evicted)? }))
     }
@@ -105,12 +106,15 @@ impl LimitStore for Redis {
         };
         let renew = self.for_each_subject(leases, &LIMITS.renew, add_arguments);
         let (evicted, ()) = join(renew, self.index_issuers(leases, lifetime)).await;
+        let evicted = evicted.inspect_err(|_| self.unanswered.note(lifetime));
         let evicted: Vec<Vec<String>> = evicted?;
         session_ids(evicted.iter().flatten())
     }
 
     async fn release(&self, leases: &[SessionLease]) -> Result<(), StoreError> {
+        let remembered = self.unanswered.remember_for().map_or(0, milliseconds);
         let add_arguments = |args: &mut Cmd, leases: &[SessionLease]| {
+            args.arg(remembered);
             for lease in leases {
                 args.arg(member(lease));
             }

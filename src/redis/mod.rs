@@ -19,6 +19,7 @@ mod slots;
 mod subscription;
 mod tickets;
 mod topology;
+mod unanswered;
 mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,6 +32,7 @@ use self::{
     credentials::Provider,
     issuers::IndexedIssuers,
     topology::{Servers, Subscription, Topology},
+    unanswered::Unanswered,
 };
 use crate::lock::Mutex;
 
@@ -105,7 +107,7 @@ use crate::lock::Mutex;
 /// | redeem a ticket (`GETDEL`) | the ticket is deleted once; if the first answer was lost, the second refuses it as used |
 /// | take a lease (`EVALSHA`) | the same lease counts once; evicted sessions learn of it by the channel and at their next renewal |
 /// | renew leases (`EVALSHA`) | sets the same expiry again |
-/// | release leases (`EVALSHA`) | a released lease stays released |
+/// | release leases (`EVALSHA`) | a released lease stays released, also if an earlier command that was given up on runs late |
 /// | list leases (`ZRANGEBYSCORE`, `EVALSHA`) | changes nothing |
 /// | write issuers (`EVALSHA`) | an issuer is there once |
 /// | revoke (`EVAL`) | two equal revocations are one |
@@ -185,6 +187,7 @@ pub struct Redis {
     /// The connections for all commands that do not wait.
     servers: Servers,
     issuers: IndexedIssuers,
+    unanswered: Unanswered,
     /// The connection that waits for revocations. A command behind a waiting one would wait too.
     log_connection: Mutex<Option<MultiplexedConnection>>,
     /// The connection that waits for evictions.
@@ -201,6 +204,7 @@ impl Clone for Redis {
             credentials: self.credentials.clone(),
             servers: self.servers.clone(),
             issuers: self.issuers.clone(),
+            unanswered: self.unanswered.clone(),
             log_connection: Mutex::default(),
             subscription: Mutex::default(),
         }

@@ -16,7 +16,7 @@ pub(super) struct Script {
 ///
 /// - The sorted set of a subject's leases. The members sort by the age of the sessions, and the scores are the expiry
 ///   times. An evicted lease stays for a while, as `!` and its member with a negative score, so that it differs from a
-///   lost one.
+///   lost one. So does a released lease that a late command may put back.
 /// - The hash of their details, by member.
 pub(super) struct LimitScripts {
     /// Arguments: the lifetime in milliseconds, the lease, its details, the limit, `evict` or `refuse`, the channel for
@@ -24,7 +24,7 @@ pub(super) struct LimitScripts {
     pub(super) acquire: Script,
     /// Arguments: the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions among them.
     pub(super) renew: Script,
-    /// Arguments: leases.
+    /// Arguments: for how many milliseconds released leases are remembered, or zero; and leases.
     pub(super) release: Script,
     /// Arguments: leases. Returns the details of each, or nil if there is no such lease.
     pub(super) details: Script,
@@ -36,7 +36,7 @@ pub(super) struct LimitScripts {
 pub(super) static LIMITS: LazyLock<LimitScripts> = LazyLock::new(|| LimitScripts {
     acquire: Script::new(&[NOW, LEASES, PUT, ACQUIRE], 2),
     renew: Script::new(&[NOW, LEASES, PUT, RENEW], 2),
-    release: Script::new(&[LEASES, RELEASE], 2),
+    release: Script::new(&[NOW, LEASES, RELEASE], 2),
     details: Script::new(&[NOW, DETAILS], 2),
     index: Script::new(&[NOW, INDEX], 1),
 });
@@ -79,6 +79,7 @@ const ACQUIRE: &str = "
         remove(lease)
     end
     redis.call('ZREMRANGEBYSCORE', set, string.format('(%.0f', -now), '(0')
+    if redis.call('ZSCORE', set, '!' .. own) then return {} end
     redis.call('ZREM', set, own)
     for i = 7, #ARGV do
         remove(ARGV[i])
@@ -115,8 +116,15 @@ const RENEW: &str = "
 ";
 
 const RELEASE: &str = "
-    for i = 1, #ARGV do
+    local remembered = tonumber(ARGV[1])
+    for i = 2, #ARGV do
         remove(ARGV[i])
+        if remembered > 0 then
+            redis.call('ZADD', set, string.format('-%.0f', now + remembered), '!' .. ARGV[i])
+        end
+    end
+    if remembered > 0 then
+        redis.call('PEXPIRE', set, string.format('%.0f', math.max(remembered, redis.call('PTTL', set))))
     end
 ";
 

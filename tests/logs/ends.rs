@@ -1,6 +1,6 @@
 //! Every session ends with one event, whatever ended it, and its handler learns why.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use axum::{
     Router,
@@ -13,12 +13,12 @@ use axum_ws_auth::{
     WsAuthLayer,
     test_util::{self, handshake},
 };
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, join};
 use http::StatusCode;
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 use tracing::Level;
 
-use crate::{captured, support::*};
+use crate::{captured, limits::MemoryLimits, support::*};
 
 type Seen = UnboundedSender<Option<EndReason>>;
 type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -322,4 +322,28 @@ async fn handle_knows_the_reason_for_good() {
         (session.end_reason(), session.watch().end_reason()),
         (Some(EndReason::Closed), Some(EndReason::Closed))
     );
+}
+
+/// It was warned of as one that nothing watches, and then admitted, and its end was never logged.
+#[tokio::test(start_paused = true)]
+async fn session_that_ends_while_it_waits_for_its_lease_is_logged_like_any_other() {
+    let store = MemoryLimits::new();
+    store.slow.store(true, SeqCst);
+    let sessions = Sessions::with_limits(Limits::new().across_nodes(store));
+    let app = behind(WsAuthLayer::new(timed).sessions(&sessions), read_on);
+    let end = async {
+        sleep(Duration::from_millis(100)).await;
+        sessions.end_subject("alice")
+    };
+    let (close, log) = captured(Level::DEBUG, async {
+        let (mut client, ended) = join!(connected(&app, "alice"), end);
+        assert_eq!(ended, 1);
+        closed(&mut client).await
+    })
+    .await;
+    assert_eq!(close, (3000, "revoked".to_owned()));
+    assert!(!log.contains("nothing watches it"), "{log}");
+    let (admitted, ended) = (log.find("handshake admitted"), log.find("session ended"));
+    assert!(admitted.is_some() && admitted < ended, "{log}");
+    assert_eq!(log.matches("session ended").count(), 1, "{log}");
 }

@@ -195,6 +195,31 @@ async fn a_server_that_hangs_causes_few_connections() {
     assert!(proxy.accepted() <= 10, "{} connections", proxy.accepted());
 }
 
+/// A command that is given up on stays in the buffers of the network or of a server that is suspended. It ran after the
+/// release on another connection, and put the lease back: the user had one session less for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_command_does_not_undo_a_release() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let store = Redis::new(&proxy.url()).unwrap().timeout(Duration::from_millis(300)).unwrap();
+    let (taken, renewed) = (lease("alice", 1), lease("bob", 2));
+    assert_eq!(acquire(&store, &renewed).await.unwrap(), Acquired::Taken { evicted: vec![] });
+    proxy.hold();
+    let (late_acquire, late_renew) =
+        futures_util::join!(acquire(&store, &taken), store.renew(std::slice::from_ref(&renewed), MINUTE));
+    assert!(late_acquire.is_err() && late_renew.is_err());
+    eventually("released", async || store.release(&[taken.clone(), renewed.clone()]).await.is_ok()).await;
+    let commands =
+        || server.query("INFO commandstats").lines().filter(|line| line.contains("eval")).collect::<String>();
+    let before = commands();
+    proxy.pass_on();
+    eventually("the late commands run", async || commands() != before).await;
+    sleep(Duration::from_millis(200)).await;
+    for (number, subject) in [(3, "alice"), (4, "bob")] {
+        assert_eq!(acquire(&store, &lease(subject, number)).await.unwrap(), Acquired::Taken { evicted: vec![] });
+    }
+}
+
 /// For each server, the numbers of up to `count` tickets whose slots it has.
 fn numbers_by_server(cluster: &RedisCluster, count: usize) -> Vec<Vec<u32>> {
     let mut numbers = vec![Vec::new(); 3];

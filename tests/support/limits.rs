@@ -1,5 +1,7 @@
 //! A store of limits in memory that can be made to fail.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::{
     collections::HashMap,
     future::pending,

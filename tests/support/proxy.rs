@@ -8,6 +8,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    sync::watch,
 };
 
 pub(crate) struct Proxy {
@@ -19,6 +20,8 @@ pub(crate) struct Proxy {
 struct State {
     target: AtomicU16,
     accepted: AtomicUsize,
+    /// The connections up to this number are held back.
+    held: watch::Sender<usize>,
     /// The answer to each command on the connections up to this number, instead of the server's.
     answer: Mutex<(usize, &'static str)>,
 }
@@ -52,6 +55,16 @@ impl Proxy {
         *self.state.answer.lock().expect("no panic") = (self.accepted(), line);
     }
 
+    /// Holds back what clients send on connections that are open now.
+    pub(crate) fn hold(&self) {
+        self.state.held.send_replace(self.accepted());
+    }
+
+    /// Passes on what was held back, also of clients that have closed their connections.
+    pub(crate) fn pass_on(&self) {
+        self.state.held.send_replace(0);
+    }
+
     /// How many connections were opened.
     pub(crate) fn accepted(&self) -> usize {
         self.state.accepted.load(SeqCst)
@@ -75,11 +88,14 @@ async fn pass(client: TcpStream, number: usize, state: Arc<State>) {
     let mut bytes = [0; 16_384];
     loop {
         let len = tokio::select! {
-            Ok(len @ 1..) = from_client.read(&mut bytes) => len,
-            // The server or the client has closed its connection.
+            read = from_client.read(&mut bytes) => match read {
+                Ok(len @ 1..) => len,
+                _ => break,
+            },
+            // The server has closed its connection.
             _ = &mut reading => break,
-            else => break,
         };
+        let _ = state.held.subscribe().wait_for(|held| number > *held).await;
         let bytes = bytes.get(..len).unwrap_or_default();
         let (up_to, line) = *state.answer.lock().expect("no panic");
         if number <= up_to {

@@ -111,13 +111,14 @@ impl SessionCore {
         state.end = Some(end);
         self.ended.store(true, Ordering::Release);
         let is_connection = state.registration.as_ref().is_some_and(Registration::is_counted);
-        let is_guarded = self.guarded.load(Ordering::Acquire);
-        let is_observed = is_guarded || self.watched.load(Ordering::Acquire);
+        let is_observed = self.guarded.load(Ordering::Acquire) || self.watched.load(Ordering::Acquire);
+        let is_noted = self.is_noted();
         Change {
             ended: Some((mem::take(&mut state.live), end.reason)),
             ended_in: state.registration.as_ref().map(Registration::registry),
-            is_unwatched: end.reason != EndReason::Closed && is_connection && !is_observed,
-            noted: self.is_noted().then_some(state.kind),
+            // Before its admission, no handler has it that could watch it.
+            is_unwatched: end.reason != EndReason::Closed && is_connection && is_noted && !is_observed,
+            noted: is_noted.then_some(state.kind),
             _schedule: state.schedule.take(),
             ..self.count_change(state)
         }
