@@ -64,10 +64,10 @@ pub(crate) fn check(model: impl Fn(&Tasks) + Send + Sync + 'static) {
     let counted = Arc::clone(&random);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = || {
-            let random_orders = RandomScheduler::new_from_seed(seed, orders - pct);
-            Runner::new(random_orders, Config::new()).run(move || random());
             let pct_orders = PctScheduler::new_from_seed(seed, PCT_DEPTH, pct);
             Runner::new(pct_orders, Config::new()).run(move || counted());
+            let random_orders = RandomScheduler::new_from_seed(seed, orders - pct);
+            Runner::new(random_orders, Config::new()).run(move || random());
         };
         with_default(EndEvents, || with_local_recorder(&EndMetrics::new(), run));
     }));
