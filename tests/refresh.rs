@@ -624,7 +624,7 @@ async fn centrifugo_commands_are_answered_with_their_ids() {
     let layer = WsAuthLayer::new(verifier)
         .time_source(TimeSource::new(|| SystemTime::UNIX_EPOCH))
         .refresh_protocol(RefreshProtocol::centrifugo())
-        .refresh_limit(10, Duration::from_secs(60));
+        .refresh_limit(11, Duration::from_secs(60));
     let (mut client, session) = session_with::<String>(layer, "alice.60").await;
     let error = |id: u32, code: u16, reason: &str, temporary: bool| json!({ "id": id, "error": { "code": code, "message": reason, "temporary": temporary } });
     let command = |id: u32, token: &str| json!({ "id": id, "refresh": { "token": token } }).to_string();
@@ -644,6 +644,8 @@ async fn centrifugo_commands_are_answered_with_their_ids() {
             vec![json!({ "id": 11, "refresh": { "expires": false } }), json!([{ "id": 10, "rpc": {} }, { "id": 12 }])],
         ),
         ([command(13, "alice"), command(14, "alice")].join("\n"), vec![error(13, 107, "malformed_message", false)]),
+        // serde would read an array as a struct.
+        (json!({ "id": 16, "refresh": ["alice"] }).to_string(), vec![error(16, 107, "malformed_message", false)]),
         (command(15, "alice"), vec![error(15, 111, "too_many_attempts", true)]),
     ] {
         client.send(sent.clone().into()).await.unwrap();

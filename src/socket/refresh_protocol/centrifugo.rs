@@ -49,7 +49,9 @@ pub(super) fn read(message: &Message) -> Option<RefreshRequest> {
     }
     let (commands, others): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| command(line).is_some());
     let first = command(commands.first()?)?;
-    let refresh = first.refresh.and_then(|refresh| serde_json::from_str(refresh.get()).ok());
+    // serde would accept an array for a struct.
+    let object = first.refresh.filter(|refresh| refresh.get().starts_with('{'));
+    let refresh = object.and_then(|refresh| serde_json::from_str(refresh.get()).ok());
     let token = refresh.map(|Refresh { token }| Token::new(token));
     let request = match token {
         // No client sends two at once, and only one could get a response.
