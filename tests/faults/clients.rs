@@ -146,16 +146,18 @@ async fn is_revoked(stage: &Stage, visit: &Visit, mut opened: Opened, subject: &
         };
         return opened.finish(stage, end);
     };
-    let is_confirmed = running.revoke(id.clone()).await;
-    let here = running.address;
-    drop(running);
-    // In effect at once on the node that revokes, whether Redis knows of it or not.
-    let token = stage.tokens.valid(subject, &id, LONG);
-    if is_confirmed || stage.nodes[visit.other].running().is_some_and(|running| running.address == here) {
-        let head = head("/chat", &credentials(visit.source, &token));
-        stage.shake_in_vain(Kind::HasRevokedToken, visit.other, &head, false).await;
-    }
-    let end = opened.wire.until_the_end(Answers::All).await;
+    let revoke = async {
+        let is_confirmed = running.revoke(id.clone()).await;
+        let here = running.address;
+        drop(running);
+        // In effect at once on the node that revokes, whether Redis knows of it or not.
+        let token = stage.tokens.valid(subject, &id, LONG);
+        if is_confirmed || stage.nodes[visit.other].running().is_some_and(|running| running.address == here) {
+            let head = head("/chat", &credentials(visit.source, &token));
+            stage.shake_in_vain(Kind::HasRevokedToken, visit.other, &head, false).await;
+        }
+    };
+    let (end, ()) = join!(opened.wire.until_the_end(Answers::All), revoke);
     opened.finish(stage, end);
 }
 

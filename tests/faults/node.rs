@@ -115,7 +115,7 @@ impl Running {
         let sources = [TokenSource::bearer_subprotocol(), TokenSource::authorization(), TokenSource::cookie(COOKIE)];
         let common = |layer: WsAuthLayer| {
             let layer = layer.sessions(&sessions).revocations(&revocations);
-            layer.keep_alive(Duration::from_secs(2), Duration::from_secs(6)).unwrap()
+            layer.keep_alive(Duration::from_secs(2), Duration::from_secs(10)).unwrap()
         };
         let by_token = common(WsAuthLayer::new(verifier)).sources(sources).unwrap().allow_origin([PAGE]).unwrap();
         let by_token = by_token.refresh_protocol(RefreshProtocol::json());

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    node::{COOL_DOWN, MAX_STALENESS, Node},
+    node::{COOL_DOWN, MAX_STALENESS, Node, fails_closed},
     plan::{Fault, Random},
     servers::Servers,
     stage::Stage,
@@ -33,27 +33,26 @@ pub(crate) async fn run(stage: &Stage, servers: &mut Servers, faults: &[Fault], 
         let begin = Instant::now();
         match fault {
             Fault::Kill => {
-                stage.weather.begin(RedisAway, None);
+                redis_fails(stage);
                 servers.kill();
                 sleep(random.millis(800, 2000)).await;
                 servers.restart();
                 recover(stage).await;
             }
             Fault::Pause => {
-                stage.weather.begin(RedisAway, None);
+                redis_fails(stage);
                 servers.pause();
                 sleep(random.millis(1500, 3000)).await;
                 servers.resume();
                 recover(stage).await;
             }
             Fault::FailOver => {
-                stage.weather.begin(RedisAway, None);
+                redis_fails(stage);
                 servers.fail_over(random.millis(0, 500)).await;
                 recover(stage).await;
             }
             Fault::LongOutage => {
-                stage.weather.begin(RedisAway, None);
-                stage.weather.begin_after(MAX_STALENESS - HEARTBEATS, MayBeStale, Some(0));
+                redis_fails(stage);
                 stage.weather.begin_after(MAX_STALENESS, IsStale, Some(0));
                 servers.kill();
                 sleep(MAX_STALENESS + random.millis(3000, 5000)).await;
@@ -66,6 +65,13 @@ pub(crate) async fn run(stage: &Stage, servers: &mut Servers, faults: &[Fault], 
         let at = stage.report.start.elapsed();
         println!("{at:.1?}: {fault:?} is over, after {:.1?}", begin.elapsed());
     }
+}
+
+/// Redis fails from now on, and the node that fails closed becomes stale if that takes long.
+fn redis_fails(stage: &Stage) {
+    stage.weather.begin(RedisAway, None);
+    let stale = (0..stage.nodes.len()).filter(|number| fails_closed(*number));
+    stale.for_each(|number| stage.weather.begin_after(MAX_STALENESS - HEARTBEATS, MayBeStale, Some(number)));
 }
 
 /// Waits until both nodes are in touch with Redis again.
