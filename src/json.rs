@@ -27,7 +27,7 @@ mod tests {
         name: u8,
     }
 
-    /// Fuzzing found key sets, discovery documents and answers to polls that were arrays, or not UTF-8.
+    /// Key sets, discovery documents and answers to polls were read from arrays too, and from bytes that are not UTF-8.
     #[test]
     fn only_objects_in_utf8_are_read() {
         for json in [r#"{"name":7}"#, " \r\n\t{\"other\":[],\"name\":7}\n"] {

@@ -230,7 +230,7 @@ impl fmt::Debug for JwkSet {
 mod tests {
     use super::JwkSet;
 
-    /// Fuzzing found that an array was read as a set, and its first element as the keys.
+    /// An array was read as a set, and its first element as the keys.
     #[test]
     fn a_set_is_an_object_with_one_list_of_keys() {
         let len = |json| serde_json::from_str::<JwkSet>(json).ok().map(|set| set.len());
