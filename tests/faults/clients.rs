@@ -20,7 +20,7 @@ use crate::{
 const EVICTION: Duration = Duration::from_secs(10);
 /// How long a token is valid that lasts longer than its visit, and one that does not, in seconds.
 const LONG: i64 = 600;
-const SHORT: i64 = 8;
+const SHORT: i64 = 12;
 
 pub(crate) async fn visit(stage: &Stage, mut visit: Visit) {
     let (kind, node, number) = (visit.kind, visit.node, visit.number);

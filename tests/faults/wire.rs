@@ -11,7 +11,7 @@ use tokio::{
 use crate::model::{Answer, End};
 
 /// What a server should do by now. A busy machine is slow, and every wait of the crate is shorter.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause after each byte of a slow client.
 const PAUSE: Duration = Duration::from_millis(2);
 
