@@ -104,7 +104,9 @@ impl Config {
     fn expected(&self, claims: &[u8]) -> Option<Option<Accepted>> {
         let read = |text| serde_json::from_str::<RawMembers>(text).ok();
         let Some(members) = str::from_utf8(claims).ok().and_then(read) else { return Some(None) };
-        let is_at_edge = |name| members.all(name).filter_map(|value| number(value)).any(|number| number.abs() > 9e18);
+        let is_at_edge = |name| {
+            members.all(name).filter_map(|value| number(value)).any(|number| (9e18..1e19).contains(&number.abs()))
+        };
         (!["exp", "nbf", "iat"].into_iter().any(is_at_edge)).then(|| self.accept(&members).ok())
     }
 
@@ -166,6 +168,9 @@ fn time(value: &RawValue) -> Result<Option<SystemTime>, Refused> {
         return Ok(None);
     }
     let number: serde_json::Number = serde_json::from_str(value.get()).map_err(|_| Refused)?;
+    if number.as_f64().is_none_or(|number| number.abs() >= 1e19) {
+        return Err(Refused);
+    }
     let distance = match number.as_i64() {
         Some(seconds) => Duration::from_secs(seconds.unsigned_abs()),
         None => Duration::from_secs_f64(number.as_f64().ok_or(Refused)?.abs()),

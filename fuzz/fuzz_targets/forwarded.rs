@@ -2,7 +2,8 @@
 //! outermost proxy saw, or unknown, and its page is allowed only if it is of the host that the outermost proxy saw. However
 //! proxies spell that, it is read.
 //!
-//! The input is the settings, how proxies spell, and a header of the client in each line, whose first byte selects the name.
+//! The input is the settings, how proxies spell, the host that the client asks for, if it is not the own one, and a header of the
+//! client in each line, whose first byte selects the name.
 #![no_main]
 
 use std::{
@@ -35,7 +36,9 @@ static LAYERS: LazyLock<[WsAuthLayer; 2]> = LazyLock::new(|| {
     let networks = ["10.0.0.0/8", "2001:db8:1::/48"];
     [TrustedProxies::x_forwarded(networks), TrustedProxies::forwarded(networks)].map(|proxies| {
         let verifier = |_: VerifyInput<'_>| ready(Ok::<_, VerifyError>(Verified::new(())));
-        let layer = WsAuthLayer::new(verifier).sources([TokenSource::cookie("session")]).expect("valid sources");
+        let layer = WsAuthLayer::new(verifier)
+            .sources([TokenSource::authorization(), TokenSource::cookie("session")])
+            .expect("valid sources");
         layer.trusted_proxies(proxies.expect("valid networks"))
     })
 });
@@ -44,28 +47,34 @@ fuzz_target!(|data: &[u8]| {
     let Some((&settings, rest)) = data.split_first() else { return };
     let Some((spelling, lines)) = input::lens(rest) else { return };
     let settings = Settings::of(settings);
-    let Some(mut request) = settings.request(lines) else { return };
-    let is_unambiguous = !settings.is_rfc7239 || settings.is_new_line || !request.headers().contains_key(FORWARDED);
+    let Some((mut request, host)) = settings.request(lines) else { return };
+    // What a client has written into the same line can make it malformed.
+    let is_alone = settings.is_new_line || !request.headers().contains_key(FORWARDED);
+    let is_unambiguous = !settings.is_rfc7239 || (settings.is_own_host && is_alone);
     let mut spelling = Spelling { bytes: spelling, at: 0 };
     for proxy in 0..settings.proxies {
-        settings.pass_on(proxy, request.headers_mut(), &mut spelling);
+        settings.pass_on(proxy, request.headers_mut(), &host, &mut spelling);
     }
-    let line = format!("{:?}", request.headers());
+    let shown = format!("{:?}", request.headers());
+    let layer = &LAYERS[usize::from(settings.is_rfc7239)];
 
-    // The verifier of the cookie needs no origin for the address.
-    let mut plain = Request::new(Body::empty());
-    (*plain.headers_mut(), *plain.extensions_mut()) = (request.headers().clone(), request.extensions().clone());
-    plain.headers_mut().insert("origin", HeaderValue::from_static(OWN_PAGE));
-    let (_, seen) = send(&LAYERS[usize::from(settings.is_rfc7239)], plain);
-    let is_read = seen.is_some();
-    assert!(is_read || !is_unambiguous, "the own page is refused: {line}");
-    if let Some(seen) = seen {
-        let found = seen.extensions.get::<ClientAddr>().map(|client| client.ip());
-        assert_eq!(found, Some(settings.client.to_canonical()), "{line}");
+    let with = |name: &'static str, value: &'static str| {
+        let mut other = Request::new(Body::empty());
+        (*other.headers_mut(), *other.extensions_mut()) = (request.headers().clone(), request.extensions().clone());
+        other.headers_mut().insert(name, HeaderValue::from_static(value));
+        send(layer, other).1
+    };
+    // A token that the client chose to send is accepted from everywhere.
+    let seen = with("authorization", "Bearer t").expect("it is accepted");
+    let found = seen.extensions.get::<ClientAddr>().map(|client| client.ip());
+    let is_unknown = found.is_none() && !is_unambiguous;
+    assert!(is_unknown || found == Some(settings.client.to_canonical()), "{found:?} for {shown}");
+
+    if settings.is_own_host {
+        let is_accepted = with("origin", OWN_PAGE).is_some();
+        assert!(is_accepted || !is_unambiguous, "the own page is refused: {shown}");
+        assert!(send(layer, request).1.is_none(), "a foreign page is accepted: {shown}");
     }
-
-    let (_, seen) = send(&LAYERS[usize::from(settings.is_rfc7239)], request);
-    assert!(seen.is_none(), "a foreign page is accepted: {line}");
 });
 
 #[derive(Clone, Copy)]
@@ -75,6 +84,8 @@ struct Settings {
     proxies: usize,
     /// Proxies append a line to the header, and not to its last line.
     is_new_line: bool,
+    /// The client asks for the own host, and not for one from the input.
+    is_own_host: bool,
     /// The origin of the client's page.
     page: &'static str,
 }
@@ -87,13 +98,14 @@ impl Settings {
             client: CLIENTS[usize::from(settings >> 1) % 4].parse().expect("an address"),
             proxies,
             is_new_line: settings & 0x20 != 0,
+            is_own_host: settings & 0x80 == 0,
             // Without a proxy, nobody knows the scheme.
             page: if settings & 0x40 != 0 && proxies > 0 { "http://chat.example" } else { "https://evil.example" },
         }
     }
 
-    /// As the client sends it, and over a connection of the last proxy.
-    fn request(&self, lines: &[u8]) -> Option<Request<Body>> {
+    /// The request as the client sends it, over a connection of the last proxy, and the host that it asks for.
+    fn request(&self, lines: &[u8]) -> Option<(Request<Body>, String)> {
         let mut request = handshake("/")?;
         let peer = self.proxies.checked_sub(1).map_or(self.client, |last| PROXIES[last].parse().expect("an address"));
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
@@ -103,22 +115,29 @@ impl Settings {
         if self.proxies > 0 {
             headers.insert("host", HeaderValue::from_static("backend:3000"));
         }
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let mut lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        // No proxy passes on a host with quotes.
+        let is_host =
+            |host: &&str| host.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+        let host =
+            if self.is_own_host { None } else { Some(str::from_utf8(lines.next()?).ok().filter(is_host)?.to_owned()) };
+        for line in lines {
             let (selector, value) = line.split_first()?;
             let name = HeaderName::from_static(NAMES[usize::from(*selector) % NAMES.len()]);
             headers.append(name, HeaderValue::from_bytes(value).ok()?);
         }
-        Some(request)
+        Some((request, host.unwrap_or_default()))
     }
 
     /// Does what a proxy does. The outermost sets host and scheme, and all append from whom the request came.
-    fn pass_on(&self, proxy: usize, headers: &mut HeaderMap, spelling: &mut Spelling<'_>) {
+    fn pass_on(&self, proxy: usize, headers: &mut HeaderMap, host: &str, spelling: &mut Spelling<'_>) {
         let is_outermost = proxy == 0;
         let from = if is_outermost { self.client } else { PROXIES[proxy - 1].parse().expect("an address") };
+        let host = if self.is_own_host { spelling.host() } else { host.to_owned() };
         if self.is_rfc7239 {
             let mut pairs = vec![("for", spelling.address(from))];
             if is_outermost || spelling.choose([false, true]) {
-                pairs.push(("host", if is_outermost { spelling.host() } else { "backend:3000".to_owned() }));
+                pairs.push(("host", if is_outermost { host } else { "backend:3000".to_owned() }));
                 pairs.push(("proto", if is_outermost { spelling.scheme() } else { "http".to_owned() }));
             }
             pairs.push(("by", "_proxy".to_owned()));
@@ -130,7 +149,7 @@ impl Settings {
         let address = spelling.address(from);
         self.append(headers, FOR, &address);
         if is_outermost {
-            for (name, value) in [(HOST, spelling.host()), (PROTO, spelling.scheme())] {
+            for (name, value) in [(HOST, host), (PROTO, spelling.scheme())] {
                 headers.insert(name, HeaderValue::try_from(value).expect("a value"));
             }
         } else if spelling.choose([false, true]) {
@@ -204,8 +223,10 @@ impl Spelling<'_> {
     /// Plain, quoted, or quoted with escapes.
     fn value(&mut self, value: &str) -> String {
         let escape = match self.choose([0, 1, 2, 3]) {
-            0 => return value.to_owned(),
-            1 => 0,
+            0 if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:[]-_".contains(&byte)) => {
+                return value.to_owned();
+            }
+            0 | 1 => 0,
             _ => self.next(),
         };
         let escaped = value.char_indices().map(|(at, c)| match escape.rotate_left(at as u32) & 1 {
