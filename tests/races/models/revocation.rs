@@ -148,13 +148,14 @@ fn no_order_is_lost_with_the_task_that_follows_the_store() {
     });
 }
 
-/// A handshake, while another node revokes its token as the last of two.
+/// A handshake, while another node revokes its token as the first of two, so that its order may be recorded and not carried
+/// out when the task stops.
 fn race(node: &Node, other: &Revocations) -> (JoinHandle<Result<Connection, StatusCode>>, JoinHandle<()>) {
     let (node, other, order) = (node.clone(), other.clone(), any(&orders()));
     let handshake = thread::spawn(move || node.connect(OLD));
     let revoke = thread::spawn(move || {
-        block_on(other.revoke(Revocation::Token("t7".into()))).unwrap();
         block_on(other.revoke(order)).unwrap();
+        block_on(other.revoke(Revocation::Token("t7".into()))).unwrap();
     });
     (handshake, revoke)
 }
