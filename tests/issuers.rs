@@ -2,7 +2,6 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "what other tests need of it")]
 #[path = "support/limits.rs"]
 mod store;
 mod support;

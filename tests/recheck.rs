@@ -18,7 +18,6 @@ mod checks;
 mod combinators;
 #[path = "recheck/connections.rs"]
 mod connections;
-#[allow(dead_code, reason = "what other tests need of it")]
 #[path = "support/limits.rs"]
 mod limits;
 #[path = "recheck/many.rs"]

@@ -19,7 +19,6 @@ mod events;
 #[path = "signals/fixtures.rs"]
 mod fixtures;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
-#[allow(dead_code, reason = "what other tests need of it")]
 #[path = "support/limits.rs"]
 mod limits;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]

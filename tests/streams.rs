@@ -18,7 +18,6 @@ mod keep_alive;
 mod limits;
 #[path = "streams/sessions.rs"]
 mod sessions;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/limits.rs"]
 mod store;
 mod support;
