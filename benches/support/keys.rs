@@ -15,6 +15,7 @@ pub(crate) const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS25
 pub(crate) struct Key {
     pub(crate) algorithm: Algorithm,
     signing: EncodingKey,
+    pub(crate) public: JwtKey,
     pub(crate) ours: JwtVerifier<Claims>,
     pub(crate) by_hand: DecodingKey,
 }
@@ -55,6 +56,7 @@ impl Key {
         Self {
             algorithm,
             signing: signing.expect("a key"),
+            public: key.as_ref().expect("a key").clone(),
             ours: super::verifier(key),
             by_hand: by_hand.expect("a key"),
         }
