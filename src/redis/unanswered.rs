@@ -1,14 +1,14 @@
 //! Commands that were given up on. The server may still run one when it reads it, and by then it may have run a command
 //! that was sent later, on another connection.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{lock::lock, time::from_now};
+use crate::{
+    lock::{Mutex, lock},
+    time::from_now,
+};
 
 /// Whether a command that takes or renews leases may still run.
 #[derive(Clone, Default)]
