@@ -12,9 +12,8 @@ pub(crate) fn session_ended(
     lasted: impl FnOnce() -> Duration,
     (subject, log_subject): (Option<&str>, LogSubject),
 ) {
-    event!(
-        debug, %session, kind, subject = log_subject.filter(subject), reason, seconds = lasted().as_secs_f64(), "session ended",
-    );
+    let subject = log_subject.filter(subject);
+    event!(debug, %session, kind, subject, reason, seconds = lasted().as_secs_f64(), "session ended");
 }
 
 pub(crate) fn session_refreshed(session: impl Display) {
