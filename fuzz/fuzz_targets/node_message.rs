@@ -15,7 +15,7 @@ use std::{
 };
 
 use axum_ws_auth::{
-    ScopedId, Session, Sessions, Verified, VerifyError, VerifyInput, WsAuthLayer,
+    ScopedId, Session, SessionId, Sessions, Verified, VerifyError, VerifyInput, WsAuthLayer,
     store::{Delivery, NodeBus, NodeId, NodeInbox, StoreError},
 };
 use axum_ws_auth_fuzz::{
@@ -137,8 +137,10 @@ impl Request {
             "recheck" => (What::Recheck { subject: read(&members, "subject")?, or_end: read(&members, "or_end")? }, 6),
             _ => return None,
         };
-        let is_exact =
-            members.0.len() == count && (count == 6 || read::<Option<ScopedId>>(&members, "sender").is_some());
+        let is_refresh = || {
+            read::<Option<ScopedId>>(&members, "sender").is_some() && read::<SessionId>(&members, "session").is_some()
+        };
+        let is_exact = members.0.len() == count && (count == 6 || is_refresh());
         Some(Self { number: read(&members, "number")?, from: read(&members, "from")?, is_exact, what })
     }
 }
