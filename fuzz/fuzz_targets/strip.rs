@@ -175,7 +175,9 @@ fn check_request(token: &str, seen: &Parts) {
         assert!(is_short || !is_in(token, value.as_bytes()), "{token:?} in {name}: {value:?}");
     }
     let session = seen.extensions.get::<Session<()>>().expect("a session");
-    assert!(!is_in(token, format!("{session:?}").as_bytes()), "`Debug` shows the token");
+    // libFuzzer learns the session's id from comparisons, and makes a token of it.
+    let shown = format!("{session:?}").replace(&session.id().to_string(), "");
+    assert!(!is_in(token, shown.as_bytes()), "`Debug` shows the token");
 }
 
 fn check_response(token: &str, offered: &[Vec<u8>], response: &Response) {
