@@ -61,12 +61,6 @@ fn redeem(tickets: &Tickets<Value>, ticket: &str, parts: &Parts) -> Result<Verif
     block_on(tickets.verifier().verify(VerifyInput::new(&token, parts, SystemTime::now())))
 }
 
-/// The store's content may be in the error, and so the text of a ticket that is in the content.
-fn check_hidden(outcome: &Result<Verified<Value>, VerifyError>, ticket: &str) {
-    let shown = format!("{:?}", outcome.as_ref().err());
-    assert!(ticket.len() < 16 || !shown.contains(ticket), "the error shows the ticket");
-}
-
 fn parts(path: &str, origin: &str) -> Option<Parts> {
     let (mut parts, _) = handshake(path)?.into_parts();
     parts.headers.insert("origin", HeaderValue::from_str(origin).ok()?);
@@ -113,7 +107,6 @@ fn redeem_ticket(ticket: &[u8]) {
     let content = br#"{"claims":1,"token":{},"path":null,"origin":null}"#.to_vec();
     let parts = parts(PATH, ORIGIN).expect("a request");
     let outcome = redeem(&Tickets::new(Store(content)), ticket, &parts);
-    check_hidden(&outcome, ticket);
     let bytes: Option<[u8; 32]> = URL_SAFE_NO_PAD.decode(ticket).ok().and_then(|bytes| bytes.try_into().ok());
     let bytes = bytes.filter(|bytes| URL_SAFE_NO_PAD.encode(bytes) == ticket);
     assert_eq!(ASKED.take(), bytes.iter().map(TicketKey::of).collect::<Vec<_>>());
@@ -148,7 +141,7 @@ fn issue(text: &[u8]) -> Option<()> {
 
     let is_for_elsewhere = !path.is_empty() && path != parts.uri.path();
     let redeemed = redeem(&tickets, text, &parts);
-    check_hidden(&redeemed, text);
+    assert!(!format!("{:?}", redeemed.as_ref().err()).contains(text), "the error shows the ticket");
     match &redeemed {
         Ok(redeemed) => assert_eq!((&redeemed.claims, redeemed.subject.as_deref()), (&claims, Some(subject))),
         Err(error) => assert_eq!(error.kind(), VerifyErrorKind::TicketForElsewhere),
