@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// Records a revocation from this node, and then ends its sessions: one that is registered in between is refused by
-    /// its check. Also if the revocation is known, because whoever recorded it may not have ended its sessions yet.
+    /// its check. A known revocation ends sessions too: the task that recorded it may not have ended them yet.
     pub(super) fn apply_own(&self, revocation: &Revocation) {
         self.write().add(revocation, self.options.keep_for, NEVER_LOADED);
         self.live_sessions().iter().for_each(|live| live.end_revoked(revocation, self.options.clock_skew));
