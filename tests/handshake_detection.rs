@@ -165,6 +165,7 @@ fn plain() -> Vec<TestRequest> {
         with(Method::CONNECT, "CONNECT over HTTP/1.1"),
         // RFC 9110 §7.8: `Upgrade` is ignored in HTTP/1.0.
         TestRequest { version: Version::HTTP_10, ..with(Method::GET, "HTTP/1.0") },
+        TestRequest { version: Version::HTTP_10, ..with(Method::CONNECT, "CONNECT over HTTP/1.0") },
         TestRequest { version: Version::HTTP_2, ..with(Method::GET, "Upgrade over HTTP/2") },
         TestRequest { version: Version::HTTP_2, ..with(Method::CONNECT, "CONNECT and Upgrade over HTTP/2") },
         TestRequest::connect("CONNECT without a protocol", None),

@@ -1,6 +1,6 @@
 //! What operators read: events and spans.
 
-#![cfg(feature = "tracing")]
+#![cfg(all(feature = "jwks", feature = "tracing"))]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;

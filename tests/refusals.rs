@@ -203,6 +203,19 @@ async fn response_does_not_reveal_the_cause() {
 }
 
 #[tokio::test]
+async fn cause_says_what_was_wrong() {
+    let cookie = || opaque_layer().sources([TokenSource::cookie("session")]).unwrap();
+    for (layer, request, expected) in [
+        (opaque_layer(), handshake().authorization("a b"), "the token is not encoded as its source requires"),
+        (cookie(), handshake().cookie("session", TOKEN), "the request has a cookie but no origin"),
+    ] {
+        let response = answer(&echo_behind(layer), request.build()).await;
+        let rejection = response.extensions().get::<Rejection>().unwrap();
+        assert_eq!(rejection.source().unwrap().to_string(), expected);
+    }
+}
+
+#[tokio::test]
 async fn refusal_closes_the_connection_on_http_1_0() {
     let mut request = handshake().build();
     *request.version_mut() = Version::HTTP_10;

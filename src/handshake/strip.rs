@@ -45,3 +45,21 @@ fn strip_original_uri(config: &Config, parts: &mut Parts) -> Result<(), TokenErr
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::{Config, Head, check_head};
+
+    #[test]
+    fn a_head_of_exactly_the_maximum_length_is_kept() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let len = Head::encoded_len(&parts);
+        let mut config = Config::default();
+        for (max_head_len, is_kept) in [(len - 1, false), (len, true)] {
+            config.max_head_len = max_head_len;
+            assert_eq!(check_head(&config, &parts).is_ok(), is_kept);
+        }
+    }
+}

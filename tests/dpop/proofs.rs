@@ -7,6 +7,7 @@ use axum_ws_auth::{
     jwt::{Algorithm, JwtVerifier},
     test_util::base64url,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
 
@@ -98,6 +99,33 @@ async fn each_bad_proof_is_refused_for_its_reason() {
         assert!(!response.headers().contains_key("dpop-nonce"), "{name}");
     }
     assert_eq!(reason(&app, native(&token, &good)).await, "accepted", "none of them used up the good one");
+}
+
+#[tokio::test]
+async fn a_proof_may_be_4096_bytes_long() {
+    let key = DpopKey::first();
+    let token = bound(&key);
+    let good = key.proof("GET", URI, &token);
+    let part = |index| {
+        let json = URL_SAFE_NO_PAD.decode(good.split('.').nth(index).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&json).unwrap()
+    };
+    // Base64 has no text of 4n + 1 symbols, so that both parts are filled.
+    let proof = |in_header: usize, in_claims: usize| {
+        let (mut header, mut claims) = (part(0), part(1));
+        header["fill"] = "a".repeat(in_header).into();
+        claims["fill"] = "a".repeat(in_claims).into();
+        key.sign(&header, &claims)
+    };
+    let of_len = |len: usize| {
+        let least = (len - proof(0, 0).len()) * 3 / 4 - 6;
+        let fills = (0..4).flat_map(|header| (least..least + 9).map(move |claims| (header, claims)));
+        fills.map(|(header, claims)| proof(header, claims)).find(|proof| proof.len() == len).unwrap()
+    };
+    let app = app(&dpop());
+    for (len, expected) in [(4096, "accepted"), (4097, "proof_malformed"), (4098, "proof_malformed")] {
+        assert_eq!(reason(&app, native(&token, &of_len(len))).await, expected, "{len}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{Router, extract::ConnectInfo, routing::any};
 use axum_ws_auth::{
     AllowOrigin, AuthenticatedUpgrade, FirstMessage, TokenSource, TrustedProxies, WsAuthLayer,
+    jwks::IssuerRule,
     jwt::{JwtKey, JwtVerifier},
     test_util::{self, HandshakeBuilder, TEST_SECRET, TestToken, base64url, handshake},
 };
@@ -87,6 +88,15 @@ async fn cause_of_a_refused_token_says_what_was_compared() {
             verifier: builder().secret(TEST_SECRET).unwrap().build().unwrap(),
             token: token().claim("iss", "https://id.example.com/").sign(),
             cause: r#"cause=the token was issued by another issuer (`iss`) expected="https://id.example.com" found="https://id.example.com/""#,
+        },
+        Case {
+            name: "issuer that no rule allows",
+            verifier: {
+                let rule = IssuerRule::matching("https://id.example.com/realms/*", |name| name == "chat");
+                JwtVerifier::builder().audience("chat").issuers_where(rule).build().unwrap()
+            },
+            token: token().claim("iss", "https://id.example.com/realms/mail").sign(),
+            cause: r#"expected="https://id.example.com/realms/*" found="https://id.example.com/realms/mail""#,
         },
         Case {
             name: "expired",
@@ -195,6 +205,10 @@ async fn cause_of_a_refused_origin_says_what_was_compared() {
         let log = logged(Level::DEBUG, layer, request).await;
         assert!(log.contains("cause of the refusal ") && log.contains(compared), "{name}: {log}");
     }
+    // If something else was wrong, origins are no cause.
+    let request = handshake().authorization("a b").origin(ORIGIN);
+    let log = logged(Level::DEBUG, opaque_layer(), request).await;
+    assert!(log.contains("cause of the refusal ") && !log.contains("expected="), "{log}");
 }
 
 /// The refusal follows the handshake, when the request is gone.

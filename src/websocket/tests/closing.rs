@@ -1,6 +1,6 @@
 //! What is left to do after a close frame of this side.
 
-use std::{future::poll_fn, task::Poll};
+use std::{error::Error as _, future::poll_fn, io, task::Poll};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -35,6 +35,16 @@ async fn nothing_is_received_after_a_violation_and_a_close_frame() {
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).await.unwrap();
     assert_eq!(sent, [0x88, 0]);
+}
+
+#[tokio::test]
+async fn a_failed_connection_has_its_cause() {
+    let (client, server) = duplex(1024);
+    let mut socket = WebSocket::new(server, Limits::default());
+    drop(client);
+    let error = poll_fn(|cx| socket.poll_next(cx)).await.unwrap().unwrap_err();
+    let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!((error.kind(), cause.kind()), (WebSocketErrorKind::Io, io::ErrorKind::UnexpectedEof));
 }
 
 /// RFC 6455 §5.5.1: no frame follows a close frame.
@@ -85,6 +95,21 @@ async fn no_close_frame_is_expected_after_invalid_utf_8() {
     let next = Seen::from(poll_fn(|cx| socket.poll_next(cx)).await);
     assert_eq!(next, Seen::Failed(WebSocketErrorKind::InvalidUtf8));
     assert!(!socket.can_receive_close());
+}
+
+/// Nothing was wrong, and the handler did not read.
+#[tokio::test]
+async fn messages_before_the_close_frame_are_discarded() {
+    let (mut client, server) = duplex(1024);
+    let mut socket = WebSocket::new(server, Limits::default());
+    socket.start_send(Message::Close(None)).unwrap();
+    for (bytes, is_end) in
+        [(frame(FINAL | TEXT, b"unread"), false), (frame(FINAL | PING, b""), false), (frame(FINAL | CLOSE, b""), true)]
+    {
+        client.write_all(&bytes).await.unwrap();
+        let discarded = poll_fn(|cx| socket.poll_discard(cx)).await.unwrap();
+        assert_eq!(matches!(discarded, Discarded::End), is_end, "{bytes:?}");
+    }
 }
 
 /// If framing is intact, the end is known: the client's close frame. Otherwise it is the end of the stream.

@@ -13,6 +13,7 @@ mod decoding;
 mod pings;
 mod reading_ahead;
 mod rules;
+mod write_buffer;
 mod writing;
 
 use std::{future::poll_fn, pin::Pin, task::Poll};

@@ -206,6 +206,18 @@ async fn sender_waits_while_the_write_buffer_is_full() {
     assert!(read.is_ok() && flushed.is_ok());
 }
 
+/// Also one that is written from its own buffer.
+#[tokio::test]
+async fn sender_waits_while_a_large_payload_is_unwritten() {
+    let (_client, io) = duplex(10);
+    let io = Vectored { io, max_write: 1000, is_vectored: true, largest_write: Arc::default() };
+    let mut socket = WebSocket::new(io, Limits { write_buffer: 100, ..Limits::default() });
+    socket.start_send(Message::Binary(vec![0; 100_000].into())).unwrap();
+    for _ in 0..2 {
+        assert!(socket.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+}
+
 #[tokio::test]
 async fn ping_flood_of_a_client_that_does_not_read_costs_no_memory() {
     let (mut client, io) = duplex(1000);
