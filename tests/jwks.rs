@@ -522,6 +522,8 @@ async fn an_issuer_needs_a_unique_name_and_a_usable_key() {
     let twice = verifier([local(), IssuerKeys::discover(A)]).build();
     assert!(matches!(&twice, Err(ConfigError::DuplicateIssuer(name)) if name == A), "{twice:?}");
     assert!(verifier([local(), IssuerKeys::discover("https://a.example/")]).build().is_ok(), "a slash matters");
+    let twice = JwtVerifier::<Value>::discover(A).issuer_keys(local()).build();
+    assert!(matches!(&twice, Err(ConfigError::DuplicateIssuer(name)) if name == A), "{twice:?}");
     let nameless = verifier([IssuerKeys::jwks_url("", "https://a.example")]).build();
     assert!(matches!(nameless, Err(ConfigError::Empty("issuer"))), "{nameless:?}");
     for keys in [json!([]), json!([{"kty": "?", "kid": "x"}])] {
@@ -827,6 +829,23 @@ async fn a_key_published_during_a_fetch_is_not_unknown() {
     assert_eq!(issuer.fetches(), 3);
 }
 
+/// It began before the token arrived, so that it would not suffice without the key.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_in_progress_may_bring_the_key() {
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let verifier = verifier([issuer.keys()]).await.unwrap();
+    let gate = Gate::closed();
+    issuer.reply(KEYS, Reply::keys(&[ed("1"), ed("2")]).held_by(&gate));
+    assert_eq!(outcome_now(&verifier, &forged(A, "?")), None);
+    settle().await;
+    let token = ed("2").token(A);
+    let mut waiting = Box::pin(outcome(&verifier, &token));
+    assert_eq!((&mut waiting).now_or_never(), None);
+    gate.open();
+    assert_eq!(waiting.await, Ok(()));
+    assert_eq!(issuer.fetches(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_published_key_is_never_unknown() {
     let issuer = TestIssuer::in_process(A, &[ed("0")]);
@@ -852,6 +871,26 @@ async fn a_published_key_is_never_unknown() {
             assert_eq!(done.unwrap(), Ok(()), "{round}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_says_when_keys_have_changed() {
+    if !cfg!(feature = "tracing") {
+        return;
+    }
+    let log = support::log::Log::default();
+    let _capture = log.everything();
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let _verifier = verifier([issuer.keys().refresh_interval(seconds(20)..=seconds(20))]).await.unwrap();
+    let events = || ["keys changed", "keys unchanged"].map(|event| log.text().matches(event).count());
+    assert_eq!(events(), [1, 0]);
+    for (keys, expected) in [(&[ed("1")][..], [1, 1]), (&[ed("1"), ed("2")], [2, 1])] {
+        issuer.publish(keys);
+        advance(seconds(20)).await;
+        settle().await;
+        assert_eq!(events(), expected, "{}", log.text());
+    }
+    assert!(log.text().contains("keys changed issuer=\"https://a.example\" keys=2"), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]

@@ -101,6 +101,7 @@ async fn a_bad_response_is_reported_and_replaces_no_keys() {
     let good = |name, reply| Case { name, reply, expected: None };
     let ok = |body: &str| Reply::raw(200, body);
     let ok_bytes = |body: &[u8]| Reply::raw(200, body);
+    let many = |count: usize| Reply::keys(&(1..=count).map(|id| ed(&id.to_string())).collect::<Vec<_>>());
     let silent = Gate::closed();
     for Case { name, reply, expected } in [
         bad("slow", Reply::keys(&[ed("2")]).held_by(&silent), KeysErrorKind::TimedOut),
@@ -127,6 +128,8 @@ async fn a_bad_response_is_reported_and_replaces_no_keys() {
         bad("10 MiB", Reply::raw(200, padded(10 * MIB)), KeysErrorKind::TooLarge),
         bad("a byte too long", Reply::raw(200, padded(MIB + 1)), KeysErrorKind::TooLarge),
         good("the maximum length", Reply::raw(200, padded(MIB))),
+        bad("101 keys", many(101), KeysErrorKind::TooLarge),
+        good("100 keys", many(100)),
         bad("redirect to itself", Reply::redirect(302, KEYS), KeysErrorKind::Redirects),
         bad("redirect without a location", Reply::raw(302, ""), KeysErrorKind::Redirects),
         bad("redirect to an invalid URL", Reply::redirect(302, "http://[/"), KeysErrorKind::Redirects),
@@ -646,6 +649,23 @@ async fn an_empty_set_between_two_valid_ones_changes_nothing() {
         settle().await;
         assert_eq!(last_error(&verifier), None);
         assert_eq!(outcome_now(&verifier, &ed("1").token(A)), Some(Ok(())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_set_without_a_usable_key_is_read_again_soon_after_any_failures() {
+    let issuer = TestIssuer::in_process(A, &[ed("1")]);
+    let verifier = verifier([issuer.keys()]).await.unwrap();
+    let (down, empty) = (Reply::raw(500, ""), Reply::raw(200, r#"{"keys":[]}"#));
+    // The shortest and the longest time until the next request.
+    for (reply, least, most) in
+        [(&down, 0, 1), (&down, 1, 2), (&down, 2, 4), (&down, 4, 8), (&empty, 0, 1), (&down, 16, 32), (&empty, 30, 60)]
+    {
+        issuer.reply(KEYS, reply.clone());
+        advance(status(&verifier).next_refresh().unwrap() + Duration::from_millis(1)).await;
+        settle().await;
+        let next = status(&verifier).next_refresh().unwrap();
+        assert!((seconds(least)..=seconds(most)).contains(&next), "{next:?} after {most}");
     }
 }
 

@@ -1,6 +1,12 @@
 //! What the metrics say, by the output of a Prometheus exporter.
 
-#![cfg(all(feature = "dpop", feature = "metrics", feature = "signals", feature = "streams"))]
+#![cfg(all(
+    feature = "dpop",
+    feature = "introspection",
+    feature = "metrics",
+    feature = "signals",
+    feature = "streams"
+))]
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 #![allow(
     clippy::expect_used,

@@ -106,13 +106,13 @@ pub(crate) fn client_path(parts: &Parts) -> &str {
     }
 }
 
-/// The parameters that axum's router has added. `None` if there are none, or one of them is not UTF-8.
+/// The parameters that axum's router has added. `None` if one of them is not UTF-8.
 pub(crate) fn matched_params(parts: &mut Parts) -> Option<RawPathParams> {
     let extraction = pin!(RawPathParams::from_request_parts(parts, &()));
     // The extractor never waits.
     match extraction.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(params)) if params.iter().next().is_some() => Some(params),
-        Poll::Ready(_) | Poll::Pending => None,
+        Poll::Ready(params) => params.ok(),
+        Poll::Pending => None,
     }
 }
 

@@ -125,6 +125,18 @@ async fn answer_that_is_not_one_is_unavailable() {
 }
 
 #[tokio::test]
+async fn answer_may_be_64_kib_long() {
+    for (len, is_read) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let provider = Provider::yes();
+        provider.respond(move |token| {
+            let answer = active(token).to_string();
+            Ok(Response::new(format!("{answer}{}", " ".repeat(len - answer.len())).into()))
+        });
+        assert_eq!(verify(&builder(&provider).build().unwrap(), "alice").await.is_ok(), is_read, "{len}");
+    }
+}
+
+#[tokio::test]
 async fn retry_after_of_the_provider_is_passed_on_within_bounds() {
     for (header, expected) in [("17", 17), ("100000", 300), ("Thu, 01 Jan 2026 00:00:00 GMT", 5)] {
         let provider = Provider::yes();
@@ -134,6 +146,8 @@ async fn retry_after_of_the_provider_is_passed_on_within_bounds() {
         });
         let error = verify(&builder(&provider).build().unwrap(), "token").await.unwrap_err();
         assert_eq!(error.retry_after(), Some(Duration::from_secs(expected)), "{header}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "the introspection endpoint responded with status 429");
     }
 }
 
@@ -175,7 +189,9 @@ async fn json_web_tokens_are_not_asked_about_if_only_opaque_ones_are_expected() 
     let verifier = builder(&provider).opaque_only().build().unwrap();
     assert_eq!(verify(&verifier, crate::support::TOKEN).await.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(provider.count(), 0);
-    assert!(verify(&verifier, "alice").await.is_ok());
+    for token in ["alice", "eye", "a.b.c", "ey.a", "ey.a.b.c"] {
+        assert!(verify(&verifier, token).await.is_ok(), "{token}");
+    }
     assert!(verify(&builder(&provider).build().unwrap(), crate::support::TOKEN).await.is_ok());
     provider.answer(|_| inactive());
 }

@@ -165,6 +165,9 @@ async fn unsafe_configurations_do_not_build() {
     assert!(matches!(number, Err(ConfigError::ClaimsNotAnObject(_))));
     assert!(at("http://localhost:9400/introspect", auth()).build().is_ok());
     assert!(at("http://id.example.com/introspect", auth()).insecure_http().build().is_ok());
+    let year = Duration::from_secs(365 * 24 * 3600);
+    assert!(https(auth()).timeout(year).cache_active(year).build().is_ok());
+    assert!(https(auth()).timeout(year + Duration::from_nanos(1)).build().is_err());
 }
 
 #[tokio::test]
@@ -183,5 +186,13 @@ async fn debug_shows_no_secret() {
         for secret in [SECRET, "token-of", "s3cret"] {
             assert!(!shown.contains(secret), "{shown}");
         }
+        // How full the cache is.
+        verify(&verifier, "token-of-carol").await.unwrap();
+        verify(&verifier, "token-of-dave").await.unwrap();
+        provider.answer(|_| crate::provider::inactive());
+        verify(&verifier, "token-of-eve").await.unwrap_err();
+        verify(&verifier, "token-of-mallory").await.unwrap_err();
+        provider.answer(crate::provider::active);
+        assert!(format!("{verifier:?}").contains("active: 3, inactive: 2,"), "{verifier:?}");
     }
 }

@@ -88,6 +88,26 @@ async fn recheck_is_not_answered_from_the_cache() {
     }
 }
 
+/// The first one has been sent before the others begin, so that they need a second one.
+#[tokio::test(start_paused = true)]
+async fn rechecks_of_one_token_share_a_request() {
+    let provider = Provider::yes();
+    let sessions = Sessions::new();
+    let app = app(layer(builder(&provider).build().unwrap()).sessions(&sessions));
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        sockets.push(connected(&app, "alice").await);
+    }
+    let before = provider.count();
+    provider.delay(Duration::from_millis(100));
+    sessions.recheck_subject("alice");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(provider.count() - before, 2);
+    for socket in &mut sockets {
+        assert!(socket.next().now_or_never().is_none());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn flood_of_handshakes_does_not_delay_rechecks() {
     let provider = Provider::yes();

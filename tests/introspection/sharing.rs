@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum_ws_auth::{Token, Verifier, VerifyError, VerifyInput, introspection::IntrospectionVerifier};
 use serde_json::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{task::JoinSet, time::advance};
 
 use crate::{
     builder,
@@ -74,15 +74,26 @@ async fn handshake_that_is_dropped_takes_no_other_along() {
 async fn answers_are_kept_for_a_while() {
     let provider = Provider::yes();
     let verifier = builder(&provider).build().unwrap();
-    for (at, requests) in [(0, 1), (9, 1), (11, 2)] {
-        sleep(Duration::from_secs(at)).await;
+    for (after, requests) in [(0, 1), (9999, 1), (1, 2), (9999, 2), (1, 3)] {
+        advance(Duration::from_millis(after)).await;
         assert!(verify(&verifier, "alice").await.is_ok());
-        assert_eq!(provider.count(), requests, "{at}");
+        assert_eq!(provider.count(), requests, "{after}");
     }
     provider.answer(|_| inactive());
-    for (after, requests) in [(0, 3), (4, 3), (2, 4)] {
-        sleep(Duration::from_secs(after)).await;
+    for (after, requests) in [(0, 4), (4999, 4), (1, 5)] {
+        advance(Duration::from_millis(after)).await;
         assert!(verify(&verifier, "eve").await.is_err());
+        assert_eq!(provider.count(), requests);
+    }
+}
+
+/// Not even for handshakes of the same moment, unless they wait for one answer.
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_kept_if_the_time_is_zero() {
+    let provider = Provider::yes();
+    let verifier = builder(&provider).cache_active(Duration::ZERO).build().unwrap();
+    for requests in 1..4 {
+        assert!(verify(&verifier, "alice").await.is_ok());
         assert_eq!(provider.count(), requests);
     }
 }

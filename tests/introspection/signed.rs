@@ -1,10 +1,10 @@
 //! Signed answers (RFC 9701).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use axum_ws_auth::{
-    ConfigError, VerifyErrorKind as Kind,
+    ConfigError, Token, Verifier, VerifyErrorKind as Kind, VerifyInput,
     introspection::{ClientAuth, IntrospectionBuilder},
     jwks::StartError,
 };
@@ -96,6 +96,16 @@ async fn answer_without_a_valid_signature_is_unavailable() {
         let verifier = signing(&provider, &issuer).await.unwrap();
         let error = verify(&verifier, "alice").await.expect_err(name);
         assert!(error.is_unavailable(), "{name}: {error}");
+    }
+    // The clocks may differ by a minute.
+    for (seconds, is_accepted) in [(-61, false), (-60, true), (60, true), (61, false)] {
+        let provider = Provider::yes();
+        let response = signed(Some(TYPE), json!({"iat": now.checked_add_signed(seconds)}));
+        provider.respond(move |_| Ok(response.clone()));
+        let (verifier, token) = (signing(&provider, &issuer).await.unwrap(), Token::new("alice"));
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+        let outcome = verifier.verify(VerifyInput::without_request(&token, now)).await;
+        assert_eq!(outcome.is_ok(), is_accepted, "{seconds}");
     }
     // The key alone makes the difference.
     let provider = Provider::yes();

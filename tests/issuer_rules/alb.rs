@@ -248,4 +248,6 @@ async fn the_settings_of_the_verifier_have_an_effect() {
     assert_eq!(outcome(&verifier, &padded(&with(header(), "client", "any".into()), &user())).await, Ok(()));
     assert_eq!(region.requests(), [format!("https://keys.example/prod/{KID}")]);
     assert!(!format!("{verifier:?}").contains("PUBLIC KEY"));
+    assert!(region.builder().leeway(seconds(3600)).build().is_ok());
+    assert!(region.builder().leeway(seconds(3601)).build().is_err());
 }

@@ -1,15 +1,18 @@
 //! Handshakes and what follows are counted once each, under the right names.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::any};
 use axum_ws_auth::{
-    Drain, FirstMessage, FirstToken, RefreshProtocol, Sessions, Token, TokenSource, Verified, WsAuthLayer,
+    CachedVerifier, Drain, FirstMessage, FirstToken, RefreshProtocol, Sessions, Token, TokenSource, Verified, Verifier,
+    VerifyError, WsAuthLayer,
+    introspection::{ClientAuth, IntrospectionVerifier},
+    jwt::AlbVerifier,
     metrics::{HANDSHAKE_DURATION_SECONDS, HANDSHAKES_TOTAL, REFRESHES_TOTAL, VERIFY_DURATION_SECONDS},
     test_util::{self, TestToken, handshake},
     verifier_fn,
 };
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use http::Request;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -35,9 +38,9 @@ pub(crate) fn first_message() -> FirstMessage {
     FirstMessage::new(|message| Some(FirstToken::new(Token::new(message.to_text().ok()?)))).accepted("accepted")
 }
 
-fn drained() -> Sessions {
+async fn drained() -> Sessions {
     let sessions = Sessions::new();
-    sessions.drain(Drain::going_away()).now_or_never().expect("there are no sessions");
+    sessions.drain(Drain::going_away()).await;
     sessions
 }
 
@@ -88,7 +91,7 @@ async fn each_outcome_has_its_labels() {
             "websocket refused conflicting_tokens none 1.1",
         ),
         (
-            jwt_layer().sessions(&drained()),
+            jwt_layer().sessions(&drained().await),
             handshake().authorization(&token).build(),
             "websocket refused draining authorization 1.1",
         ),
@@ -111,6 +114,39 @@ async fn durations_are_of_what_a_verifier_was_asked_about() {
     assert_eq!(count(VERIFY_DURATION_SECONDS, &[("verifier", "jwt")]), 2.0);
     assert_eq!(count(HANDSHAKE_DURATION_SECONDS, &[("outcome", "accepted")]), 1.0);
     assert_eq!(count(HANDSHAKE_DURATION_SECONDS, &[]), 2.0);
+}
+
+/// A verifier around another one has the name of that one, unless it takes time of its own.
+#[tokio::test(start_paused = true)]
+async fn durations_have_the_name_of_the_verifier() {
+    let jwt = || test_util::verifier::<Value>();
+    let asks = IntrospectionVerifier::<Value>::endpoint("https://id.example/asks", ClientAuth::bearer("own"));
+    let alb = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/a/1";
+    for (layer, expected) in [
+        (WsAuthLayer::new(jwt()), "jwt"),
+        (WsAuthLayer::new(Arc::new(jwt())), "jwt"),
+        (WsAuthLayer::new(jwt().map(|claims| claims)), "jwt"),
+        (WsAuthLayer::new(jwt().authorize(|_, _| Ok(()))), "jwt"),
+        (WsAuthLayer::new(jwt().authorize_async(async |_, _| Ok(()))), "jwt"),
+        (WsAuthLayer::new(jwt().or(jwt())), "or"),
+        (WsAuthLayer::new(CachedVerifier::new(jwt())), "cached"),
+        (WsAuthLayer::new(asks.opaque_only().build().unwrap()), "introspection"),
+        (WsAuthLayer::new(AlbVerifier::<Value>::builder(alb).build().unwrap()), "alb"),
+        (WsAuthLayer::new(verifier_fn(async |_: Token| Err::<Verified<()>, _>(VerifyError::invalid()))), "custom"),
+    ] {
+        let recording = Recording::start();
+        answer(&behind(layer, read_on), handshake().authorization("eyJ.a.b").build()).await;
+        let samples = recording.samples();
+        let sample = samples.iter().find(|sample| sample.name == format!("{VERIFY_DURATION_SECONDS}_count")).unwrap();
+        assert_eq!((sample.labels["verifier"].as_str(), sample.value), (expected, 1.0));
+    }
+    // A first message and a refresh go to a verifier whose type is not known.
+    let recording = Recording::start();
+    let app = behind(WsAuthLayer::new(jwt().map(|_| String::new())).first_message(first_message()), read_on);
+    let (mut socket, _) = test_util::connect(app, handshake().build()).await.unwrap();
+    socket.send(Message::text(TestToken::new("alice").sign())).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    assert_eq!(recording.sum(&format!("{VERIFY_DURATION_SECONDS}_count"), &[("verifier", "jwt")]), 1.0);
 }
 
 #[tokio::test(start_paused = true)]

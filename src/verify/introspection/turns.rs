@@ -56,3 +56,23 @@ impl Drop for Place<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Turns, lock};
+    use crate::verify::cached::TokenHasher;
+
+    #[test]
+    fn a_token_takes_memory_only_while_somebody_asks_about_it() {
+        let (turns, hasher) = (Turns::default(), TokenHasher::new());
+        let first = turns.queue(hasher.hash("alice"));
+        let second = turns.queue(hasher.hash("alice"));
+        drop(first);
+        let third = turns.queue(hasher.hash("alice"));
+        assert!(Arc::ptr_eq(&second.turn, &third.turn), "they wait for each other");
+        drop((second, third));
+        assert!(lock(&turns.0).is_empty());
+    }
+}

@@ -39,3 +39,36 @@ impl Budget {
         self.left = self.left.saturating_sub(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, Duration, Instant};
+
+    #[test]
+    fn one_issuer_can_be_added_each_second() {
+        let start = Instant::now();
+        let mut budget = Budget::new(2, start);
+        // Milliseconds, and the time to wait if there is none left.
+        for (at, wait) in [
+            (0, None),
+            (0, None),
+            (0, Some(1000)),
+            (999, Some(1)),
+            (1000, None),
+            (1600, Some(400)),
+            (2000, None),
+            (2000, Some(1000)),
+            // No more than the limit are saved up.
+            (9700, None),
+            (9700, None),
+            (9700, Some(300)),
+            (10_000, None),
+        ] {
+            let outcome = budget.check(start + Duration::from_millis(at));
+            assert_eq!(outcome.err().and_then(|error| error.retry_after()), wait.map(Duration::from_millis), "{at}");
+            if wait.is_none() {
+                budget.spend();
+            }
+        }
+    }
+}
