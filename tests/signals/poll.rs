@@ -270,6 +270,9 @@ async fn present_stream_is_used_if_it_has_the_same_delivery() {
         |id: &str, iss: &str, delivery| json!({"stream_id": id, "iss": iss, "aud": AUDIENCE, "delivery": delivery});
     transmitter.has_stream(json!({"stream_id": "odd"}));
     let push = |url: &str| json!({"method": "urn:ietf:rfc:8935", "endpoint_url": url});
+    // A delivery was once read from an array of its members, and a stream too.
+    transmitter.has_stream(stream("array", &transmitter.issuer, json!(["urn:ietf:rfc:8935", url])));
+    transmitter.has_stream(json!(["array", transmitter.issuer, AUDIENCE, [], push(url)]));
     transmitter.has_stream(stream("other", &transmitter.issuer, push("https://mail.example.com/signals")));
     let error = client.create_stream(&StreamRequest::push(url, None)).await.unwrap_err();
     assert_eq!(error.kind(), TransmitterErrorKind::Status(http::StatusCode::CONFLICT));

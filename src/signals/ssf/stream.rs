@@ -3,7 +3,10 @@
 use std::fmt;
 
 use http::HeaderValue;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, json};
 
 use super::{StreamState, TransmitterError, TransmitterErrorKind, event::supported_types};
@@ -38,6 +41,7 @@ pub struct Stream {
     audience: Audience,
     #[serde(default)]
     events_delivered: Vec<String>,
+    #[serde(deserialize_with = "delivery")]
     delivery: StreamDelivery,
 }
 
@@ -163,7 +167,8 @@ pub(super) fn parse_list(json: &[u8]) -> Result<Vec<Stream>, TransmitterError> {
         Streams::One(stream) => vec![stream],
         // A stream of another kind must not hide ours.
         Streams::Several(streams) => {
-            streams.into_iter().filter_map(|stream| serde_json::from_value(stream).ok()).collect()
+            let objects = streams.into_iter().filter(Value::is_object);
+            objects.filter_map(|stream| serde_json::from_value(stream).ok()).collect()
         }
     })
 }
@@ -176,6 +181,25 @@ pub(super) fn parse_state(json: &[u8]) -> Result<StreamState, TransmitterError> 
 
     let Status { status } = from_object(json).map_err(malformed)?;
     Ok(StreamState::of(&status))
+}
+
+/// An object: the derived code would accept an array of its members too.
+fn delivery<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StreamDelivery, D::Error> {
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = StreamDelivery;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<StreamDelivery, A::Error> {
+            StreamDelivery::deserialize(MapAccessDeserializer::new(members))
+        }
+    }
+
+    deserializer.deserialize_map(Object)
 }
 
 /// Without the cause: it could quote a secret that the transmitter echoed.
