@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "limits/calls.rs"]
+mod calls;
 #[path = "support/limits.rs"]
 mod store;
 mod support;
@@ -22,7 +24,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::StatusCode;
 use store::MemoryLimits;
 use support::{ClientSocket, answer, closed, connected, is_refused_with, settle, timed};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 const MINUTE: Duration = Duration::from_secs(60);

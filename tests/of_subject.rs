@@ -301,6 +301,38 @@ async fn nodes_without_a_limit_list_the_sessions_of_each_other() {
     assert_eq!(devices(&nodes[0].of_subject("alice").await.unwrap()), ["0", "4", "6"]);
 }
 
+/// The store still has the leases of sessions that have ended on this node.
+#[tokio::test(start_paused = true)]
+async fn pages_are_full_while_leases_wait_for_their_release() {
+    let store = MemoryLimits::new();
+    let nodes = [across_nodes(&store), across_nodes(&store)];
+    let apps = nodes.each_ref().map(|sessions| app(by_device(WsAuthLayer::new(timed).sessions(sessions))));
+    let mut sockets = Vec::new();
+    for (number, node) in [0, 0, 0, 1, 0, 1, 1].into_iter().enumerate() {
+        sockets.push(device(&apps[node], "alice.60", &number.to_string()).await);
+    }
+    let calls = store.list_calls.load(SeqCst);
+    assert_eq!(nodes[0].of_subject("alice").await.unwrap().sessions().len(), 7);
+    assert_eq!(store.list_calls.load(SeqCst) - calls, 1);
+
+    store.release_fails.store(true, SeqCst);
+    assert_eq!(nodes[0].end_subject("alice"), 4);
+    settle().await;
+    for limit in 1..9 {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = nodes[0].of_subject("alice").after(after).limit(limit).await.unwrap();
+            after = page.next();
+            assert!(page.sessions().len() == limit || after.is_none(), "limit {limit}");
+            seen.extend_from_slice(page.sessions());
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(devices(&seen), ["3", "5", "6"], "limit {limit}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_an_error() {
     let store = MemoryLimits::new();

@@ -18,6 +18,7 @@ use axum_ws_auth::{
 };
 use tokio::{
     sync::broadcast,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -40,8 +41,14 @@ pub(crate) struct State {
     pub(crate) release_fails: AtomicBool,
     /// Answers half a second after `acquire` has taken effect, and half a second before `release` does.
     pub(crate) slow: AtomicBool,
-    /// How many times `acquire` was called.
+    /// `evicted` returns at once, with nothing.
+    pub(crate) evicts_nobody: AtomicBool,
+    /// How many times each operation was called.
     pub(crate) acquire_calls: AtomicUsize,
+    pub(crate) renew_calls: AtomicUsize,
+    pub(crate) release_calls: AtomicUsize,
+    pub(crate) list_calls: AtomicUsize,
+    pub(crate) evicted_calls: AtomicUsize,
     /// How many leases the last `acquire` was to release.
     pub(crate) released_by_acquire: AtomicUsize,
 }
@@ -63,7 +70,12 @@ impl MemoryLimits {
             hides_evictions: AtomicBool::new(false),
             release_fails: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            evicts_nobody: AtomicBool::new(false),
             acquire_calls: AtomicUsize::new(0),
+            renew_calls: AtomicUsize::new(0),
+            release_calls: AtomicUsize::new(0),
+            list_calls: AtomicUsize::new(0),
+            evicted_calls: AtomicUsize::new(0),
             released_by_acquire: AtomicUsize::new(0),
         }))
     }
@@ -149,6 +161,7 @@ impl LimitStore for MemoryLimits {
     }
 
     async fn renew(&self, renewed: &[SessionLease], lifetime: Duration) -> Result<Vec<SessionId>, StoreError> {
+        self.renew_calls.fetch_add(1, SeqCst);
         self.check_for(renewed).await?;
         let mut leases = self.leases.lock().expect("no panic");
         let mut evicted = Vec::new();
@@ -165,6 +178,7 @@ impl LimitStore for MemoryLimits {
     }
 
     async fn release(&self, released: &[SessionLease]) -> Result<(), StoreError> {
+        self.release_calls.fetch_add(1, SeqCst);
         self.check_for(released).await?;
         self.delay().await;
         if self.release_fails.load(SeqCst) {
@@ -177,6 +191,7 @@ impl LimitStore for MemoryLimits {
     }
 
     async fn list(&self, query: LeaseQuery<'_>) -> Result<Vec<SessionLease>, StoreError> {
+        self.list_calls.fetch_add(1, SeqCst);
         self.check().await?;
         let leases = self.leases.lock().expect("no panic");
         let is_listed = |entry: &&Entry| {
@@ -192,6 +207,11 @@ impl LimitStore for MemoryLimits {
     }
 
     async fn evicted(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.evicted_calls.fetch_add(1, SeqCst);
+        if self.evicts_nobody.load(SeqCst) {
+            yield_now().await;
+            return Ok(Vec::new());
+        }
         let mut evictions = self.evictions.subscribe();
         evictions.recv().await.map(|session| vec![session]).map_err(|_| StoreError::unavailable())
     }

@@ -91,7 +91,16 @@ impl Default for NumberSet {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::NumberSet;
+    use super::{MAX_FEW, NumberSet};
+
+    #[test]
+    fn many_numbers_are_a_tree() {
+        let mut numbers = NumberSet::default();
+        for (number, is_tree) in (0_u64..).zip((0..=MAX_FEW).map(|before| before == MAX_FEW)) {
+            numbers.insert(number);
+            assert_eq!(matches!(numbers, NumberSet::Many(_)), is_tree, "{number}");
+        }
+    }
 
     #[test]
     fn few_and_many_behave_alike() {

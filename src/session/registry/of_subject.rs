@@ -152,7 +152,8 @@ impl Registry {
                 let is_last = leases.len() <= limit || last <= read;
                 read = last;
                 // This node knows its own sessions better.
-                let remote = leases.iter().filter(|lease| !self.knows(lease) && subject.matches(&lease.subject));
+                let is_remote = |lease: &&SessionLease| lease.session.node() != self.node;
+                let remote = leases.iter().filter(is_remote).filter(|lease| subject.matches(&lease.subject));
                 sessions.extend(remote.map(|lease| (lease.cursor(), SessionInfo::of_lease(lease))));
                 let is_complete = read.is_none_or(|read| sessions.range(..=read).count() > limit);
                 if is_last || is_complete {

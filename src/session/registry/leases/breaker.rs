@@ -25,6 +25,8 @@ use crate::{
 const OPEN_TIME: Duration = Duration::from_secs(5);
 /// How long the store has to respond to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long handshakes wait for a probe. Longer than it takes, so that its outcome counts, unless its task is gone.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How many subjects are probed: each may be in another part of the store.
 const PROBES: usize = 8;
 /// The breaker opens for all subjects when it is open for this many.
@@ -43,7 +45,7 @@ struct State {
     subjects: HashMap<ScopedId, Instant>,
     /// Until when it is open for all subjects.
     all: Option<Instant>,
-    /// The deadline of the running probe.
+    /// Until when handshakes wait for the running probe.
     probing: Option<Instant>,
     last_success: Option<Instant>,
 }
@@ -70,11 +72,13 @@ impl CircuitBreaker {
                         state.all = Some(now + OPEN_TIME);
                         return true;
                     }
-                    (None, Some(until)) if now < until => until,
-                    (None, _) => return true,
+                    (None, Some(until)) => until,
+                    (None, None) => return true,
                 }
             };
-            let _ = timeout_at(until, probed).await;
+            if timeout_at(until, probed).await.is_err() {
+                return true;
+            }
         }
     }
 
@@ -115,7 +119,7 @@ impl CircuitBreaker {
         if is_up || is_known {
             return;
         }
-        state.probing = Some(now + PROBE_TIMEOUT);
+        state.probing = Some(now + MAX_WAIT);
         let (breaker, store) = (Arc::clone(self), Arc::clone(store));
         tokio::spawn(async move {
             let is_up = responds(&*store).await;

@@ -10,6 +10,8 @@ mod registry;
 mod release_queue;
 mod shared_limits;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, time::Duration};
 

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{Details, SharedLimits, task};
+use super::{Details, task};
 use crate::{
     id::SessionId,
     lock::lock,
@@ -75,15 +75,6 @@ impl Registry {
         // In a statement of its own, so that the shard is unlocked again.
         let sessions = self.shards.get(shard).map(|shard| lock(shard).leased())?;
         Some(sessions.iter().filter_map(|session| session.detailed_lease()).collect())
-    }
-
-    /// Whether this is the lease of a session that this registry has, or of one that has ended and whose lease is not
-    /// released yet.
-    pub(in crate::session::registry) fn knows(&self, lease: &SessionLease) -> bool {
-        let queued = |limits: &Arc<SharedLimits>| lock(&limits.release_queue).contains(lease);
-        lease.session.node() == self.node
-            && (self.shard(self.shard_of_subject(lease.subject.id())).get(lease.session).is_some()
-                || self.shared_limits.as_ref().is_some_and(queued))
     }
 
     /// Ends the sessions of this node among those that were evicted.

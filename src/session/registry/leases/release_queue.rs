@@ -21,11 +21,6 @@ impl ReleaseQueue {
         self.leases.get(subject).into_iter().flatten().map(|(lease, _)| lease.clone()).collect()
     }
 
-    pub(super) fn contains(&self, lease: &SessionLease) -> bool {
-        let of_subject = self.leases.get(&lease.subject);
-        of_subject.is_some_and(|leases| leases.iter().any(|(other, _)| other.session == lease.session))
-    }
-
     /// At most `max` leases that are due; those of one subject are adjacent.
     pub(super) fn batch(&self, max: usize) -> Vec<SessionLease> {
         let due = self.due().flat_map(|(_, leases)| leases);
