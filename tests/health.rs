@@ -7,7 +7,7 @@ mod support;
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,8 +15,8 @@ use std::{
 
 use axum::{http::StatusCode, response::IntoResponse};
 use axum_ws_auth::{
-    Drain, Health, HealthReason, HealthReport, HealthStatus, Limits, MemoryRevocations, Revocation, RevocationOptions,
-    Revocations, Sessions, WsAuthLayer,
+    Authenticated, Drain, Health, HealthReason, HealthReport, HealthStatus, Limits, MemoryRevocations, Revocation,
+    RevocationOptions, Revocations, Sessions, WsAuthLayer,
     store::{Cursor, Ping, RevocationBatch, RevocationStore, StoreError},
 };
 use serde_json::{Value, json};
@@ -77,6 +77,21 @@ async fn streams_are_counted_apart() {
     let _response = answer(&app, request.unwrap()).await;
     let sessions = Health::new().sessions(&sessions).report().await.sessions.unwrap();
     assert_eq!((sessions.connections, sessions.websockets, sessions.streams, sessions.limit), (1, 0, 1, None));
+}
+
+/// A handler may keep the session of a plain request.
+#[tokio::test]
+async fn only_connections_are_counted() {
+    let (sessions, kept) = (Sessions::new(), Arc::new(Mutex::new(None)));
+    let keep = Arc::clone(&kept);
+    let handler = async move |Authenticated(session): Authenticated<String>| *keep.lock().unwrap() = Some(session);
+    let layer = WsAuthLayer::new(timed).sessions(&sessions);
+    let app = axum::Router::new().route("/", axum::routing::any(handler)).layer(layer);
+    let request = http::Request::get("/").header("authorization", "Bearer alice").body(axum::body::Body::empty());
+    answer(&app, request.unwrap()).await;
+    assert_eq!(kept.lock().unwrap().as_ref().unwrap().end_reason(), None);
+    let sessions = Health::new().sessions(&sessions).report().await.sessions.unwrap();
+    assert_eq!((sessions.connections, sessions.websockets, sessions.streams), (0, 0, 0));
 }
 
 /// Answers until it is told not to.

@@ -371,6 +371,13 @@ async fn a_published_private_key_is_not_used() {
     assert!(unusable[0].problem().contains("private"), "{unusable:?}");
     assert_eq!(outcome_now(&local, &ed("twin").token(A)), Some(Ok(())));
 
+    let (rsa, mut exposed) = (Key::new(Pair::Rsa, "rsa").jwk(), Key::new(Pair::Rsa, "exposed").jwk());
+    exposed["d"] = "AQAB".into();
+    issuer.reply(KEYS, Reply::json(&json!({"keys": [rsa, exposed, other.jwk()]})));
+    let rsa = verifier([issuer.keys()]).await.unwrap();
+    let problems: Vec<_> = status(&rsa).unusable().iter().map(|key| key.problem().to_owned()).collect();
+    assert_eq!(problems, [beside, "it is a private key that is published"]);
+
     issuer.reply(KEYS, Reply::json(&json!({"keys": [keys[0]]})));
     let alone = verifier([issuer.keys()]).await;
     assert!(matches!(alone, Err(StartError::Keys { .. })), "{alone:?}");
@@ -526,9 +533,12 @@ async fn an_issuer_needs_a_unique_name_and_a_usable_key() {
     assert!(matches!(&twice, Err(ConfigError::DuplicateIssuer(name)) if name == A), "{twice:?}");
     let nameless = verifier([IssuerKeys::jwks_url("", "https://a.example")]).build();
     assert!(matches!(nameless, Err(ConfigError::Empty("issuer"))), "{nameless:?}");
-    for keys in [json!([]), json!([{"kty": "?", "kid": "x"}])] {
-        let useless = verifier([IssuerKeys::jwks(A, local_set(&keys))]).build();
-        assert!(matches!(&useless, Err(ConfigError::NoUsableKey { issuer, .. }) if issuer == A), "{useless:?}");
+    for (keys, problem) in [(json!([]), "the set is empty"), (json!([{"kty": "?", "kid": "x"}]), "`x`: ")] {
+        let set = local_set(&keys);
+        assert_eq!(set.is_empty(), keys == json!([]));
+        let useless = verifier([IssuerKeys::jwks(A, set)]).build();
+        let Err(ConfigError::NoUsableKey { issuer, problems }) = useless else { panic!("{useless:?}") };
+        assert!(issuer == A && problems.starts_with(problem), "{problems}");
     }
 }
 

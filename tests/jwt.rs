@@ -320,6 +320,24 @@ fn weak_invalid_and_unsupported_keys_are_refused() {
         assert!(matches!(key, Err(ConfigError::InvalidKey { .. })), "{name}: {key:?}");
     }
 
+    // What the crypto backend would refuse, or would not, is refused before it sees the key.
+    let problem = |key: Result<JwtKey, ConfigError>| match key {
+        Err(ConfigError::InvalidKey { problem }) => problem,
+        other => panic!("{other:?}"),
+    };
+    let modulus = |bits: usize| {
+        let mut n = vec![0; bits.div_ceil(8)];
+        n[0] = if bits % 8 == 0 { 0x80 } else { 1 };
+        *n.last_mut().unwrap() = 1;
+        JwtKey::jwk(&rsa_jwk(json!({ "n": base64url(n) })))
+    };
+    let longest = if cfg!(feature = "aws-lc-rs") { 8192 } else { 4096 };
+    assert!(modulus(longest).is_ok());
+    assert_eq!(problem(modulus(longest + 1)), "its modulus is longer than the crypto backend supports");
+    for even in [json!({"e": "Ag"}), json!({"e": "AQAA"}), json!({"n": base64url([&[0xff; 255][..], &[2]].concat())})] {
+        assert_eq!(problem(JwtKey::jwk(&rsa_jwk(even))), "it is not a well-formed RSA public key");
+    }
+
     assert_eq!(JwtVerifier::<Value>::builder().build().unwrap_err(), ConfigError::NoKey);
     assert_eq!(with_secret().issuer("").build().unwrap_err(), ConfigError::Empty("issuer"));
     assert_eq!(with_secret().audience("").build().unwrap_err(), ConfigError::Empty("audience"));

@@ -563,6 +563,7 @@ fn public_keys_in_any_format_are_refused_as_secrets() {
         ("PEM in base64 without padding", text(STANDARD.encode(P256_PUBLIC).trim_end_matches('='))),
         ("JWK in base64", text(&base64url(jwk))),
         ("a point", point.clone()),
+        ("a point on P-384", der(P384_PUBLIC).split_off(23)),
         ("a point in base64", text(&STANDARD.encode(&point))),
         ("a point in hexadecimal", text(&hex(&point))),
     ];
@@ -612,6 +613,10 @@ fn random_secrets_and_passphrases_are_accepted() {
         "ключ, который никому не известен",
     ] {
         assert!(JwtKey::secret(secret.as_bytes()).is_ok(), "{secret}");
+    }
+    // ASN.1 that is no key: a sequence of one text, and of one number.
+    for first in [[0x30, 38, 4, 36], [0x30, 38, 2, 36]] {
+        assert!(JwtKey::secret(&[&first[..], &[0xff; 36]].concat()).is_ok(), "{first:?}");
     }
 }
 

@@ -118,6 +118,18 @@ async fn functions_and_closures_verify() {
 }
 
 #[test]
+fn a_token_is_compared_as_a_whole() {
+    let token = Token::new("secret");
+    for (other, is_equal) in
+        [("secret", true), ("Secret", false), ("secre", false), ("secrets", false), ("tecres", false), ("", false)]
+    {
+        assert_eq!(token.equals(other), is_equal, "{other}");
+    }
+    // Enough to meet hashes of which the differences cancel each other out.
+    assert!((0..5000).all(|other| !token.equals(&other.to_string())));
+}
+
+#[test]
 fn a_function_is_cloned_and_printed_without_its_captures() {
     let users = Users::new();
     let verifier = verifier_fn(async move |token: Token| users.find(token.expose()).await);

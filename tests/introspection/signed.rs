@@ -1,6 +1,9 @@
 //! Signed answers (RFC 9701).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error as _,
+    time::{Duration, SystemTime},
+};
 
 use axum::body::Bytes;
 use axum_ws_auth::{
@@ -96,6 +99,8 @@ async fn answer_without_a_valid_signature_is_unavailable() {
         let verifier = signing(&provider, &issuer).await.unwrap();
         let error = verify(&verifier, "alice").await.expect_err(name);
         assert!(error.is_unavailable(), "{name}: {error}");
+        let source = error.source().unwrap().to_string();
+        assert!(!source.contains("keys"), "{name}: {source}");
     }
     // The clocks may differ by a minute.
     for (seconds, is_accepted) in [(-61, false), (-60, true), (60, true), (61, false)] {
@@ -134,7 +139,10 @@ async fn signed_answers_need_keys_and_the_id_of_this_server() {
 
     // No keys: the provider is down.
     issuer.reply(crate::support::issuer::KEYS, crate::support::issuer::Reply::raw(500, ""));
+    provider.respond(|token| Ok(jwt_response(key().sign_as(Some(TYPE), &claims(&active(token)).to_string()))));
     assert!(matches!(signing(&provider, &issuer).await, Err(StartError::Keys { .. })));
     let error = verify(&signing(&provider, &issuer).build().unwrap(), "alice").await.unwrap_err();
     assert!(error.is_unavailable());
+    let source = error.source().unwrap().to_string();
+    assert_eq!(source, "the keys for signed introspection responses are not available");
 }

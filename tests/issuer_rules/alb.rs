@@ -211,6 +211,17 @@ async fn ten_thousand_key_ids_cause_few_fetches_and_no_harm() {
     assert!(region.requests().len() <= 17, "{}", region.requests().len());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_used_is_kept() {
+    let region = Region::default();
+    let verifier = region.builder().build().unwrap();
+    let good = padded(&header(), &user());
+    assert_eq!(outcome(&verifier, &good).await, Ok(()));
+    advance(seconds(60)).await;
+    settle().await;
+    assert!(verified(&verifier, &good).now_or_never().is_some_and(|verified| verified.is_ok()), "it is still there");
+}
+
 #[tokio::test]
 async fn the_name_of_the_load_balancer_says_where_its_keys_are() {
     let build = |arns: &[&str]| {

@@ -78,6 +78,19 @@ async fn at_most_sixteen_new_issuers_fetch_their_keys_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_issuer_without_a_valid_token_gives_way_once_its_keys_are_known() {
+    let realms = Realms::default();
+    let verifier = builder().issuers_where(realms.rule()).build().unwrap();
+    for number in 0..16 {
+        assert_eq!(outcome(&verifier, &forged(&format!("tenant-{number:02}"))).await, Err(Kind::BadSignature));
+        advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(outcome(&verifier, &token("tenant-16")).await, Ok(()));
+    let names: Vec<_> = (1..=16).map(|number| (name(&format!("tenant-{number:02}")), true)).collect();
+    assert_eq!(known(&verifier), names, "the first is gone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_issuer_that_was_not_used_for_the_longest_time_is_replaced() {
     let realms = Realms::default();
     let verifier = builder().issuers_where(realms.rule().max_issuers(3)).build().unwrap();

@@ -10,10 +10,14 @@ use axum_ws_auth::{
     test_util::MemoryBus,
 };
 use serde_json::json;
+use tokio::sync::Notify;
 use tracing::Level;
 
 use super::*;
-use crate::support::{closed, log::captured};
+use crate::support::{
+    closed,
+    log::{Log, captured},
+};
 
 fn node_on(bus: impl NodeBus) -> Node {
     Node::with_sessions(
@@ -35,6 +39,8 @@ struct State {
     loses: AtomicBool,
     sent: Mutex<Vec<Vec<u8>>>,
     listening: AtomicUsize,
+    /// Inboxes receive nothing more.
+    broken: Notify,
 }
 
 struct TestInbox<I>(I, Arc<State>);
@@ -65,7 +71,10 @@ impl NodeBus for TestBus {
 
 impl<I: NodeInbox> NodeInbox for TestInbox<I> {
     async fn receive(&mut self) -> Result<Vec<u8>, StoreError> {
-        self.0.receive().await
+        tokio::select! {
+            received = self.0.receive() => received,
+            () = self.1.broken.notified() => Err(StoreError::unavailable()),
+        }
     }
 }
 
@@ -176,6 +185,26 @@ async fn bus_that_fails_is_unavailable_and_recovers() {
     assert!(begin.elapsed() >= Duration::from_secs(2) && begin.elapsed() < Duration::from_millis(2100));
     bus.0.loses.store(false, SeqCst);
     assert_eq!(other.refresh(session.id(), "alice.3600").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_says_once_that_the_bus_is_gone() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
+    let bus = TestBus::default();
+    let log = Log::default();
+    let _capture = log.capture(Level::WARN);
+    let _node = node_on(bus.clone());
+    for outages in 1..=2 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(bus.0.listening.load(SeqCst), 1);
+        bus.0.fails.store(true, SeqCst);
+        bus.0.broken.notify_waiters();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(log.text().matches("node bus unavailable").count(), outages, "{}", log.text());
+        bus.0.fails.store(false, SeqCst);
+    }
 }
 
 #[tokio::test(start_paused = true)]

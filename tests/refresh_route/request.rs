@@ -51,6 +51,18 @@ async fn policy_of_the_layer_applies_to_explicit_tokens_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusals_are_logged() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
+    let node = Node::new();
+    let (_socket, session) = node.open("alice.60").await;
+    let (answer, log) = captured(Level::INFO, node.refresh(session.id(), "bad")).await;
+    assert_eq!(answer.status, 401);
+    assert!(log.contains("handshake refused kind=\"invalid_token\""), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn request_without_a_valid_token_learns_nothing() {
     let node = Node::new();
     let (_socket, session) = node.open("alice.60").await;

@@ -117,3 +117,38 @@ impl Drop for Waiting<'_> {
         drop(waiting);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Arc};
+
+    use super::*;
+    use crate::store::{NodeBus, NodeInbox};
+
+    /// It takes messages, and nobody answers them.
+    struct Silence;
+
+    impl NodeBus for Silence {
+        async fn listen(&self, _: NodeId) -> Result<impl NodeInbox, StoreError> {
+            Ok(Self)
+        }
+
+        async fn send(&self, _: NodeId, _: Vec<u8>) -> Result<Delivery, StoreError> {
+            Ok(Delivery::Sent)
+        }
+    }
+
+    impl NodeInbox for Silence {
+        async fn receive(&mut self) -> Result<Vec<u8>, StoreError> {
+            pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_is_forgotten() {
+        let remote = Remote::new(NodeId::random(), Arc::new(Silence));
+        remote.is_listening.send_replace(true);
+        assert!(remote.ask_to_recheck(NodeId::random(), "alice".into(), false).await.is_err());
+        assert!(lock(&remote.waiting).is_empty());
+    }
+}

@@ -175,6 +175,8 @@ mod tests {
         let own = String::from_utf8(refresh("token").to_bytes().expect("short enough")).expect("json");
         let answer = r#"{"version":1,"type":"answer","number":1,"reply":"unknown"}"#;
         assert!(Message::from_bytes(answer.as_bytes()).is_some());
+        let longest = format!("{answer}{}", " ".repeat(MAX_LEN - answer.len()));
+        assert!(Message::from_bytes(longest.as_bytes()).is_some());
         for other in [
             String::new(),
             "null".to_owned(),
