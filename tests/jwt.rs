@@ -327,7 +327,7 @@ fn weak_invalid_and_unsupported_keys_are_refused() {
     };
     let modulus = |bits: usize| {
         let mut n = vec![0; bits.div_ceil(8)];
-        n[0] = if bits % 8 == 0 { 0x80 } else { 1 };
+        n[0] = if bits.is_multiple_of(8) { 0x80 } else { 1 };
         *n.last_mut().unwrap() = 1;
         JwtKey::jwk(&rsa_jwk(json!({ "n": base64url(n) })))
     };
