@@ -12,9 +12,9 @@ use http::{
     HeaderName, StatusCode,
     header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, crypto::aws_lc::DEFAULT_PROVIDER};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 
-use super::{AUDIENCE, Claims, ISSUER, keys::Key};
+use super::{AUDIENCE, Claims, DEFAULT_PROVIDER, ISSUER, keys::Key};
 
 /// The response to a refusal.
 #[derive(Clone, Copy, PartialEq)]

@@ -4,10 +4,10 @@ use axum_ws_auth::{
     jwt::{JwtKey, JwtVerifier},
     test_util::{TEST_SECRET, base64url},
 };
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde_json::json;
 
-use super::{AUDIENCE, Claims, EXPIRES_AT, ISSUED_AT, ISSUER};
+use super::{AUDIENCE, Claims, DEFAULT_PROVIDER, EXPIRES_AT, ISSUED_AT, ISSUER};
 
 pub(crate) const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 

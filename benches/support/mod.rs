@@ -22,6 +22,10 @@ use axum_ws_auth::{
     jwt::{JwtKey, JwtVerifier},
     test_util::{HandshakeBuilder, TEST_SECRET, TestToken, handshake},
 };
+#[cfg(feature = "aws-lc-rs")]
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+#[cfg(not(feature = "aws-lc-rs"))]
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use serde::Deserialize;
 
 use by_hand::check_by_hand;
