@@ -39,6 +39,22 @@ fn sockets(fixture: &Fixture) -> Router {
     Router::new().route("/", any(idle)).layer(WsAuthLayer::new(timed).sessions(&fixture.sessions))
 }
 
+/// The client sees nothing of the handler's response.
+#[tokio::test]
+async fn stream_of_a_session_that_has_ended_is_refused() {
+    let sessions = Sessions::with_limits(Limits::new().retry_after(Duration::from_secs(9)));
+    let drained = sessions.clone();
+    let handler = async move || {
+        drained.drain(Drain::going_away()).await;
+        let events = futures_util::stream::pending::<Result<axum::body::Bytes, std::convert::Infallible>>();
+        ([("content-type", "text/event-stream")], axum::body::Body::from_stream(events))
+    };
+    let app = Router::new().fallback(handler).layer(WsAuthLayer::new(timed).sessions(&sessions));
+    let response = answer(&app, request("alice", EVENTS)).await;
+    assert!(is_refused_with(&response, StatusCode::SERVICE_UNAVAILABLE, "draining"), "{response:?}");
+    assert_eq!(response.headers()["retry-after"], "9");
+}
+
 #[tokio::test]
 async fn stream_beyond_the_limit_is_refused() {
     let of_subject = Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap();

@@ -13,6 +13,8 @@ mod revoke;
 mod scan;
 mod sessions;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use info::SessionInfo;
 pub use of_subject::{OfSubject, SessionPage};
