@@ -114,6 +114,10 @@ async fn the_last_session_is_ended_with_any_number_of_others() {
         let sessions = Sessions::new();
         let held = held(&sessions, "alice", count).await;
         assert_eq!(sessions.end_subject("alice"), count);
-        assert!(held.iter().all(|session| session.end_reason().is_some()));
+        // A task may end the rest.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert!(held.iter().all(|session| session.end_reason().is_some()), "{count}");
     }
 }
