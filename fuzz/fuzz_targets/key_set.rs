@@ -169,7 +169,8 @@ fn check_signatures(verifier: &JwtVerifier<Value>, usable: &[(usize, Jwk, Algori
         for (token, id) in pair.tokens.iter().zip([Some("a"), None]) {
             let expected = usable.iter().any(|(_, key, algorithm)| {
                 let is_named = id.is_none() || key.id.is_none() || key.id.as_deref() == id;
-                is_named && *algorithm == pair.algorithm && key.material == pair.public.material
+                let is_same = key.material == pair.public.material && key.exponent == pair.public.exponent;
+                is_named && *algorithm == pair.algorithm && is_same
             });
             let token = Token::new(token.as_str());
             // `None` if its key is not known.

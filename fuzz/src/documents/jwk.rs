@@ -20,13 +20,15 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 pub struct Jwk {
     pub id: Option<String>,
     pub material: Material,
+    /// The exponent of an RSA key, which is not part of its material: the private half is found from any.
+    pub exponent: Option<Vec<u8>>,
     named: Option<Algorithm>,
 }
 
 /// The public key itself.
 #[derive(Clone, PartialEq)]
 pub enum Material {
-    /// The modulus. The exponent does not matter: the private half is found from any.
+    /// The modulus.
     Rsa(Vec<u8>),
     /// The coordinates.
     P256(Vec<u8>),
@@ -53,7 +55,8 @@ impl Jwk {
             Some(Value::String(id)) => Some(id.clone()),
             Some(_) => return refused("its id is not a string"),
         };
-        Ok(Self { id, material, named })
+        let exponent = matches!(material, Material::Rsa(_)).then(|| number(key, "e")).transpose()?;
+        Ok(Self { id, material, exponent, named })
     }
 
     /// The public half of a private key that is published.
