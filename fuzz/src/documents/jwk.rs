@@ -20,7 +20,7 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 pub struct Jwk {
     pub id: Option<String>,
     pub material: Material,
-    /// The exponent of an RSA key, which is not part of its material: the private half is found from any.
+    /// The exponent of an RSA key. No part of the material, because whoever knows the factors of a modulus can sign with any.
     pub exponent: Option<Vec<u8>>,
     named: Option<Algorithm>,
 }
