@@ -93,12 +93,13 @@ fn check(header: &[u8], claims: &[u8], verified: &Verified<Value>) {
 
 /// Claims without escapes take a fast path. An escape in a member of another name leads to the full parser.
 fn compare_parsers(header: &[u8], claims: &[u8], outcome: &Result<Verified<Value>, VerifyError>) {
-    let Some(members) = claims.trim_ascii_start().strip_prefix(b"{") else { return };
+    let Some(start) = claims.iter().position(|byte| *byte == b'{') else { return };
+    let (start, members) = claims.split_at(start + 1);
     // An empty object takes no member before it; and with this nesting the limit of depth would not change.
     if members.trim_ascii_start().starts_with(b"}") {
         return;
     }
-    let other = [br#"{"\u0020":0,"#, members].concat();
+    let other = [start, br#""\u0020":0,"#, members].concat();
     let other = verify(&sign(header, &other));
     assert_eq!(outcome.is_ok(), other.is_ok(), "the parsers disagree: {outcome:?}, {other:?}");
     if let (Ok(one), Ok(other)) = (outcome, &other) {

@@ -12,7 +12,11 @@ pub fn sign(header: &[u8], claims: &[u8]) -> String {
 
 /// The same, signed with this key.
 pub fn sign_with(algorithm: Algorithm, key: &EncodingKey, header: &[u8], claims: &[u8]) -> String {
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    sign_message(algorithm, key, &format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims)))
+}
+
+/// This message, with a right signature.
+pub fn sign_message(algorithm: Algorithm, key: &EncodingKey, message: &str) -> String {
     let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, key).expect("a signer");
     let signature = signer.try_sign(message.as_bytes()).expect("a signature");
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))

@@ -91,7 +91,7 @@ fn audiences(value: Value) -> Outcome<Option<Vec<String>>> {
 }
 
 /// Seconds since the epoch.
-fn date(value: &Value) -> Outcome<SystemTime> {
+pub fn date(value: &Value) -> Outcome<SystemTime> {
     let seconds = match (value.as_u64(), value.as_i64(), value.as_f64()) {
         (Some(seconds), ..) => Some((Duration::from_secs(seconds), true)),
         (_, Some(seconds), _) => Some((Duration::from_secs(seconds.unsigned_abs()), false)),
