@@ -19,19 +19,14 @@ use axum_ws_auth_fuzz::documents::{
     object::Object,
     refused::{Outcome, refused, rule},
     runtime::block_on,
+    url_rule::UrlRule,
 };
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::LOCATION};
 use libfuzzer_sys::fuzz_target;
-use url::{Host, Url};
+use url::Url;
 
 const ISSUERS: [&str; 3] = ["https://id.example.com", "https://id.example.com/tenant/", "http://127.0.0.1:8080"];
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-
-#[derive(Clone, Copy)]
-struct Settings {
-    issuer: &'static str,
-    insecure_http: bool,
-}
 
 #[derive(Clone, Debug)]
 struct Answer {
@@ -43,10 +38,10 @@ struct Answer {
 fuzz_target!(|data: &[u8]| {
     let Some((&settings, data)) = data.split_first() else { return };
     let issuer = ISSUERS[usize::from(settings >> 1) % ISSUERS.len()];
-    let settings = Settings { issuer, insecure_http: settings & 1 != 0 };
+    let rule = UrlRule { issuer, insecure_http: settings & 1 != 0 };
     let answers: VecDeque<Answer> = data.split(|byte| *byte == 0).take(16).filter_map(answer).collect();
-    let (requests, outcome) = start(settings, answers.clone());
-    let mut issuer = Issuer { settings, answers, requests: Vec::new() };
+    let (requests, outcome) = start(rule, answers.clone());
+    let mut issuer = Issuer { rule, answers, requests: Vec::new() };
     let expected = issuer.keys();
     assert_eq!(requests, issuer.requests, "{expected:?}");
     match (expected, outcome) {
@@ -70,7 +65,7 @@ fn answer(input: &[u8]) -> Option<Answer> {
 }
 
 /// Starts a verifier. Returns the requests that it has sent.
-fn start(settings: Settings, answers: VecDeque<Answer>) -> (Vec<String>, Result<(), Kind>) {
+fn start(UrlRule { issuer, insecure_http }: UrlRule, answers: VecDeque<Answer>) -> (Vec<String>, Result<(), Kind>) {
     let state = Arc::new(Mutex::new((answers, Vec::new())));
     let client = {
         let state = Arc::clone(&state);
@@ -86,8 +81,8 @@ fn start(settings: Settings, answers: VecDeque<Answer>) -> (Vec<String>, Result<
         }
     };
     let outcome = block_on(async {
-        let mut keys = IssuerKeys::discover(settings.issuer).fetch(client);
-        if settings.insecure_http {
+        let mut keys = IssuerKeys::discover(issuer).fetch(client);
+        if insecure_http {
             keys = keys.insecure_http();
         }
         match JwtVerifier::<()>::builder().issuer_keys(keys).await {
@@ -102,21 +97,21 @@ fn start(settings: Settings, answers: VecDeque<Answer>) -> (Vec<String>, Result<
 
 /// The reference: what is requested of the issuer, in which order, and which key set is taken.
 struct Issuer {
-    settings: Settings,
+    rule: UrlRule,
     answers: VecDeque<Answer>,
     requests: Vec<String>,
 }
 
 impl Issuer {
     fn keys(&mut self) -> Outcome<Vec<u8>> {
-        let slash = if self.settings.issuer.ends_with('/') { "" } else { "/" };
-        let document = format!("{}{slash}.well-known/openid-configuration", self.settings.issuer);
+        let slash = if self.rule.issuer.ends_with('/') { "" } else { "/" };
+        let document = format!("{}{slash}.well-known/openid-configuration", self.rule.issuer);
         let document = self.get(Url::parse(&document).expect("a url"))?;
         let document = Object::read(document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&document))?;
-        rule(document.text("issuer")?.as_deref() == Some(self.settings.issuer), "of another issuer")?;
+        rule(document.text("issuer")?.as_deref() == Some(self.rule.issuer), "of another issuer")?;
         let Some(keys) = document.text("jwks_uri")? else { return refused("without keys") };
         let Ok(keys) = Url::parse(&keys) else { return refused("not a url") };
-        self.check(&keys)?;
+        self.rule.check(&keys)?;
         self.get(keys)
     }
 
@@ -136,22 +131,10 @@ impl Issuer {
             let Some(target) = location.and_then(|location| url.join(location).ok()) else {
                 return refused("without a location");
             };
-            self.check(&target)?;
+            self.rule.check(&target)?;
             url = target;
         }
         refused("too many redirects")
-    }
-
-    /// Only an issuer on this machine may lead to this machine without TLS.
-    fn check(&self, url: &Url) -> Outcome<()> {
-        let is_here = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.octets()[0] == 127,
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        let is_plain_allowed = self.settings.insecure_http || is_here && self.settings.issuer.starts_with("http://");
-        rule(url.scheme() == "https" || url.scheme() == "http" && is_plain_allowed, "not https")
     }
 }
 

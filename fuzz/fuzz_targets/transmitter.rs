@@ -17,13 +17,14 @@ use axum_ws_auth_fuzz::documents::{
     object::Object,
     refused::{Outcome, refused, rule},
     runtime::block_on,
+    url_rule::UrlRule,
 };
 use http::{Method, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use url::Url;
 
-const ISSUER: &str = "https://id.example.com/eu";
+const ISSUERS: [&str; 2] = ["https://id.example.com/eu", "http://127.0.0.1:8080/eu"];
 const PUSH: &str = "urn:ietf:rfc:8935";
 const POLL: &str = "urn:ietf:rfc:8936";
 const PUSH_URL: &str = "https://chat.example.com/events";
@@ -44,15 +45,19 @@ struct Found {
     events: Vec<String>,
     state: Option<StreamState>,
     can_be_polled: bool,
+    /// The members of subjects that must be understood.
+    critical: Vec<String>,
 }
 
 fuzz_target!(|data: &[u8]| {
     let Some((&settings, data)) = data.split_first() else { return };
     let is_push = settings & 1 != 0;
+    let rule =
+        UrlRule { issuer: ISSUERS[usize::from(settings >> 2) % ISSUERS.len()], insecure_http: settings & 2 != 0 };
     let answers: VecDeque<Answer> = data.split(|byte| *byte == 0).take(8).filter_map(answer).collect();
     let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
-    let found = block_on(receive(is_push, answers.clone(), Arc::clone(&sent)));
-    let mut transmitter = Reference { is_push, answers, sent: Vec::new() };
+    let found = block_on(receive(rule, is_push, answers.clone(), Arc::clone(&sent)));
+    let mut transmitter = Reference { rule, is_push, answers, sent: Vec::new() };
     let expected = transmitter.found();
     assert_eq!(*sent.lock().expect("the lock"), transmitter.sent, "{expected:?}, {found:?}");
     match (expected, found) {
@@ -69,6 +74,7 @@ fn answer(input: &[u8]) -> Option<Answer> {
 }
 
 async fn receive(
+    UrlRule { issuer, insecure_http }: UrlRule,
     is_push: bool,
     answers: VecDeque<Answer>,
     sent: Arc<Mutex<Vec<Sent>>>,
@@ -84,7 +90,11 @@ async fn receive(
             response
         }))
     };
-    let transmitter = Transmitter::discover(ISSUER).client(client).token("access token").await?;
+    let mut discovery = Transmitter::discover(issuer).client(client).token("access token");
+    if insecure_http {
+        discovery = discovery.insecure_http();
+    }
+    let transmitter = discovery.await?;
     assert!(!format!("{transmitter:?}").contains("access token"), "`Debug` shows the token");
     let request = if is_push { StreamRequest::push(PUSH_URL, None) } else { StreamRequest::poll() };
     let stream: Stream = transmitter.create_stream(&request).await?;
@@ -94,11 +104,13 @@ async fn receive(
         events: stream.events_delivered().to_vec(),
         state: transmitter.stream_state(&stream).await.ok(),
         can_be_polled: transmitter.poll(&stream).is_ok(),
+        critical: transmitter.critical_subject_members().to_vec(),
     })
 }
 
 /// What the answers lead to.
 struct Reference {
+    rule: UrlRule,
     is_push: bool,
     answers: VecDeque<Answer>,
     sent: Vec<Sent>,
@@ -107,6 +119,7 @@ struct Reference {
 struct Configuration {
     streams: Option<String>,
     status: Option<String>,
+    critical: Vec<String>,
 }
 
 struct Offered {
@@ -118,13 +131,13 @@ struct Offered {
 
 impl Reference {
     fn found(&mut self) -> Outcome<Found> {
-        let Configuration { streams, status } = self.configuration()?;
-        let mut offered = self.stream(&endpoint(streams)?)?;
-        rule(offered.issuer == ISSUER, "of another issuer")?;
+        let Configuration { streams, status, critical } = self.configuration()?;
+        let mut offered = self.stream(&self.endpoint(streams)?)?;
+        rule(offered.issuer == self.rule.issuer, "of another issuer")?;
         rule(self.is_requested(&offered), "with another delivery")?;
         offered.found.state = self.state(status, &offered.found.id).ok();
-        offered.found.can_be_polled = !self.is_push && endpoint(offered.url).is_ok();
-        Ok(offered.found)
+        offered.found.can_be_polled = !self.is_push && self.endpoint(offered.url).is_ok();
+        Ok(Found { critical, ..offered.found })
     }
 
     fn send(&mut self, has_token: bool, method: Method, url: &Url) -> Outcome<Answer> {
@@ -135,17 +148,19 @@ impl Reference {
     }
 
     fn configuration(&mut self) -> Outcome<Configuration> {
-        let url = Url::parse("https://id.example.com/.well-known/ssf-configuration/eu").expect("a url");
+        let url = self.rule.issuer.replace("/eu", "/.well-known/ssf-configuration/eu");
+        let url = Url::parse(&url).expect("a url");
         let answer = self.send(false, Method::GET, &url)?;
         rule(answer.status == StatusCode::OK, "another status")?;
         let document = Object::read(&answer.body)?;
-        rule(document.text("issuer")?.as_deref() == Some(ISSUER), "of another issuer")?;
+        rule(document.text("issuer")?.as_deref() == Some(self.rule.issuer), "of another issuer")?;
         document.text("verification_endpoint")?;
-        for name in ["delivery_methods_supported", "critical_subject_members"] {
-            texts(document.value(name)?)?;
-        }
-        let streams = document.text("configuration_endpoint")?;
-        Ok(Configuration { streams, status: document.text("status_endpoint")? })
+        texts(document.value("delivery_methods_supported")?)?;
+        Ok(Configuration {
+            streams: document.text("configuration_endpoint")?,
+            status: document.text("status_endpoint")?,
+            critical: texts(document.value("critical_subject_members")?)?,
+        })
     }
 
     fn stream(&mut self, url: &Url) -> Outcome<Offered> {
@@ -177,7 +192,7 @@ impl Reference {
     }
 
     fn state(&mut self, url: Option<String>, id: &str) -> Outcome<StreamState> {
-        let mut url = endpoint(url)?;
+        let mut url = self.endpoint(url)?;
         url.query_pairs_mut().append_pair("stream_id", id);
         let last = url.query_pairs().last().expect("a pair");
         assert_eq!(last, ("stream_id".into(), id.into()));
@@ -191,12 +206,12 @@ impl Reference {
             None => return refused("without a status"),
         })
     }
-}
 
-fn endpoint(url: Option<String>) -> Outcome<Url> {
-    let Some(Ok(url)) = url.map(|url| Url::parse(&url)) else { return refused("no url") };
-    rule(url.scheme() == "https", "not https")?;
-    Ok(url)
+    fn endpoint(&self, url: Option<String>) -> Outcome<Url> {
+        let Some(Ok(url)) = url.map(|url| Url::parse(&url)) else { return refused("no url") };
+        self.rule.check(&url)?;
+        Ok(url)
+    }
 }
 
 fn offered(json: &[u8]) -> Outcome<Offered> {
@@ -214,7 +229,7 @@ fn offered(json: &[u8]) -> Outcome<Offered> {
     let delivery = Object::read(delivery.as_bytes())?;
     let Some(method) = delivery.text("method")? else { return refused("without a method") };
     let url = delivery.text("endpoint_url")?;
-    let found = Found { id, audiences, events, state: None, can_be_polled: false };
+    let found = Found { id, audiences, events, state: None, can_be_polled: false, critical: Vec::new() };
     Ok(Offered { found, issuer, method, url })
 }
 

@@ -7,6 +7,7 @@ pub mod revocations;
 pub mod runtime;
 pub mod subject;
 pub mod token;
+pub mod url_rule;
 
 /// Splits the input at its first zero byte.
 pub fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
