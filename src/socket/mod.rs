@@ -66,7 +66,8 @@ use {crate::session::SessionEnded, axum::extract::ws::WebSocket};
 pub struct AuthenticatedSocket<C> {
     shared: Arc<Shared>,
     session: Session<C>,
-    protocol: Option<HeaderValue>,
+    /// Boxed, because most sockets have none, and the futures of handlers hold the socket twice.
+    protocol: Option<Box<HeaderValue>>,
 }
 
 /// What a socket is made of, besides its session.
@@ -95,7 +96,10 @@ impl<C> AuthenticatedSocket<C> {
     /// public marker.
     #[must_use]
     pub const fn protocol(&self) -> Option<&HeaderValue> {
-        self.protocol.as_ref()
+        match &self.protocol {
+            Some(protocol) => Some(protocol),
+            None => None,
+        }
     }
 
     /// Receives the next message. `None` once the connection is closed or the session has ended.
@@ -193,5 +197,17 @@ impl<C> Drop for AuthenticatedSocket<C> {
 impl<C> fmt::Debug for AuthenticatedSocket<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthenticatedSocket").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::{AuthenticatedSocket, Supervisor};
+
+    /// Each socket has a task, which holds the supervisor. The future of its handler holds the socket, often twice.
+    #[test]
+    fn sockets_and_supervisors_are_small() {
+        assert_eq!(size_of::<AuthenticatedSocket<()>>(), 24);
+        assert!(size_of::<Supervisor<()>>() <= 208, "{}", size_of::<Supervisor<()>>());
     }
 }

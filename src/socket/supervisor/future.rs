@@ -68,7 +68,7 @@ impl<Fut: Future<Output = ()>> Supervisor<Fut> {
             if let Some(refresher) = &mut refresher {
                 refresher.greet(&shared);
             }
-            handler(AuthenticatedSocket { shared, session, protocol: subprotocol })
+            handler(AuthenticatedSocket { shared, session, protocol: subprotocol.map(Box::new) })
         });
         drop(entered);
         Self { handler, end_watch: EndWatch::default(), refresher, prober, closing: None, connection, span }
