@@ -79,8 +79,8 @@ fn refuse(criterion: &mut Criterion, runtime: &Runtime) {
     }
 }
 
-/// Finding the token in each source and removing it, with a verifier that accepts everything. The cookie includes the origin
-/// check, which only a cookie needs.
+/// Finding the token in each source and removing it, with a verifier that accepts everything. The cookie includes the
+/// origin check, which only a cookie needs.
 fn find(criterion: &mut Criterion, runtime: &Runtime) {
     let token = &support::token();
     let cookies: Vec<String> = (0..9).map(|n| format!("preference-{n}=value-of-the-preference-{n}")).collect();

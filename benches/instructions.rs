@@ -28,8 +28,8 @@ use support::{
 
 /// The argument that makes this process the one that is counted.
 const COUNT: &str = "count";
-/// Two runs differ by at most 0.1 %, because of the random seeds of hash tables, and builds of other code by 1 %. The size of
-/// the environment makes no difference.
+/// Two runs differ by at most 0.1 %, because of the random seeds of hash tables, and builds of other code by 1 %. The
+/// size of the environment makes no difference.
 const REQUESTS: u64 = 100;
 /// How much a count may differ from the record, in percent.
 const TOLERANCE: f64 = 5.0;

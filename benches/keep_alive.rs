@@ -1,9 +1,9 @@
 //! The processor time of keep-alive for 100,000 idle sockets at 30 seconds, as the share of a core; and the memory of a
 //! socket with it.
 //!
-//! Fewer sockets are pinged at the same rate, so the interval is shorter by as much. Their clients run in this process and
-//! the server in another, on a thread of its own. What the kernel does for the server's reads and writes counts too. Not
-//! measured: that the state of more sockets fits less well into the processor's caches.
+//! Fewer sockets are pinged at the same rate, so the interval is shorter by as much. Their clients run in this process
+//! and the server in another, on a thread of its own. What the kernel does for the server's reads and writes counts
+//! too. Not measured: that the state of more sockets fits less well into the processor's caches.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 

@@ -1,5 +1,5 @@
-//! The cost of the layer to that of the check by hand, each minus the bare router that both use; and the cost of a handshake
-//! with many live sessions.
+//! The cost of the layer to that of the check by hand, each minus the bare router that both use; and the cost of a
+//! handshake with many live sessions.
 //!
 //! The sides of each ratio alternate, so other load on the machine affects both. See `benches/README.md`.
 

@@ -105,7 +105,8 @@ impl HttpBody for Download {
     }
 }
 
-/// The same handlers three times: without the layer, authenticated but not tied to the session, and as it is by default.
+/// The same handlers three times: without the layer, authenticated but not tied to the session, and as it is by
+/// default.
 fn app(sessions: &Sessions) -> Router {
     async fn download(Path(frames): Path<usize>) -> Body {
         Body::new(Download { frames, data: [7; 16 << 10] })

@@ -1,5 +1,5 @@
-//! Two nodes that share one Redis. A logout on one node closes the sockets on the other. A ticket from one node works on the
-//! other, once. A user who opens too many sockets loses the oldest one, on whichever node it is.
+//! Two nodes that share one Redis. A logout on one node closes the sockets on the other. A ticket from one node works
+//! on the other, once. A user who opens too many sockets loses the oldest one, on whichever node it is.
 //!
 //! ```sh
 //! cargo run --example cluster --features redis                             # starts a redis-server

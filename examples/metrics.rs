@@ -7,8 +7,8 @@
 //!
 //! Other addresses than `127.0.0.1:3000` and `127.0.0.1:9100` are arguments.
 //!
-//! The metrics have a listener of their own: what a server does and refuses is nobody's business outside. In production,
-//! bind it to an address that only Prometheus reaches.
+//! The metrics have a listener of their own: what a server does and refuses is nobody's business outside. In
+//! production, bind it to an address that only Prometheus reaches.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 

@@ -37,8 +37,8 @@ async fn main() -> Result<()> {
     let seconds = std::env::args().nth(1).map_or(Ok(15), |seconds| seconds.parse())?;
     let issuer = Issuer::start().await?;
 
-    // For a real issuer, `JwtVerifier::discover(url)` and its defaults are enough. Here the issuer rotates its keys more often
-    // than the default cool-down of 10 seconds allows for.
+    // For a real issuer, `JwtVerifier::discover(url)` and its defaults are enough. Here the issuer rotates its keys
+    // more often than the default cool-down of 10 seconds allows for.
     let keys = IssuerKeys::discover(&issuer.url).cool_down(Duration::from_secs(1));
     let verifier = JwtVerifier::<Claims>::builder().issuer_keys(keys).audience("chat").await?;
     let app = Router::new().route("/chat", any(chat)).layer(WsAuthLayer::new(verifier.clone()));

@@ -1,8 +1,8 @@
-//! Graceful shutdown: the server admits no new sessions and closes live sockets in batches, so that their clients do not all
-//! reconnect to the other servers at once.
+//! Graceful shutdown: the server admits no new sessions and closes live sockets in batches, so that their clients do
+//! not all reconnect to the other servers at once.
 //!
-//! axum's graceful shutdown waits for requests but not for WebSockets. It starts when its future completes, so that future
-//! drains the sessions. Meanwhile handshakes are refused with 503.
+//! axum's graceful shutdown waits for requests but not for WebSockets. It starts when its future completes, so that
+//! future drains the sessions. Meanwhile handshakes are refused with 503.
 //!
 //! ```sh
 //! cargo run --example shutdown

@@ -4,8 +4,8 @@ use serde::{Deserialize, de::Error};
 
 /// Deserializes an object.
 ///
-/// A struct that derives `Deserialize` also accepts an array, and `serde_json` does not check the UTF-8 of members that it
-/// ignores (RFC 8259 §8.1).
+/// A struct that derives `Deserialize` also accepts an array, and `serde_json` does not check the UTF-8 of members that
+/// it ignores (RFC 8259 §8.1).
 pub(crate) fn from_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, serde_json::Error> {
     let text = str::from_utf8(json).map_err(Error::custom)?;
     if is_object(text) { serde_json::from_str(text) } else { Err(Error::custom("not an object")) }

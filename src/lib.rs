@@ -1,7 +1,8 @@
 //! Authenticates WebSocket connections on [axum], from the handshake to the close frame.
 //!
-//! A web page controls little of a WebSocket handshake: the URL, cookies, and a list of subprotocols. [`WsAuthLayer`] finds
-//! the token in any of these or in a header, removes it before anything else can see it, checks the page's origin, and has a
+//! A web page controls little of a WebSocket handshake: the URL, cookies, and a list of subprotocols. [`WsAuthLayer`]
+//! finds the token in any of these or in a header, removes it before anything else can see it, checks the page's
+//! origin, and has a
 //! [`Verifier`] verify the token. Only then does the request reach axum's `WebSocketUpgrade`, or any other handler that
 //! upgrades. A handshake without a valid token is answered with `401`, never with `101`. The socket is closed when its
 //! [`Session`] ends.
@@ -107,19 +108,20 @@
 //! 7. **Choose** the subprotocol. If the handler selected none, the response names the public marker, never the token.
 //!    Browsers drop a connection on which nothing is selected, or something that was not offered.
 //!
-//! A step that fails becomes a [`Rejection`]. HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are handled alike;
-//! browsers use the latter on connections that speak HTTP/2. Route handshakes with [`any`](axum::routing::any), which takes
-//! both methods. A request that does not ask for a WebSocket is plain HTTP; see [`WsAuthLayer`].
+//! A step that fails becomes a [`Rejection`]. HTTP/1.1 upgrades and HTTP/2 extended `CONNECT` (RFC 8441) are handled
+//! alike; browsers use the latter on connections that speak HTTP/2. Route handshakes with [`any`](axum::routing::any),
+//! which takes both methods. A request that does not ask for a WebSocket is plain HTTP; see [`WsAuthLayer`].
 //!
 //! # After the upgrade
 //!
-//! A token expires; a WebSocket does not. The [`AuthenticatedSocket`] is closed when its session ends, whatever the handler
-//! is doing. The client gets a close code of [`CloseCodes`], a reason that programs can read, and two seconds to answer.
+//! A token expires; a WebSocket does not. The [`AuthenticatedSocket`] is closed when its session ends, whatever the
+//! handler is doing. The client gets a close code of [`CloseCodes`], a reason that programs can read, and two seconds
+//! to answer.
 //!
 //! - **It ends** ([`EndReason`]) when the token expires, at its [`max_lifetime`](WsAuthLayer::max_lifetime), by order
-//!   ([`Session::end`], [`Sessions::end_subject`], [`Revocations`]), or with its connection. The deadline is the earlier of the
-//!   monotonic and the wall clock. A client that sends without pause does not delay it. A handler can wait for the end
-//!   ([`Session::ended`]) or for the time before it ([`Session::expiring_in`]).
+//!   ([`Session::end`], [`Sessions::end_subject`], [`Revocations`]), or with its connection. The deadline is the
+//!   earlier of the monotonic and the wall clock. A client that sends without pause does not delay it. A handler can
+//!   wait for the end ([`Session::ended`]) or for the time before it ([`Session::expiring_in`]).
 //! - **It is refreshed** with a new token of the same subject and issuer, by the handler ([`Session::refresh`]), by the
 //!   client's messages ([`RefreshProtocol`]), or by a request to a route on any node ([`WsAuthLayer::refresh_route`]).
 //! - **It may begin later**, for clients that can send a token only on an open socket ([`FirstMessage`]).
@@ -157,9 +159,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A handler that uses another WebSocket type closes its socket itself. It takes [`Authenticated`], holds the [`Session`] as
-//! long as the connection, waits for [`Session::ended`], and closes with [`Session::close_code`]. A task that only waits
-//! holds a [`SessionWatcher`] ([`Session::watch`]). An event names a handler that forgets this.
+//! A handler that uses another WebSocket type closes its socket itself. It takes [`Authenticated`], holds the
+//! [`Session`] as long as the connection, waits for [`Session::ended`], and closes with [`Session::close_code`]. A task
+//! that only waits holds a [`SessionWatcher`] ([`Session::watch`]). An event names a handler that forgets this.
 //!
 //! # Speed
 //!
@@ -207,14 +209,15 @@
 //!
 //! With the feature `tracing`, under the target `axum_ws_auth`. No event holds a token, a path or a query.
 //!
-//! A handler runs in the span `ws_session` of its session, at `info`, with the session's id as `session`. So does the body of a
+//! A handler runs in the span `ws_session` of its session, at `info`, with the session's id as `session`. So does the
+//! body of a
 //! [stream](WsAuthLayer::streams). What the handler logs carries the id, and a search for it finds the whole life of a session.
 //! [`WsAuthLayer::log_subject`] says where logs name the user. Without a subscriber, a span costs nothing; with one, as much
 //! memory as that keeps for a span, for as long as the connection is open.
 //!
-//! Anybody can cause refusals, so a flood of them is a handful of events: of each kind, each layer writes ten at once and then
-//! one a second, with the number of those that were left out before it as `suppressed`. If none follows within two seconds,
-//! `handshakes refused` tells that number. The routes of [`signals`] do the same with what they refuse.
+//! Anybody can cause refusals, so a flood of them is a handful of events: of each kind, each layer writes ten at once
+//! and then one a second, with the number of those that were left out before it as `suppressed`. If none follows within
+//! two seconds, `handshakes refused` tells that number. The routes of [`signals`] do the same with what they refuse.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
@@ -274,15 +277,15 @@
 //! | `subprotocol not offered…` | warn | the response omits a name that the handler selected |
 //! | `rejection hook answered with success…` | error | the standard response was sent instead |
 //!
-//! Other crates log more. axum's own `WebSocket` reads through tungstenite, which logs every message at `TRACE`, including a
-//! token in a message. Keep the target `tungstenite` at `DEBUG` in production. An [`AuthenticatedSocket`] does not use
-//! tungstenite and logs no message.
+//! Other crates log more. axum's own `WebSocket` reads through tungstenite, which logs every message at `TRACE`,
+//! including a token in a message. Keep the target `tungstenite` at `DEBUG` in production. An [`AuthenticatedSocket`]
+//! does not use tungstenite and logs no message.
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, by the facade of that name. The module `metrics` has the names as constants, the values of
-//! each label, an example, and `describe_metrics`. No label holds what a client sent. `examples/metrics.rs` exports them to
-//! Prometheus, and `examples/grafana.json` is a dashboard.
+//! With the feature `metrics`, by the facade of that name. The module `metrics` has the names as constants, the values
+//! of each label, an example, and `describe_metrics`. No label holds what a client sent. `examples/metrics.rs` exports
+//! them to Prometheus, and `examples/grafana.json` is a dashboard.
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |

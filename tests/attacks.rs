@@ -1,4 +1,5 @@
-//! The attack table: handshakes as data, each with the answer that the RFCs demand. `attacks/README.md` explains the form.
+//! The attack table: handshakes as data, each with the answer that the RFCs demand. `attacks/README.md` explains the
+//! form.
 //!
 //! Each runs by a call of the service, over HTTP/1.1 on a socket, and over HTTP/2, where it can be expressed there.
 

@@ -48,8 +48,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// A guess whose first bytes are right, and no other. There are several, because the hash of one may happen to be like
-    /// that of the secret.
+    /// A guess whose first bytes are right, and no other. There are several, because the hash of one may happen to be
+    /// like that of the secret.
     fn attempt(&self, matching: usize, variant: u8) -> Attempt {
         // Letters become other letters, because not every byte may be in a header.
         let wrong = |byte: &u8| byte ^ (1 + variant % 7);

@@ -282,7 +282,8 @@ async fn anything_from_the_client_is_a_sign_of_life() {
     }
 }
 
-/// What arrives while the handler is busy is read ahead. It reaches the handler in order, with refreshes at their places.
+/// What arrives while the handler is busy is read ahead. It reaches the handler in order, with refreshes at their
+/// places.
 #[tokio::test(start_paused = true)]
 async fn messages_read_ahead_keep_their_order() {
     let sessions = Sessions::new();

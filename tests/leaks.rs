@@ -87,8 +87,8 @@ async fn talkative(session: Authenticated<Value>, upgrade: AuthenticatedUpgrade<
     })
 }
 
-/// Runs each handshake under a subscriber that records everything, with an inner tracing layer and a handler that prints.
-/// Returns the log.
+/// Runs each handshake under a subscriber that records everything, with an inner tracing layer and a handler that
+/// prints. Returns the log.
 async fn run(layer: WsAuthLayer, token: &str) -> String {
     let log = Log::default();
     let trace =

@@ -607,8 +607,8 @@ fn invalid_sources_do_not_build() {
     assert!(opaque_layer().sources([TokenSource::cookie("a"), TokenSource::cookie("A")]).is_ok());
 }
 
-/// The token is also removed from formats that are not sources of the layer. Another token in such a format stays: it may be
-/// an ordinary name.
+/// The token is also removed from formats that are not sources of the layer. Another token in such a format stays: it
+/// may be an ordinary name.
 #[tokio::test]
 async fn copies_of_the_token_in_other_formats_are_not_shown() {
     let offers = |token: &str| {

@@ -79,8 +79,8 @@ impl Needle {
     }
 }
 
-/// Longer than anything that the search allocates and that could reuse its memory, and shorter than what malloc gives back to
-/// the system.
+/// Longer than anything that the search allocates and that could reuse its memory, and shorter than what malloc gives
+/// back to the system.
 const LONG: usize = 36 * 1024;
 
 /// The text of this many random bytes, in base64url.

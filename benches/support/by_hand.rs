@@ -31,8 +31,8 @@ pub(crate) fn check_by_hand(app: Router) -> Router {
 
 /// The same with another key and response.
 pub(crate) fn check_by_hand_with(key: Key, answer: Answer, app: Router) -> Router {
-    // jsonwebtoken's own choice panics if feature unification compiles both backends. Fails if one is installed already, which
-    // is fine.
+    // jsonwebtoken's own choice panics if feature unification compiles both backends. Fails if one is installed
+    // already, which is fine.
     let _ = DEFAULT_PROVIDER.install_default();
     let mut validation = Validation::new(key.algorithm);
     validation.set_issuer(&[ISSUER]);

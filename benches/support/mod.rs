@@ -1,5 +1,5 @@
-//! Shared by the benchmarks. This module has the applications that are measured: authenticated by the layer, by hand, and not
-//! at all.
+//! Shared by the benchmarks. This module has the applications that are measured: authenticated by the layer, by hand,
+//! and not at all.
 
 #![allow(clippy::print_stdout, dead_code, reason = "each bench uses its part, and prints figures")]
 

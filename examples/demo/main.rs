@@ -1,5 +1,5 @@
-//! A page on which to try all of it: sign in, chat, refresh a token, sign out another device, try to break in, and watch
-//! it as its operator.
+//! A page on which to try all of it: sign in, chat, refresh a token, sign out another device, try to break in, and
+//! watch it as its operator.
 //!
 //! ```sh
 //! cargo run --example demo          # tokens are valid for a minute

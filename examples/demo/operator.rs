@@ -1,7 +1,7 @@
 //! The operator's panel.
 //!
-//! **It is open to everybody, because this is a demo.** Put yours behind a verifier that asks for an operator's role, or on
-//! a port that only your own network reaches.
+//! **It is open to everybody, because this is a demo.** Put yours behind a verifier that asks for an operator's role,
+//! or on a port that only your own network reaches.
 
 use std::time::Duration;
 

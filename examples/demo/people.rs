@@ -50,7 +50,8 @@ impl Issuer {
             .secret(&self.key)?
             .issuer(ISSUER)
             .audience(AUDIENCE)
-            // So that the bar on the page ends on time. Elsewhere keep the default of 30 seconds, because clocks differ.
+            // So that the bar on the page ends on time. Elsewhere keep the default of 30 seconds, because clocks
+            // differ.
             .leeway(Duration::ZERO)
             .build()
     }

@@ -1,4 +1,5 @@
-//! A handshake of the server with itself, byte by byte: the request may be anything, and the answer is what is on the wire.
+//! A handshake of the server with itself, byte by byte: the request may be anything, and the answer is what is on the
+//! wire.
 
 use std::{
     collections::HashMap,
@@ -72,7 +73,8 @@ fn cut(line: &str) -> String {
     line.split_inclusive([' ', '=']).map(cut_word).collect()
 }
 
-/// Why the handshakes under way were refused, by their `Sec-WebSocket-Key`. Clients are told less: logs and metrics have it.
+/// Why the handshakes under way were refused, by their `Sec-WebSocket-Key`. Clients are told less: logs and metrics
+/// have it.
 #[derive(Clone, Default)]
 pub(crate) struct Reasons(Arc<Mutex<HashMap<String, Option<&'static str>>>>);
 
@@ -90,7 +92,8 @@ impl Reasons {
     }
 }
 
-/// Notes the reasons of the handshakes above, and of no others. The response of a refusal has its [`Rejection`] with it.
+/// Notes the reasons of the handshakes above, and of no others. The response of a refusal has its [`Rejection`] with
+/// it.
 pub(crate) async fn note_reason(State(demo): State<Demo>, request: Request, next: Next) -> Response {
     let key = request.headers().get("sec-websocket-key").cloned();
     let response = next.run(request).await;

@@ -1,6 +1,6 @@
-//! Tokens of an AWS Application Load Balancer that are signed by the right key, with any header and any claims, padded or not. The
-//! verifier accepts those that keep all rules, as `serde_json` reads them, and no others. It fetches a key only for a token
-//! that is right but for its signature, and only by a UUID.
+//! Tokens of an AWS Application Load Balancer that are signed by the right key, with any header and any claims, padded
+//! or not. The verifier accepts those that keep all rules, as `serde_json` reads them, and no others. It fetches a key
+//! only for a token that is right but for its signature, and only by a UUID.
 //!
 //! The input is a byte of settings, the header, a zero byte, and the claims.
 #![no_main]

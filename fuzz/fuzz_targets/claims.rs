@@ -1,6 +1,6 @@
 //! Claims of a token that is signed by the right key: they are accepted exactly if `serde_json` reads an object whose
-//! registered members obey the rules, and with the same values. Whether the application wants the claims, or no claims, makes
-//! no difference. No error shows the token.
+//! registered members obey the rules, and with the same values. Whether the application wants the claims, or no claims,
+//! makes no difference. No error shows the token.
 //!
 //! The input is the configuration, and the claims.
 #![no_main]
@@ -29,8 +29,8 @@ const REGISTERED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", 
 struct Config {
     with_claims: JwtVerifier<Value>,
     without: JwtVerifier<()>,
-    /// `iss` must be `a`, `exp` may be missing, identifiers may be integers, and `aud` must be missing. Otherwise `iss` may be
-    /// anything, and `aud` must hold `chat`.
+    /// `iss` must be `a`, `exp` may be missing, identifiers may be integers, and `aud` must be missing. Otherwise `iss`
+    /// may be anything, and `aud` must hold `chat`.
     is_second: bool,
 }
 

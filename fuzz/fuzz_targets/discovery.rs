@@ -1,8 +1,8 @@
-//! Discovery documents and redirects of an issuer. The verifier sends exactly the requests that OpenID Connect Discovery 1.0
-//! §4.3 and its rules for URLs lead to, and takes the keys only if the document names this issuer.
+//! Discovery documents and redirects of an issuer. The verifier sends exactly the requests that OpenID Connect
+//! Discovery 1.0 §4.3 and its rules for URLs lead to, and takes the keys only if the document names this issuer.
 //!
-//! The input is a byte of settings, and the responses, with a zero byte between them: each has a byte for its status, its
-//! `Location`, a line break, and its body. The body `keys` stands for a key set.
+//! The input is a byte of settings, and the responses, with a zero byte between them: each has a byte for its status,
+//! its `Location`, a line break, and its body. The body `keys` stands for a key set.
 #![no_main]
 
 use std::{

@@ -1,5 +1,5 @@
-//! First messages: each protocol finds the token that `serde_json` finds in the members of the message, and no other. What
-//! the handler receives in place of the message is the rest of it, and holds no token.
+//! First messages: each protocol finds the token that `serde_json` finds in the members of the message, and no other.
+//! What the handler receives in place of the message is the rest of it, and holds no token.
 //!
 //! The input is the protocol, and the text of the message.
 #![no_main]

@@ -1,9 +1,9 @@
-//! Requests that come over proxies: whatever the client writes into the headers of proxies, its address is the one that the
-//! outermost proxy saw, or unknown, and its page is allowed only if it is of the host that the outermost proxy saw. However
-//! proxies spell that, it is read.
+//! Requests that come over proxies: whatever the client writes into the headers of proxies, its address is the one that
+//! the outermost proxy saw, or unknown, and its page is allowed only if it is of the host that the outermost proxy saw.
+//! However proxies spell that, it is read.
 //!
-//! The input is the settings, how proxies spell, the host that the client asks for, if it is not the own one, and a header of the
-//! client in each line, whose first byte selects the name.
+//! The input is the settings, how proxies spell, the host that the client asks for, if it is not the own one, and a
+//! header of the client in each line, whose first byte selects the name.
 #![no_main]
 
 use std::{

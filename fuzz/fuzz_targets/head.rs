@@ -1,8 +1,9 @@
-//! Heads of requests: the verifier sees the same head when the session is refreshed as when it began, without the headers of
-//! the upgrade. A session keeps the head in packed form.
+//! Heads of requests: the verifier sees the same head when the session is refreshed as when it began, without the
+//! headers of the upgrade. A session keeps the head in packed form.
 //!
-//! The input is the client's address, the method, the target, and a header in each further line, whose first byte selects the
-//! name. Its highest bit marks the value as sensitive, and the next one repeats it, as long values have longer lengths.
+//! The input is the client's address, the method, the target, and a header in each further line, whose first byte
+//! selects the name. Its highest bit marks the value as sensitive, and the next one repeats it, as long values have
+//! longer lengths.
 #![no_main]
 
 use std::{cell::RefCell, convert::Infallible, future::ready, net::SocketAddr, sync::LazyLock};

@@ -1,6 +1,6 @@
-//! Answers of an introspection endpoint, plain (RFC 7662) and signed (RFC 9701). A token is accepted if the answer says so and
-//! keeps all rules, as `serde_json` reads it, and then with the claims of the answer. An answer that is not one is an outage,
-//! and never a verdict on the token.
+//! Answers of an introspection endpoint, plain (RFC 7662) and signed (RFC 9701). A token is accepted if the answer says
+//! so and keeps all rules, as `serde_json` reads it, and then with the claims of the answer. An answer that is not one
+//! is an outage, and never a verdict on the token.
 //!
 //! The input is a byte of settings, and the answer. A signed one is the header, a zero byte, and the claims.
 #![no_main]

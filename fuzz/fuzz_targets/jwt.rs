@@ -1,9 +1,10 @@
 //! Tokens that are signed by the right key, with any header and any claims. What is accepted:
 //!
-//! - is accepted by `jsonwebtoken`, with the same claims, if the header has no members but those that are read: it refuses
-//!   some for what RFC 7515 §4 has ignored, such as an `x5u` that is a number;
+//! - is accepted by `jsonwebtoken`, with the same claims, if the header has no members but those that are read: it
+//!   refuses some for what RFC 7515 §4 has ignored, such as an `x5u` that is a number;
 //! - obeys the strict rules, as `serde_json` reads header and claims: no registered member twice, for example;
-//! - is accepted with the same subject and the same end by the other parser of claims, and what is refused, is refused by both.
+//! - is accepted with the same subject and the same end by the other parser of claims, and what is refused, is refused
+//!   by both.
 //!
 //! The input is the header, a zero byte, and the claims.
 #![no_main]

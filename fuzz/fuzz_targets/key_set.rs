@@ -1,6 +1,6 @@
-//! Key sets that an issuer publishes (RFC 7517), in any JSON. The verifier takes exactly the keys that the RFCs and the limits of
-//! `jwks` allow, in their order, and reports all others. It accepts what the private half of one of them has signed, and nothing
-//! else. A document is a set if `serde_json` reads an object with one list of keys.
+//! Key sets that an issuer publishes (RFC 7517), in any JSON. The verifier takes exactly the keys that the RFCs and the
+//! limits of `jwks` allow, in their order, and reports all others. It accepts what the private half of one of them has
+//! signed, and nothing else. A document is a set if `serde_json` reads an object with one list of keys.
 //!
 //! The input is a byte of settings, and the document.
 #![no_main]

@@ -1,6 +1,6 @@
-//! Log-out tokens that are signed by the right key, with any header and any claims. The receiver accepts those that keep all
-//! rules of OpenID Connect Back-Channel Logout 1.0 §2.6, as `serde_json` reads them, and no others. It then revokes what the
-//! token names, and nothing else. Its answer never repeats the token.
+//! Log-out tokens that are signed by the right key, with any header and any claims. The receiver accepts those that
+//! keep all rules of OpenID Connect Back-Channel Logout 1.0 §2.6, as `serde_json` reads them, and no others. It then
+//! revokes what the token names, and nothing else. Its answer never repeats the token.
 //!
 //! The input is a byte of settings, the header, a zero byte, and the claims.
 #![no_main]

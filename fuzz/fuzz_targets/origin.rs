@@ -1,5 +1,5 @@
-//! Origins and hosts: if a page may send its cookie, the `url` crate finds the same host and the same port in both. If it
-//! finds them in the form that browsers write, the page may.
+//! Origins and hosts: if a page may send its cookie, the `url` crate finds the same host and the same port in both. If
+//! it finds them in the form that browsers write, the page may.
 //!
 //! The input is the origin, a line break, and the host.
 #![no_main]

@@ -1,7 +1,8 @@
-//! Answers to polls for security events (RFC 8936). The next poll acknowledges the events that a push accepts too, and reports
-//! the others with the error that a push gets. Of an answer that is not one, nothing is read.
+//! Answers to polls for security events (RFC 8936). The next poll acknowledges the events that a push accepts too, and
+//! reports the others with the error that a push gets. Of an answer that is not one, nothing is read.
 //!
-//! The input is the answer, a zero byte, and the claims of an event. In the answer, `"$"` stands for the token of this event.
+//! The input is the answer, a zero byte, and the claims of an event. In the answer, `"$"` stands for the token of this
+//! event.
 #![no_main]
 
 use std::{

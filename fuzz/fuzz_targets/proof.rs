@@ -1,6 +1,6 @@
-//! DPoP proofs with any header and any claims. A proof is accepted once, and only if it keeps all rules of RFC 9449 §4.3, as
-//! `serde_json` and the `url` crate read it, and the key of the token has signed it. It always is if its URI is in the form that
-//! browsers write.
+//! DPoP proofs with any header and any claims. A proof is accepted once, and only if it keeps all rules of RFC 9449
+//! §4.3, as `serde_json` and the `url` crate read it, and the key of the token has signed it. It always is if its URI
+//! is in the form that browsers write.
 //!
 //! The input is a byte of settings, the path of the request, a zero byte, the header, a zero byte, and the claims.
 #![no_main]

@@ -1,5 +1,6 @@
-//! Messages that may be refreshes: the JSON protocol and Centrifugo's find the token that `serde_json` finds in the members of
-//! the message, and no other. A malformed message that may hold a token reaches no handler. What does reach one holds none.
+//! Messages that may be refreshes: the JSON protocol and Centrifugo's find the token that `serde_json` finds in the
+//! members of the message, and no other. A malformed message that may hold a token reaches no handler. What does reach
+//! one holds none.
 //!
 //! The input is the protocol, and the text of the message.
 #![no_main]

@@ -1,8 +1,8 @@
-//! Revocations from a store that others may write to: a node refuses a token, and ends a session, exactly if one of them
-//! revokes it, as a plain search of the list finds. What is written as JSON is read as the same.
+//! Revocations from a store that others may write to: a node refuses a token, and ends a session, exactly if one of
+//! them revokes it, as a plain search of the list finds. What is written as JSON is read as the same.
 //!
-//! The input is the claims of a token, and a revocation in each line, with how many seconds to keep it. Behind an empty line
-//! are those that come after the handshake, in which a control character stands for the session's id.
+//! The input is the claims of a token, and a revocation in each line, with how many seconds to keep it. Behind an empty
+//! line are those that come after the handshake, in which a control character stands for the session's id.
 #![no_main]
 
 use std::{

@@ -1,6 +1,6 @@
-//! Security events that are signed by the right key, with any header and any claims. The receiver takes those that keep the
-//! rules of RFC 8417 and Shared Signals Framework 1.0 §4.1, as `serde_json` reads them, and no others. Each ends what its type
-//! and its subject say, or goes to the fallback, and its answer never repeats it.
+//! Security events that are signed by the right key, with any header and any claims. The receiver takes those that keep
+//! the rules of RFC 8417 and Shared Signals Framework 1.0 §4.1, as `serde_json` reads them, and no others. Each ends
+//! what its type and its subject say, or goes to the fallback, and its answer never repeats it.
 //!
 //! The input is a byte of settings, the header, a zero byte, and the claims.
 #![no_main]

@@ -1,8 +1,9 @@
-//! Tokens anywhere in a handshake: the inner service sees no trace of the one that was found, literal, percent-encoded or in
-//! base64, and neither the response nor `Debug` shows it. A second pass finds no token. What is selected was offered and is no token.
+//! Tokens anywhere in a handshake: the inner service sees no trace of the one that was found, literal, percent-encoded
+//! or in base64, and neither the response nor `Debug` shows it. A second pass finds no token. What is selected was
+//! offered and is no token.
 //!
-//! The input is the configuration, the query, and a header in each further line, whose first byte selects the name. Control
-//! characters stand for a token in several spellings.
+//! The input is the configuration, the query, and a header in each further line, whose first byte selects the name.
+//! Control characters stand for a token in several spellings.
 #![no_main]
 
 use std::{cell::RefCell, future::ready, sync::LazyLock};

@@ -1,10 +1,10 @@
 //! Tickets:
 //!
-//! - Whatever a store returns for a ticket, its claims are accepted only if `serde_json` reads the same ones, before they
-//!   expire, and at the path and the origin that it names.
+//! - Whatever a store returns for a ticket, its claims are accepted only if `serde_json` reads the same ones, before
+//!   they expire, and at the path and the origin that it names.
 //! - Whatever a client sends as its ticket, the store is asked only for the 32 bytes of which that is the one encoding.
-//! - A ticket that was issued is redeemed once, with the same claims, exactly at the path and the origin that it is bound to.
-//!   `Debug` does not show it.
+//! - A ticket that was issued is redeemed once, with the same claims, exactly at the path and the origin that it is
+//!   bound to. `Debug` does not show it.
 //!
 //! The input is the kind of the three, and its text. That of the last is a line for each path, origin and claims.
 #![no_main]

@@ -1,8 +1,10 @@
-//! What a transmitter of security events says of itself and of a stream (Shared Signals Framework 1.0 §7 and §8.1). The receiver
-//! sends exactly the requests that the answers lead to, none at a URL that is not allowed, and its access token only to the
-//! endpoints that the configuration names. It takes a stream only of this issuer and with the delivery that it asked for.
+//! What a transmitter of security events says of itself and of a stream (Shared Signals Framework 1.0 §7 and §8.1). The
+//! receiver sends exactly the requests that the answers lead to, none at a URL that is not allowed, and its access
+//! token only to the endpoints that the configuration names. It takes a stream only of this issuer and with the
+//! delivery that it asked for.
 //!
-//! The input is a byte of settings, and the responses, with a zero byte between them: each has a byte for its status and its body.
+//! The input is a byte of settings, and the responses, with a zero byte between them: each has a byte for its status
+//! and its body.
 #![no_main]
 
 use std::{

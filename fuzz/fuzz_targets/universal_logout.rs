@@ -1,6 +1,6 @@
-//! Requests for Universal Logout (draft-parecki-oauth-global-token-revocation): a JWT that is signed by the right key, with any
-//! header and any claims, and any body. A request revokes exactly what its body names, and only if the JWT keeps all rules, as
-//! `serde_json` reads both. Otherwise the answer says whose fault it is. None repeats the JWT.
+//! Requests for Universal Logout (draft-parecki-oauth-global-token-revocation): a JWT that is signed by the right key,
+//! with any header and any claims, and any body. A request revokes exactly what its body names, and only if the JWT
+//! keeps all rules, as `serde_json` reads both. Otherwise the answer says whose fault it is. None repeats the JWT.
 //!
 //! The input is a byte of settings, the header, a zero byte, the claims, a zero byte, and the body.
 #![no_main]

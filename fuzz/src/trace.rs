@@ -17,8 +17,8 @@ const ALPHABETS: [GeneralPurpose; 2] =
 /// A shorter token may occur by chance.
 const MIN_LEN: usize = 16;
 
-/// Whether a text holds the token: literally, percent-encoded once or repeatedly, or in base64. A short token is found only
-/// if it is the whole text.
+/// Whether a text holds the token: literally, percent-encoded once or repeatedly, or in base64. A short token is found
+/// only if it is the whole text.
 pub fn is_in(token: &str, text: &[u8]) -> bool {
     if token.len() < MIN_LEN {
         return text == token.as_bytes();

@@ -12,9 +12,9 @@ use crate::lock::{Mutex, MutexGuard, lock};
 
 /// A hash decides on the bucket of an address. It is keyed, so that nobody can choose addresses of one bucket.
 ///
-/// Each bucket holds a few addresses. A full bucket replaces the address with the fewest failures. So an address that has
-/// reached the limit is replaced only if all others in its bucket have reached it too, and no address is limited for
-/// what another did.
+/// Each bucket holds a few addresses. A full bucket replaces the address with the fewest failures. So an address that
+/// has reached the limit is replaced only if all others in its bucket have reached it too, and no address is limited
+/// for what another did.
 pub(super) struct Attempts {
     max: u64,
     /// The length of a period of the windows.

@@ -8,8 +8,8 @@ use std::{
 use super::Key;
 use crate::lock::{Mutex, MutexGuard, lock};
 
-/// It has an entry for each address that is connected, and no others. So it needs no bound of its own: a connection takes far
-/// more memory than its entry.
+/// It has an entry for each address that is connected, and no others. So it needs no bound of its own: a connection
+/// takes far more memory than its entry.
 pub(super) struct Connections {
     max: usize,
     hasher: RandomState,

@@ -7,14 +7,15 @@ pub enum AddressLimitError {
     /// The address has reached its limit of [connections](super::AddressLimits::connections). Answered with 429.
     #[error("the address has reached its limit of connections")]
     TooManyConnections,
-    /// The address has reached its limit of [failed attempts](super::AddressLimits::failed_attempts). Answered with 429.
+    /// The address has reached its limit of [failed attempts](super::AddressLimits::failed_attempts). Answered with
+    /// 429.
     #[error("the address has reached its limit of failed attempts")]
     TooManyAttempts {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The client's [address](crate::ClientAddr) is unknown, so it cannot be limited. Answered with 503, because it is the
-    /// server that is set up wrongly, or its proxy.
+    /// The client's [address](crate::ClientAddr) is unknown, so it cannot be limited. Answered with 503, because it is
+    /// the server that is set up wrongly, or its proxy.
     #[error("the client's address is unknown")]
     AddressUnknown,
 }

@@ -13,8 +13,8 @@ use crate::error::ConfigError;
 /// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies): all clients would share the limits of the proxy otherwise. A
 /// client whose address is unknown is refused with 503, and an event says what is missing.
 ///
-/// **Choose generously.** A school, a company, or all customers of a mobile provider may have one IPv4 address. For limits per
-/// user see [`Limits`](crate::Limits). There are no limits by default.
+/// **Choose generously.** A school, a company, or all customers of a mobile provider may have one IPv4 address. For
+/// limits per user see [`Limits`](crate::Limits). There are no limits by default.
 ///
 /// A clone shares the counts, so several layers can limit an address together. Each process counts for itself.
 ///
@@ -95,8 +95,8 @@ impl AddressLimits {
     ///
     /// A handshake counts from its beginning, before its token is verified, and so does one that waits for its
     /// [first message](crate::FirstMessage). The socket of an anonymous client
-    /// ([`optional`](crate::WsAuthLayer::optional)) does not count once it is open, because the layer does not know when it
-    /// ends. Defaults to no limit.
+    /// ([`optional`](crate::WsAuthLayer::optional)) does not count once it is open, because the layer does not know
+    /// when it ends. Defaults to no limit.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ impl AddressLimits {
     ///
     /// An attempt has failed if its token is refused with
     /// [`RejectionKind::InvalidToken`](crate::RejectionKind::InvalidToken): a token that nobody gave to the client.
-    /// These do **not** count, because a page that makes such a mistake again and again must not lock out everybody else at
-    /// its address: a token that was valid once and has expired or was revoked, one that is not valid yet, a request without
-    /// a token, one that is [forbidden](crate::VerifyError::forbidden), and a client that is asked for a DPoP nonce.
-    /// Neither do refusals by these limits, nor those that are not the client's fault. A success changes nothing, or a client
-    /// that has one valid token could guess others.
+    /// These do **not** count, because a page that makes such a mistake again and again must not lock out everybody
+    /// else at its address: a token that was valid once and has expired or was revoked, one that is not valid yet, a
+    /// request without a token, one that is [forbidden](crate::VerifyError::forbidden), and a client that is asked for
+    /// a DPoP nonce. Neither do refusals by these limits, nor those that are not the client's fault. A success changes
+    /// nothing, or a client that has one valid token could guess others.
     ///
     /// The window slides by an eighth of its length: a failure counts for this time, and for an eighth longer at most.
     /// Attempts that are being verified at the same time are not counted yet, and may exceed the limit; a limit on
@@ -137,8 +137,8 @@ impl AddressLimits {
 
     /// Sets how many bits of an IPv6 address count. Addresses that begin with the same bits share their limits.
     ///
-    /// Defaults to 64, the network of one customer or one machine (RFC 4291 §2.5.4), in which each client can choose among 2⁶⁴
-    /// addresses. Many providers give larger networks to each customer: 56 or 48.
+    /// Defaults to 64, the network of one customer or one machine (RFC 4291 §2.5.4), in which each client can choose
+    /// among 2⁶⁴ addresses. Many providers give larger networks to each customer: 56 or 48.
     ///
     /// # Errors
     ///
@@ -150,8 +150,8 @@ impl AddressLimits {
         Ok(Self::with(Settings { ipv6_prefix: bits, ..self.settings }))
     }
 
-    /// Sets for how many addresses failed attempts are remembered; see [memory](Self#memory). It is rounded up to a multiple
-    /// of 16.
+    /// Sets for how many addresses failed attempts are remembered; see [memory](Self#memory). It is rounded up to a
+    /// multiple of 16.
     ///
     /// Defaults to 65,536, which is 4 MiB once that many addresses have failed.
     ///

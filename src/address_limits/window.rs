@@ -3,8 +3,8 @@ const PERIODS: usize = 9;
 
 /// Counts events in a window that slides by an eighth of its length, which is a period.
 ///
-/// It remembers the latest period and the eight before it, at a fixed size. So an event counts for at least the length of the
-/// window, and for an eighth longer at most. A limit holds for every window of that length, wherever it begins.
+/// It remembers the latest period and the eight before it, at a fixed size. So an event counts for at least the length
+/// of the window, and for an eighth longer at most. A limit holds for every window of that length, wherever it begins.
 #[derive(Debug)]
 pub(super) struct Window {
     latest: u64,

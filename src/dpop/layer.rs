@@ -5,8 +5,8 @@ use crate::layer::WsAuthLayer;
 impl WsAuthLayer {
     /// Looks for the proofs that this verifier needs, and says so in the challenges; see [`Dpop`].
     ///
-    /// Set it together with the verifier, which may have been [combined](crate::Verifier) with others. Without it, no bound
-    /// token is accepted in a handshake. `Authorization: DPoP` is read where
+    /// Set it together with the verifier, which may have been [combined](crate::Verifier) with others. Without it, no
+    /// bound token is accepted in a handshake. `Authorization: DPoP` is read where
     /// [`TokenSource::authorization`](crate::TokenSource::authorization) is a source, and `dpop.<proof>` beside any source.
     ///
     /// ```

@@ -68,7 +68,8 @@ pub(super) fn check(proof: &str, expected: &Expected<'_>, rules: &Rules) -> Resu
     let (signed, signature) = proof.rsplit_once('.').ok_or_else(malformed)?;
     let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
     let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-    // The key comes before the signature, so that no attacker can have the server verify signatures of a key of his own.
+    // The key comes before the signature, so that no attacker can have the server verify signatures of a key of his
+    // own.
     let key = check_header(&header, expected, rules)?;
     if !key.verifies(signed.as_bytes(), &signature) {
         return Err(VerifyError::new(Kind::ProofBadSignature));

@@ -45,8 +45,8 @@ impl<C> Dpop<C> {
         Ok(self)
     }
 
-    /// Notes in this store which proofs were used, for as long as they would be accepted. Nodes that share a store accept a
-    /// proof once.
+    /// Notes in this store which proofs were used, for as long as they would be accepted. Nodes that share a store
+    /// accept a proof once.
     ///
     /// A store that is full or unavailable refuses bound tokens with 503. Defaults to
     /// [`MemoryTickets`](crate::MemoryTickets) of its own, for a single process, with room for 500 000 proofs.
@@ -56,8 +56,9 @@ impl<C> Dpop<C> {
         self
     }
 
-    /// Also accepts tokens that are bound to no key, as bearer tokens (RFC 9449 §7.2): for a time in which not all clients
-    /// can make proofs. Which tokens are bound is up to their issuer, and nobody can make a bearer token of a bound one.
+    /// Also accepts tokens that are bound to no key, as bearer tokens (RFC 9449 §7.2): for a time in which not all
+    /// clients can make proofs. Which tokens are bound is up to their issuer, and nobody can make a bearer token of a
+    /// bound one.
     ///
     /// Defaults to refusing them as [`NotBound`](crate::VerifyErrorKind::NotBound), because they can be stolen.
     #[must_use]
@@ -66,11 +67,11 @@ impl<C> Dpop<C> {
         self
     }
 
-    /// Requires a nonce of this server in each proof, which is not older than five minutes (RFC 9449 §9). So a client, or
-    /// an attacker who controls it for a while, cannot make proofs in advance.
+    /// Requires a nonce of this server in each proof, which is not older than five minutes (RFC 9449 §9). So a client,
+    /// or an attacker who controls it for a while, cannot make proofs in advance.
     ///
-    /// A proof without one is refused as [`UseDpopNonce`](crate::VerifyErrorKind::UseDpopNonce), and the answer has a nonce:
-    /// as the header `DPoP-Nonce`, and as `dpop_nonce` in the message of
+    /// A proof without one is refused as [`UseDpopNonce`](crate::VerifyErrorKind::UseDpopNonce), and the answer has a
+    /// nonce: as the header `DPoP-Nonce`, and as `dpop_nonce` in the message of
     /// [`RefreshProtocol::json`](crate::RefreshProtocol::json). A page cannot read the answer to a refused handshake. It
     /// needs a nonce from elsewhere first, for example from a `fetch` of another route of the layer.
     ///

@@ -1,4 +1,5 @@
-//! Compares the URI in a proof with that of the request (RFC 9449 §4.3), after normalization (RFC 3986 §6.2.2 and §6.2.3).
+//! Compares the URI in a proof with that of the request (RFC 9449 §4.3), after normalization (RFC 3986 §6.2.2 and
+//! §6.2.3).
 
 use http::uri::Authority;
 

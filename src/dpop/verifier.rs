@@ -38,16 +38,16 @@ use crate::{
 /// | by the first message of [`FirstMessage::graphql_ws`](crate::FirstMessage::graphql_ws) | `dpop` beside `Authorization` |
 /// | by a message of your own | [`Token::with_dpop_proof`](crate::Token::with_dpop_proof) |
 ///
-/// The inner service sees neither the header nor the subprotocol with the proof. A bound token by the scheme `Bearer` is
-/// refused, whatever comes with it, and a token that is not bound by the scheme `DPoP` (§7.1 and §7.2).
+/// The inner service sees neither the header nor the subprotocol with the proof. A bound token by the scheme `Bearer`
+/// is refused, whatever comes with it, and a token that is not bound by the scheme `DPoP` (§7.1 and §7.2).
 ///
 /// # What a proof must hold
 ///
 /// - `typ` is `dpop+jwt`, and `alg` is one of the [`algorithms`](Self::algorithms).
 /// - `jwk` is the public key that the token is bound to, and verifies the signature.
 /// - `htm` is the method. For a WebSocket, it is `GET` or `CONNECT`: a page does not know which one its browser uses.
-/// - `htu` is the URI: the base URL, and the path of the request as the client sent it. `wss` counts as `https`. Query and
-///   fragment are ignored.
+/// - `htu` is the URI: the base URL, and the path of the request as the client sent it. `wss` counts as `https`. Query
+///   and fragment are ignored.
 /// - `ath` is the hash of the token.
 /// - `iat` is [recent](Self::max_age), and `jti` was not used before. The [store](Self::store) knows.
 /// - `nonce` is one of this server, if that is [required](Self::require_nonce).
@@ -62,8 +62,8 @@ use crate::{
 ///
 /// # Answers
 ///
-/// A refused proof is answered with 401 like an invalid token. The challenge of each response has the scheme `DPoP` with its
-/// `algs`, and beside it `Bearer` if bearer tokens are [accepted](Self::accept_bearer).
+/// A refused proof is answered with 401 like an invalid token. The challenge of each response has the scheme `DPoP`
+/// with its `algs`, and beside it `Bearer` if bearer tokens are [accepted](Self::accept_bearer).
 ///
 /// | [reason](crate::VerifyErrorKind) | `WWW-Authenticate: DPoP` |
 /// | --- | --- |
@@ -128,7 +128,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Dpop<C> {
     ///
     /// # Errors
     ///
-    /// If the base is no absolute URL with `https`, or `http` and a loopback host, or has credentials, a query or a fragment.
+    /// If the base is no absolute URL with `https`, or `http` and a loopback host, or has credentials, a query or a
+    /// fragment.
     pub fn new(verifier: JwtVerifier<C>, base: impl AsRef<str>) -> Result<Self, ConfigError> {
         let rules = Rules {
             base: BaseUrl::parse(base.as_ref())?,

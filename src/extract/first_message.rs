@@ -34,7 +34,8 @@ pub(super) struct SocketSettings<F> {
     pub(super) on_failed_upgrade: F,
 }
 
-/// Opens the socket, and begins its session once the client has authenticated. `None` if the client was refused or is gone.
+/// Opens the socket, and begins its session once the client has authenticated. `None` if the client was refused or is
+/// gone.
 pub(super) async fn open<C, F>(
     pending: PendingSession<C>,
     withheld: WithheldUpgrade,

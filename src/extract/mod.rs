@@ -29,8 +29,8 @@ use axum::extract::ws::WebSocketUpgrade;
 /// handlers that use axum's extractor or another library's. `Option<Authenticated<C>>` is for routes behind an
 /// [`optional`](crate::WsAuthLayer::optional) layer.
 ///
-/// If the layer is missing or its verifier has other claims, these extractors answer with 500 and log an error. So a route
-/// without its layer does not run unauthenticated.
+/// If the layer is missing or its verifier has other claims, these extractors answer with 500 and log an error. So a
+/// route without its layer does not run unauthenticated.
 ///
 /// # Example
 ///
@@ -78,8 +78,8 @@ pub struct Authenticated<C>(pub Session<C>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticatedRejection {
-    /// The layer let the request through without a token, because it is optional or for handshakes only. Answered with the
-    /// standard 401.
+    /// The layer let the request through without a token, because it is optional or for handshakes only. Answered with
+    /// the standard 401.
     #[error(transparent)]
     Anonymous(Rejection),
     /// The route has no [`WsAuthLayer`](crate::WsAuthLayer), or its verifier has other claims. Answered with 500.

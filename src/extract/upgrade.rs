@@ -30,8 +30,9 @@ use crate::{
 
 /// axum's [`WebSocketUpgrade`] for an authenticated client.
 ///
-/// It answers the handshake as axum does. The socket is this crate's own: it holds no buffer between messages, allocates for a
-/// message only as its bytes arrive, and frees all of it afterwards. So there is no read buffer to size.
+/// It answers the handshake as axum does. The socket is this crate's own: it holds no buffer between messages,
+/// allocates for a message only as its bytes arrive, and frees all of it afterwards. So there is no read buffer to
+/// size.
 ///
 /// # Example
 ///
@@ -86,15 +87,15 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 
     /// Sets the maximum size of a message in bytes. A client that sends a larger one is closed with code 1009.
     ///
-    /// Defaults to 16 MiB, the same as for a frame, so that a client cannot exceed the frame limit by fragmenting. axum's
-    /// default is 64 MiB.
+    /// Defaults to 16 MiB, the same as for a frame, so that a client cannot exceed the frame limit by fragmenting.
+    /// axum's default is 64 MiB.
     pub const fn max_message_size(mut self, bytes: usize) -> Self {
         self.limits.max_message = bytes;
         self
     }
 
-    /// Sets the maximum payload of a frame in bytes. A client that announces more is closed with code 1009, before anything is
-    /// read or allocated. Defaults to 16 MiB, as in axum.
+    /// Sets the maximum payload of a frame in bytes. A client that announces more is closed with code 1009, before
+    /// anything is read or allocated. Defaults to 16 MiB, as in axum.
     pub const fn max_frame_size(mut self, bytes: usize) -> Self {
         self.limits.max_frame = bytes;
         self
@@ -126,8 +127,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 
     /// Selects the first of these subprotocols that the client offered; see [`WebSocketUpgrade::protocols`].
     ///
-    /// If none is selected and the token came in the list, the layer selects the public marker, because browsers require a
-    /// selection.
+    /// If none is selected and the token came in the list, the layer selects the public marker, because browsers
+    /// require a selection.
     pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
@@ -168,8 +169,8 @@ impl<C, F> AuthenticatedUpgrade<C, F> {
 impl<C: Send + Sync + 'static, F: OnFailedUpgrade> AuthenticatedUpgrade<C, F> {
     /// Completes the handshake, and runs the callback with the socket in a new task.
     ///
-    /// The same task [supervises](AuthenticatedSocket) the session, which ends when the callback has returned and the socket
-    /// is dropped. If the session ends before the socket is open, the callback does not run.
+    /// The same task [supervises](AuthenticatedSocket) the session, which ends when the callback has returned and the
+    /// socket is dropped. If the session ends before the socket is open, the callback does not run.
     #[must_use = "the handshake is completed by returning this response"]
     pub fn on_upgrade<H, Fut>(self, callback: H) -> Response
     where

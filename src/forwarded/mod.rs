@@ -1,5 +1,5 @@
-//! Who a client behind proxies is, and what it calls this server: `X-Forwarded-*` and `Forwarded` (RFC 7239). Depends on
-//! `http`, not on axum.
+//! Who a client behind proxies is, and what it calls this server: `X-Forwarded-*` and `Forwarded` (RFC 7239). Depends
+//! on `http`, not on axum.
 
 mod client_addr;
 mod external;

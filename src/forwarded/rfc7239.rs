@@ -40,8 +40,9 @@ impl<'a> Element<'a> {
 
 /// Parses one line of the header. The last element is the nearest proxy's.
 ///
-/// A quoted value that holds a comma or a semicolon makes a line malformed. No address, host or scheme holds one. A quote that
-/// a client has opened, in the part of the line that is its own, would otherwise swallow what a proxy has appended.
+/// A quoted value that holds a comma or a semicolon makes a line malformed. No address, host or scheme holds one. A
+/// quote that a client has opened, in the part of the line that is its own, would otherwise swallow what a proxy has
+/// appended.
 pub(super) fn parse(line: &HeaderValue) -> Result<Vec<Element<'_>>, Malformed> {
     let mut rest = line.to_str().map_err(|_| Malformed)?;
     let (mut elements, mut element) = (Vec::new(), Element::default());
@@ -68,8 +69,8 @@ pub(super) fn parse(line: &HeaderValue) -> Result<Vec<Element<'_>>, Malformed> {
     }
 }
 
-/// Splits a token or a quoted string (RFC 9110 §5.6) from what follows. Addresses and ports need quotes, but not all proxies
-/// write them.
+/// Splits a token or a quoted string (RFC 9110 §5.6) from what follows. Addresses and ports need quotes, but not all
+/// proxies write them.
 fn split_value(text: &str) -> Result<(Cow<'_, str>, &str), Malformed> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c| !(is_token_char(c) || matches!(c, ':' | '[' | ']'))).unwrap_or(text.len());

@@ -14,9 +14,10 @@ use crate::error::ConfigError;
 /// Which proxies may say who a client is, and by which header; see
 /// [`WsAuthLayer::trusted_proxies`](crate::WsAuthLayer::trusted_proxies).
 ///
-/// To a server behind a proxy, all requests come from the proxy, and may name a host of its own. Proxies tell the rest by
-/// headers. Any client can send these headers too, so the layer reads them only if the connection's peer is a trusted
-/// proxy. It reads one kind of header, because a proxy that writes one kind passes the other on as the client sent it.
+/// To a server behind a proxy, all requests come from the proxy, and may name a host of its own. Proxies tell the rest
+/// by headers. Any client can send these headers too, so the layer reads them only if the connection's peer is a
+/// trusted proxy. It reads one kind of header, because a proxy that writes one kind passes the other on as the client
+/// sent it.
 ///
 /// | | [`x_forwarded`](Self::x_forwarded) | [`forwarded`](Self::forwarded) (RFC 7239) | used for |
 /// | --- | --- | --- | --- |
@@ -26,15 +27,15 @@ use crate::error::ConfigError;
 ///
 /// # What is read
 ///
-/// Each proxy appends the address that its request came from. The list is read **from its end**, and trusted proxies are
-/// skipped: the first address that is not one of them is the client. What stands before that, the client may have
+/// Each proxy appends the address that its request came from. The list is read **from its end**, and trusted proxies
+/// are skipped: the first address that is not one of them is the client. What stands before that, the client may have
 /// written. If all are trusted, the first of the list is the client; if the list is missing, the peer itself is.
 ///
-/// - If the next address cannot be read (`unknown`, a name such as `_lb`, an empty or malformed entry), or if there are more
-///   than 64, **the address is unknown**: the request has no [`ClientAddr`](crate::ClientAddr). The proxy's own address
-///   does not stand in for it, because all clients would then share it, and its limits.
-/// - The host and the scheme are those that the outermost trusted proxy wrote: the one next to the client. If it wrote none,
-///   the next one's count, and if no proxy wrote a host, `Host` does.
+/// - If the next address cannot be read (`unknown`, a name such as `_lb`, an empty or malformed entry), or if there are
+///   more than 64, **the address is unknown**: the request has no [`ClientAddr`](crate::ClientAddr). The proxy's own
+///   address does not stand in for it, because all clients would then share it, and its limits.
+/// - The host and the scheme are those that the outermost trusted proxy wrote: the one next to the client. If it wrote
+///   none, the next one's count, and if no proxy wrote a host, `Host` does.
 /// - A host or scheme that **cannot be read** allows no page by the same-origin rule: the origin is refused with the
 ///   reason `forwarded_malformed`.
 /// - The inner service sees all headers unchanged, whether a proxy or a client sent them.
@@ -42,11 +43,11 @@ use crate::error::ConfigError;
 /// # What the proxy has to do
 ///
 /// It must append to the header that you name, or overwrite it, in every request. It must also set or remove the other
-/// two headers of the `X-Forwarded` kind, because they are believed as well. Name proxies only: a peer with one of these
-/// addresses can claim to be any client.
+/// two headers of the `X-Forwarded` kind, because they are believed as well. Name proxies only: a peer with one of
+/// these addresses can claim to be any client.
 ///
-/// The peer's address comes from the server; see [`ClientAddr`](crate::ClientAddr). Without it, nobody is trusted, and an
-/// event says so.
+/// The peer's address comes from the server; see [`ClientAddr`](crate::ClientAddr). Without it, nobody is trusted, and
+/// an event says so.
 ///
 /// # Example
 ///
@@ -140,11 +141,11 @@ impl TrustedProxies {
         Ok(Self { proxies: Proxies::parse(networks)?, kind: Kind::Forwarded })
     }
 
-    /// Trusts the peer of every connection to write the `X-Forwarded` headers: there is exactly one proxy, and the last address
-    /// of the list is the client.
+    /// Trusts the peer of every connection to write the `X-Forwarded` headers: there is exactly one proxy, and the last
+    /// address of the list is the client.
     ///
-    /// Use it for a Unix socket, whose peers have no address. Insecure because any peer that reaches the server directly
-    /// can claim to be any client.
+    /// Use it for a Unix socket, whose peers have no address. Insecure because any peer that reaches the server
+    /// directly can claim to be any client.
     pub const fn insecure_x_forwarded_by_any_peer() -> Self {
         Self { proxies: Proxies::AnyPeer, kind: Kind::XForwarded }
     }
@@ -205,8 +206,8 @@ impl Proxies {
         }
     }
 
-    /// Walks from a trusted peer to the client, over the addresses that each proxy wrote. Returns the client's address, if it
-    /// is known, and how many proxies are on the way: at least one.
+    /// Walks from a trusted peer to the client, over the addresses that each proxy wrote. Returns the client's address,
+    /// if it is known, and how many proxies are on the way: at least one.
     fn walk(&self, peer: Option<IpAddr>, senders: impl Iterator<Item = Option<IpAddr>>) -> (Option<IpAddr>, usize) {
         let (mut client, mut distance) = (peer, 1);
         for (sender, at) in senders.zip(1..) {

@@ -1,5 +1,5 @@
-//! The headers `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`: lists to which each proxy appends, or a single
-//! value that the outermost or the only proxy has set.
+//! The headers `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`: lists to which each proxy appends, or a
+//! single value that the outermost or the only proxy has set.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,8 @@ pub(super) fn clients(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr
     members(headers, FOR).map(|member| node::address(member.ok()?))
 }
 
-/// What the proxy wrote that is this far from the server: 1 for the nearest. If fewer wrote something, the outermost of them.
+/// What the proxy wrote that is this far from the server: 1 for the nearest. If fewer wrote something, the outermost of
+/// them.
 pub(super) fn member<'a>(
     headers: &'a HeaderMap,
     name: &'static str,

@@ -1,15 +1,15 @@
 //! Clients: new tokens, refreshes, and when to stop.
 //!
-//! Most pages that are refused again and again have one bug in common: they read a token once, and offer it at every attempt.
-//! The second is that they reconnect whatever the server says. A client needs a *function* for its token, and has to read the
-//! reason in the close frame. [`accept_then_close`](crate::WsAuthLayer::accept_then_close) gives a page that reason for refused
-//! handshakes too.
+//! Most pages that are refused again and again have one bug in common: they read a token once, and offer it at every
+//! attempt. The second is that they reconnect whatever the server says. A client needs a *function* for its token, and
+//! has to read the reason in the close frame. [`accept_then_close`](crate::WsAuthLayer::accept_then_close) gives a page
+//! that reason for refused handshakes too.
 //!
 //! # The client of this crate
 //!
-//! `clients/js` in the repository is an ES module of 5 kB without dependencies: `AuthSocket`, and `AuthEventSource` for event
-//! streams. Both ask for a token at every attempt, wait at random, and know what each reason means. The tests run them in Node,
-//! Chromium and Firefox.
+//! `clients/js` in the repository is an ES module of 5 kB without dependencies: `AuthSocket`, and `AuthEventSource` for
+//! event streams. Both ask for a token at every attempt, wait at random, and know what each reason means. The tests run
+//! them in Node, Chromium and Firefox.
 //!
 //! ```js
 //! import { AuthSocket } from "axum-ws-auth-client";
@@ -24,14 +24,14 @@
 //! socket.onsigninneeded = () => location.assign("/sign-in");
 //! ```
 //!
-//! Its `README.md` has the other ways to send a token (ticket, cookie, first message), the refresh over HTTP, and the table of
-//! reasons.
+//! Its `README.md` has the other ways to send a token (ticket, cookie, first message), the refresh over HTTP, and the
+//! table of reasons.
 //!
 //! # Clients that you keep
 //!
 //! Each of these functions takes `getToken`, an async function, and `onSignInNeeded`. Each goes on after the reasons in
-//! `GOES_ON`, and stops after all others. The tests run them with the packages in Node: the token expires and a new one is
-//! fetched, the session is revoked and no attempt follows, a bad token is offered once.
+//! `GOES_ON`, and stops after all others. The tests run them with the packages in Node: the token expires and a new one
+//! is fetched, the session is revoked and no attempt follows, a bad token is offered once.
 //!
 //! ## partysocket
 //!

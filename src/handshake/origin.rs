@@ -10,8 +10,8 @@ use crate::{
     token::{CookieKind, TokenKind},
 };
 
-/// A request with an ambient token needs an allowed origin. One with an explicit token needs it only once a policy is set,
-/// and may then have none.
+/// A request with an ambient token needs an allowed origin. One with an explicit token needs it only once a policy is
+/// set, and may then have none.
 pub(super) fn check_origin(
     config: &Config,
     kind: RequestKind,
@@ -45,8 +45,8 @@ fn check_ambient(
     }
 }
 
-/// Whether the page behind a refused request may learn the reason. A foreign page must not: the reason would tell it whether
-/// its visitor has a session here.
+/// Whether the page behind a refused request may learn the reason. A foreign page must not: the reason would tell it
+/// whether its visitor has a session here.
 pub(super) fn may_tell_page(config: &Config, parts: &Parts) -> bool {
     match (&config.allow_origin, config.sources.cookie_kind()) {
         (Some(policy), cookie) => policy.check_explicit(parts, cookie.unwrap_or(CookieKind::Plain)).is_ok(),

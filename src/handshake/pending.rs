@@ -38,8 +38,8 @@ pub(crate) struct WithheldUpgrade {
 }
 
 impl PendingUpgrade {
-    /// Withholds the connection from everybody else. `None` if the layer waits for no first message, or the request is no
-    /// well-formed handshake.
+    /// Withholds the connection from everybody else. `None` if the layer waits for no first message, or the request is
+    /// no well-formed handshake.
     pub(super) fn withhold(
         config: &Config,
         kind: RequestKind,

@@ -64,15 +64,16 @@ pub(super) fn respond(config: &Config, rejection: Rejection) -> Response {
     response
 }
 
-/// Completes the handshake and closes at once. `None` if the request is no handshake, or the page may not learn the reason.
+/// Completes the handshake and closes at once. `None` if the request is no handshake, or the page may not learn the
+/// reason.
 fn accept_then_close(
     config: &Config,
     rejection: &Rejection,
     parts: &mut Parts,
     selection: &Selection,
 ) -> Option<Response> {
-    // A head that is too large still holds copies of the token, so no origin predicate may see it. Neither is anything read of
-    // a client whose address is not let in, and it gets no connection.
+    // A head that is too large still holds copies of the token, so no origin predicate may see it. Neither is anything
+    // read of a client whose address is not let in, and it gets no connection.
     let is_silent = matches!(rejection.kind(), RejectionKind::OriginNotAllowed | RejectionKind::HeadTooLarge)
         || rejection.is_of_address();
     if is_silent || !may_tell_page(config, parts) {

@@ -14,8 +14,8 @@ use crate::session::SessionKind;
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
-    /// A WebSocket: an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket` (RFC 6455 §4.2.1), or an extended `CONNECT`
-    /// with the protocol `websocket` (RFC 8441 §5). It may still be malformed.
+    /// A WebSocket: an HTTP/1.1 `GET` whose `Upgrade` list holds `websocket` (RFC 6455 §4.2.1), or an extended
+    /// `CONNECT` with the protocol `websocket` (RFC 8441 §5). It may still be malformed.
     Handshake,
     /// Anything else. Nothing in it can be upgraded.
     Plain,
@@ -79,8 +79,8 @@ fn names_websocket(parts: &mut Parts) -> bool {
     !matches!(outcome, Some(Err(WebSocketUpgradeRejection::InvalidProtocolPseudoheader(_))))
 }
 
-/// Whether `Upgrade` lists `websocket`. Leaves one line with it alone: axum's extractor and others read only the first line,
-/// and expect nothing else in it.
+/// Whether `Upgrade` lists `websocket`. Leaves one line with it alone: axum's extractor and others read only the first
+/// line, and expect nothing else in it.
 fn has_upgrade_websocket(headers: &mut HeaderMap) -> bool {
     let listed = Listed::of(headers, &UPGRADE, "websocket");
     if matches!(listed, Some(Listed::InOneLine | Listed::InSeveralLines)) {

@@ -32,8 +32,8 @@ pub(super) fn learn_sender(config: &Config, parts: &mut Parts) {
     set(parts, external);
 }
 
-/// Lets the sender in, unless its address has reached a limit. A handshake takes a place among the connections at once; whether
-/// a plain request is a connection shows later.
+/// Lets the sender in, unless its address has reached a limit. A handshake takes a place among the connections at once;
+/// whether a plain request is a connection shows later.
 pub(super) fn enter(config: &Config, kind: RequestKind, parts: &Parts) -> Result<Option<Box<Visit>>, Rejection> {
     let Some(limits) = &config.address_limits else { return Ok(None) };
     let client = parts.extensions.get::<ClientAddr>().ok_or(AddressLimitError::AddressUnknown);

@@ -21,11 +21,12 @@ use crate::{revocation::Revocations, session::Sessions, store::Ping};
 
 /// What an application has, and how healthy that is.
 ///
-/// A [report](HealthReport) says whether this node should get new connections, and why not. It is made for a load balancer's
-/// readiness check, and for operators. Pass everything that the layer uses: the report covers only what you pass.
+/// A [report](HealthReport) says whether this node should get new connections, and why not. It is made for a load
+/// balancer's readiness check, and for operators. Pass everything that the layer uses: the report covers only what you
+/// pass.
 ///
-/// A report asks each [store](Self::store), at the same time, for at most two seconds. All else is in memory. It holds no
-/// secret, but names of issuers, servers and errors: serve its body to operators only.
+/// A report asks each [store](Self::store), at the same time, for at most two seconds. All else is in memory. It holds
+/// no secret, but names of issuers, servers and errors: serve its body to operators only.
 ///
 /// # Example
 ///
@@ -102,8 +103,8 @@ impl Health {
         self
     }
 
-    /// Reports whether this store answers, such as [`Redis`](crate::Redis). The name is for readers of the report. Call it
-    /// again for a further store.
+    /// Reports whether this store answers, such as [`Redis`](crate::Redis). The name is for readers of the report. Call
+    /// it again for a further store.
     pub fn store(mut self, name: &'static str, store: impl Ping) -> Self {
         self.stores.push((name, Arc::new(store)));
         self

@@ -12,8 +12,8 @@ use crate::{revocation::RevocationStatus, session::Sessions, store::StoreError};
 
 /// How healthy a node is; see [`Health`](super::Health).
 ///
-/// Serializes to an object with the fields' names. Times are whole seconds, and errors are text. As a response, it is that
-/// object with the status 503 if the node is unavailable, and else 200.
+/// Serializes to an object with the fields' names. Times are whole seconds, and errors are text. As a response, it is
+/// that object with the status 503 if the node is unavailable, and else 200.
 ///
 /// ```json
 /// {

@@ -22,11 +22,12 @@ pub enum HealthReason {
     Draining,
     /// `server_full`: it has as many connections as [`Limits::total`](crate::Limits::total) allows.
     ServerFull,
-    /// `revocations_stale`: it does not know recent revocations, and admits nobody; or everybody, which only degrades it, with
+    /// `revocations_stale`: it does not know recent revocations, and admits nobody; or everybody, which only degrades
+    /// it, with
     /// [`insecure_admit_when_stale`](crate::RevocationOptions::insecure_admit_when_stale).
     RevocationsStale,
-    /// `keys_missing`: an issuer has no usable keys, so its tokens are refused. If that is so for all issuers, the node is
-    /// unavailable.
+    /// `keys_missing`: an issuer has no usable keys, so its tokens are refused. If that is so for all issuers, the node
+    /// is unavailable.
     KeysMissing,
     /// `keys_not_refreshed`: the last fetch of an issuer's keys failed. Those from before are still used.
     KeysNotRefreshed,

@@ -11,8 +11,8 @@ use super::SessionId;
 /// A place in a list of sessions, the oldest of which is first: the place of one session, which may have ended since.
 ///
 /// Its text form is 44 hexadecimal digits, for [`Display`](fmt::Display), [`FromStr`] and serde. It can be a query
-/// parameter as it is. It tells when the session began, to the millisecond, and its [id](SessionId); it is not a secret,
-/// and knowing it grants nothing.
+/// parameter as it is. It tells when the session began, to the millisecond, and its [id](SessionId); it is not a
+/// secret, and knowing it grants nothing.
 ///
 /// ```
 /// use axum_ws_auth::SessionCursor;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A node, as messages to it are addressed: one registry of sessions ([`Sessions`](crate::Sessions)) in one process.
 ///
-/// It is random, and the first half of the [ids](crate::SessionId) of the node's sessions. Like those it is no secret. Its
-/// text form is 16 hexadecimal digits, for [`Display`](fmt::Display), [`FromStr`] and serde.
+/// It is random, and the first half of the [ids](crate::SessionId) of the node's sessions. Like those it is no secret.
+/// Its text form is 16 hexadecimal digits, for [`Display`](fmt::Display), [`FromStr`] and serde.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(u64);

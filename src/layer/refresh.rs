@@ -31,8 +31,8 @@ impl WsAuthLayer {
     /// Sets the timeout of a [refresh](crate::Session::refresh). It then fails as
     /// [unavailable](crate::VerifyError::unavailable), and the verification is dropped.
     ///
-    /// Defaults to ten seconds. A verifier that asks a key server or a database needs less, and the socket of a client that
-    /// refreshes [by messages](Self::refresh_protocol) is not read during a refresh.
+    /// Defaults to ten seconds. A verifier that asks a key server or a database needs less, and the socket of a client
+    /// that refreshes [by messages](Self::refresh_protocol) is not read during a refresh.
     ///
     /// # Errors
     ///
@@ -57,18 +57,18 @@ impl WsAuthLayer {
     ///
     /// It is for a page whose token is in an `HttpOnly` cookie, which no script can read and send over the socket. The
     /// page posts to this route, without a body, and the browser adds the cookie. The path names the session:
-    /// `/refresh/{session}`. The handler tells the page the [id](crate::Session::id). The route takes the token from the
-    /// layer's [`sources`](Self::sources) and applies its [`allow_origin`](Self::allow_origin), so that no other site can
-    /// post for the user. Streams are refreshed in the same way.
+    /// `/refresh/{session}`. The handler tells the page the [id](crate::Session::id). The route takes the token from
+    /// the layer's [`sources`](Self::sources) and applies its [`allow_origin`](Self::allow_origin), so that no other
+    /// site can post for the user. Streams are refreshed in the same way.
     ///
     /// Put the route outside the layer, and call this after the layer's settings. With several nodes, call
     /// [`Sessions::reachable_through`](crate::Sessions::reachable_through), and the request may go to any of them.
     ///
     /// # Who may refresh a session
     ///
-    /// 1. The layer's verifier is asked about the token, with the head of this request. A client without a valid
-    ///    token gets 401, and no session is looked up. A valid token that its verifier *forbids* to do this goes on: whether it may
-    ///    use the session is another question.
+    /// 1. The layer's verifier is asked about the token, with the head of this request. A client without a valid token
+    ///    gets 401, and no session is looked up. A valid token that its verifier *forbids* to do this goes on: whether
+    ///    it may use the session is another question.
     /// 2. The session's own verifier is asked, with the head of the handshake, on the session's own node.
     /// 3. The token must be of the session's subject and issuer. Only then does it count as one of the
     ///    [attempts](Self::refresh_limit), and only then does its sender learn anything of the session. To all others the
@@ -91,8 +91,9 @@ impl WsAuthLayer {
     /// | 429 | `too_many_attempts` | see [`refresh_limit`](Self::refresh_limit); with `Retry-After` |
     /// | 503 | `unavailable` | the verifier, the revocations or the session's node cannot be reached; with `Retry-After` |
     ///
-    /// Each body but the first is a problem document (RFC 9457) with the name as `error`. Whatever is refused, the session
-    /// keeps its token and its deadline. [`on_rejection`](Self::on_rejection) applies to 400, 401, 403, 431 and 503.
+    /// Each body but the first is a problem document (RFC 9457) with the name as `error`. Whatever is refused, the
+    /// session keeps its token and its deadline. [`on_rejection`](Self::on_rejection) applies to 400, 401, 403, 431 and
+    /// 503.
     ///
     /// # Errors
     ///
@@ -202,10 +203,10 @@ impl WsAuthLayer {
     /// [rechecked](crate::Verified::recheck_in()). It then ends with
     /// [`EndReason::Unconfirmed`](crate::EndReason::Unconfirmed).
     ///
-    /// The time runs from when a recheck is due and gets no answer, until the next answer. Meanwhile the verifier is asked
-    /// again after one second, then two, four, and so on up to 30, or later if its error says so
-    /// ([`VerifyError::with_retry_after`](crate::VerifyError::with_retry_after)). So a session is open without an answer for
-    /// as long as its `recheck_in` and this time together.
+    /// The time runs from when a recheck is due and gets no answer, until the next answer. Meanwhile the verifier is
+    /// asked again after one second, then two, four, and so on up to 30, or later if its error says so
+    /// ([`VerifyError::with_retry_after`](crate::VerifyError::with_retry_after)). So a session is open without an
+    /// answer for as long as its `recheck_in` and this time together.
     ///
     /// Defaults to five minutes: a database or an identity provider restarts or fails over in less, and clients that
     /// reconnected meanwhile would be refused.
@@ -221,11 +222,11 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Sets how many sessions are [rechecked](crate::Verified::recheck_in()) at the same time. The others wait, in the order
-    /// in which they are due.
+    /// Sets how many sessions are [rechecked](crate::Verified::recheck_in()) at the same time. The others wait, in the
+    /// order in which they are due.
     ///
-    /// Defaults to 32, which is as much as a pool of database connections usually has. It bounds the rate too: if the verifier
-    /// takes 20 milliseconds, 32 at a time are 1600 sessions a second, or 96,000 each minute.
+    /// Defaults to 32, which is as much as a pool of database connections usually has. It bounds the rate too: if the
+    /// verifier takes 20 milliseconds, 32 at a time are 1600 sessions a second, or 96,000 each minute.
     ///
     /// # Errors
     ///

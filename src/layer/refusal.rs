@@ -21,8 +21,8 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Names the [metadata](ResourceMetadata) of the resource in every challenge, as `resource_metadata` (RFC 9728 §5.1), so
-    /// that a client learns where to sign in. Defaults to none.
+    /// Names the [metadata](ResourceMetadata) of the resource in every challenge, as `resource_metadata` (RFC 9728
+    /// §5.1), so that a client learns where to sign in. Defaults to none.
     ///
     /// The document itself needs a [route](ResourceMetadata::router) outside the layer.
     pub fn resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
@@ -30,8 +30,8 @@ impl WsAuthLayer {
         self
     }
 
-    /// Sets the `scope` of challenges with the status 401: what a client should ask for that has no token, or no valid one.
-    /// Several are separated by one space each.
+    /// Sets the `scope` of challenges with the status 401: what a client should ask for that has no token, or no valid
+    /// one. Several are separated by one space each.
     ///
     /// Defaults to none: a client then asks for all
     /// [`scopes_supported`](ResourceMetadata::scopes_supported), or for what it thinks fit. A challenge with the status 403
@@ -48,8 +48,8 @@ impl WsAuthLayer {
     /// Sets the response to refusals. Start from
     /// [`into_response`](axum::response::IntoResponse::into_response), which has the standard headers.
     ///
-    /// On HTTP/1 the connection is closed regardless. A response that means success is replaced by the standard one, because
-    /// a refused handshake must never complete.
+    /// On HTTP/1 the connection is closed regardless. A response that means success is replaced by the standard one,
+    /// because a refused handshake must never complete.
     pub fn on_rejection(mut self, hook: impl Fn(Rejection) -> Response + Send + Sync + 'static) -> Self {
         self.config().on_rejection = Some(Arc::new(hook));
         self
@@ -57,19 +57,20 @@ impl WsAuthLayer {
 
     /// Refuses handshakes by accepting them and closing at once, with a close code that a page can read.
     ///
-    /// A page sees every refused handshake as close code 1006, so it cannot tell "sign in again" from "server down". With this
-    /// setting it can, by the code of [`CloseCodes`] and by the reason, [`RejectionKind::as_str`](crate::RejectionKind::as_str).
+    /// A page sees every refused handshake as close code 1006, so it cannot tell "sign in again" from "server down".
+    /// With this setting it can, by the code of [`CloseCodes`] and by the reason,
+    /// [`RejectionKind::as_str`](crate::RejectionKind::as_str).
     ///
     /// These still get the plain response:
     /// - a request that is no well-formed handshake;
     /// - a head that is too large;
     /// - a page whose origin is not allowed;
     /// - a client whose address has reached its [limits](Self::address_limits), or is unknown to them;
-    /// - an offer of subprotocols with neither a token nor one of [`subprotocols`](Self::subprotocols): a browser needs one
-    ///   selected, and any of them might be a secret.
+    /// - an offer of subprotocols with neither a token nor one of [`subprotocols`](Self::subprotocols): a browser needs
+    ///   one selected, and any of them might be a secret.
     ///
-    /// Defaults to off: other clients, proxies and logs need the status, and each refusal holds a connection until the client
-    /// closes it, for two seconds at most.
+    /// Defaults to off: other clients, proxies and logs need the status, and each refusal holds a connection until the
+    /// client closes it, for two seconds at most.
     pub fn accept_then_close(mut self) -> Self {
         self.config().accept_then_close = true;
         self
@@ -77,8 +78,8 @@ impl WsAuthLayer {
 
     /// Sets the close codes for sockets whose session ends, and for [`accept_then_close`](Self::accept_then_close).
     ///
-    /// Defaults to the codes of the [`first_message`](Self::first_message) protocol, or else to [`CloseCodes::IANA`], the only
-    /// ones with a public registration.
+    /// Defaults to the codes of the [`first_message`](Self::first_message) protocol, or else to [`CloseCodes::IANA`],
+    /// the only ones with a public registration.
     pub fn close_codes(mut self, codes: CloseCodes) -> Self {
         self.config().set_close_codes(codes);
         self

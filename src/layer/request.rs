@@ -14,13 +14,13 @@ use crate::{
 impl WsAuthLayer {
     /// Sets where a client may send the token.
     ///
-    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`]: browsers can use the first, all
-    /// other clients the second, and neither puts the token into a URL.
+    /// Defaults to [`TokenSource::bearer_subprotocol`] and [`TokenSource::authorization`]: browsers can use the first,
+    /// all other clients the second, and neither puts the token into a URL.
     ///
     /// # Errors
     ///
-    /// If the list is empty, names a source twice, or holds a name that can never match; or if it holds a cookie and the
-    /// origin policy is [`AllowOrigin::insecure_any`].
+    /// If the list is empty, names a source twice, or holds a name that can never match; or if it holds a cookie and
+    /// the origin policy is [`AllowOrigin::insecure_any`].
     pub fn sources(mut self, sources: impl IntoIterator<Item = TokenSource>) -> Result<Self, ConfigError> {
         let config = self.config();
         config.set_sources(Sources::new(sources)?);
@@ -46,13 +46,13 @@ impl WsAuthLayer {
 
     /// Sets which web pages may open a WebSocket.
     ///
-    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a foreign page has
-    /// no token to send. A policy that you set applies to both.
+    /// Defaults to [`AllowOrigin::same_origin`] for cookies and to no check for explicit tokens, because a foreign page
+    /// has no token to send. A policy that you set applies to both.
     ///
     /// # Errors
     ///
-    /// If the list is empty or holds an entry that can never match; or if it is [`AllowOrigin::insecure_any`] and a cookie is
-    /// among the sources.
+    /// If the list is empty or holds an entry that can never match; or if it is [`AllowOrigin::insecure_any`] and a
+    /// cookie is among the sources.
     pub fn allow_origin(mut self, policy: impl Into<AllowOrigin>) -> Result<Self, ConfigError> {
         let config = self.config();
         config.allow_origin = Some(policy.into().checked()?);
@@ -75,12 +75,13 @@ impl WsAuthLayer {
         Ok(self)
     }
 
-    /// Sets the maximum size in bytes of the request head that a session keeps: its URI, and its headers without the token
-    /// and the upgrade headers. A larger head is refused with 431, before the token is verified.
+    /// Sets the maximum size in bytes of the request head that a session keeps: its URI, and its headers without the
+    /// token and the upgrade headers. A larger head is refused with 431, before the token is verified.
     ///
-    /// A session keeps its head because a refresh passes it to the verifier again. The limit bounds the memory that a client
-    /// can hold, also before it authenticates by its [first message](Self::first_message). Requests that begin no session are
-    /// not limited. The [path parameters](crate::PathParams) are kept too, and do not count: they are no longer than the path.
+    /// A session keeps its head because a refresh passes it to the verifier again. The limit bounds the memory that a
+    /// client can hold, also before it authenticates by its [first message](Self::first_message). Requests that begin
+    /// no session are not limited. The [path parameters](crate::PathParams) are kept too, and do not count: they are no
+    /// longer than the path.
     ///
     /// Defaults to 16384: a browser's head is a tenth of that, and hyper accepts no more over HTTP/2.
     ///
@@ -103,10 +104,11 @@ impl WsAuthLayer {
         self
     }
 
-    /// Lets [plain requests](Self#handshakes-and-plain-requests) through as anonymous, without authenticating them. Their
-    /// headers and URI are unchanged, but they cannot be upgraded.
+    /// Lets [plain requests](Self#handshakes-and-plain-requests) through as anonymous, without authenticating them.
+    /// Their headers and URI are unchanged, but they cannot be upgraded.
     ///
-    /// Use it if plain routes are authenticated by other means. Defaults to off, so that no route is unprotected by mistake.
+    /// Use it if plain routes are authenticated by other means. Defaults to off, so that no route is unprotected by
+    /// mistake.
     pub fn handshakes_only(mut self) -> Self {
         self.config().handshakes_only = true;
         self
@@ -117,8 +119,8 @@ impl WsAuthLayer {
     /// Wrap only WebSocket routes in such a layer: a handler starts before the client has authenticated, and waits in
     /// [`on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade); see [`FirstMessage`].
     ///
-    /// With [`optional`](Self::optional), plain requests without a token are anonymous, and handshakes without one still wait
-    /// for the first message. Defaults to off: a handshake without a token is refused.
+    /// With [`optional`](Self::optional), plain requests without a token are anonymous, and handshakes without one
+    /// still wait for the first message. Defaults to off: a handshake without a token is refused.
     pub fn first_message(mut self, first_message: FirstMessage) -> Self {
         self.config().set_first_message(first_message);
         self

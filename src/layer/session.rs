@@ -15,8 +15,8 @@ use crate::{
 
 /// # Sessions
 impl WsAuthLayer {
-    /// Registers sessions, so that they can be counted, limited, listed, ended and drained. Several layers can share one
-    /// registry.
+    /// Registers sessions, so that they can be counted, limited, listed, ended and drained. Several layers can share
+    /// one registry.
     ///
     /// Defaults to no registry: a session then ends at its deadline, or by its own handler.
     pub fn sessions(mut self, sessions: &Sessions) -> Self {
@@ -56,8 +56,8 @@ impl WsAuthLayer {
 
     /// Ends sessions, and refuses handshakes and refreshes, by these revocations.
     ///
-    /// Sessions are then registered, in [`sessions`](Self::sessions) or in a registry of the layer's own. Defaults to none: a
-    /// token is valid until it expires.
+    /// Sessions are then registered, in [`sessions`](Self::sessions) or in a registry of the layer's own. Defaults to
+    /// none: a token is valid until it expires.
     pub fn revocations(mut self, revocations: &Revocations) -> Self {
         self.config().session_mut().set_revocations(revocations.clone());
         self
@@ -92,10 +92,10 @@ impl WsAuthLayer {
     /// session, so that the pings of sockets that were opened at the same moment spread. Choose a longer `timeout` for
     /// clients on slow links: an answer may wait behind a large message.
     ///
-    /// The handler has nothing to do. It does not receive the pongs to these pings. It need not receive at all: while the
-    /// client is probed, up to 16 messages or 64 KiB are read ahead and kept for the handler. A client that has sent more
-    /// than that is not probed until the handler has received some of it. If a client leaves and the handler does not
-    /// receive that within `timeout`, the session ends with [`EndReason::Closed`](crate::EndReason::Closed).
+    /// The handler has nothing to do. It does not receive the pongs to these pings. It need not receive at all: while
+    /// the client is probed, up to 16 messages or 64 KiB are read ahead and kept for the handler. A client that has
+    /// sent more than that is not probed until the handler has received some of it. If a client leaves and the handler
+    /// does not receive that within `timeout`, the session ends with [`EndReason::Closed`](crate::EndReason::Closed).
     ///
     /// An event stream that was silent for `every` is sent a comment (`:` and a blank line), which clients ignore. Its
     /// client cannot answer, so `timeout` does not concern it.
@@ -149,8 +149,8 @@ impl WsAuthLayer {
 
     /// Sets which responses end with their session, and which of them take a place in the limits; see [`Streams`].
     ///
-    /// Defaults to [`Streams::new`]: every response of unknown length ends with its session, so that no stream outlives its
-    /// token, and those whose content type is that of a stream count as connections.
+    /// Defaults to [`Streams::new`]: every response of unknown length ends with its session, so that no stream outlives
+    /// its token, and those whose content type is that of a stream count as connections.
     #[cfg(feature = "streams")]
     pub fn streams(mut self, streams: Streams) -> Self {
         self.config().streams = streams;

@@ -129,8 +129,9 @@ pub(super) fn request_host(parts: &Parts) -> String {
 
 /// The possible origins of a page that the request does not name because it is of the request's own origin.
 ///
-/// A browser sends no `Origin` with a `GET` or `HEAD` within one origin (Fetch §3.2), but `Sec-Fetch-Site: same-origin`, which a
-/// page cannot set. It sends that over TLS and to loopback hosts only (Fetch Metadata §2), so `http` is possible there only.
+/// A browser sends no `Origin` with a `GET` or `HEAD` within one origin (Fetch §3.2), but `Sec-Fetch-Site:
+/// same-origin`, which a page cannot set. It sends that over TLS and to loopback hosts only (Fetch Metadata §2), so
+/// `http` is possible there only.
 pub(super) fn own_origins(parts: &Parts) -> impl Iterator<Item = String> {
     let mut sites = parts.headers.get_all("sec-fetch-site").iter();
     let is_own = matches!((sites.next(), sites.next()), (Some(site), None) if site == "same-origin")

@@ -16,8 +16,8 @@ pub enum OriginErrorKind {
     Malformed,
     /// The policy does not allow the origin.
     NotAllowed,
-    /// A [trusted proxy](crate::TrustedProxies) named a host or a scheme that cannot be read, so there is nothing to compare the
-    /// origin with.
+    /// A [trusted proxy](crate::TrustedProxies) named a host or a scheme that cannot be read, so there is nothing to
+    /// compare the origin with.
     ForwardedMalformed,
 }
 

@@ -34,8 +34,8 @@ impl NodeBus for Redis {
     async fn send(&self, to: NodeId, message: Vec<u8>) -> Result<Delivery, StoreError> {
         let mut publish = cmd("PUBLISH");
         publish.arg(self.node_channel(to)).arg(message);
-        // May run twice: a repeated request is refused while the first is in progress, or refreshes the session with the
-        // same token again. A repeated answer is ignored.
+        // May run twice: a repeated request is refused while the first is in progress, or refreshes the session with
+        // the same token again. A repeated answer is ignored.
         let receivers: u64 = self.run(&publish).await?;
         // A server of a cluster counts its own clients only.
         let is_sure = matches!(self.servers, Servers::Single(_));

@@ -76,8 +76,8 @@ impl Redis {
 
 impl LimitStore for Redis {
     // Each script may run twice. Acquiring or renewing a lease again changes only its expiry, and releasing it again
-    // changes nothing. If one was given up on, it may run after the release, which therefore leaves a mark. If the answer
-    // with evicted sessions is lost, these learn of it by the channel and at their next renewal.
+    // changes nothing. If one was given up on, it may run after the release, which therefore leaves a mark. If the
+    // answer with evicted sessions is lost, these learn of it by the channel and at their next renewal.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let (lease, mut args) = (request.lease, Cmd::new());
         args.arg(&self.lease_keys(&lease.subject))

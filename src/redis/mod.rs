@@ -41,8 +41,8 @@ use crate::lock::Mutex;
 ///
 /// Implements [`TicketStore`](crate::store::TicketStore), [`RevocationStore`](crate::store::RevocationStore),
 /// [`LimitStore`](crate::store::LimitStore) and [`NodeBus`](crate::store::NodeBus). Clones share one connection to each
-/// server. A clone that follows revocations opens one more, and so do a clone that waits for evictions and a registry that
-/// is [reachable](crate::Sessions::reachable_through). Connections are opened when they are first needed.
+/// server. A clone that follows revocations opens one more, and so do a clone that waits for evictions and a registry
+/// that is [reachable](crate::Sessions::reachable_through). Connections are opened when they are first needed.
 ///
 /// If Redis does not answer in [time](Self::timeout), no ticket is issued or accepted, a node that cannot read
 /// revocations becomes stale after a while, and each node applies the limits of subjects to its own sessions. Errors
@@ -135,16 +135,16 @@ use crate::lock::Mutex;
 ///   +xadd +xread +xrange +xrevrange +del
 /// ```
 ///
-/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channels everything works, but a
-/// session that another node evicts ends only at its next renewal, and no node can refresh the sessions of another.
-/// A user that may subscribe to the channels, or run `MONITOR`, can read the tokens of such refreshes. Sentinels are asked
-/// `SENTINEL GET-MASTER-ADDR-BY-NAME`.
+/// A database other than 0 needs `+select`, and a cluster `+cluster|slots`. Without the channels everything works, but
+/// a session that another node evicts ends only at its next renewal, and no node can refresh the sessions of another. A
+/// user that may subscribe to the channels, or run `MONITOR`, can read the tokens of such refreshes. Sentinels are
+/// asked `SENTINEL GET-MASTER-ADDR-BY-NAME`.
 ///
 /// # Cost
 ///
 /// Every node has all revocations in memory and follows a stream for new ones. A handshake therefore waits for Redis
-/// only to redeem a ticket, and to take a lease if limits are shared across nodes. All keys of a command are in one slot.
-/// In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all.
+/// only to redeem a ticket, and to take a lease if limits are shared across nodes. All keys of a command are in one
+/// slot. In a [cluster](Self::cluster), revocations are in one slot, and tickets and leases are spread over all.
 ///
 /// | | commands to Redis |
 /// | --- | --- |

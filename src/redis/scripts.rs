@@ -22,7 +22,8 @@ pub(super) struct LimitScripts {
     /// Arguments: the lifetime in milliseconds, the lease, its details, the limit, `evict` or `refuse`, the channel for
     /// evictions, and the leases to release first. Returns the evicted sessions, or nil at the limit.
     pub(super) acquire: Script,
-    /// Arguments: the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions among them.
+    /// Arguments: the lifetime in milliseconds, and each lease and its details. Returns the evicted sessions among
+    /// them.
     pub(super) renew: Script,
     /// Arguments: for how many milliseconds released leases are remembered, or zero; and leases.
     pub(super) release: Script,

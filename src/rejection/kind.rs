@@ -26,8 +26,8 @@ pub enum RejectionKind {
     TooManySessions,
     /// The verifier or the revocations are unavailable, the server is full, or it is shutting down.
     Unavailable,
-    /// The client sent no [first message](crate::FirstMessage) in time. The handshake was complete by then, so clients see
-    /// this only as a close code.
+    /// The client sent no [first message](crate::FirstMessage) in time. The handshake was complete by then, so clients
+    /// see this only as a close code.
     TimedOut,
 }
 

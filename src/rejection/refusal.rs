@@ -13,7 +13,8 @@ use crate::{
 
 /// Why a handshake was refused, and the response that it becomes.
 ///
-/// The client learns only the class: a status, a challenge and a problem document. The cause stays on the server: it is the
+/// The client learns only the class: a status, a challenge and a problem document. The cause stays on the server: it is
+/// the
 /// [`source`](Error::source), and the response's extensions hold the rejection for outer layers and logs.
 ///
 /// | [kind](RejectionKind) | name | status | `WWW-Authenticate: Bearer realm="…"` and |
@@ -30,12 +31,12 @@ use crate::{
 /// | `Unavailable` | `unavailable` | 503 | no challenge; `Retry-After` |
 /// | `TimedOut` | `timed_out` | 408 | no challenge |
 ///
-/// A gRPC call also gets the headers `grpc-status` and `grpc-message`: 16 (`UNAUTHENTICATED`) where the status is 401, 7
-/// (`PERMISSION_DENIED`) for 403, 8 (`RESOURCE_EXHAUSTED`) for 429 and 431, 14 (`UNAVAILABLE`) for 503, and 3
+/// A gRPC call also gets the headers `grpc-status` and `grpc-message`: 16 (`UNAUTHENTICATED`) where the status is 401,
+/// 7 (`PERMISSION_DENIED`) for 403, 8 (`RESOURCE_EXHAUSTED`) for 429 and 431, 14 (`UNAVAILABLE`) for 503, and 3
 /// (`INVALID_ARGUMENT`) for 400.
 ///
-/// The body is `application/problem+json` (RFC 9457) and holds the name as `error`. On HTTP/1 the connection closes, because
-/// bytes that follow a refused upgrade must not be read as the next request.
+/// The body is `application/problem+json` (RFC 9457) and holds the name as `error`. On HTTP/1 the connection closes,
+/// because bytes that follow a refused upgrade must not be read as the next request.
 ///
 /// # Example
 ///
@@ -172,8 +173,8 @@ impl Rejection {
         self.kind.status()
     }
 
-    /// The exact reason, as a stable name for logs and metrics: the name of the [`source`](Error::source)'s kind, or else of
-    /// the rejection's. The [crate docs](crate#stable-names) list all names.
+    /// The exact reason, as a stable name for logs and metrics: the name of the [`source`](Error::source)'s kind, or
+    /// else of the rejection's. The [crate docs](crate#stable-names) list all names.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match &self.cause {

@@ -10,11 +10,12 @@ use crate::{error::ConfigError, verify::is_scope_token};
 #[allow(unused_imports, reason = "for the docs")]
 use crate::verify::VerifyError;
 
-/// The metadata of a protected resource (RFC 9728): which authorization servers issue tokens for it, and for which scopes.
+/// The metadata of a protected resource (RFC 9728): which authorization servers issue tokens for it, and for which
+/// scopes.
 ///
 /// A client that has no token reads the URL of this document in the challenge
-/// ([`WsAuthLayer::resource_metadata`](crate::WsAuthLayer::resource_metadata)), and learns here where to sign in. Servers of
-/// the Model Context Protocol must publish it (revision 2025-06-18 and later).
+/// ([`WsAuthLayer::resource_metadata`](crate::WsAuthLayer::resource_metadata)), and learns here where to sign in.
+/// Servers of the Model Context Protocol must publish it (revision 2025-06-18 and later).
 ///
 /// The document is public, so its [route](Self::router) is *outside* the layer.
 ///
@@ -83,8 +84,9 @@ pub enum BearerMethod {
 }
 
 impl ResourceMetadata {
-    /// Of the resource with this URL, as clients use it: they refuse a document with another `resource` (RFC 9728 §3.3). For
-    /// a server of the Model Context Protocol, it is the URL of its endpoint. The standard knows no `wss`: write `https`.
+    /// Of the resource with this URL, as clients use it: they refuse a document with another `resource` (RFC 9728
+    /// §3.3). For a server of the Model Context Protocol, it is the URL of its endpoint. The standard knows no `wss`:
+    /// write `https`.
     ///
     /// # Errors
     ///
@@ -96,8 +98,8 @@ impl ResourceMetadata {
         Ok(metadata.set("resource", resource).bearer_methods_supported([BearerMethod::Header]))
     }
 
-    /// Names the issuers of the authorization servers that issue tokens for the resource. Usually it is the issuer that the
-    /// verifier accepts. Defaults to none: the member is missing, and clients must know where to sign in.
+    /// Names the issuers of the authorization servers that issue tokens for the resource. Usually it is the issuer that
+    /// the verifier accepts. Defaults to none: the member is missing, and clients must know where to sign in.
     ///
     /// # Errors
     ///
@@ -157,8 +159,8 @@ impl ResourceMetadata {
         self.set_url("resource_documentation", url.into())
     }
 
-    /// Sets the URL of the keys with which the resource signs or receives. These are not the keys of its tokens. Defaults to
-    /// none.
+    /// Sets the URL of the keys with which the resource signs or receives. These are not the keys of its tokens.
+    /// Defaults to none.
     ///
     /// # Errors
     ///
@@ -173,13 +175,14 @@ impl ResourceMetadata {
         self.set("dpop_bound_access_tokens_required", true)
     }
 
-    /// Says that tokens may be bound to the client's certificate (RFC 8705 §3). Defaults to saying nothing, which means no.
+    /// Says that tokens may be bound to the client's certificate (RFC 8705 §3). Defaults to saying nothing, which means
+    /// no.
     pub fn tls_client_certificate_bound_access_tokens(self) -> Self {
         self.set("tls_client_certificate_bound_access_tokens", true)
     }
 
-    /// Adds any other member: `dpop_signing_alg_values_supported`, `resource_policy_uri`, or a name in another language,
-    /// `resource_name#de` (RFC 9728 §2.1). A `null` and an empty list are left out (RFC 9728 §3.2).
+    /// Adds any other member: `dpop_signing_alg_values_supported`, `resource_policy_uri`, or a name in another
+    /// language, `resource_name#de` (RFC 9728 §2.1). A `null` and an empty list are left out (RFC 9728 §3.2).
     ///
     /// # Errors
     ///
@@ -204,15 +207,15 @@ impl ResourceMetadata {
         Ok(if is_empty { self } else { self.set(&name, value) })
     }
 
-    /// Where clients find the document: `https://api.example.com/.well-known/oauth-protected-resource/mcp`. The path of the
-    /// resource comes last, and its query after that (RFC 9728 §3.1).
+    /// Where clients find the document: `https://api.example.com/.well-known/oauth-protected-resource/mcp`. The path of
+    /// the resource comes last, and its query after that (RFC 9728 §3.1).
     #[must_use]
     pub fn url(&self) -> &str {
         &self.location.url
     }
 
-    /// The path of that URL. The [route](Self::route) must be there, also if the application is nested elsewhere or a proxy
-    /// removes a prefix of its paths.
+    /// The path of that URL. The [route](Self::route) must be there, also if the application is nested elsewhere or a
+    /// proxy removes a prefix of its paths.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.location.path
@@ -224,16 +227,16 @@ impl ResourceMetadata {
         Value::Object(self.members.clone()).to_string()
     }
 
-    /// Answers `GET` with the document. Pages of any origin may read it, and may keep it for five minutes. The route also
-    /// answers `OPTIONS`: a page that adds a header of its own, such as `MCP-Protocol-Version`, asks first.
+    /// Answers `GET` with the document. Pages of any origin may read it, and may keep it for five minutes. The route
+    /// also answers `OPTIONS`: a page that adds a header of its own, such as `MCP-Protocol-Version`, asks first.
     ///
     /// Put it at [`path`](Self::path), outside the layer, or use [`router`](Self::router).
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         route(self.to_json())
     }
 
-    /// A router with this [route](Self::route) at its [path](Self::path), to be merged into that of the application, outside
-    /// the layer.
+    /// A router with this [route](Self::route) at its [path](Self::path), to be merged into that of the application,
+    /// outside the layer.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         Router::new().route(self.path(), self.route())
     }

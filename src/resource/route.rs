@@ -11,7 +11,8 @@ use http::{
     },
 };
 
-/// Answers with this document. Every page may read it: it holds nothing of the user, and the wildcard admits no credentials.
+/// Answers with this document. Every page may read it: it holds nothing of the user, and the wildcard admits no
+/// credentials.
 pub(super) fn route<S: Clone + Send + Sync + 'static>(document: String) -> MethodRouter<S> {
     let document = Bytes::from(document);
     let of_get = async move || {

@@ -178,8 +178,8 @@ impl Node {
     }
 }
 
-/// What was recorded and was not known. Ends the sessions when it is dropped, also because the task was aborted: the next
-/// task takes for known what this one has recorded.
+/// What was recorded and was not known. Ends the sessions when it is dropped, also because the task was aborted: the
+/// next task takes for known what this one has recorded.
 struct NewRevocations<'a> {
     node: &'a Node,
     count: usize,

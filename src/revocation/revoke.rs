@@ -36,12 +36,13 @@ impl Revocations {
         self.revoke(Revocation::Session(id)).await
     }
 
-    /// Revokes the tokens of a user's session at the identity provider (`sid`), and ends the sessions that use them: all
-    /// that the user opened from one browser, and nothing that the same user opened from another.
+    /// Revokes the tokens of a user's session at the identity provider (`sid`), and ends the sessions that use them:
+    /// all that the user opened from one browser, and nothing that the same user opened from another.
     ///
-    /// Tokens of that session that arrive later are refused too. A provider gives a new sign-in a new `sid`. The verifier
-    /// tells which provider session a token is of: [`Verified::provider_session`](crate::Verified::provider_session). Name
-    /// the issuer by a [`ScopedId`]; a string means every issuer.
+    /// Tokens of that session that arrive later are refused too. A provider gives a new sign-in a new `sid`. The
+    /// verifier tells which provider session a token is of:
+    /// [`Verified::provider_session`](crate::Verified::provider_session). Name the issuer by a [`ScopedId`]; a string
+    /// means every issuer.
     ///
     /// # Errors
     ///

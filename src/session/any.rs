@@ -5,7 +5,8 @@ use crate::{id::ScopedId, token::Token};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A session, whatever the type of its claims. The registry reaches it by [`SessionCore::any`](super::SessionCore::any).
+/// A session, whatever the type of its claims. The registry reaches it by
+/// [`SessionCore::any`](super::SessionCore::any).
 pub(crate) trait AnySession: Send + Sync {
     fn core(&self) -> &Arc<SessionCore>;
 

@@ -103,8 +103,8 @@ impl Sessions {
     /// Stops admitting sessions, closes all of them in batches with [`EndReason::Shutdown`], and waits until they are
     /// gone or the time is up.
     ///
-    /// From the first poll on, handshakes and streams are answered with 503, even if the future is dropped. A client has two
-    /// seconds to answer the close frame before its connection is dropped.
+    /// From the first poll on, handshakes and streams are answered with 503, even if the future is dropped. A client
+    /// has two seconds to answer the close frame before its connection is dropped.
     ///
     /// If limits are shared [across nodes](crate::Limits::across_nodes), the drain also waits until the leases of its
     /// sessions are released: for up to two seconds, within the same time.

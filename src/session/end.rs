@@ -35,7 +35,8 @@ pub enum EndReason {
     Revoked,
     /// The application called [`Session::end`](crate::Session::end), for a reason of its own.
     Policy,
-    /// The client sent no token of a better or newer sign-in in time; see [`Session::require`](crate::Session::require).
+    /// The client sent no token of a better or newer sign-in in time; see
+    /// [`Session::require`](crate::Session::require).
     InsufficientUserAuthentication,
     /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,
@@ -51,8 +52,8 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// A stable name, listed in the table [above](Self). The client sees it as the reason in the close frame, or at the end
-    /// of its [stream](crate::WsAuthLayer::streams).
+    /// A stable name, listed in the table [above](Self). The client sees it as the reason in the close frame, or at the
+    /// end of its [stream](crate::WsAuthLayer::streams).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

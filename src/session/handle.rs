@@ -21,9 +21,9 @@ use crate::{
 /// it. Clones are handles to the same session.
 ///
 /// A session ends once, with one [`EndReason`]: at its deadline, when something ends it, or with the connection. The
-/// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing, and
-/// so is a [response that goes on](crate::WsAuthLayer::streams). A
-/// handler that upgrades in another way keeps the session as long as the connection, and closes the connection when
+/// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing,
+/// and so is a [response that goes on](crate::WsAuthLayer::streams). A handler that upgrades in another way keeps the
+/// session as long as the connection, and closes the connection when
 /// [`ended`](Self::ended) resolves. A task that only waits for the end uses a [`SessionWatcher`] instead.
 pub struct Session<C>(pub(super) Arc<Inner<C>>);
 
@@ -85,8 +85,8 @@ impl<C> Session<C> {
         self.0.core.scoped_subject()
     }
 
-    /// The id of the user's session at the identity provider (`sid`), if the verifier names one. After a refresh, it is that
-    /// of the new token.
+    /// The id of the user's session at the identity provider (`sid`), if the verifier names one. After a refresh, it is
+    /// that of the new token.
     ///
     /// [`Revocations::revoke_provider_session`](crate::Revocations::revoke_provider_session) ends the session by it.
     #[must_use]
@@ -282,7 +282,8 @@ impl<C> Session<C> {
 /// The last handle is gone: end the session, unless a connection guard keeps it alive. Watchers do not.
 impl<C> Drop for Inner<C> {
     fn drop(&mut self) {
-        // If nothing else shares the core, it is not registered and nothing waits for its end. Only an event tells of that.
+        // If nothing else shares the core, it is not registered and nothing waits for its end. Only an event tells of
+        // that.
         if Arc::get_mut(&mut self.core).is_none_or(|core| *core.of_handshake.get_mut()) {
             self.core.release_unless_guarded();
         }

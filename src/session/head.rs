@@ -17,11 +17,12 @@ use crate::{
 /// The request head that the verifier sees again when the session is refreshed.
 ///
 /// It is a copy, because hyper's headers share its read buffer and would keep all of that alive. It is a single
-/// allocation, because a `HeaderMap` takes five times the memory of its text. Every live session has one, so it is compact.
+/// allocation, because a `HeaderMap` takes five times the memory of its text. Every live session has one, so it is
+/// compact.
 ///
 /// It begins with the place of the version in [`VERSIONS`]. The method, the URI and the original URI (or an empty text)
-/// follow, then the client's address, and then the path parameters and the headers: kind, name and value of each. A length
-/// precedes every text.
+/// follow, then the client's address, and then the path parameters and the headers: kind, name and value of each. A
+/// length precedes every text.
 pub(crate) struct Head(Box<[u8]>);
 
 const VERSIONS: [Version; 5] = [Version::HTTP_09, Version::HTTP_10, Version::HTTP_11, Version::HTTP_2, Version::HTTP_3];
@@ -54,8 +55,8 @@ const UPGRADE_HEADERS: [HeaderName; 5] = [
 ];
 
 impl Head {
-    /// The length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters. Those are parts of
-    /// the path, and no longer than it.
+    /// The length of the text that [`from_parts`](Self::from_parts) makes, without the path parameters. Those are parts
+    /// of the path, and no longer than it.
     pub(crate) fn encoded_len(parts: &Parts) -> usize {
         let mut len = 0;
         encode(parts, None, |text| len += text.len());
@@ -71,8 +72,8 @@ impl Head {
         Self(texts.into_boxed_slice())
     }
 
-    /// The head again. Its extensions are axum's `OriginalUri`, the path parameters and the client's address. Never `None`, because all parts
-    /// were parsed before.
+    /// The head again. Its extensions are axum's `OriginalUri`, the path parameters and the client's address. Never
+    /// `None`, because all parts were parsed before.
     pub(crate) fn to_parts(&self) -> Option<Parts> {
         let (mut parts, ()) = Request::new(()).into_parts();
         let (version, mut rest) = self.0.split_first()?;

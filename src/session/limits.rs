@@ -71,8 +71,8 @@ impl Limits {
     }
 
     /// Shares the sessions of each subject between all nodes that use this store: its [limit](Self::per_subject) covers
-    /// them all, and [`Sessions::of_subject`](super::Sessions::of_subject) lists them all. Which session is the oldest is
-    /// then decided across nodes too. The limit of sessions in [total](Self::total) stays per node.
+    /// them all, and [`Sessions::of_subject`](super::Sessions::of_subject) lists them all. Which session is the oldest
+    /// is then decided across nodes too. The limit of sessions in [total](Self::total) stays per node.
     ///
     /// A session takes a lease in the store when it begins, and releases it when it ends. Its node renews the lease. If
     /// the node crashes, the lease expires after [`lease_lifetime`](Self::lease_lifetime). A session that another node
@@ -82,9 +82,9 @@ impl Limits {
     /// that, and none waits longer than two seconds. A subject may then exceed its limit, as it may after the store has
     /// lost data. Its sessions stay, and count when it opens the next one.
     ///
-    /// Without a limit per subject, sessions take leases all the same, and are listed. A lease costs a handshake one store
-    /// operation, which it waits for, and then one operation each third of the lease's lifetime for every subject on the
-    /// node, and one when the session ends.
+    /// Without a limit per subject, sessions take leases all the same, and are listed. A lease costs a handshake one
+    /// store operation, which it waits for, and then one operation each third of the lease's lifetime for every subject
+    /// on the node, and one when the session ends.
     ///
     /// A background task renews the leases for as long as the registry or one of its sessions exists. It starts as soon
     /// as there is a tokio runtime: with the registry, or with the first handshake.
@@ -104,8 +104,8 @@ impl Limits {
         Self { store: Some(SharedStore(Arc::new(store))), ..self }
     }
 
-    /// Sets how long the sessions of a crashed node still count on the others, and are listed there. Each node renews its leases three times
-    /// in that period. No effect without [`across_nodes`](Self::across_nodes).
+    /// Sets how long the sessions of a crashed node still count on the others, and are listed there. Each node renews
+    /// its leases three times in that period. No effect without [`across_nodes`](Self::across_nodes).
     ///
     /// Defaults to 60 seconds, because a restart takes less, and a session then costs one store operation every 20
     /// seconds.
@@ -120,8 +120,8 @@ impl Limits {
         Ok(Self { lease_lifetime: time, ..self })
     }
 
-    /// Sets the `Retry-After` of handshakes and streams refused by these limits or by a drain. It is sent in whole seconds, rounded
-    /// up. Defaults to five seconds, because that spreads the retries a little without a long wait.
+    /// Sets the `Retry-After` of handshakes and streams refused by these limits or by a drain. It is sent in whole
+    /// seconds, rounded up. Defaults to five seconds, because that spreads the retries a little without a long wait.
     pub const fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = retry_after;
         self

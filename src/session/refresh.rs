@@ -21,7 +21,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// The verifier sees the [head of the handshake](crate::VerifyInput::parts) again. The new token must have the same
     /// subject and the same issuer, and be bound to the same [key](crate::Dpop), if any. A refresh does not extend the
-    /// session beyond [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims stays valid.
+    /// session beyond [`max_lifetime`](crate::WsAuthLayer::max_lifetime). An [`Arc`](std::sync::Arc) of the old claims
+    /// stays valid.
     ///
     /// # Errors
     ///

@@ -26,22 +26,23 @@ pub enum StepUpError {
 impl<C: Send + Sync + 'static> Session<C> {
     /// Requires that the user has signed in as `step_up` says, and has the client send a better token otherwise.
     ///
-    /// `check` looks at the claims of the session's token, usually by [`StepUp::check`]. It gets the time as well. If it
-    /// finds them sufficient, this returns at once. Otherwise the client is sent a message by the layer's
+    /// `check` looks at the claims of the session's token, usually by [`StepUp::check`]. It gets the time as well. If
+    /// it finds them sufficient, this returns at once. Otherwise the client is sent a message by the layer's
     /// [`RefreshProtocol::json`](crate::RefreshProtocol::json), with those members that `step_up` has:
     ///
     /// ```json
     /// {"type":"auth.required","acr_values":"urn:example:mfa","max_age":300,"scope":"transfer","within":120}
     /// ```
     ///
-    /// The client signs the user in once more, and [refreshes](crate::RefreshProtocol) the session with the new token within
-    /// so many seconds. A refresh of any kind will do, such as by a [route](crate::WsAuthLayer::refresh_route). If it does
-    /// not satisfy `check`, the client is sent the message again.
+    /// The client signs the user in once more, and [refreshes](crate::RefreshProtocol) the session with the new token
+    /// within so many seconds. A refresh of any kind will do, such as by a [route](crate::WsAuthLayer::refresh_route).
+    /// If it does not satisfy `check`, the client is sent the message again.
     ///
-    /// The handler need not receive in the meantime: its socket is read ahead for it, by up to 16 messages or 64 KiB. If its
-    /// clients send more than that without being answered, it should receive too, or the new token waits behind these
-    /// messages. Without a protocol that has the message ([`RefreshProtocol::require_with`](crate::RefreshProtocol::require_with)),
-    /// and on a connection that is no [`AuthenticatedSocket`](crate::AuthenticatedSocket), tell the client by other means.
+    /// The handler need not receive in the meantime: its socket is read ahead for it, by up to 16 messages or 64 KiB.
+    /// If its clients send more than that without being answered, it should receive too, or the new token waits behind
+    /// these messages. Without a protocol that has the message
+    /// ([`RefreshProtocol::require_with`](crate::RefreshProtocol::require_with)), and on a connection that is no
+    /// [`AuthenticatedSocket`](crate::AuthenticatedSocket), tell the client by other means.
     ///
     /// # Errors
     ///
@@ -51,8 +52,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is required any more: the session does not end, and a later token is a refresh like
-    /// any other.
+    /// If the future is dropped, nothing is required any more: the session does not end, and a later token is a refresh
+    /// like any other.
     ///
     /// # Example
     ///

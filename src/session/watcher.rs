@@ -58,8 +58,8 @@ impl SessionWatcher {
 
     /// Waits until the token is replaced by a refresh of any kind: the claims are new then, and the deadline has moved.
     ///
-    /// A watcher remembers what it has seen, so a refresh between two calls completes the second at once. Several refreshes
-    /// in the meantime count as one.
+    /// A watcher remembers what it has seen, so a refresh between two calls completes the second at once. Several
+    /// refreshes in the meantime count as one.
     ///
     /// # Errors
     ///

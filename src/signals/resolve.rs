@@ -12,8 +12,8 @@ type ResolveFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<ScopedId>, Bo
 
 /// Finds the user of a subject identifier, in the application's user database for example.
 ///
-/// Identity providers may name a user by email address, or by an id that is not the `sub` of the access tokens. Implement
-/// this, or pass a closure `Fn(SubjectId) -> impl Future`.
+/// Identity providers may name a user by email address, or by an id that is not the `sub` of the access tokens.
+/// Implement this, or pass a closure `Fn(SubjectId) -> impl Future`.
 ///
 /// ```
 /// use axum_ws_auth::{ScopedId, signals::{ResolveSubject, SubjectId}};
@@ -37,8 +37,8 @@ type ResolveFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<ScopedId>, Bo
 /// # Ok(()) }
 /// ```
 pub trait ResolveSubject: Send + Sync + 'static {
-    /// Returns the subject of the user's access tokens. `None` if this identifies no known user: then an `iss_sub` means
-    /// its own `iss` and `sub`, and any other identifier means nobody.
+    /// Returns the subject of the user's access tokens. `None` if this identifies no known user: then an `iss_sub`
+    /// means its own `iss` and `sub`, and any other identifier means nobody.
     ///
     /// # Errors
     ///

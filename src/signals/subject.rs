@@ -79,8 +79,8 @@ impl SubjectId {
     /// # Errors
     ///
     /// - If this is not such an object, or is longer than 16 KiB.
-    /// - If a member that its format requires is missing, empty or longer than a KiB. In a complex subject this holds for
-    ///   the members `user` and `session`.
+    /// - If a member that its format requires is missing, empty or longer than a KiB. In a complex subject this holds
+    ///   for the members `user` and `session`.
     pub fn from_bytes(json: &[u8]) -> Result<Self, ParseSubjectIdError> {
         if json.len() > MAX_LEN {
             return Err(ParseSubjectIdError("it is too long"));

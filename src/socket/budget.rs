@@ -5,8 +5,8 @@
 //! consume tokio's [budget](tokio::task::coop) of 128 units. An operation that reads the clock takes one unit, and one
 //! more for every 25 µs since the clock was last read in this turn of the task. A turn then ends after 3.2 ms of work.
 //!
-//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: two of
-//! three. More would save little, and as many messages that suddenly take long would be handled after the deadline.
+//! Reading the clock costs as much as decoding a small message, so most operations in a quick succession skip it: two
+//! of three. More would save little, and as many messages that suddenly take long would be handled after the deadline.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

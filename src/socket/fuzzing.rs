@@ -13,8 +13,8 @@ pub fn find_first_token(protocol: &FirstMessage, message: &Message) -> Option<(T
     protocol.find_token(message).map(|FirstToken { token, replay }| (token, replay))
 }
 
-/// The token of a refresh, if there is one, and what the handler receives in its place. `None` if the handler receives the
-/// whole message.
+/// The token of a refresh, if there is one, and what the handler receives in its place. `None` if the handler receives
+/// the whole message.
 pub fn read_refresh(protocol: &RefreshProtocol, message: &Message) -> Option<(Option<Token>, Option<Message>)> {
     protocol.read(message).map(|(ReceivedRefresh { token, .. }, rest)| (token, rest))
 }

@@ -55,8 +55,8 @@ use {crate::session::SessionEnded, axum::extract::ws::WebSocket};
 /// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three
 /// milliseconds of work, the task yields once. So a client that sends without pause does not hold up other tasks.
 ///
-/// Dropping the socket drops the connection. Closing it, with `futures_util::SinkExt::close`, ends the session; then the client
-/// has two seconds for its close frame.
+/// Dropping the socket drops the connection. Closing it, with `futures_util::SinkExt::close`, ends the session; then
+/// the client has two seconds for its close frame.
 ///
 /// Over HTTP/2, the connection is a stream of a shared connection. If the client has opened no window for it, hyper
 /// keeps a task with up to two writes until the client resets the stream or the shared connection ends: hyper waits for
@@ -104,8 +104,8 @@ impl<C> AuthenticatedSocket<C> {
 
     /// Receives the next message. `None` once the connection is closed or the session has ended.
     ///
-    /// The client's close frame is a message too. When this returns it, it is answered and the session has ended, so the
-    /// socket may be dropped.
+    /// The client's close frame is a message too. When this returns it, it is answered and the session has ended, so
+    /// the socket may be dropped.
     ///
     /// # Errors
     ///

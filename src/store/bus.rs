@@ -3,21 +3,23 @@ use std::{future::Future, sync::Arc};
 use super::{StoreError, StoreFuture};
 use crate::id::NodeId;
 
-/// Carries messages between nodes, so that one node can ask another to refresh a session, or to verify tokens again. See
+/// Carries messages between nodes, so that one node can ask another to refresh a session, or to verify tokens again.
+/// See
 /// [`Sessions::reachable_through`](crate::Sessions::reachable_through).
 ///
 /// An implementation must pass [`test_util::conformance::bus`](crate::test_util::conformance::bus).
 ///
 /// # Safety rules
 ///
-/// - A message contains a client's token. The bus delivers it to one node only, over a private connection, and never stores
-///   or logs it. A bus that stores messages is unsafe: tokens in them may still be valid when someone reads them.
-/// - Anyone who can send messages can fake the result of a refresh, and end sessions. They cannot refresh a session without a valid token of
-///   its subject, because the session's own node verifies the token.
-/// - The bus does not change messages. It may lose, repeat or reorder them. That is only slow: a node waits two seconds for
-///   an answer, and then tells the client to retry.
-/// - [`Delivery::NoReceiver`] means that no node listens. A bus that is not sure returns [`Delivery::Sent`]. One that is
-///   wrong is only slow: the client is told that its session is gone, and begins another.
+/// - A message contains a client's token. The bus delivers it to one node only, over a private connection, and never
+///   stores or logs it. A bus that stores messages is unsafe: tokens in them may still be valid when someone reads
+///   them.
+/// - Anyone who can send messages can fake the result of a refresh, and end sessions. They cannot refresh a session
+///   without a valid token of its subject, because the session's own node verifies the token.
+/// - The bus does not change messages. It may lose, repeat or reorder them. That is only slow: a node waits two seconds
+///   for an answer, and then tells the client to retry.
+/// - [`Delivery::NoReceiver`] means that no node listens. A bus that is not sure returns [`Delivery::Sent`]. One that
+///   is wrong is only slow: the client is told that its session is gone, and begins another.
 /// - A request waits for [`send`](Self::send), so a bus that calls a server sets its own timeout.
 pub trait NodeBus: Send + Sync + 'static {
     /// Begins to listen to messages to this node. Once this has returned `Ok`, every message that is sent to it is

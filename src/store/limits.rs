@@ -3,8 +3,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use super::{Acquire, Acquired, LeaseQuery, SessionLease, StoreError, StoreFuture};
 use crate::id::SessionId;
 
-/// Counts and lists the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions; those of a
-/// dead node expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
+/// Counts and lists the sessions of each subject on all nodes, by leases. Nodes renew the leases of their sessions;
+/// those of a dead node expire. See [`Limits::across_nodes`](crate::Limits::across_nodes).
 ///
 /// An implementation must pass [`test_util::conformance::limits`](crate::test_util::conformance::limits).
 ///
@@ -37,8 +37,9 @@ pub trait LimitStore: Send + Sync + 'static {
     /// If the store does not know whether the lease was taken.
     fn acquire(&self, request: Acquire<'_>) -> impl Future<Output = Result<Acquired, StoreError>> + Send;
 
-    /// Renews leases: each now lasts for this lifetime, and has these [details](SessionLease::details). Missing ones are
-    /// added, even beyond the limit. Leases of one subject are adjacent. Returns the sessions whose leases were evicted.
+    /// Renews leases: each now lasts for this lifetime, and has these [details](SessionLease::details). Missing ones
+    /// are added, even beyond the limit. Leases of one subject are adjacent. Returns the sessions whose leases were
+    /// evicted.
     ///
     /// # Errors
     ///

@@ -40,7 +40,8 @@ pub trait TicketStore: Send + Sync + 'static {
     /// If the store does not know whether the ticket exists. The ticket may be gone then.
     fn redeem(&self, key: TicketKey) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>> + Send;
 
-    /// Notes that something was used, for this lifetime. Returns `true` once, and then `false` until the lifetime is over.
+    /// Notes that something was used, for this lifetime. Returns `true` once, and then `false` until the lifetime is
+    /// over.
     ///
     /// [`Dpop`](crate::Dpop) asks this of each proof. It is atomic, like [`redeem`](Self::redeem): of many callers at the
     /// same time, one gets `true`. An entry that goes early is unsafe: a proof can be used twice.
@@ -84,8 +85,8 @@ impl TicketCapacity {
     }
 }
 
-/// The key of a ticket in a store: the SHA-256 hash of the ticket, so that a key reveals no ticket. Also that of something
-/// that may be [used once](TicketStore::use_once).
+/// The key of a ticket in a store: the SHA-256 hash of the ticket, so that a key reveals no ticket. Also that of
+/// something that may be [used once](TicketStore::use_once).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TicketKey([u8; 32]);
 

@@ -1,7 +1,7 @@
 /// Whether a stream of Server-Sent Events is between two events, where another one may follow.
 ///
-/// A blank line ends an event, and LF, CR or CRLF ends a line (HTML, "Parsing an event stream"). So the last three bytes
-/// tell, and no other byte is looked at.
+/// A blank line ends an event, and LF, CR or CRLF ends a line (HTML, "Parsing an event stream"). So the last three
+/// bytes tell, and no other byte is looked at.
 pub(super) struct EventBoundary {
     last: [u8; 3],
     /// How many of the first bytes were sent that may be a byte order mark.

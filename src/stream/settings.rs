@@ -13,9 +13,10 @@ use crate::error::ConfigError;
 /// Which responses are streams, and which of them take a place in the limits; see
 /// [`WsAuthLayer::streams`](crate::WsAuthLayer::streams).
 ///
-/// A token expires; a response that goes on does not. So the layer ends **every response of unknown length** together with
-/// its [`Session`](crate::Session): at its deadline, when it is revoked, or when the server shuts down. The handler need not
-/// know. The handler's stream is dropped at once, whether or not it has anything to send, and the client sees the end:
+/// A token expires; a response that goes on does not. So the layer ends **every response of unknown length** together
+/// with its [`Session`](crate::Session): at its deadline, when it is revoked, or when the server shuts down. The
+/// handler need not know. The handler's stream is dropped at once, whether or not it has anything to send, and the
+/// client sees the end:
 ///
 /// | content type | how it ends |
 /// | --- | --- |
@@ -23,47 +24,48 @@ use crate::error::ConfigError;
 /// | `application/grpc`, `application/grpc+…` | the trailers `grpc-status: 16` (`UNAUTHENTICATED`) and `grpc-message: token_expired`; 14 (`UNAVAILABLE`) for the reasons `shutdown` and `unconfirmed` |
 /// | any other | the body fails: HTTP/1 closes the connection without the last chunk, HTTP/2 resets the stream |
 ///
-/// The reason is [`EndReason::as_str`](crate::EndReason::as_str). A failed body cannot be taken for a whole one, for example
-/// by a client that downloads a file (over HTTP/1.0 it can: there, no client can tell). What reads it in this process sees a [`SessionEnded`](crate::SessionEnded) as
-/// the source of the error.
+/// The reason is [`EndReason::as_str`](crate::EndReason::as_str). A failed body cannot be taken for a whole one, for
+/// example by a client that downloads a file (over HTTP/1.0 it can: there, no client can tell). What reads it in this
+/// process sees a [`SessionEnded`](crate::SessionEnded) as the source of the error.
 ///
-/// An `EventSource` reconnects after the end of a body, meets the refusal of its old token, and stops for good: it takes any
-/// status but 200 as final. So there is nothing to write on the client but a listener for `auth.ended`, if it wants to know.
-/// One case needs more: if limits [evict](crate::AtLimit::EvictOldest) the oldest session, two pages of one user evict each
-/// other in turn, because the token of both is still good. A page closes its `EventSource` when `auth.ended` has the reason
-/// `too_many_sessions`.
+/// An `EventSource` reconnects after the end of a body, meets the refusal of its old token, and stops for good: it
+/// takes any status but 200 as final. So there is nothing to write on the client but a listener for `auth.ended`, if it
+/// wants to know. One case needs more: if limits [evict](crate::AtLimit::EvictOldest) the oldest session, two pages of
+/// one user evict each other in turn, because the token of both is still good. A page closes its `EventSource` when
+/// `auth.ended` has the reason `too_many_sessions`.
 ///
-/// If the session ends in the middle of an event, the body just ends, because the client then discards the part that it has.
-/// If a layer inside this one compressed the body, nothing can be added to it, so it fails as the others do.
+/// If the session ends in the middle of an event, the body just ends, because the client then discards the part that it
+/// has. If a layer inside this one compressed the body, nothing can be added to it, so it fails as the others do.
 ///
-/// A response that is in memory as a whole is not touched, nor are answers to `HEAD`, and those with the status 204 or 304.
+/// A response that is in memory as a whole is not touched, nor are answers to `HEAD`, and those with the status 204 or
+/// 304.
 ///
 /// # Places in the limits
 ///
 /// A response with one of these content types also *counts*, as a connection of the kind
 /// [`Stream`](crate::SessionKind::Stream): `text/event-stream`, `application/x-ndjson`, `application/ndjson`,
-/// `application/jsonl`, `application/json-seq`, `application/stream+json`, `multipart/x-mixed-replace`, and all that begin
-/// with `application/grpc`. It takes a place in the [limits](crate::Limits), also across nodes;
+/// `application/jsonl`, `application/json-seq`, `application/stream+json`, `multipart/x-mixed-replace`, and all that
+/// begin with `application/grpc`. It takes a place in the [limits](crate::Limits), also across nodes;
 /// [`Sessions`](crate::Sessions) counts and lists it, and a [drain](crate::Sessions::drain) ends it and waits for it. If
 /// there is no place, the handler's response is dropped, and the client gets the refusal instead: 429 or 503.
 ///
-/// A response of any other content type ends with its session, but takes no place: it may be a page, or an answer that was
-/// compressed on the way, and loading a page must not evict its user's socket. A drain lets it go on, like any other
-/// request, until the server shuts down. Neither does an error count, whatever its content type.
+/// A response of any other content type ends with its session, but takes no place: it may be a page, or an answer that
+/// was compressed on the way, and loading a page must not evict its user's socket. A drain lets it go on, like any
+/// other request, until the server shuts down. Neither does an error count, whatever its content type.
 ///
-/// If the session has ended before the handler responds, the client gets a refusal as well: 401 if the token expired or was
-/// revoked.
+/// If the session has ended before the handler responds, the client gets a refusal as well: 401 if the token expired or
+/// was revoked.
 ///
 /// # Keep-alive
 ///
-/// With [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive), an event stream that is silent is sent comments, so that
-/// no proxy cuts it. The handler need not send its own.
+/// With [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive), an event stream that is silent is sent comments,
+/// so that no proxy cuts it. The handler need not send its own.
 ///
 /// # What it cannot do
 ///
 /// A server polls the body of a response only if the client reads. If it does not, nothing can be added and nothing can
-/// fail. The session has ended all the same, and no longer counts among those of its subject. The connection, and its place
-/// in the [total](crate::Limits::total), are freed by the server's own write timeout, if it has one.
+/// fail. The session has ended all the same, and no longer counts among those of its subject. The connection, and its
+/// place in the [total](crate::Limits::total), are freed by the server's own write timeout, if it has one.
 ///
 /// # Example
 ///
@@ -130,7 +132,8 @@ impl Streams {
         Self { is_on: true, counted: Counted::Types { known: true, added: Vec::new() } }
     }
 
-    /// Also counts responses of this content type, `video/mp2t` for example. Parameters, such as `charset`, do not matter.
+    /// Also counts responses of this content type, `video/mp2t` for example. Parameters, such as `charset`, do not
+    /// matter.
     ///
     /// # Errors
     ///
@@ -155,11 +158,12 @@ impl Streams {
         self
     }
 
-    /// Counts none, save for types that are [added](Self::add_counted_type) afterwards. They still end with their sessions.
+    /// Counts none, save for types that are [added](Self::add_counted_type) afterwards. They still end with their
+    /// sessions.
     ///
-    /// Use it if a client opens a stream beside its socket, and the limits are for sockets. Or if each call is answered by a
-    /// short event stream, as by an MCP server that keeps sessions: with one place per subject, a call beside the open stream
-    /// would be refused.
+    /// Use it if a client opens a stream beside its socket, and the limits are for sockets. Or if each call is answered
+    /// by a short event stream, as by an MCP server that keeps sessions: with one place per subject, a call beside the
+    /// open stream would be refused.
     pub fn count_none(mut self) -> Self {
         self.counted = Counted::Types { known: false, added: Vec::new() };
         self
@@ -167,8 +171,8 @@ impl Streams {
 
     /// Ends no response, so a stream goes on after its token has expired or was revoked.
     ///
-    /// Use it only if each handler that streams waits for [`Session::ended`](crate::Session::ended) itself, or for routes
-    /// with downloads that may take longer than a token lasts.
+    /// Use it only if each handler that streams waits for [`Session::ended`](crate::Session::ended) itself, or for
+    /// routes with downloads that may take longer than a token lasts.
     pub const fn insecure_off() -> Self {
         Self { is_on: false, counted: Counted::All }
     }

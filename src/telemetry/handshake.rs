@@ -60,8 +60,8 @@ pub(crate) fn are_comparisons_logged() -> bool {
     is_enabled!(DEBUG)
 }
 
-/// Anybody can cause a flood of refusals, so the throttle bounds these events. The details are made only for an event that
-/// is written.
+/// Anybody can cause a flood of refusals, so the throttle bounds these events. The details are made only for an event
+/// that is written.
 pub(crate) fn handshake_refused(
     kind: &'static str,
     reason: impl Fn() -> &'static str,

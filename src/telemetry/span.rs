@@ -2,7 +2,8 @@ use std::fmt::Display;
 
 use super::LogSubject;
 
-/// The span of a session, in which its handler runs. Nothing, if nobody listens. Boxed, because there are many sessions.
+/// The span of a session, in which its handler runs. Nothing, if nobody listens. Boxed, because there are many
+/// sessions.
 pub(crate) struct SessionSpan(#[cfg(feature = "tracing")] Option<Box<tracing::Span>>);
 
 impl SessionSpan {

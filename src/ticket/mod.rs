@@ -31,8 +31,8 @@ use crate::{
 /// The page requests a ticket with its token or cookie, by an ordinary HTTP request, and opens its socket with the
 /// ticket. A ticket is valid once and for at most 30 seconds, and can be [bound](TicketOptions) to a path and an
 /// origin, so it does little harm when its URL ends up in a log. The session has the claims of the token that the
-/// ticket was issued for, and ends when that token expires. It is not [rechecked](crate::Verified::recheck_in()), even if
-/// that token would be: a ticket can be redeemed once, and holds no token.
+/// ticket was issued for, and ends when that token expires. It is not [rechecked](crate::Verified::recheck_in()), even
+/// if that token would be: a ticket can be redeemed once, and holds no token.
 ///
 /// The [store](TicketStore) decides where a ticket is valid: [`MemoryTickets`] serves one process, `Redis` many
 /// machines. It holds hashes of tickets, never tickets. If it is full or unavailable, no ticket is issued and none is

@@ -127,8 +127,8 @@ impl<'a> TokenFinder<'a> {
         let decoded = &mut *self.scratch.borrow_mut();
         decoded.decode(text, escape);
         self.find_decoded(decoded, text.len(), ranges);
-        // Only then can there be escaped escapes. Who decodes once reads `%25Ae` as `%Ae`, and who decodes repeatedly as one
-        // byte: the token may begin at this `e`.
+        // Only then can there be escaped escapes. Who decodes once reads `%25Ae` as `%Ae`, and who decodes repeatedly
+        // as one byte: the token may begin at this `e`.
         if memchr(b'%', &decoded.bytes).is_some() {
             decoded.decode(text, nested_escape);
             self.find_decoded(decoded, text.len(), ranges);

@@ -112,7 +112,8 @@ pub(super) fn find(headers: &HeaderMap, name: &HeaderName, max_len: usize) -> Re
     encoding::plain(value.as_bytes()).map(Some)
 }
 
-/// Whether a line has credentials of these schemes anywhere. The field is not a list, but a proxy may have joined two lines.
+/// Whether a line has credentials of these schemes anywhere. The field is not a list, but a proxy may have joined two
+/// lines.
 fn contains(line: &HeaderValue, schemes: &[Scheme]) -> bool {
     let mut parts = line.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii);
     parts.any(|part| schemes.iter().any(|scheme| scheme.strip(part).is_some()))

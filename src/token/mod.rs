@@ -33,7 +33,8 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 /// The secret that a client sends to authenticate.
 ///
 /// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be
-/// searched for. There is no `==`: it stops at the first difference, so its time tells how much of a guess is right. Use
+/// searched for. There is no `==`: it stops at the first difference, so its time tells how much of a guess is right.
+/// Use
 /// [`equals`](Self::equals), or look up a hash of the token. The memory is overwritten when the token is dropped.
 ///
 /// ```

@@ -132,7 +132,8 @@ impl Presentation {
     }
 }
 
-/// The proof in a subprotocol name. Ignores case, because hiding a name from the handler is safer than exposing a proof.
+/// The proof in a subprotocol name. Ignores case, because hiding a name from the handler is safer than exposing a
+/// proof.
 pub(super) fn in_subprotocol(name: &[u8]) -> Option<&[u8]> {
     let (prefix, proof) = name.split_at_checked(PREFIX.len())?;
     prefix.eq_ignore_ascii_case(PREFIX.as_bytes()).then_some(proof)

@@ -74,8 +74,8 @@ pub(super) enum Source {
 impl TokenSource {
     /// `Authorization: Bearer <token>` (RFC 6750 §2.1), for native clients.
     ///
-    /// On by default, because every client that is not a browser can send it. Other schemes in that header are ignored, but for
-    /// `DPoP`, if the layer has a [verifier of proofs](crate::Dpop).
+    /// On by default, because every client that is not a browser can send it. Other schemes in that header are ignored,
+    /// but for `DPoP`, if the layer has a [verifier of proofs](crate::Dpop).
     #[must_use]
     pub const fn authorization() -> Self {
         Self(Source::Authorization)

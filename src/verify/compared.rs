@@ -3,7 +3,8 @@
 #[cfg(feature = "jwt")]
 use crate::telemetry;
 
-/// What a check has expected, and what it has found in the token. Never the token, but parts of it, which anybody can write.
+/// What a check has expected, and what it has found in the token. Never the token, but parts of it, which anybody can
+/// write.
 #[derive(Clone, Debug)]
 pub(super) struct Compared {
     pub(super) expected: String,

@@ -59,15 +59,16 @@ pub enum VerifyErrorKind {
     WrongIssuer,
     /// `wrong_audience`: the token is for another audience.
     WrongAudience,
-    /// `sender_constrained`: the token is bound to a key (`cnf`, RFC 7800), as with DPoP and mutual TLS, and nothing here
-    /// checks that the client holds the key, or it was sent as a bearer token (RFC 9449 §7.2).
+    /// `sender_constrained`: the token is bound to a key (`cnf`, RFC 7800), as with DPoP and mutual TLS, and nothing
+    /// here checks that the client holds the key, or it was sent as a bearer token (RFC 9449 §7.2).
     SenderConstrained,
     /// `not_bound`: the token is bound to no key, and was sent as if it were (RFC 9449 §7.1), or only bound tokens are
     /// accepted.
     NotBound,
     /// `missing_proof`: the token is bound to a key, and came by the scheme `DPoP` without a proof (RFC 9449 §7.1).
     MissingProof,
-    /// `proof_malformed`: the proof is not one signed JWT with the members that RFC 9449 §4.2 requires, or holds a private key.
+    /// `proof_malformed`: the proof is not one signed JWT with the members that RFC 9449 §4.2 requires, or holds a
+    /// private key.
     ProofMalformed,
     /// `proof_wrong_algorithm`: the proof is signed by an algorithm that is not accepted.
     ProofWrongAlgorithm,
@@ -115,8 +116,8 @@ impl VerifyError {
     /// The token is valid, but its scope does not allow the request. Answered with 403 and `scope="…"`, which tells the
     /// client which scope to request (RFC 6750 §3).
     ///
-    /// `scope` is a list of scope names, separated by spaces. If it contains characters that RFC 6749 §3.3 does not allow,
-    /// the answer omits it.
+    /// `scope` is a list of scope names, separated by spaces. If it contains characters that RFC 6749 §3.3 does not
+    /// allow, the answer omits it.
     pub fn insufficient_scope(scope: impl Into<Cow<'static, str>>) -> Self {
         Self { scope: Some(scope.into()), ..Self::new(VerifyErrorKind::InsufficientScope) }
     }
@@ -154,8 +155,8 @@ impl VerifyError {
         self
     }
 
-    /// Names the authentication context classes (`acr`) of which the next token must have one: a list with one space between
-    /// them, the preferred one first. The answer omits a list that cannot be written so. Only for
+    /// Names the authentication context classes (`acr`) of which the next token must have one: a list with one space
+    /// between them, the preferred one first. The answer omits a list that cannot be written so. Only for
     /// [`insufficient_user_authentication`](Self::insufficient_user_authentication).
     #[must_use]
     pub fn with_acr_values(mut self, values: impl Into<Cow<'static, str>>) -> Self {
@@ -223,8 +224,8 @@ impl VerifyError {
         self.scope.as_deref()
     }
 
-    /// The authentication context classes of which the next token must have one, separated by spaces, if the user must sign
-    /// in by other means.
+    /// The authentication context classes of which the next token must have one, separated by spaces, if the user must
+    /// sign in by other means.
     #[must_use]
     pub fn acr_values(&self) -> Option<&str> {
         self.details.as_ref()?.acr_values.as_deref()

@@ -6,8 +6,8 @@ use super::{FromVerifyInput, Verified, Verifier, VerifyError, VerifyInput};
 
 /// A verifier from an `async` closure or function that owns its input.
 ///
-/// The input is a [`Token`](crate::Token), an [`OwnedVerifyInput`](crate::OwnedVerifyInput) with the request and the time
-/// beside it, or a type of your own that is [`FromVerifyInput`]. The closure must name that type.
+/// The input is a [`Token`](crate::Token), an [`OwnedVerifyInput`](crate::OwnedVerifyInput) with the request and the
+/// time beside it, or a type of your own that is [`FromVerifyInput`]. The closure must name that type.
 ///
 /// The closure is cloned for each token, so what it captures must be `Clone`: a handle to a database, or an `Arc`.
 ///
@@ -114,8 +114,8 @@ where
     }
 }
 
-/// A function over a borrowed input: `async fn verify(input: VerifyInput<'_>)`, or a closure over `VerifyInput<'_>` that
-/// returns a future.
+/// A function over a borrowed input: `async fn verify(input: VerifyInput<'_>)`, or a closure over `VerifyInput<'_>`
+/// that returns a future.
 impl<F, C> Verifier for F
 where
     F: for<'a> VerifyFn<'a, Claims = C>,

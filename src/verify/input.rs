@@ -12,10 +12,11 @@ pub struct VerifyInput<'a> {
     pub token: &'a Token,
     /// The request without the token.
     ///
-    /// During a handshake, it is the request as the layer sees it. When a session is [refreshed](crate::Session::refresh),
-    /// or begins with a [first message](crate::FirstMessage), it is the head of the handshake without the headers that are
-    /// about the upgrade alone. Its extensions then hold axum's `OriginalUri` and the [`PathParams`](crate::PathParams),
-    /// and nothing else. A verifier that needs another extension must refuse if it is missing.
+    /// During a handshake, it is the request as the layer sees it. When a session is
+    /// [refreshed](crate::Session::refresh), or begins with a [first message](crate::FirstMessage), it is the head of
+    /// the handshake without the headers that are about the upgrade alone. Its extensions then hold axum's
+    /// `OriginalUri` and the [`PathParams`](crate::PathParams), and nothing else. A verifier that needs another
+    /// extension must refuse if it is missing.
     pub parts: &'a Parts,
     /// The time of the handshake. Compare deadlines with this time and not with the system's clock.
     pub now: SystemTime,
@@ -35,8 +36,8 @@ pub struct OwnedVerifyInput {
     pub now: SystemTime,
 }
 
-/// What a function in [`verifier_fn`](crate::verifier_fn) can take: a [`Token`], an [`OwnedVerifyInput`], or a type of your
-/// own.
+/// What a function in [`verifier_fn`](crate::verifier_fn) can take: a [`Token`], an [`OwnedVerifyInput`], or a type of
+/// your own.
 ///
 /// ```
 /// use axum_ws_auth::{FromVerifyInput, Token, Verified, VerifyError, VerifyInput, verifier_fn};
@@ -81,8 +82,8 @@ impl<'a> VerifyInput<'a> {
     /// The verifier sees the request `GET /` without headers and extensions. A check that needs more must refuse it:
     /// [`PathParams`](crate::PathParams) are absent, and a ticket that is bound to a path is for elsewhere.
     ///
-    /// Only the verifier is asked. Origins, [`Revocations`](crate::Revocations) and [`Limits`](crate::Limits) are checks of
-    /// the layer.
+    /// Only the verifier is asked. Origins, [`Revocations`](crate::Revocations) and [`Limits`](crate::Limits) are
+    /// checks of the layer.
     ///
     /// # Example
     ///

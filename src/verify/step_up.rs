@@ -9,8 +9,8 @@ use crate::error::ConfigError;
 #[allow(unused_imports, reason = "for the docs")]
 use super::Verifier;
 
-/// How and how recently users must have signed in (RFC 9470), for requests or for parts of a session that need more than a
-/// valid token.
+/// How and how recently users must have signed in (RFC 9470), for requests or for parts of a session that need more
+/// than a valid token.
 ///
 /// [`check`](Self::check) compares it with the claims `acr` and `auth_time`. In [`Verifier::authorize`], it refuses a request
 /// with 401 and a challenge that tells the client what to ask the authorization server for. In
@@ -77,15 +77,16 @@ impl Default for StepUp {
 }
 
 impl StepUp {
-    /// Demands nothing yet. [`check`](Self::check) refuses everything until there are [`acr_values`](Self::acr_values) or a
+    /// Demands nothing yet. [`check`](Self::check) refuses everything until there are [`acr_values`](Self::acr_values)
+    /// or a
     /// [`max_age`](Self::max_age), because a requirement that was forgotten must not pass.
     pub const fn new() -> Self {
         let within = Duration::from_secs(120);
         Self { acr_values: Vec::new(), max_age: None, scope: None, within, keeps_session: false }
     }
 
-    /// Sets the authentication context classes of which the token must name one as `acr`, the preferred one first. Defaults
-    /// to none: any class will do.
+    /// Sets the authentication context classes of which the token must name one as `acr`, the preferred one first.
+    /// Defaults to none: any class will do.
     ///
     /// # Errors
     ///
@@ -109,8 +110,8 @@ impl StepUp {
         self
     }
 
-    /// Sets the scope that the client is told to ask for. [`check`](Self::check) does not look at it. Defaults to none: for a
-    /// refused request, that of the layer ([`challenge_scope`](crate::WsAuthLayer::challenge_scope)).
+    /// Sets the scope that the client is told to ask for. [`check`](Self::check) does not look at it. Defaults to none:
+    /// for a refused request, that of the layer ([`challenge_scope`](crate::WsAuthLayer::challenge_scope)).
     ///
     /// # Errors
     ///
@@ -135,8 +136,8 @@ impl StepUp {
         Ok(self)
     }
 
-    /// Leaves the session open if [`Session::require`](crate::Session::require) gets no better token in time. The handler
-    /// must then refuse what it required that for.
+    /// Leaves the session open if [`Session::require`](crate::Session::require) gets no better token in time. The
+    /// handler must then refuse what it required that for.
     ///
     /// Defaults to ending the session, because a handler that overlooks the error then does no harm.
     pub const fn keep_session(mut self) -> Self {

@@ -21,8 +21,8 @@ pub struct Verified<C> {
     pub issuer: Option<Arc<str>>,
     /// The id of the token (`jti`), if it has one. The token can be revoked by it.
     pub token_id: Option<Arc<str>>,
-    /// The id of the user's session at the identity provider (`sid`, OpenID Connect Back-Channel Logout 1.0 §2.1), if the
-    /// token names one. All tokens of that session can be revoked by it.
+    /// The id of the user's session at the identity provider (`sid`, OpenID Connect Back-Channel Logout 1.0 §2.1), if
+    /// the token names one. All tokens of that session can be revoked by it.
     pub provider_session: Option<Arc<str>>,
     /// When the token was issued (`iat`), if it says so. A token without it counts as older than every revocation of
     /// tokens that were issued before a given time.
@@ -31,8 +31,8 @@ pub struct Verified<C> {
     pub recheck_in: Option<Duration>,
     /// Asked instead of the verifier, which then need not see the token again.
     pub(crate) check: Option<Check>,
-    /// The thumbprint of the key that the token is bound to, if the client proved that it holds it (RFC 9449). A session
-    /// is only refreshed with the same key.
+    /// The thumbprint of the key that the token is bound to, if the client proved that it holds it (RFC 9449). A
+    /// session is only refreshed with the same key.
     pub(crate) confirmation: Option<Arc<str>>,
 }
 
@@ -97,8 +97,8 @@ impl<C> Verified<C> {
 
     /// Has the layer verify the token again after this time, for as long as the connection lasts.
     ///
-    /// For tokens whose validity may change before they expire: a session cookie that was deleted or extended, an API key
-    /// that was withdrawn, a membership that ended. The layer asks its verifier, with all that was combined with it
+    /// For tokens whose validity may change before they expire: a session cookie that was deleted or extended, an API
+    /// key that was withdrawn, a membership that ended. The layer asks its verifier, with all that was combined with it
     /// ([`authorize`](crate::Verifier::authorize), [`or`](crate::Verifier::or) …), with the same token and the
     /// [head of the handshake](crate::VerifyInput::parts).
     ///
@@ -118,11 +118,11 @@ impl<C> Verified<C> {
     /// [`recheck_with`](Self::recheck_with). After a [refresh](crate::Session::refresh), the new token is kept instead, and
     /// its `Verified` decides.
     ///
-    /// Only connections are rechecked, not plain requests. A [ticket](crate::Tickets) does not carry `recheck_in` over: it
-    /// can be redeemed once, so its session cannot be rechecked with it.
+    /// Only connections are rechecked, not plain requests. A [ticket](crate::Tickets) does not carry `recheck_in` over:
+    /// it can be redeemed once, so its session cannot be rechecked with it.
     ///
-    /// Defaults to never, because a JSON Web Token says itself how long it is valid. If what was combined with its verifier
-    /// may change its mind, wrap the outermost one:
+    /// Defaults to never, because a JSON Web Token says itself how long it is valid. If what was combined with its
+    /// verifier may change its mind, wrap the outermost one:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -183,8 +183,8 @@ impl<C> Verified<C> {
 
     /// Has this check run after this time, in place of the verifier. The session does not keep the token.
     ///
-    /// The check is an `async` closure over what the verifier kept: the id of a stored session or the hash of a key, and a
-    /// handle to the store. It is cloned for each run. Its errors mean the same as a verifier's; see
+    /// The check is an `async` closure over what the verifier kept: the id of a stored session or the hash of a key,
+    /// and a handle to the store. It is cloned for each run. Its errors mean the same as a verifier's; see
     /// [`recheck_in`](Self::recheck_in()).
     ///
     /// It can move the deadline, but not replace the claims. So what was combined with the verifier, such as

@@ -118,8 +118,8 @@ pub trait Verifier: Send + Sync + 'static {
     /// refreshed.
     ///
     /// [`PathParams`](crate::PathParams) reads the path parameters of axum's router, decoded. `parts.uri` is the URI that
-    /// the layer sees: not percent-decoded, and without the prefix that the router is nested at. axum's `OriginalUri` in
-    /// `parts.extensions` has that prefix.
+    /// the layer sees: not percent-decoded, and without the prefix that the router is nested at. axum's `OriginalUri`
+    /// in `parts.extensions` has that prefix.
     fn authorize<F>(self, check: F) -> Authorize<Self, F>
     where
         Self: Sized,
@@ -131,8 +131,8 @@ pub trait Verifier: Send + Sync + 'static {
     /// Adds a check as [`authorize`](Self::authorize) does, one that waits: for a database, for example.
     ///
     /// The check is an `async` closure or function. It is cloned for each request, so what it captures must be `Clone`:
-    /// a handle, or an `Arc`. The handshake waits for the check, so it needs a timeout of its own. If it cannot decide, it
-    /// returns [`VerifyError::unavailable`].
+    /// a handle, or an `Arc`. The handshake waits for the check, so it needs a timeout of its own. If it cannot decide,
+    /// it returns [`VerifyError::unavailable`].
     ///
     /// # Example
     ///
@@ -234,10 +234,9 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Accepts the tokens that this verifier or the other one accepts. This one is asked first.
     ///
-    /// If both refuse, the error that tells the client more is returned: unavailable before an error about a
-    /// valid token (forbidden, insufficient authentication) before invalid. If
-    /// both are of the same class, it is the error of this verifier. So a token is never called invalid while the verifier
-    /// that may know it is unavailable.
+    /// If both refuse, the error that tells the client more is returned: unavailable before an error about a valid
+    /// token (forbidden, insufficient authentication) before invalid. If both are of the same class, it is the error of
+    /// this verifier. So a token is never called invalid while the verifier that may know it is unavailable.
     ///
     /// Both have the same claims type; [`map`](Self::map) converts one.
     fn or<V>(self, other: V) -> Or<Self, V>

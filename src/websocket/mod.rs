@@ -129,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.read_quota = bytes;
     }
 
-    /// Whether the closing handshake has begun, and something is left to do: a close frame is unwritten, or the client has
-    /// not answered it.
+    /// Whether the closing handshake has begun, and something is left to do: a close frame is unwritten, or the client
+    /// has not answered it.
     pub(crate) const fn is_closing(&self) -> bool {
         match self.state {
             State::Open => self.has_failed(),

@@ -14,8 +14,8 @@ enum Buffer {
     Owned(Box<[u8]>),
 }
 
-/// Bytes stay where they are while they fill at least this fraction of their buffer: a half. Then they are copied, so that
-/// memory follows bytes, whether or not anyone reads on. A byte is copied at most twice on average.
+/// Bytes stay where they are while they fill at least this fraction of their buffer: a half. Then they are copied, so
+/// that memory follows bytes, whether or not anyone reads on. A byte is copied at most twice on average.
 const MIN_FILLED: usize = 2;
 /// The maximum capacity of a buffer that is kept until it is empty.
 const MAX_KEPT: usize = if cfg!(fuzzing) { 64 } else { 1024 };

@@ -33,8 +33,8 @@ impl Client {
         !matches!(self, Self::Undici)
     }
 
-    /// The number of handshakes per attempt that gets this status. undici tries again after 401, with the same token, because
-    /// the fetch standard lets browsers ask for a password.
+    /// The number of handshakes per attempt that gets this status. undici tries again after 401, with the same token,
+    /// because the fetch standard lets browsers ask for a password.
     pub(crate) const fn handshakes(self, status: u16) -> usize {
         if matches!(self, Self::Undici) && status == 401 { 2 } else { 1 }
     }

@@ -1,4 +1,5 @@
-//! The recipes of `clients/js` for other packages: a new token for each attempt, and an end when the user has to sign in.
+//! The recipes of `clients/js` for other packages: a new token for each attempt, and an end when the user has to sign
+//! in.
 
 use axum::{
     Json, Router,

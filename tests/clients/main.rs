@@ -145,7 +145,8 @@ macro_rules! browsers {
                 refresh::check(Browser::$browser).await;
             }
 
-            /// Cookies ignore ports, so the browser sends this one with a foreign page's handshake, even with `SameSite=Strict`.
+            /// Cookies ignore ports, so the browser sends this one with a foreign page's handshake, even with
+            /// `SameSite=Strict`.
             #[tokio::test]
             $(#[$ignore])*
             async fn cookie_from_a_page_of_another_origin_is_refused() {

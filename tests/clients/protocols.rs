@@ -19,8 +19,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::script;
 
-/// Accepts `SUBJECT` and `SUBJECT.MILLISECONDS`: a token of this subject, which expires at this Unix time. `bad` is an invalid
-/// token.
+/// Accepts `SUBJECT` and `SUBJECT.MILLISECONDS`: a token of this subject, which expires at this Unix time. `bad` is an
+/// invalid token.
 fn verify(input: &VerifyInput<'_>) -> Result<Verified<String>, VerifyError> {
     let token = input.token.expose();
     let (subject, until) = token.split_once('.').unwrap_or((token, ""));

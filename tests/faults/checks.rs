@@ -13,8 +13,8 @@ use crate::{
     stage::Stage,
 };
 
-/// How long leases may take to be released after the last session: a failed release is repeated at the next renewal. What
-/// was left behind in the last minute has not expired by then.
+/// How long leases may take to be released after the last session: a failed release is repeated at the next renewal.
+/// What was left behind in the last minute has not expired by then.
 const RELEASE: Duration = Duration::from_secs(LEASE.as_secs() / 3 + 10);
 
 /// What the servers hold.

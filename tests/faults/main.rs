@@ -1,14 +1,14 @@
-//! Load and faults together: hundreds of clients at once, a third of them hostile, while keys rotate, sessions are revoked,
-//! Redis is killed, paused and failed over, and servers drain and restart. Every outcome must be one that the table in
-//! `model.rs` allows, and nothing may be left at the end: no session, lease, task, descriptor or memory.
+//! Load and faults together: hundreds of clients at once, a third of them hostile, while keys rotate, sessions are
+//! revoked, Redis is killed, paused and failed over, and servers drain and restart. Every outcome must be one that the
+//! table in `model.rs` allows, and nothing may be left at the end: no session, lease, task, descriptor or memory.
 //!
 //! ```sh
 //! cargo test --test faults --features redis                             # 3,000 handshakes
 //! cargo test --test faults --features redis -- --ignored --nocapture    # 50,000
 //! ```
 //!
-//! The run prints its seed. `FAULTS_SEED=…` repeats the plan: which client does what, on which node, and which fault comes
-//! when. What the machine makes of it differs a little each time. Needs `redis-server` on the path.
+//! The run prints its seed. `FAULTS_SEED=…` repeats the plan: which client does what, on which node, and which fault
+//! comes when. What the machine makes of it differs a little each time. Needs `redis-server` on the path.
 
 #![allow(
     clippy::indexing_slicing,

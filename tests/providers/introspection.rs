@@ -71,8 +71,8 @@ async fn mistakes_of_the_operator_are_not_blamed_on_the_client() {
     assert_eq!(wrong_audience.open(&opaque).await.err(), Some(401));
 }
 
-/// Its answers have no `iss`, and its signed answers are for the audience of the token. It does not sign that a token is
-/// inactive: it answers 400.
+/// Its answers have no `iss`, and its signed answers are for the audience of the token. It does not sign that a token
+/// is inactive: it answers 400.
 #[tokio::test]
 async fn glewlwyd_answers_for_its_access_tokens() {
     let mut provider = Glewlwyd::start(NOWHERE).await;

@@ -1,5 +1,5 @@
-//! Reverse proxies in front of an application, each with the configuration that the guide prints. See `README.md` in this
-//! folder.
+//! Reverse proxies in front of an application, each with the configuration that the guide prints. See `README.md` in
+//! this folder.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 

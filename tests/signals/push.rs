@@ -1,4 +1,5 @@
-//! Shared Signals: events that are pushed, and their effects. The examples are those of CAEP 1.0, RISC 1.0 and Keycloak.
+//! Shared Signals: events that are pushed, and their effects. The examples are those of CAEP 1.0, RISC 1.0 and
+//! Keycloak.
 
 use std::error::Error;
 use std::sync::{

@@ -34,7 +34,8 @@ const TOKEN_TYPE: &str = "global-token-revocation+jwt";
 
 type Resolved = Result<Option<ScopedId>, Box<dyn Error + Send + Sync>>;
 
-/// Knows alice by her address, by a handle, and by her id at another issuer. Fails for an address at `down.example.com`.
+/// Knows alice by her address, by a handle, and by her id at another issuer. Fails for an address at
+/// `down.example.com`.
 #[expect(clippy::needless_pass_by_value, reason = "a resolver owns the subject")]
 fn users(subject: SubjectId) -> Ready<Resolved> {
     let is_alice = match &subject {

@@ -120,8 +120,8 @@ pub(crate) fn all_presets() -> Vec<TokenSource> {
     ]
 }
 
-/// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of this subject, valid for this many seconds, with
-/// this id, of the provider's session `of ID`. `nobody` is a token without a subject, `bad` an invalid token.
+/// Accepts `SUBJECT`, `SUBJECT.SECONDS` and `SUBJECT.SECONDS.ID`: a token of this subject, valid for this many seconds,
+/// with this id, of the provider's session `of ID`. `nobody` is a token without a subject, `bad` an invalid token.
 pub(crate) fn timed(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, VerifyError>> {
     let text = input.token.expose().to_owned();
     let mut parts = text.split('.');

@@ -47,7 +47,8 @@ impl Algorithm {
         }
     }
 
-    /// Configured means required, as in this crate: jsonwebtoken by itself lets a token pass that has no `iss` or `aud`.
+    /// Configured means required, as in this crate: jsonwebtoken by itself lets a token pass that has no `iss` or
+    /// `aud`.
     pub(crate) fn validation(self) -> Validation {
         let mut validation = Validation::new(self.jwt11());
         validation.set_issuer(&[ISSUER]);

@@ -1,5 +1,5 @@
-//! Stands in for reqwest. The targets pass HTTP clients of their own, so no request is ever sent, and the build needs neither
-//! TLS nor a C library for it.
+//! Stands in for reqwest. The targets pass HTTP clients of their own, so no request is ever sent, and the build needs
+//! neither TLS nor a C library for it.
 
 use std::{convert::Infallible, error, fmt, time::Duration};
 

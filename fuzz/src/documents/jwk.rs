@@ -20,7 +20,8 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 pub struct Jwk {
     pub id: Option<String>,
     pub material: Material,
-    /// The exponent of an RSA key. No part of the material, because whoever knows the factors of a modulus can sign with any.
+    /// The exponent of an RSA key. No part of the material, because whoever knows the factors of a modulus can sign
+    /// with any.
     pub exponent: Option<Vec<u8>>,
     named: Option<Algorithm>,
 }

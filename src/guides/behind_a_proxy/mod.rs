@@ -3,17 +3,17 @@
 //! The proxy speaks TLS and HTTP/2 with browsers, and HTTP/1.1 with the application. It has to
 //!
 //! - pass the upgrade on,
-//! - keep `Host`, by which [`AllowOrigin::same_origin`](crate::AllowOrigin::same_origin) tells the application's own page from
-//!   a foreign one,
+//! - keep `Host`, by which [`AllowOrigin::same_origin`](crate::AllowOrigin::same_origin) tells the application's own
+//!   page from a foreign one,
 //! - leave silent connections open long enough,
 //! - pass events on as they come,
 //! - have room for a large token,
 //! - keep tickets and tokens out of its log,
 //! - say who the client is, and drop what the client itself says of that.
 //!
-//! Each configuration below does so. This crate's tests run it as it is printed here, but for addresses and paths, with the
-//! version of Debian 12: nginx 1.22, haproxy 2.6, Caddy 2.6, Apache 2.4. They send tokens by every source, refuse and end
-//! sessions, stream events, and open a page in Chromium.
+//! Each configuration below does so. This crate's tests run it as it is printed here, but for addresses and paths, with
+//! the version of Debian 12: nginx 1.22, haproxy 2.6, Caddy 2.6, Apache 2.4. They send tokens by every source, refuse
+//! and end sessions, stream events, and open a page in Chromium.
 //!
 //! # The application
 //!
@@ -46,8 +46,8 @@
 //!
 //! [`TrustedProxies`](crate::TrustedProxies) names the proxies that may say who the client is. Then
 //! [`ClientAddr`](crate::ClientAddr) is the client's address and not the proxy's, and the same-origin rule compares the host
-//! and the scheme that the client asked for, even if the proxy rewrites `Host`. What a proxy does not set, it passes on as the
-//! client sent it: without a line for `X-Forwarded-For`, any client can claim any address. Caddy sets all three
+//! and the scheme that the client asked for, even if the proxy rewrites `Host`. What a proxy does not set, it passes on
+//! as the client sent it: without a line for `X-Forwarded-For`, any client can claim any address. Caddy sets all three
 //! headers by itself, Apache the first two.
 //!
 //! # nginx

@@ -98,8 +98,8 @@ impl Challenges {
         });
     }
 
-    /// The error concerns the proof of a bound token, so the other schemes do not mention it. `None` if the layer reads no
-    /// proofs.
+    /// The error concerns the proof of a bound token, so the other schemes do not mention it. `None` if the layer reads
+    /// no proofs.
     pub(in crate::rejection) fn of_proof(&self, error: &str) -> Option<Challenge> {
         let is_known = self.server.schemes.iter().any(|scheme| scheme.name == DPOP);
         let scope = ("scope", self.server.scope.as_deref());

@@ -19,7 +19,8 @@ pub(super) fn write<'a>(scheme: &str, params: impl Iterator<Item = (&'a str, &'a
     HeaderValue::try_from(line).ok()
 }
 
-/// Whether the text is visible ASCII and spaces. A quoted string (RFC 9110 §5.6.4) may hold more, which few clients read.
+/// Whether the text is visible ASCII and spaces. A quoted string (RFC 9110 §5.6.4) may hold more, which few clients
+/// read.
 pub(super) fn is_quotable(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b' '..=b'~'))
 }

@@ -54,7 +54,8 @@ impl Demanded<'_> {
         self.demand.until
     }
 
-    /// Waits until there were other than `seen` refreshes, and sets that. Fails if the session ends, or its client leaves.
+    /// Waits until there were other than `seen` refreshes, and sets that. Fails if the session ends, or its client
+    /// leaves.
     pub(in crate::session) async fn answered(&self, seen: &mut u32) -> Result<(), EndReason> {
         let core = self.core;
         let has_left = || lock(&core.state).demands.as_ref().is_some_and(|demands| demands.has_left);

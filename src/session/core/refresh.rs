@@ -38,8 +38,8 @@ impl SessionCore {
         lock(&self.state).refreshes
     }
 
-    /// Replaces the token and what rechecks it, moves the deadline, and runs `swap`, all under one lock. Fails if the session has ended or
-    /// its deadline has passed.
+    /// Replaces the token and what rechecks it, moves the deadline, and runs `swap`, all under one lock. Fails if the
+    /// session has ended or its deadline has passed.
     pub(in crate::session) fn renew<T>(
         &self,
         expires_at: Option<SystemTime>,

@@ -97,8 +97,8 @@ impl SessionInfo {
         &self.meta
     }
 
-    /// Whether the session is on this node, in the registry that listed it. [`Sessions::end`](crate::Sessions::end) ends
-    /// it then. [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends it on any node.
+    /// Whether the session is on this node, in the registry that listed it. [`Sessions::end`](crate::Sessions::end)
+    /// ends it then. [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends it on any node.
     #[must_use]
     pub const fn is_local(&self) -> bool {
         self.is_local

@@ -240,8 +240,8 @@ impl Registry {
     }
 }
 
-/// A power of two: several for each thread, so that two threads rarely meet, and enough that none gets large. The models
-/// in `tests/races` have one, because each lock is a place at which their orders differ.
+/// A power of two: several for each thread, so that two threads rarely meet, and enough that none gets large. The
+/// models in `tests/races` have one, because each lock is a place at which their orders differ.
 fn shard_count() -> usize {
     const MIN: usize = 256;
     if cfg!(shuttle) {

@@ -40,8 +40,8 @@ impl OfSubject {
         Self { sessions, subject, after: None, limit: DEFAULT_LIMIT }
     }
 
-    /// Sets where the page begins: after this place, which [`SessionPage::next`] of the page before returned. Defaults to
-    /// the beginning of the list.
+    /// Sets where the page begins: after this place, which [`SessionPage::next`] of the page before returned. Defaults
+    /// to the beginning of the list.
     pub fn after(self, cursor: impl Into<Option<SessionCursor>>) -> Self {
         Self { after: cursor.into(), ..self }
     }
@@ -55,8 +55,8 @@ impl OfSubject {
     /// Finds one live session of the subject, on whatever node it is. `None` if there is no such session, or it is
     /// another subject's: to be asked before a user may end a session by its id.
     ///
-    /// The list is read from its beginning, whatever [`after`](Self::after) and [`limit`](Self::limit) are. A session of
-    /// this node is found without the store.
+    /// The list is read from its beginning, whatever [`after`](Self::after) and [`limit`](Self::limit) are. A session
+    /// of this node is found without the store.
     ///
     /// # Errors
     ///

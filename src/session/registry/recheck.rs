@@ -16,9 +16,9 @@ impl Sessions {
     /// Has the verifier verify the tokens of this subject's connections again now, for example because the subject's
     /// permissions have changed. Returns how many sessions of this node it will be asked about.
     ///
-    /// The answers come later, and are applied as described at [`Verified::recheck_in`](crate::Verified::recheck_in()). Only
-    /// sessions whose verifier asked to be asked again can be rechecked. A verifier that wants it on demand alone says
-    /// `recheck_in(Duration::MAX)`. All other sessions stay as they are, and are not counted:
+    /// The answers come later, and are applied as described at [`Verified::recheck_in`](crate::Verified::recheck_in()).
+    /// Only sessions whose verifier asked to be asked again can be rechecked. A verifier that wants it on demand alone
+    /// says `recheck_in(Duration::MAX)`. All other sessions stay as they are, and are not counted:
     /// [`end_subject`](Self::end_subject) ends them.
     ///
     /// A [`ScopedId`] names the issuer too; a string means this subject of any issuer. Each layer asks about
@@ -27,9 +27,9 @@ impl Sessions {
     ///
     /// # Other nodes
     ///
-    /// With [`Limits::across_nodes`](crate::Limits::across_nodes) and [`reachable_through`](Self::reachable_through), other
-    /// nodes recheck their sessions of the subject too: a task finds these nodes by their leases and sends them a message.
-    /// A node that does not answer is logged. Without both of these, call this on every node.
+    /// With [`Limits::across_nodes`](crate::Limits::across_nodes) and [`reachable_through`](Self::reachable_through),
+    /// other nodes recheck their sessions of the subject too: a task finds these nodes by their leases and sends them a
+    /// message. A node that does not answer is logged. Without both of these, call this on every node.
     ///
     /// # Example
     ///
@@ -90,8 +90,8 @@ impl Sessions {
         sessions
     }
 
-    /// Like [`recheck_subject`](Self::recheck_subject), and ends the sessions that cannot be rechecked. Returns once all
-    /// nodes have begun, and fails if one does not answer.
+    /// Like [`recheck_subject`](Self::recheck_subject), and ends the sessions that cannot be rechecked. Returns once
+    /// all nodes have begun, and fails if one does not answer.
     #[cfg(feature = "signals")]
     pub(crate) async fn recheck_or_end(&self, subject: &ScopedId) -> Result<(), StoreError> {
         self.0.recheck_here(subject, true);

@@ -85,18 +85,18 @@ impl Sessions {
         Self(registry)
     }
 
-    /// Lets the [refresh routes](crate::WsAuthLayer::refresh_route) of all nodes on this bus refresh the sessions of each
-    /// other. A node asks the node of the session, and waits for its answer for at most two seconds. Replaces an earlier
-    /// bus. Defaults to none: a refresh route finds the sessions of its own registry only.
+    /// Lets the [refresh routes](crate::WsAuthLayer::refresh_route) of all nodes on this bus refresh the sessions of
+    /// each other. A node asks the node of the session, and waits for its answer for at most two seconds. Replaces an
+    /// earlier bus. Defaults to none: a refresh route finds the sessions of its own registry only.
     ///
     /// [`recheck_subject`](Self::recheck_subject) uses the bus too.
     ///
-    /// The message contains the client's token, because the session's own node verifies it. The bus sends it to that node
-    /// only and does not store it. Anyone who can read the bus's traffic can read tokens, so with [`Redis`](crate::Redis),
-    /// use `rediss://` and a separate user.
+    /// The message contains the client's token, because the session's own node verifies it. The bus sends it to that
+    /// node only and does not store it. Anyone who can read the bus's traffic can read tokens, so with
+    /// [`Redis`](crate::Redis), use `rediss://` and a separate user.
     ///
-    /// A background task listens for as long as the registry or one of its sessions exists. It starts as soon as there is
-    /// a tokio runtime: with this call, or with the first handshake.
+    /// A background task listens for as long as the registry or one of its sessions exists. It starts as soon as there
+    /// is a tokio runtime: with this call, or with the first handshake.
     ///
     /// ```no_run
     /// # #[cfg(feature = "redis")] fn sessions() -> Result<(), axum_ws_auth::ConfigError> {
@@ -161,8 +161,8 @@ impl Sessions {
     ///
     /// A page has 100 sessions unless [`limit`](OfSubject::limit) is set. [`SessionPage::next`] is where the next one
     /// begins: a [`SessionCursor`](crate::SessionCursor), which can be a query parameter, so that no node has to
-    /// remember a reader. Sessions that begin and end meanwhile shift nothing: whatever lives from the first page to the
-    /// last is listed once. (A session that a node whose clock is behind accepts meanwhile may be missed.)
+    /// remember a reader. Sessions that begin and end meanwhile shift nothing: whatever lives from the first page to
+    /// the last is listed once. (A session that a node whose clock is behind accepts meanwhile may be missed.)
     ///
     /// # How true it is
     ///

@@ -35,8 +35,8 @@ use crate::{
 ///
 /// - A notice that arrives before the handshake refuses it, for as long as [revocations are
 ///   kept](crate::RevocationOptions::keep_for).
-/// - A notice that arrives twice is answered like the first time, and has no further effect: a user who has signed in again
-///   in the meantime stays connected.
+/// - A notice that arrives twice is answered like the first time, and has no further effect: a user who has signed in
+///   again in the meantime stays connected.
 ///
 /// # Example
 ///
@@ -143,11 +143,11 @@ impl BackChannelLogout {
         Ok(self)
     }
 
-    /// Ends all sessions of the subject, even if the notice names one of them. A notice without a subject still ends the
-    /// session that it names.
+    /// Ends all sessions of the subject, even if the notice names one of them. A notice without a subject still ends
+    /// the session that it names.
     ///
-    /// Defaults to off, because a user who logs out in one browser stays logged in in another. It is for providers whose
-    /// access tokens have no `sid`: otherwise a notice that names a session ends nothing.
+    /// Defaults to off, because a user who logs out in one browser stays logged in in another. It is for providers
+    /// whose access tokens have no `sid`: otherwise a notice that names a session ends nothing.
     pub const fn whole_subject(mut self) -> Self {
         self.scope = Scope::Subject;
         self
@@ -164,8 +164,8 @@ impl BackChannelLogout {
 
     /// Accepts log-out tokens without `exp`, until five minutes after their `iat`.
     ///
-    /// Insecure because a stolen notice can then be sent for longer than its issuer intended. Drafts before 2022 did not
-    /// require `exp`.
+    /// Insecure because a stolen notice can then be sent for longer than its issuer intended. Drafts before 2022 did
+    /// not require `exp`.
     pub const fn insecure_accept_without_exp(mut self) -> Self {
         self.requires_exp = false;
         self
@@ -176,8 +176,8 @@ impl BackChannelLogout {
         Self { time, ..self }
     }
 
-    /// The route for the provider's notices. Put it outside a [`WsAuthLayer`](crate::WsAuthLayer): the provider sends no
-    /// access token.
+    /// The route for the provider's notices. Put it outside a [`WsAuthLayer`](crate::WsAuthLayer): the provider sends
+    /// no access token.
     ///
     /// | answer | when |
     /// | --- | --- |
@@ -186,8 +186,8 @@ impl BackChannelLogout {
     /// | 405 | the method is not `POST` |
     /// | 503 and `Retry-After` | the store did not confirm it, or the issuer's keys are unavailable |
     ///
-    /// After a 503 because of the store, the notice is in effect on this node, and this node sends it to the store again.
-    /// That matters, because providers do not repeat a notice.
+    /// After a 503 because of the store, the notice is in effect on this node, and this node sends it to the store
+    /// again. That matters, because providers do not repeat a notice.
     ///
     /// The cause of a refusal is in the extensions of the response: [`SignalError`](super::SignalError).
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {

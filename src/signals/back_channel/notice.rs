@@ -21,8 +21,8 @@ pub(super) enum Scope {
 
 /// Checks what the verifier has left to check (§2.6), and returns what to revoke.
 ///
-/// No memory of token ids (`jti`) is needed: a repeated token revokes nothing more than the first time. A new sign-in has
-/// another `sid`, and a subject is revoked up to the `iat` of the notice.
+/// No memory of token ids (`jti`) is needed: a repeated token revokes nothing more than the first time. A new sign-in
+/// has another `sid`, and a subject is revoked up to the `iat` of the notice.
 pub(super) fn revocation(
     verified: Verified<LogoutClaims>,
     scope: Scope,

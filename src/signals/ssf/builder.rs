@@ -86,23 +86,23 @@ impl SharedSignalsBuilder {
         self
     }
 
-    /// Sets how to find users that are not named by the `iss` and `sub` of their access tokens, but by email address for
-    /// example. Defaults to none: then such events go to the [fallback](Self::fallback).
+    /// Sets how to find users that are not named by the `iss` and `sub` of their access tokens, but by email address
+    /// for example. Defaults to none: then such events go to the [fallback](Self::fallback).
     pub fn users(mut self, resolver: impl ResolveSubject) -> Self {
         self.users.set_resolver(resolver);
         self
     }
 
     /// Sets the `iss` of the access tokens, if it is another than the transmitter's: Okta's events come from the
-    /// organization, and its tokens from an authorization server. A user or session of the transmitter then is one of this
-    /// issuer. Defaults to the transmitter.
+    /// organization, and its tokens from an authorization server. A user or session of the transmitter then is one of
+    /// this issuer. Defaults to the transmitter.
     pub fn token_issuer(mut self, issuer: impl Into<Arc<str>>) -> Self {
         self.token_issuer = Some(issuer.into());
         self
     }
 
-    /// Sets what ends when a credential changes (`credential-change`, `credential-compromise`). Defaults to everything that
-    /// was issued before, because someone else may have had the old credential.
+    /// Sets what ends when a credential changes (`credential-change`, `credential-compromise`). Defaults to everything
+    /// that was issued before, because someone else may have had the old credential.
     pub const fn on_credential_change(mut self, change: CredentialChange) -> Self {
         self.on_credential_change = change;
         self
@@ -111,11 +111,11 @@ impl SharedSignalsBuilder {
     /// When the claims of a user change (`token-claims-change`), has the verifiers [verify the user's tokens
     /// again](Sessions::recheck_subject). Sessions whose verifier does not want that end.
     ///
-    /// For verifiers that ask the identity provider or a database each time. Otherwise a client could open a new session
-    /// with an old token and its old claims.
+    /// For verifiers that ask the identity provider or a database each time. Otherwise a client could open a new
+    /// session with an old token and its old claims.
     ///
-    /// Defaults to ending everything that was issued before the change. This happens too if a node does not answer, and if
-    /// the event is about a token or a session rather than a user.
+    /// Defaults to ending everything that was issued before the change. This happens too if a node does not answer, and
+    /// if the event is about a token or a session rather than a user.
     pub fn recheck_on_claims_change(mut self, sessions: &Sessions) -> Self {
         self.recheck = Some(sessions.clone());
         self
@@ -123,8 +123,8 @@ impl SharedSignalsBuilder {
 
     /// Ends all sessions of the user when one session of the user is revoked.
     ///
-    /// For access tokens that do not name their session (`sid`): no session could be found by it. It has no effect if the
-    /// event names no user. Defaults to the revoked session only.
+    /// For access tokens that do not name their session (`sid`): no session could be found by it. It has no effect if
+    /// the event names no user. Defaults to the revoked session only.
     pub const fn end_all_of_user(mut self) -> Self {
         self.ends_users = true;
         self
@@ -139,9 +139,9 @@ impl SharedSignalsBuilder {
         self
     }
 
-    /// Sets a handler for events of other types, such as `device-compliance-change`, and for events about a subject that
-    /// is none of the above, such as a tenant. It must be idempotent, because a transmitter may repeat an event. If it
-    /// fails, or takes longer than 10 seconds, the transmitter is asked to send the event again.
+    /// Sets a handler for events of other types, such as `device-compliance-change`, and for events about a subject
+    /// that is none of the above, such as a tenant. It must be idempotent, because a transmitter may repeat an event.
+    /// If it fails, or takes longer than 10 seconds, the transmitter is asked to send the event again.
     ///
     /// Defaults to none: such events are acknowledged and logged.
     pub fn fallback<F, Fut>(mut self, handler: F) -> Self

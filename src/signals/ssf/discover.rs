@@ -62,8 +62,8 @@ impl DiscoverTransmitter {
         Self { issuer, client: None, token: None, timeout: Duration::from_secs(10), insecure_http: false }
     }
 
-    /// Sets the access token. Its scope is usually `ssf.manage`, or `ssf.read` to poll only. It is sent to the endpoints
-    /// that the configuration names. Defaults to none.
+    /// Sets the access token. Its scope is usually `ssf.manage`, or `ssf.read` to poll only. It is sent to the
+    /// endpoints that the configuration names. Defaults to none.
     pub fn token(mut self, token: impl Into<BearerToken>) -> Self {
         self.token = Some(token.into());
         self
@@ -83,8 +83,8 @@ impl DiscoverTransmitter {
 
     /// Allows `http` URLs.
     ///
-    /// Insecure because anyone on the network path can read the access token. `http` to loopback addresses is allowed if
-    /// the issuer has one.
+    /// Insecure because anyone on the network path can read the access token. `http` to loopback addresses is allowed
+    /// if the issuer has one.
     pub const fn insecure_http(mut self) -> Self {
         self.insecure_http = true;
         self

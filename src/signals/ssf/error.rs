@@ -10,8 +10,8 @@ pub struct SecurityEventError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// The kind of a [`SecurityEventError`], with the name that [`as_str`](Self::as_str) returns. Except for the last one, these are
-/// the error codes of RFC 8935 §2.4 and of Shared Signals Framework 1.0 §8.1.4.2.
+/// The kind of a [`SecurityEventError`], with the name that [`as_str`](Self::as_str) returns. Except for the last one,
+/// these are the error codes of RFC 8935 §2.4 and of Shared Signals Framework 1.0 §8.1.4.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecurityEventErrorKind {

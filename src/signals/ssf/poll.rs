@@ -76,8 +76,8 @@ impl Poll {
         self
     }
 
-    /// Sets the shortest time from one poll to the next if there are no events. Defaults to a second. A transmitter that
-    /// holds a request until there is an event (long polling) is asked again when it answers.
+    /// Sets the shortest time from one poll to the next if there are no events. Defaults to a second. A transmitter
+    /// that holds a request until there is an event (long polling) is asked again when it answers.
     ///
     /// # Errors
     ///

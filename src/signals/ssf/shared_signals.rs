@@ -11,7 +11,8 @@ use crate::{error::ConfigError, revocation::Revocations, verify::jwks::IssuerKey
 
 /// Receives security events from an identity provider, and ends the sessions that they are about, on all nodes.
 ///
-/// This is a receiver of the Shared Signals Framework 1.0: it takes events (RFC 8417) of CAEP 1.0 and RISC 1.0, pushed to a
+/// This is a receiver of the Shared Signals Framework 1.0: it takes events (RFC 8417) of CAEP 1.0 and RISC 1.0, pushed
+/// to a
 /// [route](Self::push_route) (RFC 8935) or [polled](Self::poll) (RFC 8936).
 ///
 /// | event | effect |
@@ -39,9 +40,10 @@ use crate::{error::ConfigError, revocation::Revocations, verify::jwks::IssuerKey
 /// [`end_all_of_user`](SharedSignalsBuilder::end_all_of_user). The transmitter is trusted: it may end sessions of every
 /// issuer.
 ///
-/// An event is acknowledged once the store of the [`Revocations`] has confirmed its effect. Transmitters repeat events. A
-/// repeated one is answered like the first, and ends nothing that began after the event. An event whose subject is unknown
-/// is acknowledged too, and logged as a warning: the transmitter could not do anything about it, and might stop the stream.
+/// An event is acknowledged once the store of the [`Revocations`] has confirmed its effect. Transmitters repeat events.
+/// A repeated one is answered like the first, and ends nothing that began after the event. An event whose subject is
+/// unknown is acknowledged too, and logged as a warning: the transmitter could not do anything about it, and might stop
+/// the stream.
 ///
 /// # Example
 ///
@@ -124,8 +126,8 @@ impl SharedSignals {
 
     /// Starts a task that polls the transmitter for events (RFC 8936), until the returned handle is dropped.
     ///
-    /// An event is acknowledged with the next request. After a failure the task waits for a second, then two, four, and so
-    /// on up to a minute. Several nodes may poll one stream.
+    /// An event is acknowledged with the next request. After a failure the task waits for a second, then two, four, and
+    /// so on up to a minute. Several nodes may poll one stream.
     ///
     /// # Errors
     ///
@@ -134,7 +136,8 @@ impl SharedSignals {
         Polling::start(Arc::clone(&self.0), poll)
     }
 
-    /// Verifies an event token (RFC 8417) and acts on its event, as the route does. For events that arrive in another way.
+    /// Verifies an event token (RFC 8417) and acts on its event, as the route does. For events that arrive in another
+    /// way.
     ///
     /// # Errors
     ///
@@ -147,11 +150,11 @@ impl SharedSignals {
         self.0.receive(token).await
     }
 
-    /// Checks that the stream works: asks the transmitter for a verification event (Shared Signals Framework 1.0 §8.1.4),
-    /// and waits up to 30 seconds for it.
+    /// Checks that the stream works: asks the transmitter for a verification event (Shared Signals Framework 1.0
+    /// §8.1.4), and waits up to 30 seconds for it.
     ///
-    /// The event arrives by the route or by the poll, so one of them must be running. With several nodes behind the route,
-    /// it may reach another node: see [`SignalsStatus::last_verification`] there.
+    /// The event arrives by the route or by the poll, so one of them must be running. With several nodes behind the
+    /// route, it may reach another node: see [`SignalsStatus::last_verification`] there.
     ///
     /// # Errors
     ///

@@ -57,14 +57,15 @@ impl Transmitter {
         &self.metadata.critical_subject_members
     }
 
-    /// The URNs of the ways in which the transmitter delivers events: `urn:ietf:rfc:8935` is push, `urn:ietf:rfc:8936` is
-    /// poll.
+    /// The URNs of the ways in which the transmitter delivers events: `urn:ietf:rfc:8935` is push, `urn:ietf:rfc:8936`
+    /// is poll.
     #[must_use]
     pub fn delivery_methods(&self) -> &[String] {
         &self.metadata.delivery_methods_supported
     }
 
-    /// Creates a stream. If the transmitter answers that there is one already (409), uses the one with the same delivery.
+    /// Creates a stream. If the transmitter answers that there is one already (409), uses the one with the same
+    /// delivery.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use crate::token::equal;
 
 /// The verifications of one receiver.
 pub(super) struct Verifications {
-    /// Derived from the configuration, so that every node recognizes the states of all: the answer may reach another node.
+    /// Derived from the configuration, so that every node recognizes the states of all: the answer may reach another
+    /// node.
     key: [u8; 32],
     /// The state that was echoed last.
     answered: watch::Sender<String>,

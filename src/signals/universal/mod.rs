@@ -18,11 +18,12 @@ use crate::{
     verify::jwt::{JwtVerifier, TokenKind},
 };
 
-/// Receives Okta's Universal Logout (Global Token Revocation, draft-parecki-oauth-global-token-revocation), and ends all
-/// sessions of the user, on all nodes.
+/// Receives Okta's Universal Logout (Global Token Revocation, draft-parecki-oauth-global-token-revocation), and ends
+/// all sessions of the user, on all nodes.
 ///
 /// Okta posts to the [route](Self::route) when an administrator clears a user's sessions, or when it sees a threat. The
-/// request is authenticated by a JWT that the organization signs with the keys of its ID tokens. Its body names the user:
+/// request is authenticated by a JWT that the organization signs with the keys of its ID tokens. Its body names the
+/// user:
 ///
 /// | the body names | who is logged out |
 /// | --- | --- |
@@ -30,19 +31,19 @@ use crate::{
 /// | `iss_sub` of another issuer | whom the [resolver](Self::users) finds; otherwise the request is refused |
 /// | `email`, `opaque`, and all others that name a user | whom the [resolver](Self::users) finds |
 ///
-/// Everything is revoked that was issued to the user until the `iat` of the JWT. So a request that arrives twice does not
-/// end a later sign-in.
+/// Everything is revoked that was issued to the user until the `iat` of the JWT. So a request that arrives twice does
+/// not end a later sign-in.
 ///
 /// # Okta
 ///
-/// The JWT is signed by the organization, `https://example.okta.com`, and names its user ids. Access tokens of one of its
-/// authorization servers name another issuer, and have another `sub`. Then make the receiver from a verifier with the keys of
-/// the organization, and have the resolver return the issuer and the `sub` of access tokens.
+/// The JWT is signed by the organization, `https://example.okta.com`, and names its user ids. Access tokens of one of
+/// its authorization servers name another issuer, and have another `sub`. Then make the receiver from a verifier with
+/// the keys of the organization, and have the resolver return the issuer and the `sub` of access tokens.
 ///
 /// # Several issuers
 ///
-/// Every issuer of the verifier may log out every user whom the resolver finds. If the issuers are customers that must not
-/// log out each other's users, give each a verifier, a resolver and a route of its own.
+/// Every issuer of the verifier may log out every user whom the resolver finds. If the issuers are customers that must
+/// not log out each other's users, give each a verifier, a resolver and a route of its own.
 ///
 /// # Example
 ///
@@ -116,13 +117,13 @@ pub struct UniversalLogout {
 const TOKEN_TYPE: &str = "global-token-revocation+jwt";
 
 impl UniversalLogout {
-    /// Accepts requests of this verifier's issuers. `url` is the URL of the route as the provider knows it: the `aud` of the
-    /// JWT must be exactly this text.
+    /// Accepts requests of this verifier's issuers. `url` is the URL of the route as the provider knows it: the `aud`
+    /// of the JWT must be exactly this text.
     ///
     /// # Errors
     ///
-    /// If `url` is not an absolute `https` URL, or has a query or a fragment, which the provider leaves out. Plain `http` is
-    /// accepted for loopback addresses.
+    /// If `url` is not an absolute `https` URL, or has a query or a fragment, which the provider leaves out. Plain
+    /// `http` is accepted for loopback addresses.
     pub fn new<C: DeserializeOwned + Send + Sync + 'static>(
         verifier: &JwtVerifier<C>,
         revocations: &Revocations,
@@ -140,10 +141,11 @@ impl UniversalLogout {
         })
     }
 
-    /// Adds a client id: the `sub` of the JWT must be one of those added. Okta writes the `client_id` of an OpenID Connect
-    /// application there, and the `appInstanceId` of a SAML application.
+    /// Adds a client id: the `sub` of the JWT must be one of those added. Okta writes the `client_id` of an OpenID
+    /// Connect application there, and the `appInstanceId` of a SAML application.
     ///
-    /// Defaults to none, which accepts every `sub`, because the signature and `aud` already name the sender and this route.
+    /// Defaults to none, which accepts every `sub`, because the signature and `aud` already name the sender and this
+    /// route.
     ///
     /// # Errors
     ///
@@ -168,8 +170,8 @@ impl UniversalLogout {
         Self { time, ..self }
     }
 
-    /// The route for the provider's requests. Put it outside a [`WsAuthLayer`](crate::WsAuthLayer): the JWT is no access
-    /// token.
+    /// The route for the provider's requests. Put it outside a [`WsAuthLayer`](crate::WsAuthLayer): the JWT is no
+    /// access token.
     ///
     /// | answer | when |
     /// | --- | --- |
@@ -182,10 +184,11 @@ impl UniversalLogout {
     /// | 422 | the body names the user in a way that needs a resolver, and there is none |
     /// | 503 and `Retry-After` | the store did not confirm it, the resolver failed, or the issuer's keys are unavailable |
     ///
-    /// A JWT is valid for five minutes after its `iat`, even if its `exp` is later: the body is not signed, so a stolen JWT
-    /// can log out anybody.
+    /// A JWT is valid for five minutes after its `iat`, even if its `exp` is later: the body is not signed, so a stolen
+    /// JWT can log out anybody.
     ///
-    /// Refusals have `error` and `error_description` as JSON. The cause of a refusal is in the extensions of the response:
+    /// Refusals have `error` and `error_description` as JSON. The cause of a refusal is in the extensions of the
+    /// response:
     /// [`SignalError`](super::SignalError).
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let Self { verifier, revocations, client_ids, users, time } = self.clone();

@@ -190,8 +190,8 @@ impl FirstMessage {
     /// because only the application can distinguish clients.
     ///
     /// The key is a function of the head of the handshake, such as the client's address. If it returns an `Option`, all
-    /// clients with `None` share a limit. Do not use a whole IPv6 address, because one client may have 2⁶⁴ of them: use the
-    /// first 64 bits.
+    /// clients with `None` share a limit. Do not use a whole IPv6 address, because one client may have 2⁶⁴ of them: use
+    /// the first 64 bits.
     ///
     /// ```
     /// use std::net::IpAddr;

@@ -32,8 +32,8 @@ impl FirstMessage {
     /// is ignored: a page sends that if its user has not signed in. Several members may contain the same token. If they
     /// contain different tokens, there is no token.
     ///
-    /// With the feature `dpop`, the member `dpop` is the proof of a [bound token](crate::Dpop), and `DPoP` may precede the
-    /// token.
+    /// With the feature `dpop`, the member `dpop` is the proof of a [bound token](crate::Dpop), and `DPoP` may precede
+    /// the token.
     ///
     /// The handler receives `connection_init` without the token, and responds to it. The close codes are
     /// [`CloseCodes::GRAPHQL_WS`] unless the layer sets others: 4403 for a refused client, 4408 for one that sends

@@ -21,8 +21,8 @@ const GRAPHQL_MEMBERS: [&str; 6] =
 const GRAPHQL_HEADERS: [&str; 1] = ["authorization"];
 /// The member of a payload that is an object of headers, in lower case.
 const HEADERS: &str = "headers";
-/// The member of a payload that is the proof of a bound token (RFC 9449). It stays there: it is no secret, and may be meant
-/// for the application.
+/// The member of a payload that is the proof of a bound token (RFC 9449). It stays there: it is no secret, and may be
+/// meant for the application.
 #[cfg(feature = "dpop")]
 const PROOF: &str = "dpop";
 

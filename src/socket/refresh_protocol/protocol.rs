@@ -88,8 +88,8 @@ impl RefreshProtocol {
     /// A request is the JSON text `{"type":"auth.refresh","token":"…"}`. The response is
     /// `{"type":"auth.refreshed","expires_in":3600}`, in seconds, or `null` if the session does not expire. A refusal
     /// is `{"type":"auth.refused","reason":"token_expired"}`, with a [`RefreshError::reason`] and, if known, the
-    /// seconds to wait as `retry_after`. If the user must sign in again or by other means, it has the `acr_values` and the
-    /// `max_age` that the verifier names.
+    /// seconds to wait as `retry_after`. If the user must sign in again or by other means, it has the `acr_values` and
+    /// the `max_age` that the verifier names.
     ///
     /// With the feature `dpop`, a request may have a proof for the token as `dpop`, and a refusal the
     /// [nonce](RefreshError::dpop_nonce) for the next proof as `dpop_nonce`; see [`Dpop`](crate::Dpop).
@@ -99,8 +99,8 @@ impl RefreshProtocol {
     /// everything else, including a message with `auth.refresh` elsewhere.
     ///
     /// A message that may contain a token is not passed to the handler. It is refused as malformed and counts as an
-    /// attempt: a request without a token, with a duplicate `type`, `token` or `dpop`, or with a JSON error behind the `type`;
-    /// and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
+    /// attempt: a request without a token, with a duplicate `type`, `token` or `dpop`, or with a JSON error behind the
+    /// `type`; and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
     #[must_use]
     pub fn json() -> Self {
         let protocol = Self::of(Arc::new(json::read), Arc::new(|_, outcome| Some(json::response(outcome))));
@@ -195,12 +195,12 @@ impl RefreshProtocol {
     /// Asks each client for its next token when less than `before` is left of its session:
     /// `{"type":"auth.expiring","expires_in":60}`, in seconds. The handler has nothing to do.
     ///
-    /// A client is asked once for each deadline: again when a refresh of any kind has moved it, and at once if less than
-    /// `before` is left then, or when the socket opens.
+    /// A client is asked once for each deadline: again when a refresh of any kind has moved it, and at once if less
+    /// than `before` is left then, or when the socket opens.
     ///
-    /// Clients of Centrifugo ask for a token themselves, when the `ttl` has passed. They ignore the push that the protocol
-    /// has for this (`{"push":{"refresh":…}}`), so this does nothing with [`centrifugo`](Self::centrifugo). Defaults to
-    /// off, because a client must expect it.
+    /// Clients of Centrifugo ask for a token themselves, when the `ttl` has passed. They ignore the push that the
+    /// protocol has for this (`{"push":{"refresh":…}}`), so this does nothing with [`centrifugo`](Self::centrifugo).
+    /// Defaults to off, because a client must expect it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -255,8 +255,8 @@ impl RefreshProtocol {
 
     /// Sets the message that asks for a token of a better or newer sign-in, when a handler
     /// [requires](crate::Session::require) that. It is made of what the next token needs
-    /// ([`acr_values`](VerifyError::acr_values), [`max_age`](VerifyError::max_age), [`scope`](VerifyError::scope)), and of
-    /// the time that the client has.
+    /// ([`acr_values`](VerifyError::acr_values), [`max_age`](VerifyError::max_age), [`scope`](VerifyError::scope)), and
+    /// of the time that the client has.
     ///
     /// Defaults to none, and to `auth.required` with [`json`](Self::json).
     #[must_use]

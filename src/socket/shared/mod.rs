@@ -103,7 +103,8 @@ impl Shared {
         }
     }
 
-    /// The connection is closed, by the client or the handler, or has failed. Returns whether the session has ended by that.
+    /// The connection is closed, by the client or the handler, or has failed. Returns whether the session has ended by
+    /// that.
     fn close(&self) -> bool {
         self.core.end(End { reason: EndReason::Closed, code: None })
     }

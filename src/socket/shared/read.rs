@@ -59,8 +59,8 @@ impl Shared {
                 }
             }
             Poll::Ready(Some(Ok(Message::Close(_)))) => {
-                // The transport writes the response to a close frame at the next read. There is none, so write now what can
-                // be written without waiting. The supervisor writes the rest.
+                // The transport writes the response to a close frame at the next read. There is none, so write now what
+                // can be written without waiting. The supervisor writes the rest.
                 let _ = transport.poll_flush(cx);
                 drop(guard);
                 self.close();

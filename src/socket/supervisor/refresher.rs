@@ -101,8 +101,8 @@ impl Refresher {
         self.poll_messages(shared, cx)
     }
 
-    /// Writes what is queued, and asks the client for a token if that is due. A client that does not read has one message
-    /// queued. Returns whether a refresh has ended.
+    /// Writes what is queued, and asks the client for a token if that is due. A client that does not read has one
+    /// message queued. Returns whether a refresh has ended.
     fn poll_messages(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
         let mut has_ended = false;
         loop {

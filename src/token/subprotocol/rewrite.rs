@@ -74,8 +74,8 @@ impl<'a> Scan<'a> {
         !token.is_in(name) && !Format::known_prefixes().any(holds_token)
     }
 
-    /// Whether what is left of the list holds the token, although no name does: a token with commas, of which each name is a
-    /// part.
+    /// Whether what is left of the list holds the token, although no name does: a token with commas, of which each name
+    /// is a part.
     fn is_left(&self, token: &TokenFinder<'_>, rewrite: &Rewrite) -> bool {
         let is_in = |line: &HeaderValue| token.is_in(line.as_bytes());
         token.has(b',')

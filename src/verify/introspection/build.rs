@@ -131,8 +131,8 @@ fn signed_answers(keys: IssuerKeys, client_id: Option<&str>) -> Result<SignedAns
 ///
 /// # Errors
 ///
-/// As for [`build`](IntrospectionBuilder::build), or if the endpoint cannot be discovered, or the first fetch of the keys
-/// fails.
+/// As for [`build`](IntrospectionBuilder::build), or if the endpoint cannot be discovered, or the first fetch of the
+/// keys fails.
 ///
 /// # Cancel safety
 ///

@@ -73,8 +73,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
     /// Sets the issuer of all tokens: an `iss` in an answer must equal it. An answer without `iss` is about a token of
     /// this issuer.
     ///
-    /// Defaults to the issuer that is discovered. With [`endpoint`](super::IntrospectionVerifier::endpoint) it defaults to
-    /// none, which ignores `iss`, because the endpoint already identifies the issuer.
+    /// Defaults to the issuer that is discovered. With [`endpoint`](super::IntrospectionVerifier::endpoint) it defaults
+    /// to none, which ignores `iss`, because the endpoint already identifies the issuer.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
@@ -82,7 +82,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
 
     /// Adds an audience: the `aud` of an answer must name one of those added.
     ///
-    /// Defaults to none, which refuses every token with an `aud`, because it was issued for another service (RFC 7662 §4).
+    /// Defaults to none, which refuses every token with an `aud`, because it was issued for another service (RFC 7662
+    /// §4).
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.claims = self.claims.audience(audience);
         self
@@ -135,8 +136,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
 
     /// Sets the id of this server as a client, which signed answers have as `aud`.
     ///
-    /// Defaults to the id in [`ClientAuth::basic`] or [`ClientAuth::post`]. Bearer tokens have none, so it must be set for
-    /// signed answers.
+    /// Defaults to the id in [`ClientAuth::basic`] or [`ClientAuth::post`]. Bearer tokens have none, so it must be set
+    /// for signed answers.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());
         self
@@ -154,8 +155,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
     /// Allows `http` URLs.
     ///
     /// Insecure because anyone on the network path can read the tokens and the credentials of this server, and forge
-    /// answers. `http` to `localhost` and loopback addresses is always allowed, unless a document from another host leads
-    /// there.
+    /// answers. `http` to `localhost` and loopback addresses is always allowed, unless a document from another host
+    /// leads there.
     pub fn insecure_http(mut self) -> Self {
         self.insecure_http = true;
         self
@@ -189,8 +190,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
         self
     }
 
-    /// Sets how long later handshakes with the same token are admitted without asking again; never longer than `exp`. Zero
-    /// asks each time.
+    /// Sets how long later handshakes with the same token are admitted without asking again; never longer than `exp`.
+    /// Zero asks each time.
     ///
     /// Defaults to 10 seconds: enough for a page that opens several connections at once, or reconnects. For as long, a
     /// revoked token can still open connections. Rechecks then end these.

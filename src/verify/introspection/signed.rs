@@ -19,7 +19,8 @@ pub(super) const CONTENT_TYPE: &str = "application/token-introspection+jwt";
 /// Their `typ`.
 pub(super) const SIGNED_TYPE: &str = "token-introspection+jwt";
 
-/// Verifies signed answers. The rules of the verifier are: the issuer's keys, this server as the audience, and the type.
+/// Verifies signed answers. The rules of the verifier are: the issuer's keys, this server as the audience, and the
+/// type.
 pub(super) struct SignedAnswers {
     pub(super) verifier: JwtVerifier<SignedAnswer>,
 }

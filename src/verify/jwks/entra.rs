@@ -24,9 +24,9 @@ pub(super) enum KeyIssuer<'a> {
 impl IssuerKeys {
     /// The keys of all tenants of Microsoft Entra (the worldwide cloud), for the tenants that `is_allowed` accepts.
     ///
-    /// It gets the id of a tenant, a UUID in lower case, before the signature is checked. It runs on the threads that serve
-    /// requests, so it must not block. Each tenant is an issuer of its own, so equal subjects of two
-    /// tenants are two users. Personal accounts are in the tenant `9188040d-6c67-4c5b-b112-36a304b66dad`.
+    /// It gets the id of a tenant, a UUID in lower case, before the signature is checked. It runs on the threads that
+    /// serve requests, so it must not block. Each tenant is an issuer of its own, so equal subjects of two tenants are
+    /// two users. Personal accounts are in the tenant `9188040d-6c67-4c5b-b112-36a304b66dad`.
     ///
     /// A token is accepted if
     ///
@@ -51,8 +51,8 @@ impl IssuerKeys {
 
     /// The keys of all tenants of Microsoft Entra, for every tenant; see [`entra_tenants`](Self::entra_tenants).
     ///
-    /// Insecure because anyone can create a tenant, with users and tokens of their choice. The audience is then the only
-    /// restriction. The application must decide by `tid` what each tenant may do.
+    /// Insecure because anyone can create a tenant, with users and tokens of their choice. The audience is then the
+    /// only restriction. The application must decide by `tid` what each tenant may do.
     pub fn insecure_entra_any_tenant() -> Self {
         Self::entra_tenants(|_| true)
     }

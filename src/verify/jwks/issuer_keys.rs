@@ -99,8 +99,8 @@ impl IssuerKeys {
         self
     }
 
-    /// Adds another name of this issuer: a token whose `iss` is the alias is verified with the same keys. Several can be
-    /// added.
+    /// Adds another name of this issuer: a token whose `iss` is the alias is verified with the same keys. Several can
+    /// be added.
     ///
     /// [`Verified::issuer`](crate::Verified::issuer) is always the issuer's own name, so a user is the same one under
     /// all names: a session can be refreshed with a token of another name, and a revocation by issuer and subject ends
@@ -124,8 +124,8 @@ impl IssuerKeys {
     ///
     /// A token that names another issuer is still refused (RFC 8725 §3.8).
     ///
-    /// Defaults to refusing tokens without `iss`, because providers whose issuers share keys, such as tenants, tell them
-    /// apart by `iss` alone. Use it only if the provider signs with these keys for nobody else.
+    /// Defaults to refusing tokens without `iss`, because providers whose issuers share keys, such as tenants, tell
+    /// them apart by `iss` alone. Use it only if the provider signs with these keys for nobody else.
     pub fn allow_missing_iss(mut self) -> Self {
         self.names.missing = true;
         self

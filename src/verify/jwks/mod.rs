@@ -6,8 +6,8 @@
 //! - **A token is verified only with the keys of its issuer** (`iss`), and these keys verify no other tokens. A
 //!   verifier can have several issuers. An issuer can have [several names](IssuerKeys::alias), and sign tokens
 //!   [without `iss`](IssuerKeys::allow_missing_iss).
-//! - **Issuers that cannot be listed** are recognized by a [rule](IssuerRule), such as a realm for each tenant, or share
-//!   the keys of [Microsoft Entra](IssuerKeys::entra_tenants).
+//! - **Issuers that cannot be listed** are recognized by a [rule](IssuerRule), such as a realm for each tenant, or
+//!   share the keys of [Microsoft Entra](IssuerKeys::entra_tenants).
 //! - **A key's algorithm** is its `alg`, or follows from its type and curve; [`algorithms`](IssuerKeys::algorithms)
 //!   restricts it. Encryption keys, keys of an unknown type, and keys that are too short or malformed are ignored; the
 //!   others are used. A fetched key that is symmetric, or has private members such as `d`, is public knowledge and

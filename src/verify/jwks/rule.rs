@@ -20,16 +20,16 @@ const DEFAULT_LIMIT: usize = 100;
 ///   `https://id.example.com*` also allows `https://id.example.com.evil.example`, whose owner can then sign tokens.
 ///   [`matching`](Self::matching) prevents that.
 /// - **An issuer is kept once a token of it is valid**, up to a [limit](Self::max_issuers). At the limit, a further one
-///   replaces the least recently used one, unless that was used within the last minute. An issuer that was not used for a
-///   day is dropped too.
+///   replaces the least recently used one, unless that was used within the last minute. An issuer that was not used for
+///   a day is dropped too.
 /// - **An issuer without a valid token is dropped within 30 seconds**, for example if it does not exist. There are at
 ///   most 16 such issuers at a time. They never take the place of those that are in use.
 /// - **New issuers are limited**: as many at once as the limit allows, then one each second. Tokens of further ones are
-///   refused with 503 and `Retry-After`, never 401. So an attacker who invents names can delay new issuers, but does not
-///   affect those that are in use.
+///   refused with 503 and `Retry-After`, never 401. So an attacker who invents names can delay new issuers, but does
+///   not affect those that are in use.
 ///
-/// A dropped issuer is added again by its next token. Its tokens in a [`CachedVerifier`](crate::CachedVerifier) are then
-/// verified again. [`JwtVerifier::status`](crate::jwt::JwtVerifier::status) lists the issuers of a rule after the
+/// A dropped issuer is added again by its next token. Its tokens in a [`CachedVerifier`](crate::CachedVerifier) are
+/// then verified again. [`JwtVerifier::status`](crate::jwt::JwtVerifier::status) lists the issuers of a rule after the
 /// configured ones; [`ready`](crate::jwt::JwtVerifier::ready) does not wait for them.
 ///
 /// # Example

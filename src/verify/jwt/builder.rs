@@ -168,15 +168,15 @@ impl<C> JwtVerifierBuilder<C> {
     /// Sets the claim that holds the id of the user's session at the identity provider; see
     /// [`Verified::provider_session`](crate::Verified::provider_session). It must be a string.
     ///
-    /// Defaults to `sid`, its registered name (OpenID Connect Front-Channel Logout 1.0 §3). A token without it is accepted,
-    /// but is not affected by the log-out of one session.
+    /// Defaults to `sid`, its registered name (OpenID Connect Front-Channel Logout 1.0 §3). A token without it is
+    /// accepted, but is not affected by the log-out of one session.
     pub fn provider_session_claim(mut self, name: impl Into<String>) -> Self {
         self.rules.provider_session_claim = name.into();
         self
     }
 
-    /// Accepts integers in `sub` and `jti`, as some issuers write them against RFC 7519 §4.1.2. They become their decimal
-    /// text: the subject `7` is the same as `"7"`.
+    /// Accepts integers in `sub` and `jti`, as some issuers write them against RFC 7519 §4.1.2. They become their
+    /// decimal text: the subject `7` is the same as `"7"`.
     ///
     /// Integers from −2⁶³ to 2⁶⁴ − 1 are exact. Anything that may be rounded is refused: larger numbers, fractions,
     /// exponents, and `-0`.

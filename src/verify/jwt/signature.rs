@@ -3,8 +3,8 @@
 use super::header::Header;
 use crate::verify::{VerifyError, VerifyErrorKind as Kind, keys::JwtKey};
 
-/// How many keys are tried for one token, so that forging one costs the server no more than that many signatures. Issuers
-/// publish fewer of one kind, and name them in their tokens.
+/// How many keys are tried for one token, so that forging one costs the server no more than that many signatures.
+/// Issuers publish fewer of one kind, and name them in their tokens.
 const MAX_TRIED: usize = 16;
 
 /// Verifies the signature with the keys that match the token's key id and algorithm.

@@ -44,7 +44,8 @@ async fn capacities(len: usize, count: usize) -> Vec<usize> {
     capacities
 }
 
-/// They are copied when they fill less than half of their buffer, and not before. Small buffers stay until they are empty.
+/// They are copied when they fill less than half of their buffer, and not before. Small buffers stay until they are
+/// empty.
 #[tokio::test]
 async fn unread_bytes_are_copied_rarely() {
     // The buffer for reading has 65,792 bytes. Two frames are less than half of it, and one is half of two.

@@ -67,8 +67,8 @@ async fn subscribe(address: &str, subprotocols: &str, payload: Value) -> Client 
     client
 }
 
-/// What a client offers and sends, with the token in the handshake or in the first message. In both ways the library negotiates
-/// the subprotocol.
+/// What a client offers and sends, with the token in the handshake or in the first message. In both ways the library
+/// negotiates the subprotocol.
 fn ways(token: &str) -> [(String, Value); 2] {
     [
         (format!("graphql-transport-ws, bearer, {token}"), json!({})),

@@ -34,8 +34,8 @@ async fn in_one_task(Authenticated(session): Authenticated<String>, upgrade: Web
     })
 }
 
-/// One task reads, another waits for the end. The reader owns the session, because it notices when the client leaves. The other
-/// owns a watcher, which does not keep the session alive.
+/// One task reads, another waits for the end. The reader owns the session, because it notices when the client leaves.
+/// The other owns a watcher, which does not keep the session alive.
 async fn in_two_tasks(Authenticated(session): Authenticated<String>, upgrade: WebSocketUpgrade) -> Response {
     async fn read(
         session: Session<String>,

@@ -75,8 +75,8 @@ fn app(config: StreamableHttpServerConfig) -> (Router, Sessions) {
     (app, sessions)
 }
 
-/// Runs the client: a call, a log-out during another call, and a call. Returns what it saw, and the number of connections
-/// that are left.
+/// Runs the client: a call, a log-out during another call, and a call. Returns what it saw, and the number of
+/// connections that are left.
 async fn run_client(config: StreamableHttpServerConfig) -> (Value, usize) {
     let (app, sessions) = app(config);
     let address = serve(app).await;
@@ -127,8 +127,8 @@ async fn plain_answers_are_not_disturbed() {
     assert_eq!((seen, connections), (expected, 0));
 }
 
-/// The revision of 2026-07-28 has no sessions of its own, and no stream of notifications but the answer to this request. The npm
-/// client does not speak it yet.
+/// The revision of 2026-07-28 has no sessions of its own, and no stream of notifications but the answer to this
+/// request. The npm client does not speak it yet.
 #[tokio::test]
 async fn ending_the_session_ends_a_subscription() {
     let (app, sessions) = app(StreamableHttpServerConfig::default());

@@ -2,13 +2,13 @@
 //!
 //! A socket.io client starts with polling requests, and may upgrade to a WebSocket later.
 //!
-//! - The session of the first request is in the parts of that request, which the library keeps as long as the socket. It is not
-//!   counted, because it has no connection, but it can be ended.
+//! - The session of the first request is in the parts of that request, which the library keeps as long as the socket.
+//!   It is not counted, because it has no connection, but it can be ended.
 //! - A later WebSocket has a session of its own, which is counted. The library drops it with the WebSocket.
 //! - A client that starts with a WebSocket has one session, which is counted.
 //!
-//! The protocol has a disconnect packet and no close code. A client that receives the packet closes its connection. The library
-//! cannot close the connection of a client that does not.
+//! The protocol has a disconnect packet and no close code. A client that receives the packet closes its connection. The
+//! library cannot close the connection of a client that does not.
 
 mod support;
 

@@ -17,7 +17,8 @@ use tonic_prost::ProstCodec;
 
 const METHOD: &str = "/chat.Chat/Listen";
 
-/// Sends one message, and keeps the stream open. Without `protoc`, this is what `tonic-build` would generate a trait for.
+/// Sends one message, and keeps the stream open. Without `protoc`, this is what `tonic-build` would generate a trait
+/// for.
 struct Listen;
 
 impl ServerStreamingService<()> for Listen {

@@ -1,5 +1,5 @@
-//! Sockets that follow a cookie session of tower-sessions: they stay open while requests extend it, and are closed soon after a
-//! log-out. axum-login keeps its users in such sessions.
+//! Sockets that follow a cookie session of tower-sessions: they stay open while requests extend it, and are closed soon
+//! after a log-out. axum-login keeps its users in such sessions.
 
 mod support;
 

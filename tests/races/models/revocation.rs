@@ -148,8 +148,8 @@ fn no_order_is_lost_with_the_task_that_follows_the_store() {
     });
 }
 
-/// A handshake, while another node revokes its token as the first of two, so that its order may be recorded and not carried
-/// out when the task stops.
+/// A handshake, while another node revokes its token as the first of two, so that its order may be recorded and not
+/// carried out when the task stops.
 fn race(node: &Node, other: &Revocations) -> (JoinHandle<Result<Connection, StatusCode>>, JoinHandle<()>) {
     let (node, other, order) = (node.clone(), other.clone(), any(&orders()));
     let handshake = thread::spawn(move || node.connect(OLD));

@@ -236,8 +236,8 @@ pub(crate) fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
-/// A token is `<subject>.<id>.<for how many seconds it is valid>.<for how many it has been>`, seen from the beginning of the
-/// model.
+/// A token is `<subject>.<id>.<for how many seconds it is valid>.<for how many it has been>`, seen from the beginning
+/// of the model.
 fn verify(token: &Token) -> Result<Verified<()>, VerifyError> {
     let parts: Vec<_> = token.expose().split('.').collect();
     let [subject, id, left, age] = parts.as_slice() else { return Err(VerifyError::invalid()) };

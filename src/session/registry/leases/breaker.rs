@@ -25,8 +25,8 @@ use crate::{
 const OPEN_TIME: Duration = Duration::from_secs(5);
 /// How long the store has to respond to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long handshakes wait for a probe. Longer than its timeout, so that they learn its outcome. They wait this long only if
-/// its task was aborted.
+/// How long handshakes wait for a probe. Longer than its timeout, so that they learn its outcome. They wait this long
+/// only if its task was aborted.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How many subjects are probed: each may be in another part of the store.
 const PROBES: usize = 8;

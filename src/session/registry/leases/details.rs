@@ -33,8 +33,8 @@ impl Details {
         [VERSION, self.kind.as_str(), &expires_at, self.meta.as_text()].join("\u{1d}").into()
     }
 
-    /// Reads a text of any origin. What is missing or unknown is left out: a node of another version may have written it,
-    /// or none at all.
+    /// Reads a text of any origin. What is missing or unknown is left out: a node of another version may have written
+    /// it, or none at all.
     pub(in crate::session::registry) fn from_text(text: &str) -> Self {
         let mut parts = text.splitn(4, SEPARATOR);
         let is_known = text.len() <= MAX_LEN && parts.next() == Some(VERSION);

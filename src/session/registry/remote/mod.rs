@@ -1,4 +1,5 @@
-//! Sessions of other nodes: a node asks the node of a session to refresh it, or to verify its token again, by a message.
+//! Sessions of other nodes: a node asks the node of a session to refresh it, or to verify its token again, by a
+//! message.
 //!
 //! The session's own node verifies the token, because the verifier and the claims are there, and applies the same rules
 //! as to a request of its own. It believes nothing that a message says.

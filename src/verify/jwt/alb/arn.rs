@@ -2,8 +2,8 @@
 
 use crate::error::ConfigError;
 
-/// The URL of the keys of the load balancer with this Amazon Resource Name. `None` outside of the partition `aws`, where
-/// the URL follows no rule.
+/// The URL of the keys of the load balancer with this Amazon Resource Name. `None` outside of the partition `aws`,
+/// where the URL follows no rule.
 pub(super) fn keys_url(arn: &str) -> Result<Option<String>, ConfigError> {
     let invalid = |problem| ConfigError::InvalidArn { arn: arn.to_owned(), problem };
     let parts: Vec<&str> = arn.splitn(6, ':').collect();

@@ -13,10 +13,12 @@ use crate::verify::{
     jwks::{PemKey, PemKeys},
 };
 
-/// Verifies the tokens of an AWS Application Load Balancer that signs in users itself, in the header `x-amzn-oidc-data`.
+/// Verifies the tokens of an AWS Application Load Balancer that signs in users itself, in the header
+/// `x-amzn-oidc-data`.
 ///
-/// - The token is signed by the load balancer (`ES256`) that is configured, by its Amazon Resource Name (`signer` in the
-///   header). AWS requires this check: the keys of a region sign for all load balancers there, those of strangers too.
+/// - The token is signed by the load balancer (`ES256`) that is configured, by its Amazon Resource Name (`signer` in
+///   the header). AWS requires this check: the keys of a region sign for all load balancers there, those of strangers
+///   too.
 /// - It expires at the `exp` of the header, and at that of the claims if there is one.
 /// - The issuer is the `iss` of the header, and the subject the `sub` of the claims. There is no audience.
 ///   [`client`](AlbVerifierBuilder::client) restricts the OAuth clients.
@@ -28,7 +30,8 @@ use crate::verify::{
 /// [`allow_origin`](crate::WsAuthLayer::allow_origin) must be set. And clients that bypass the load balancer must not
 /// reach the server, or a stolen token can be used until it expires.
 ///
-/// The token expires soon, and clients do not have it, so they cannot send a new one on the socket. A page can request a
+/// The token expires soon, and clients do not have it, so they cannot send a new one on the socket. A page can request
+/// a
 /// [refresh route](crate::WsAuthLayer::refresh_route) instead: the load balancer adds a new token to that request.
 ///
 /// Events about keys have the id of the key as `issuer`.

@@ -42,7 +42,8 @@ pub(crate) fn verify(input: VerifyInput<'_>) -> Ready<Result<Verified<String>, V
     }))
 }
 
-/// Allows one connection per user. The profile of close codes is one that tells an expired token from a revoked session.
+/// Allows one connection per user. The profile of close codes is one that tells an expired token from a revoked
+/// session.
 pub(crate) fn layer() -> (WsAuthLayer, Sessions) {
     let sessions = Sessions::with_limits(Limits::new().per_subject(1, AtLimit::RefuseNew).unwrap());
     (WsAuthLayer::new(verify).sessions(&sessions).close_codes(CloseCodes::GRAPHQL_WS), sessions)
@@ -104,8 +105,8 @@ pub(crate) async fn slot_freed(sessions: &Sessions) {
     timeout(TIMEOUT, none_counted).await.expect("the slot is freed with the socket");
 }
 
-/// For libraries whose sockets can be closed with a code: ending the session closes the socket with the profile's code. When
-/// the socket is gone, closed by either side, the user's only slot is free.
+/// For libraries whose sockets can be closed with a code: ending the session closes the socket with the profile's code.
+/// When the socket is gone, closed by either side, the user's only slot is free.
 pub(crate) async fn assert_closed_and_slot_freed(app: Router, sessions: Sessions) {
     let address = serve(app).await;
     for _ in 0..3 {
