@@ -208,6 +208,6 @@ mod tests {
     #[test]
     fn sockets_and_supervisors_are_small() {
         assert_eq!(size_of::<AuthenticatedSocket<()>>(), 24);
-        assert!(size_of::<Supervisor<()>>() <= 208, "{}", size_of::<Supervisor<()>>());
+        assert!(size_of::<Supervisor<()>>() <= 216, "{}", size_of::<Supervisor<()>>());
     }
 }

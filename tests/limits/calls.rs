@@ -79,6 +79,19 @@ async fn releases_that_fail_do_not_stop_renewals() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_that_fails_does_not_repeat_a_renewal() {
+    let store = MemoryLimits::new();
+    let (_app, mut sockets) = crowd(&store, 3).await;
+    store.release_fails.store(true, SeqCst);
+    sockets.pop();
+    settle().await;
+    // Until the renewal that follows a failure by itself, and the release can be tried again.
+    sleep(Duration::from_secs(6)).await;
+    // One every 20 seconds, for all.
+    assert_eq!(renewals(&store, MINUTE).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subject_that_the_store_fails_for_costs_few_calls() {
     let store = MemoryLimits::new();
     let (_app, mut sockets) = crowd(&store, 3).await;
