@@ -2,10 +2,9 @@
 //!
 //! A web page controls little of a WebSocket handshake: the URL, cookies, and a list of subprotocols. [`WsAuthLayer`]
 //! finds the token in any of these or in a header, removes it before anything else can see it, checks the page's
-//! origin, and has a
-//! [`Verifier`] verify the token. Only then does the request reach axum's `WebSocketUpgrade`, or any other handler that
-//! upgrades. A handshake without a valid token is answered with `401`, never with `101`. The socket is closed when its
-//! [`Session`] ends.
+//! origin, and has a [`Verifier`] verify the token. Only then does the request reach axum's `WebSocketUpgrade`, or any
+//! other handler that upgrades. A handshake without a valid token is answered with `401`, never with `101`. The socket
+//! is closed when its [`Session`] ends.
 //!
 //! # Example
 //!
@@ -210,14 +209,14 @@
 //! With the feature `tracing`, under the target `axum_ws_auth`. No event holds a token, a path or a query.
 //!
 //! A handler runs in the span `ws_session` of its session, at `info`, with the session's id as `session`. So does the
-//! body of a
-//! [stream](WsAuthLayer::streams). What the handler logs carries the id, and a search for it finds the whole life of a session.
-//! [`WsAuthLayer::log_subject`] says where logs name the user. Without a subscriber, a span costs nothing; with one, as much
-//! memory as that keeps for a span, for as long as the connection is open.
+//! body of a [stream](WsAuthLayer::streams). What the handler logs carries the id, and a search for it finds the whole
+//! life of a session. [`WsAuthLayer::log_subject`] says where logs name the user. Without a subscriber, a span costs
+//! nothing. With one, it takes the memory that the subscriber keeps for a span, for as long as the connection is open.
 //!
-//! Anybody can cause refusals, so a flood of them is a handful of events: of each kind, each layer writes ten at once
-//! and then one a second, with the number of those that were left out before it as `suppressed`. If none follows within
-//! two seconds, `handshakes refused` tells that number. The routes of [`signals`] do the same with what they refuse.
+//! Anybody can cause refusals, so events of refusals are throttled. For each kind, each layer writes ten at once and
+//! then one a second. Its field `suppressed` is the number of events that were left out before it. If no event follows
+//! within two seconds, the event `handshakes refused` has that number. The routes of [`signals`] do the same with what
+//! they refuse.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
@@ -283,9 +282,9 @@
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, by the facade of that name. The module `metrics` has the names as constants, the values
-//! of each label, an example, and `describe_metrics`. No label holds what a client sent. `examples/metrics.rs` exports
-//! them to Prometheus, and `examples/grafana.json` is a dashboard.
+//! With the feature `metrics`, through the `metrics` facade. The module `metrics` has the names as constants, the
+//! values of each label, an example, and `describe_metrics`. No label holds what a client sent. `examples/metrics.rs`
+//! exports them to Prometheus, and `examples/grafana.json` is a dashboard.
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |

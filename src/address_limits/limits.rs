@@ -10,8 +10,8 @@ use crate::error::ConfigError;
 /// under [`accept_then_close`](crate::WsAuthLayer::accept_then_close), because that would hold a connection for each.
 ///
 /// The address is the [`ClientAddr`](crate::ClientAddr). The server has to tell it, and behind proxies it needs
-/// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies): all clients would share the limits of the proxy otherwise. A
-/// client whose address is unknown is refused with 503, and an event says what is missing.
+/// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies): all clients would share the limits of the proxy otherwise.
+/// A client whose address is unknown is refused with 503, and an event says what is missing.
 ///
 /// **Choose generously.** A school, a company, or all customers of a mobile provider may have one IPv4 address. For
 /// limits per user see [`Limits`](crate::Limits). There are no limits by default.
@@ -21,10 +21,10 @@ use crate::error::ConfigError;
 /// # Memory
 ///
 /// Failed attempts take 64 bytes for each address, for at most [`capacity`](Self::capacity) addresses. When there are
-/// more, an address with few failures is forgotten for a new one: so nobody who is limited becomes free by that, unless
-/// about as many addresses as the capacity are limited, and nobody is limited for what others did. An attacker who
-/// has more addresses than that is not slowed down by limits on addresses. Connections are counted exactly, in an entry
-/// for each address that is connected.
+/// more, a new address replaces one with few failures. So nobody is limited for what others did, and an address that is
+/// limited stays limited, unless about as many addresses are limited as the capacity holds. An attacker who has more
+/// addresses than that is not slowed down by limits on addresses. Connections are counted exactly, in an entry for each
+/// address that is connected.
 ///
 /// # Example
 ///
@@ -115,8 +115,8 @@ impl AddressLimits {
     /// These do **not** count, because a page that makes such a mistake again and again must not lock out everybody
     /// else at its address: a token that was valid once and has expired or was revoked, one that is not valid yet, a
     /// request without a token, one that is [forbidden](crate::VerifyError::forbidden), and a client that is asked for
-    /// a DPoP nonce. Neither do refusals by these limits, nor those that are not the client's fault. A success changes
-    /// nothing, or a client that has one valid token could guess others.
+    /// a DPoP nonce. Neither do refusals by these limits, nor those that are not the client's fault. A success does not
+    /// reset the count: otherwise, a client that has one valid token could guess others.
     ///
     /// The window slides by an eighth of its length: a failure counts for this time, and for an eighth longer at most.
     /// Attempts that are being verified at the same time are not counted yet, and may exceed the limit; a limit on

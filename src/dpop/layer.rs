@@ -7,7 +7,8 @@ impl WsAuthLayer {
     ///
     /// Set it together with the verifier, which may have been [combined](crate::Verifier) with others. Without it, no
     /// bound token is accepted in a handshake. `Authorization: DPoP` is read where
-    /// [`TokenSource::authorization`](crate::TokenSource::authorization) is a source, and `dpop.<proof>` beside any source.
+    /// [`TokenSource::authorization`](crate::TokenSource::authorization) is a source, and `dpop.<proof>` beside any
+    /// source.
     ///
     /// ```
     /// use axum_ws_auth::{Dpop, Verifier, VerifyError, WsAuthLayer, test_util};

@@ -72,8 +72,8 @@ impl<C> Dpop<C> {
     ///
     /// A proof without one is refused as [`UseDpopNonce`](crate::VerifyErrorKind::UseDpopNonce), and the answer has a
     /// nonce: as the header `DPoP-Nonce`, and as `dpop_nonce` in the message of
-    /// [`RefreshProtocol::json`](crate::RefreshProtocol::json). A page cannot read the answer to a refused handshake. It
-    /// needs a nonce from elsewhere first, for example from a `fetch` of another route of the layer.
+    /// [`RefreshProtocol::json`](crate::RefreshProtocol::json). A page cannot read the answer to a refused handshake.
+    /// It needs a nonce from elsewhere first, for example from a `fetch` of another route of the layer.
     ///
     /// The server keeps no nonces. It signs them with a random key; with several nodes, use
     /// [`require_nonce_of`](Self::require_nonce_of). Defaults to off, because it costs each client a request.

@@ -21,9 +21,10 @@ use crate::{
 
 /// Accepts tokens that are bound to a key of the client, from clients that prove that they hold it (DPoP, RFC 9449).
 ///
-/// A bearer token is worth as much to a thief as to its owner. A bound token names a key (`cnf.jkt`), and each time the
-/// client presents it, it signs a proof for this token and this request. The token is verified by a [`JwtVerifier`], by
-/// its rules. A token that is bound in another way, such as to a TLS certificate (`x5t#S256`), is refused.
+/// A bearer token is worth as much to a thief as to its owner. A bound token names a key (`cnf.jkt`). Each time the
+/// client presents the token, it signs a proof for this token and this request. The token is verified by a
+/// [`JwtVerifier`], by its rules. A token that is bound in another way, such as to a TLS certificate (`x5t#S256`), is
+/// refused.
 ///
 /// # Where the proof comes from
 ///
@@ -38,8 +39,8 @@ use crate::{
 /// | by the first message of [`FirstMessage::graphql_ws`](crate::FirstMessage::graphql_ws) | `dpop` beside `Authorization` |
 /// | by a message of your own | [`Token::with_dpop_proof`](crate::Token::with_dpop_proof) |
 ///
-/// The inner service sees neither the header nor the subprotocol with the proof. A bound token by the scheme `Bearer`
-/// is refused, whatever comes with it, and a token that is not bound by the scheme `DPoP` (§7.1 and §7.2).
+/// The inner service sees neither the header nor the subprotocol with the proof. A bound token with the scheme `Bearer`
+/// is refused, whatever comes with it (§7.2). So is a token with the scheme `DPoP` that is not bound (§7.1).
 ///
 /// # What a proof must hold
 ///
@@ -55,8 +56,8 @@ use crate::{
 /// # During the session
 ///
 /// A [refresh](crate::Session::refresh) takes a new proof for the new token, made for the handshake (`GET`), and at a
-/// [refresh route](crate::WsAuthLayer::refresh_route) for the route (`POST`). The key stays the same: a token that is bound
-/// to another key, or to none, is refused as [`OtherKey`](crate::RefreshErrorKind::OtherKey).
+/// [refresh route](crate::WsAuthLayer::refresh_route) for the route (`POST`). The key stays the same: a token that is
+/// bound to another key, or to none, is refused as [`OtherKey`](crate::RefreshErrorKind::OtherKey).
 ///
 /// A [recheck](crate::Verified::recheck_in()) asks nothing of the client. It verifies the token alone.
 ///

@@ -25,8 +25,8 @@ use axum::extract::ws::WebSocketUpgrade;
 
 /// The session of an authenticated request, for handlers.
 ///
-/// [`AuthenticatedUpgrade`] is axum's [`WebSocketUpgrade`] with the session. [`Authenticated`] is the session alone, for
-/// handlers that use axum's extractor or another library's. `Option<Authenticated<C>>` is for routes behind an
+/// [`AuthenticatedUpgrade`] is axum's [`WebSocketUpgrade`] with the session. [`Authenticated`] is the session alone,
+/// for handlers that use axum's extractor or another library's. `Option<Authenticated<C>>` is for routes behind an
 /// [`optional`](crate::WsAuthLayer::optional) layer.
 ///
 /// If the layer is missing or its verifier has other claims, these extractors answer with 500 and log an error. So a

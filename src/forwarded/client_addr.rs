@@ -11,10 +11,9 @@ use std::{fmt, net::IpAddr};
 /// A request has none if the address is unknown: if the server does not tell the peer's address, or a proxy does not
 /// tell the client's. The layer takes the peer's address from axum's
 /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), so serve the application with
-/// [`into_make_service_with_connect_info::<SocketAddr>()`](axum::Router::into_make_service_with_connect_info). If yours knows
-/// it by other means, insert a `ConnectInfo<SocketAddr>` into the request's extensions, outside the layer. In tests,
-/// axum's
-/// [`MockConnectInfo`](axum::extract::connect_info::MockConnectInfo) does.
+/// [`into_make_service_with_connect_info::<SocketAddr>()`](axum::Router::into_make_service_with_connect_info). If your
+/// server knows the address by other means, insert a `ConnectInfo<SocketAddr>` into the request's extensions, outside
+/// the layer. In tests, axum's [`MockConnectInfo`](axum::extract::connect_info::MockConnectInfo) does.
 ///
 /// # Example
 ///

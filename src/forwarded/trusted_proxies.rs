@@ -14,10 +14,10 @@ use crate::error::ConfigError;
 /// Which proxies may say who a client is, and by which header; see
 /// [`WsAuthLayer::trusted_proxies`](crate::WsAuthLayer::trusted_proxies).
 ///
-/// To a server behind a proxy, all requests come from the proxy, and may name a host of its own. Proxies tell the rest
-/// by headers. Any client can send these headers too, so the layer reads them only if the connection's peer is a
-/// trusted proxy. It reads one kind of header, because a proxy that writes one kind passes the other on as the client
-/// sent it.
+/// A server behind a proxy sees the proxy as the peer of every request, and sometimes a `Host` that the proxy chose.
+/// Proxies pass on the rest in headers. Any client can send these headers too, so the layer reads them only if the
+/// connection's peer is a trusted proxy. It reads one kind of header, because a proxy that writes one kind passes the
+/// other on as the client sent it.
 ///
 /// | | [`x_forwarded`](Self::x_forwarded) | [`forwarded`](Self::forwarded) (RFC 7239) | used for |
 /// | --- | --- | --- | --- |
@@ -28,12 +28,12 @@ use crate::error::ConfigError;
 /// # What is read
 ///
 /// Each proxy appends the address that its request came from. The list is read **from its end**, and trusted proxies
-/// are skipped: the first address that is not one of them is the client. What stands before that, the client may have
-/// written. If all are trusted, the first of the list is the client; if the list is missing, the peer itself is.
+/// are skipped: the first address that is not one of them is the client. Anything before it may have been written by
+/// the client. If all are trusted, the first of the list is the client; if the list is missing, the peer itself is.
 ///
 /// - If the next address cannot be read (`unknown`, a name such as `_lb`, an empty or malformed entry), or if there are
 ///   more than 64, **the address is unknown**: the request has no [`ClientAddr`](crate::ClientAddr). The proxy's own
-///   address does not stand in for it, because all clients would then share it, and its limits.
+///   address is not used instead, because all clients would then share it, and its limits.
 /// - The host and the scheme are those that the outermost trusted proxy wrote: the one next to the client. If it wrote
 ///   none, the next one's count, and if no proxy wrote a host, `Host` does.
 /// - A host or scheme that **cannot be read** allows no page by the same-origin rule: the origin is refused with the

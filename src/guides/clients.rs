@@ -1,15 +1,15 @@
 //! Clients: new tokens, refreshes, and when to stop.
 //!
-//! Most pages that are refused again and again have one bug in common: they read a token once, and offer it at every
-//! attempt. The second is that they reconnect whatever the server says. A client needs a *function* for its token, and
-//! has to read the reason in the close frame. [`accept_then_close`](crate::WsAuthLayer::accept_then_close) gives a page
-//! that reason for refused handshakes too.
+//! Pages that are refused again and again usually have one of two bugs: they read a token once and offer it at every
+//! attempt, or they reconnect whatever the server says. A client needs a *function* for its token, and has to read the
+//! reason in the close frame. [`accept_then_close`](crate::WsAuthLayer::accept_then_close) gives a page that reason for
+//! refused handshakes too.
 //!
 //! # The client of this crate
 //!
-//! `clients/js` in the repository is an ES module of 5 kB without dependencies: `AuthSocket`, and `AuthEventSource` for
-//! event streams. Both ask for a token at every attempt, wait at random, and know what each reason means. The tests run
-//! them in Node, Chromium and Firefox.
+//! `clients/js` in the repository is an ES module without dependencies (5 kB minified and compressed): `AuthSocket`,
+//! and `AuthEventSource` for event streams. Both ask for a token at every attempt, wait at random, and know what each
+//! reason means. The tests run them in Node, Chromium and Firefox.
 //!
 //! ```js
 //! import { AuthSocket } from "axum-ws-auth-client";
@@ -43,8 +43,8 @@
 //!
 //! ## Phoenix
 //!
-//! [`TokenSource::phoenix`](crate::TokenSource::phoenix), with [`subprotocols(["phoenix"])`](crate::WsAuthLayer::subprotocols)
-//! and `accept_then_close`.
+//! [`TokenSource::phoenix`](crate::TokenSource::phoenix), with
+//! [`subprotocols(["phoenix"])`](crate::WsAuthLayer::subprotocols) and `accept_then_close`.
 //!
 //! ```js
 #![doc = include_str!("../../clients/js/recipes/phoenix.mjs")]
@@ -52,8 +52,8 @@
 //!
 //! ## graphql-ws
 //!
-//! [`FirstMessage::graphql_ws`](crate::FirstMessage::graphql_ws), which brings its close codes. Apollo Client, urql and Relay pass
-//! these options on.
+//! [`FirstMessage::graphql_ws`](crate::FirstMessage::graphql_ws), which brings its close codes. Apollo Client, urql and
+//! Relay pass these options on.
 //!
 //! ```js
 #![doc = include_str!("../../clients/js/recipes/graphql-ws.mjs")]
@@ -62,8 +62,8 @@
 //! ## SignalR
 //!
 //! The default sources for clients with headers. A page needs
-//! [`TokenSource::query("access_token")`](crate::TokenSource::query) too. `accept_then_close` would be of no use: the package asks
-//! `negotiate` first, and sees its 401.
+//! [`TokenSource::query("access_token")`](crate::TokenSource::query) too. `accept_then_close` would be of no use: the
+//! package asks `negotiate` first, and sees its 401.
 //!
 //! ```js
 #![doc = include_str!("../../clients/js/recipes/signalr.mjs")]
@@ -71,9 +71,9 @@
 //!
 //! ## socket.io
 //!
-//! The default sources. The package can offer subprotocols, so it needs no polling requests with a header. Its protocol has no
-//! close code: the server's task that waits for the end of the session first emits the reason as an event `auth.ended`, with
-//! [`EndReason::as_str`](crate::EndReason::as_str), and then disconnects the socket.
+//! The default sources. The package can offer subprotocols, so it needs no polling requests with a header. Its protocol
+//! has no close code: the server's task that waits for the end of the session first emits the reason as an event
+//! `auth.ended`, with [`EndReason::as_str`](crate::EndReason::as_str), and then disconnects the socket.
 //!
 //! ```js
 #![doc = include_str!("../../clients/js/recipes/socket.io.mjs")]
@@ -82,8 +82,8 @@
 //! ## Centrifuge
 //!
 //! [`FirstMessage::centrifugo`](crate::FirstMessage::centrifugo) and
-//! [`RefreshProtocol::centrifugo`](crate::RefreshProtocol::centrifugo). The package needs no list of reasons, because the close
-//! codes of [`CloseCodes::CENTRIFUGO`](crate::CloseCodes::CENTRIFUGO) say which are final.
+//! [`RefreshProtocol::centrifugo`](crate::RefreshProtocol::centrifugo). The package needs no list of reasons, because
+//! the close codes of [`CloseCodes::CENTRIFUGO`](crate::CloseCodes::CENTRIFUGO) say which are final.
 //!
 //! ```js
 #![doc = include_str!("../../clients/js/recipes/centrifuge.mjs")]

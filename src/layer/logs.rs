@@ -7,8 +7,8 @@ use crate::telemetry::LogSubject;
 impl WsAuthLayer {
     /// Sets where [events and spans](crate#events) name the subject of a session.
     ///
-    /// Defaults to [`LogSubject::AtDebug`], because a subject is personal data in most places, and logs at `debug` are
-    /// those of somebody who looks for something.
+    /// Defaults to [`LogSubject::AtDebug`], because a subject is personal data in most places, and `debug` is usually
+    /// on only while somebody investigates a problem.
     ///
     /// # Example
     ///

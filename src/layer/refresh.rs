@@ -67,12 +67,12 @@ impl WsAuthLayer {
     /// # Who may refresh a session
     ///
     /// 1. The layer's verifier is asked about the token, with the head of this request. A client without a valid token
-    ///    gets 401, and no session is looked up. A valid token that its verifier *forbids* to do this goes on: whether
-    ///    it may use the session is another question.
+    ///    gets 401, and no session is looked up. If the verifier only *forbids* this request, the token is valid, and
+    ///    the next steps decide.
     /// 2. The session's own verifier is asked, with the head of the handshake, on the session's own node.
     /// 3. The token must be of the session's subject and issuer. Only then does it count as one of the
-    ///    [attempts](Self::refresh_limit), and only then does its sender learn anything of the session. To all others the
-    ///    session does not exist. So an id need not be secret.
+    ///    [attempts](Self::refresh_limit), and only then does its sender learn anything of the session. To all others
+    ///    the session does not exist. So an id need not be secret.
     ///
     /// A one-time [ticket](crate::Tickets) cannot refresh a session here, because two verifiers are asked.
     ///
@@ -97,8 +97,8 @@ impl WsAuthLayer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoRegistry`] if the layer has no [`sessions`](Self::sessions), and [`ConfigError::ZeroLimit`] if its
-    /// [`refresh_limit`](Self::refresh_limit) is zero.
+    /// [`ConfigError::NoRegistry`] if the layer has no [`sessions`](Self::sessions), and [`ConfigError::ZeroLimit`] if
+    /// its [`refresh_limit`](Self::refresh_limit) is zero.
     ///
     /// # Example
     ///
@@ -174,8 +174,8 @@ impl WsAuthLayer {
     /// | | `refresh_disabled` | the session's layer has a [`refresh_limit`](Self::refresh_limit) of zero |
     /// | 405 | none | the method is not `POST` |
     ///
-    /// For what SignalR has no names, the names are those of [`refresh_route`](Self::refresh_route) and of a
-    /// [`Rejection`]. [`on_rejection`](Self::on_rejection) does not apply. Centrifugo's protocol has no refresh over HTTP.
+    /// Where SignalR has no name, the name is that of [`refresh_route`](Self::refresh_route) or of a [`Rejection`].
+    /// [`on_rejection`](Self::on_rejection) does not apply. Centrifugo's protocol has no refresh over HTTP.
     ///
     /// # Errors
     ///
@@ -205,8 +205,9 @@ impl WsAuthLayer {
     ///
     /// The time runs from when a recheck is due and gets no answer, until the next answer. Meanwhile the verifier is
     /// asked again after one second, then two, four, and so on up to 30, or later if its error says so
-    /// ([`VerifyError::with_retry_after`](crate::VerifyError::with_retry_after)). So a session is open without an
-    /// answer for as long as its `recheck_in` and this time together.
+    /// ([`VerifyError::with_retry_after`](crate::VerifyError::with_retry_after)). Each of these pauses is longer by up
+    /// to half, at random. So a session is open without an answer for as long as its `recheck_in` and this time
+    /// together.
     ///
     /// Defaults to five minutes: a database or an identity provider restarts or fails over in less, and clients that
     /// reconnected meanwhile would be refused.

@@ -30,12 +30,12 @@ impl WsAuthLayer {
         self
     }
 
-    /// Sets the `scope` of challenges with the status 401: what a client should ask for that has no token, or no valid
-    /// one. Several are separated by one space each.
+    /// Sets the `scope` of challenges with the status 401: what a client without a valid token should ask for. Several
+    /// scopes are separated by one space each.
     ///
-    /// Defaults to none: a client then asks for all
-    /// [`scopes_supported`](ResourceMetadata::scopes_supported), or for what it thinks fit. A challenge with the status 403
-    /// names the scope of [`VerifyError::insufficient_scope`](crate::VerifyError::insufficient_scope) instead.
+    /// Defaults to none: a client then asks for all [`scopes_supported`](ResourceMetadata::scopes_supported), or for
+    /// what it thinks fit. A challenge with the status 403 names the scope of
+    /// [`VerifyError::insufficient_scope`](crate::VerifyError::insufficient_scope) instead.
     ///
     /// # Errors
     ///
@@ -86,7 +86,8 @@ impl WsAuthLayer {
     }
 
     /// Names the application's subprotocols, such as `graphql-transport-ws`, so that
-    /// [`accept_then_close`](Self::accept_then_close) can select one. Handlers still choose for themselves. Defaults to none.
+    /// [`accept_then_close`](Self::accept_then_close) can select one. Handlers still choose for themselves. Defaults to
+    /// none.
     ///
     /// # Errors
     ///

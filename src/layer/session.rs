@@ -86,11 +86,11 @@ impl WsAuthLayer {
     /// session ends with [`EndReason::Unresponsive`](crate::EndReason::Unresponsive). While a message that was sent
     /// before the ping still makes progress, the `timeout` begins again.
     ///
-    /// 30 and 20 seconds are good values. A client whose network or power is gone then frees its place in the
-    /// [limits](crate::Limits) within a minute, instead of when its token expires. And proxies do not cut idle
-    /// connections, which most do after a minute. The interval is shorter by up to a fifth, by another share for each
-    /// session, so that the pings of sockets that were opened at the same moment spread. Choose a longer `timeout` for
-    /// clients on slow links: an answer may wait behind a large message.
+    /// 30 and 20 seconds are good values. If a client's network or power is gone, its place in the
+    /// [limits](crate::Limits) is then free within a minute, instead of when its token expires. The pings also keep
+    /// proxies from cutting idle connections, which most do after a minute. Each session shortens the interval by up to
+    /// a fifth, each by another amount, so that sockets that were opened at the same moment are not pinged at the same
+    /// moment. Choose a longer `timeout` for clients on slow links: an answer may wait behind a large message.
     ///
     /// The handler has nothing to do. It does not receive the pongs to these pings. It need not receive at all: while
     /// the client is probed, up to 16 messages or 64 KiB are read ahead and kept for the handler. A client that has
@@ -98,7 +98,7 @@ impl WsAuthLayer {
     /// does not receive that within `timeout`, the session ends with [`EndReason::Closed`](crate::EndReason::Closed).
     ///
     /// An event stream that was silent for `every` is sent a comment (`:` and a blank line), which clients ignore. Its
-    /// client cannot answer, so `timeout` does not concern it.
+    /// client cannot answer, so `timeout` does not apply to it.
     ///
     /// For one socket, see [`AuthenticatedUpgrade::keep_alive`](crate::AuthenticatedUpgrade::keep_alive).
     ///

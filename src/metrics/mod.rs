@@ -33,21 +33,22 @@
 //!
 //! # Installing a recorder
 //!
-//! Install it before the server accepts connections. What happened before is not counted. A layer keeps handles of the
-//! recorder that it meets first, because looking one up takes longer than all that a handshake may cost. So a test that
-//! installs a local recorder builds its layer within it. A recorder of a type without size is taken for none; put such
-//! a one into a `Box`.
+//! Install it before the server accepts connections. What happened before is not counted. A layer keeps the handles of
+//! the first recorder that it sees, because looking one up takes longer than a handshake may spend on metrics. So a
+//! test that installs a local recorder builds its layer within it. A recorder whose type is zero-sized is treated as
+//! none: put it into a `Box`.
 //!
 //! `metrics-exporter-prometheus` without its listener keeps each measured time until it is asked to
-//! [render](https://docs.rs/metrics-exporter-prometheus/0.18/metrics_exporter_prometheus/struct.PrometheusHandle.html) or
-//! to run its upkeep: have a task call `run_upkeep` every few seconds. `examples/metrics.rs` shows it, with buckets
+//! [render](https://docs.rs/metrics-exporter-prometheus/0.18/metrics_exporter_prometheus/struct.PrometheusHandle.html)
+//! or to run its upkeep: have a task call `run_upkeep` every few seconds. `examples/metrics.rs` shows it, with buckets
 //! that suit the times below, and `examples/grafana.json` is a dashboard for Grafana.
 //!
 //! # Ages
 //!
-//! There is no gauge of an age: one that is set when something happens stands still when nothing does, which is what it
-//! is to show. The times of the last success are exported instead, in Unix seconds, as Prometheus advises. An age is
-//! then `time() - axum_ws_auth_revocations_synced_timestamp_seconds`, and grows even if the task that sets it has died.
+//! No gauge holds an age. A gauge is set only when something happens, so an age would stop growing when updates stop,
+//! which is just when it matters. The times of the last success are exported instead, in Unix seconds, as Prometheus
+//! advises. An age is then `time() - axum_ws_auth_revocations_synced_timestamp_seconds`, and grows even if the task
+//! that sets it has died.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -61,8 +62,8 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 /// | `source` | where the token was: `authorization`, `header`, `cookie`, `query`, `subprotocol`, `first_message`; `none` if there was no token, or none that could be read |
 /// | `http` | `1.0`, `1.1`, `2`, `3` |
 ///
-/// A client that authenticates by its [first message](crate::FirstMessage) is counted when that has come, or has not
-/// come in time. A client that disconnects before it is answered is not counted.
+/// A client that authenticates by its [first message](crate::FirstMessage) is counted when that message has come, or
+/// when its time is over. A client that disconnects before it is answered is not counted.
 pub const HANDSHAKES_TOTAL: &str = "axum_ws_auth_handshakes_total";
 
 /// Histogram, in seconds: from finding a token to accepting or refusing it. It includes the verifier, and waiting for
@@ -88,7 +89,7 @@ pub const VERIFY_DURATION_SECONDS: &str = "axum_ws_auth_verify_duration_seconds"
 /// | --- | --- |
 /// | `kind` | [`SessionKind::as_str`](crate::SessionKind::as_str): `websocket`, `stream`, `request` |
 ///
-/// A session ends at its deadline when something notices: its socket or stream does at once.
+/// A session whose deadline has passed counts until something notices. Its socket or stream notices at once.
 pub const SESSIONS: &str = "axum_ws_auth_sessions";
 
 /// Histogram, in seconds: how long a session has lasted.
@@ -124,8 +125,8 @@ pub const RECHECKS_TOTAL: &str = "axum_ws_auth_rechecks_total";
 /// | `kind` | `token`, `session`, `provider_session`, `subject`, `issued_until` |
 pub const REVOCATIONS_TOTAL: &str = "axum_ws_auth_revocations_total";
 
-/// Gauge, in Unix seconds: when this node last knew all revocations of the store. Not there before the first load. A
-/// store sends something every few seconds.
+/// Gauge, in Unix seconds: when this node last knew all revocations of the store. Absent before the first load. It
+/// advances every few seconds, because stores answer that often even if nothing was added.
 ///
 /// A process with several [`Revocations`](crate::Revocations) exports the latest of their times.
 pub const REVOCATIONS_SYNCED_TIMESTAMP_SECONDS: &str = "axum_ws_auth_revocations_synced_timestamp_seconds";

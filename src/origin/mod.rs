@@ -20,9 +20,9 @@ use crate::{error::ConfigError, token::CookieKind};
 /// the same site.
 ///
 /// - A token in a **cookie** is accepted only if an `Origin` is present and allowed. The default policy is
-///   [`AllowOrigin::same_origin`]. A plain `GET` or `HEAD` from a page of the same origin, such as that of an `EventSource`,
-///   has no `Origin`: browsers send `Sec-Fetch-Site: same-origin` instead, and the policy is then asked about the
-///   origin in `Host`.
+///   [`AllowOrigin::same_origin`]. A plain `GET` or `HEAD` from a page of the same origin, such as that of an
+///   `EventSource`, has no `Origin`: browsers send `Sec-Fetch-Site: same-origin` instead, and the policy is then asked
+///   about the origin in `Host`.
 /// - An **explicit** token needs no `Origin`, because native clients send none, and a foreign page has no token to
 ///   send. Once a policy is set with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin), an `Origin` that
 ///   is present must be allowed for these tokens too.
@@ -69,11 +69,11 @@ enum Policy {
 impl AllowOrigin {
     /// Allows pages with the same host and port as the request's `Host` (or `:authority`).
     ///
-    /// The scheme is compared only over HTTP/2, where the request has one, because a server behind a TLS proxy does not
-    /// know its own scheme. Behind proxies, host and scheme are those that the client asked for, if
-    /// [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies) tell them. Use a [`list`](Self::list) to always compare the
-    /// scheme, behind other proxies that rewrite `Host`, and to protect a server on `localhost` from DNS rebinding,
-    /// where both `Host` and `Origin` name the attacker's host.
+    /// The scheme is compared only if the request's URI says `https`, as it may over HTTP/2: a server behind a TLS
+    /// proxy does not know the scheme that the client used. Behind proxies, host and scheme are those that the client
+    /// asked for, if [`trusted_proxies`](crate::WsAuthLayer::trusted_proxies) tell them. Use a [`list`](Self::list) to
+    /// always compare the scheme, behind other proxies that rewrite `Host`, and to protect a server on `localhost` from
+    /// DNS rebinding, where both `Host` and `Origin` name the attacker's host.
     ///
     /// Browsers send cookies named `__Host-…` or `__Secure-…` over TLS only, so with such a cookie a page at `http:` is
     /// not the same origin. Loopback hosts such as `localhost` and `127.0.0.1` are an exception in browsers and here.

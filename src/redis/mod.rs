@@ -171,7 +171,7 @@ use crate::lock::Mutex;
 ///
 /// For example, 100 000 sessions of 100 000 subjects on four nodes:
 ///
-/// - a node holds 25 000: 266 MiB at 10.9 KiB each (measured in `benches/README.md`), plus what the application needs;
+/// - a node holds 25 000: 70 MiB at 2.86 KiB each (measured in `benches/README.md`), plus what the application needs;
 /// - it renews 25 000 ÷ 20 s = 1 250 leases a second; four of them make 5 000, a sixth of what one core of Redis does;
 /// - their leases take 55 MB in Redis, or 79 MB with 100 bytes of meta each;
 /// - when a node goes down and its 25 000 clients reconnect within a minute: 420 handshakes a second, with as many

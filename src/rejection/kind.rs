@@ -8,7 +8,8 @@ use crate::session::CloseCodes;
 pub enum RejectionKind {
     /// There is no token.
     MissingToken,
-    /// There are several tokens, or an empty one, or one that is too long.
+    /// There are several tokens, an empty one, or one that is too long; or, without the token, no subprotocol is left to
+    /// select, or the request would be malformed.
     InvalidRequest,
     /// The token cannot be decoded, is not valid, has expired, is not valid yet, or was revoked.
     InvalidToken,

@@ -14,8 +14,7 @@ use crate::{
 /// Why a handshake was refused, and the response that it becomes.
 ///
 /// The client learns only the class: a status, a challenge and a problem document. The cause stays on the server: it is
-/// the
-/// [`source`](Error::source), and the response's extensions hold the rejection for outer layers and logs.
+/// the [`source`](Error::source), and the response's extensions hold the rejection for outer layers and logs.
 ///
 /// | [kind](RejectionKind) | name | status | `WWW-Authenticate: Bearer realm="…"` and |
 /// | --- | --- | --- | --- |

@@ -84,9 +84,9 @@ pub enum BearerMethod {
 }
 
 impl ResourceMetadata {
-    /// Of the resource with this URL, as clients use it: they refuse a document with another `resource` (RFC 9728
-    /// §3.3). For a server of the Model Context Protocol, it is the URL of its endpoint. The standard knows no `wss`:
-    /// write `https`.
+    /// The metadata of the resource with this URL. The URL must be the one that clients use: they refuse a document
+    /// with another `resource` (RFC 9728 §3.3). For a server of the Model Context Protocol, it is the URL of its
+    /// endpoint. The standard knows no `wss`: write `https`.
     ///
     /// # Errors
     ///

@@ -27,9 +27,8 @@ use crate::store::RevocationStore;
 /// Revokes tokens before they expire: ends live sessions on every node, and refuses handshakes and refreshes.
 ///
 /// A revocation is about a token (`jti`), a session, a user's session at the identity provider (`sid`), a subject, or
-/// everything that was issued up to a time. A subject
-/// can sign in again: tokens that are issued more than [five seconds](RevocationOptions::clock_skew) after the
-/// revocation are valid. The margin allows for clocks that differ.
+/// everything that was issued up to a time. A subject can sign in again: tokens that are issued more than [five
+/// seconds](RevocationOptions::clock_skew) after the revocation are valid. The margin allows for clocks that differ.
 ///
 /// The [store](RevocationStore) decides which nodes a revocation reaches: [`MemoryRevocations`] serves one process,
 /// `Redis` many machines. Each node keeps all revocations in memory, so that a handshake needs no network, and follows

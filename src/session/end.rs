@@ -36,7 +36,7 @@ pub enum EndReason {
     /// The application called [`Session::end`](crate::Session::end), for a reason of its own.
     Policy,
     /// The client sent no token of a better or newer sign-in in time; see
-    /// [`Session::require`](crate::Session::require).
+    /// [`Session::require`](crate::Session::require). Or a [recheck](crate::Verified::recheck_in()) asked for one.
     InsufficientUserAuthentication,
     /// A newer session of the same subject replaced it; see [`Limits::per_subject`](crate::Limits::per_subject).
     TooManySessions,

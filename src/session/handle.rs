@@ -23,8 +23,8 @@ use crate::{
 /// A session ends once, with one [`EndReason`]: at its deadline, when something ends it, or with the connection. The
 /// socket of an [`AuthenticatedUpgrade`](crate::AuthenticatedUpgrade) is then closed, whatever the handler is doing,
 /// and so is a [response that goes on](crate::WsAuthLayer::streams). A handler that upgrades in another way keeps the
-/// session as long as the connection, and closes the connection when
-/// [`ended`](Self::ended) resolves. A task that only waits for the end uses a [`SessionWatcher`] instead.
+/// session as long as the connection, and closes the connection when [`ended`](Self::ended) resolves. A task that only
+/// waits for the end uses a [`SessionWatcher`] instead.
 pub struct Session<C>(pub(super) Arc<Inner<C>>);
 
 pub(super) struct Inner<C> {
@@ -94,7 +94,7 @@ impl<C> Session<C> {
         self.0.core.token().provider_session
     }
 
-    /// What it is the session of.
+    /// What the session belongs to: a WebSocket, a stream, or another request.
     #[must_use]
     pub fn kind(&self) -> SessionKind {
         self.0.core.kind()

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What a session is the session of.
+/// What a session belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionKind {

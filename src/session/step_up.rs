@@ -10,7 +10,7 @@ use crate::{
     verify::{StepUp, VerifyError},
 };
 
-/// Why [`Session::require`] failed. What the handler required that for must not happen.
+/// Why [`Session::require`] failed. The handler must then not do what it required the sign-in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepUpError {
@@ -39,7 +39,7 @@ impl<C: Send + Sync + 'static> Session<C> {
     /// If it does not satisfy `check`, the client is sent the message again.
     ///
     /// The handler need not receive in the meantime: its socket is read ahead for it, by up to 16 messages or 64 KiB.
-    /// If its clients send more than that without being answered, it should receive too, or the new token waits behind
+    /// If clients send more than that without being answered, it should receive too, or the new token waits behind
     /// these messages. Without a protocol that has the message
     /// ([`RefreshProtocol::require_with`](crate::RefreshProtocol::require_with)), and on a connection that is no
     /// [`AuthenticatedSocket`](crate::AuthenticatedSocket), tell the client by other means.

@@ -12,11 +12,11 @@ use crate::id::SessionId;
 
 /// Waits for the end of a session without keeping it alive; see [`Session::watch`].
 ///
-/// A [`Session`] that has neither an [`AuthenticatedSocket`](crate::AuthenticatedSocket) nor a
-/// [response that goes on](crate::WsAuthLayer::streams) lasts, and counts in the [limits](crate::Limits), as long as
-/// there is a clone of it. A task that waits for its end must not own a clone: the
-/// session would outlive its connection, and wait for itself. Such a task owns a watcher instead. When the last clone
-/// is dropped, the session ends with [`EndReason::Closed`].
+/// A [`Session`] that has neither an [`AuthenticatedSocket`](crate::AuthenticatedSocket) nor a [response that goes
+/// on](crate::WsAuthLayer::streams) lasts, and counts in the [limits](crate::Limits), as long as there is a clone of
+/// it. A task that waits for its end must not own a clone: the session would outlive its connection, and wait for
+/// itself. Such a task owns a watcher instead. When the last clone is dropped, the session ends with
+/// [`EndReason::Closed`].
 #[derive(Clone)]
 pub struct SessionWatcher {
     core: Arc<SessionCore>,

@@ -4,8 +4,7 @@ use super::{StoreError, StoreFuture};
 use crate::id::NodeId;
 
 /// Carries messages between nodes, so that one node can ask another to refresh a session, or to verify tokens again.
-/// See
-/// [`Sessions::reachable_through`](crate::Sessions::reachable_through).
+/// See [`Sessions::reachable_through`](crate::Sessions::reachable_through).
 ///
 /// An implementation must pass [`test_util::conformance::bus`](crate::test_util::conformance::bus).
 ///

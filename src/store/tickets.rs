@@ -43,8 +43,8 @@ pub trait TicketStore: Send + Sync + 'static {
     /// Notes that something was used, for this lifetime. Returns `true` once, and then `false` until the lifetime is
     /// over.
     ///
-    /// [`Dpop`](crate::Dpop) asks this of each proof. It is atomic, like [`redeem`](Self::redeem): of many callers at the
-    /// same time, one gets `true`. An entry that goes early is unsafe: a proof can be used twice.
+    /// [`Dpop`](crate::Dpop) calls this for each proof. It is atomic, like [`redeem`](Self::redeem): of many callers at
+    /// the same time, one gets `true`. An entry that goes early is unsafe: a proof can be used twice.
     ///
     /// Defaults to [`put`](Self::put) without a content, which is safe, but cannot tell a second use from a store that
     /// is unavailable: the answer is then 503 where it should be 401.

@@ -29,9 +29,9 @@ use crate::error::ConfigError;
 /// process sees a [`SessionEnded`](crate::SessionEnded) as the source of the error.
 ///
 /// An `EventSource` reconnects after the end of a body, meets the refusal of its old token, and stops for good: it
-/// takes any status but 200 as final. So there is nothing to write on the client but a listener for `auth.ended`, if it
-/// wants to know. One case needs more: if limits [evict](crate::AtLimit::EvictOldest) the oldest session, two pages of
-/// one user evict each other in turn, because the token of both is still good. A page closes its `EventSource` when
+/// takes any status but 200 as final. So the client needs no code, except a listener for `auth.ended` if it wants to
+/// know the reason. One case needs more: if limits [evict](crate::AtLimit::EvictOldest) the oldest session, two pages
+/// of one user evict each other in turn, because the token of both is still good. A page closes its `EventSource` when
 /// `auth.ended` has the reason `too_many_sessions`.
 ///
 /// If the session ends in the middle of an event, the body just ends, because the client then discards the part that it
@@ -46,12 +46,12 @@ use crate::error::ConfigError;
 /// [`Stream`](crate::SessionKind::Stream): `text/event-stream`, `application/x-ndjson`, `application/ndjson`,
 /// `application/jsonl`, `application/json-seq`, `application/stream+json`, `multipart/x-mixed-replace`, and all that
 /// begin with `application/grpc`. It takes a place in the [limits](crate::Limits), also across nodes;
-/// [`Sessions`](crate::Sessions) counts and lists it, and a [drain](crate::Sessions::drain) ends it and waits for it. If
-/// there is no place, the handler's response is dropped, and the client gets the refusal instead: 429 or 503.
+/// [`Sessions`](crate::Sessions) counts and lists it, and a [drain](crate::Sessions::drain) ends it and waits for it.
+/// If there is no place, the handler's response is dropped, and the client gets the refusal instead: 429 or 503.
 ///
 /// A response of any other content type ends with its session, but takes no place: it may be a page, or an answer that
 /// was compressed on the way, and loading a page must not evict its user's socket. A drain lets it go on, like any
-/// other request, until the server shuts down. Neither does an error count, whatever its content type.
+/// other request, until the server shuts down. Responses with an error status do not count either.
 ///
 /// If the session has ended before the handler responds, the client gets a refusal as well: 401 if the token expired or
 /// was revoked.
@@ -158,7 +158,7 @@ impl Streams {
         self
     }
 
-    /// Counts none, save for types that are [added](Self::add_counted_type) afterwards. They still end with their
+    /// Counts none, except types that are [added](Self::add_counted_type) afterwards. They still end with their
     /// sessions.
     ///
     /// Use it if a client opens a stream beside its socket, and the limits are for sockets. Or if each call is answered

@@ -1,4 +1,4 @@
-/// Whose sessions logs tell about; see [`WsAuthLayer::log_subject`](crate::WsAuthLayer::log_subject).
+/// Where logs name the user of a session; see [`WsAuthLayer::log_subject`](crate::WsAuthLayer::log_subject).
 ///
 /// The subject of a token is personal data in most places. Without it, a session is known by its id, which says nothing
 /// about its user to those who cannot list the [sessions](crate::Sessions).

@@ -34,8 +34,7 @@ pub(crate) use subprotocol::{Selection, check_subprotocol};
 ///
 /// [`Debug`] does not show it, there is no `Display`, and only [`expose`](Self::expose) returns it, so every use can be
 /// searched for. There is no `==`: it stops at the first difference, so its time tells how much of a guess is right.
-/// Use
-/// [`equals`](Self::equals), or look up a hash of the token. The memory is overwritten when the token is dropped.
+/// Use [`equals`](Self::equals), or look up a hash of the token. The memory is overwritten when the token is dropped.
 ///
 /// ```
 /// use axum_ws_auth::Token;

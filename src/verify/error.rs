@@ -5,7 +5,8 @@ use super::compared::Compared;
 /// Why a token was not accepted.
 ///
 /// The client learns the class only: [unavailable](Self::is_unavailable), [forbidden](Self::is_forbidden),
-/// [insufficient authentication](Self::insufficient_user_authentication), or invalid. The rest is for logs. It never contains the token.
+/// [insufficient authentication](Self::insufficient_user_authentication), or invalid. The rest is for logs. It never
+/// contains the token.
 #[derive(Clone, Debug)]
 pub struct VerifyError {
     kind: VerifyErrorKind,

@@ -81,8 +81,8 @@ impl PathParams {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::forbidden`], if [`get`](Self::get) finds no parameter, or it does not parse. The layer answers with
-    /// 403.
+    /// [`VerifyError::forbidden`], if [`get`](Self::get) finds no parameter, or it does not parse. The layer answers
+    /// with 403.
     pub fn parse<T: FromStr>(&self, name: &str) -> Result<T, VerifyError> {
         let value = self.get(name).and_then(|value| value.parse().ok());
         value.ok_or_else(|| VerifyError::forbidden().with_source(NoSuchParam(name.into())))

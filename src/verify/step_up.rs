@@ -12,8 +12,8 @@ use super::Verifier;
 /// How and how recently users must have signed in (RFC 9470), for requests or for parts of a session that need more
 /// than a valid token.
 ///
-/// [`check`](Self::check) compares it with the claims `acr` and `auth_time`. In [`Verifier::authorize`], it refuses a request
-/// with 401 and a challenge that tells the client what to ask the authorization server for. In
+/// [`check`](Self::check) compares it with the claims `acr` and `auth_time`. In [`Verifier::authorize`], it refuses a
+/// request with 401 and a challenge that tells the client what to ask the authorization server for. In
 /// [`Session::require`](crate::Session::require), the client is asked over its open socket.
 ///
 /// # Example
@@ -78,8 +78,7 @@ impl Default for StepUp {
 
 impl StepUp {
     /// Demands nothing yet. [`check`](Self::check) refuses everything until there are [`acr_values`](Self::acr_values)
-    /// or a
-    /// [`max_age`](Self::max_age), because a requirement that was forgotten must not pass.
+    /// or a [`max_age`](Self::max_age), because a requirement that was forgotten must not pass.
     pub const fn new() -> Self {
         let within = Duration::from_secs(120);
         Self { acr_values: Vec::new(), max_age: None, scope: None, within, keeps_session: false }
@@ -90,7 +89,8 @@ impl StepUp {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidAcr`] if one is empty, or holds a space, a quote, a backslash, or anything but visible ASCII.
+    /// [`ConfigError::InvalidAcr`] if one is empty, or holds a space, a quote, a backslash, or anything but visible
+    /// ASCII.
     pub fn acr_values<I>(self, values: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -151,7 +151,8 @@ impl StepUp {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::insufficient_user_authentication`] if a claim is missing or insufficient, or if nothing is demanded.
+    /// [`VerifyError::insufficient_user_authentication`] if a claim is missing or insufficient, or if nothing is
+    /// demanded.
     pub fn check(&self, acr: Option<&str>, auth_time: Option<u64>, now: SystemTime) -> Result<(), VerifyError> {
         let is_demanding = !self.acr_values.is_empty() || self.max_age.is_some();
         let has_class =

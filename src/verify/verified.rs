@@ -108,15 +108,16 @@ impl<C> Verified<C> {
     /// | claims of another subject or issuer | ends with [`EndReason::Revoked`](crate::EndReason::Revoked) |
     /// | [expired](crate::VerifyError::expired) | ends with [`EndReason::TokenExpired`](crate::EndReason::TokenExpired) |
     /// | [unavailable](crate::VerifyError::unavailable), nothing within the [`refresh_timeout`](crate::WsAuthLayer::refresh_timeout), or it panics | goes on, and the verifier is asked again with growing pauses, until [`max_unconfirmed`](crate::WsAuthLayer::max_unconfirmed) |
+    /// | [insufficient authentication](crate::VerifyError::insufficient_user_authentication) | ends with [`EndReason::InsufficientUserAuthentication`](crate::EndReason::InsufficientUserAuthentication) |
     /// | another error | ends with [`EndReason::Revoked`](crate::EndReason::Revoked) |
     ///
-    /// The time varies at random between three quarters of `after` and `after`, so that sessions of one moment are not
-    /// rechecked at one moment. With `Duration::MAX` the session is rechecked on demand alone, by
-    /// [`Sessions::recheck_subject`](crate::Sessions::recheck_subject).
+    /// The time varies at random between three quarters of `after` and `after`, so that sessions that began together
+    /// are not rechecked together. Less than a second counts as a second. With `Duration::MAX` the session is rechecked
+    /// on demand alone, by [`Sessions::recheck_subject`](crate::Sessions::recheck_subject).
     ///
     /// The session keeps the token in memory until it ends. A verifier that can do without uses
-    /// [`recheck_with`](Self::recheck_with). After a [refresh](crate::Session::refresh), the new token is kept instead, and
-    /// its `Verified` decides.
+    /// [`recheck_with`](Self::recheck_with). After a [refresh](crate::Session::refresh), the new token is kept instead,
+    /// and its `Verified` decides.
     ///
     /// Only connections are rechecked, not plain requests. A [ticket](crate::Tickets) does not carry `recheck_in` over:
     /// it can be redeemed once, so its session cannot be rechecked with it.

@@ -117,9 +117,9 @@ pub trait Verifier: Send + Sync + 'static {
     /// [`VerifyError::forbidden`] to refuse the request with 403. It runs again for each new token when a session is
     /// refreshed.
     ///
-    /// [`PathParams`](crate::PathParams) reads the path parameters of axum's router, decoded. `parts.uri` is the URI that
-    /// the layer sees: not percent-decoded, and without the prefix that the router is nested at. axum's `OriginalUri`
-    /// in `parts.extensions` has that prefix.
+    /// [`PathParams`](crate::PathParams) reads the path parameters of axum's router, decoded. `parts.uri` is the URI
+    /// that the layer sees: not percent-decoded, and without the prefix that the router is nested at. axum's
+    /// `OriginalUri` in `parts.extensions` has that prefix.
     fn authorize<F>(self, check: F) -> Authorize<Self, F>
     where
         Self: Sized,

@@ -45,10 +45,10 @@
 //! ```
 //!
 //! [`TrustedProxies`](crate::TrustedProxies) names the proxies that may say who the client is. Then
-//! [`ClientAddr`](crate::ClientAddr) is the client's address and not the proxy's, and the same-origin rule compares the host
-//! and the scheme that the client asked for, even if the proxy rewrites `Host`. What a proxy does not set, it passes on
-//! as the client sent it: without a line for `X-Forwarded-For`, any client can claim any address. Caddy sets all three
-//! headers by itself, Apache the first two.
+//! [`ClientAddr`](crate::ClientAddr) is the client's address and not the proxy's, and the same-origin rule compares the
+//! host and the scheme that the client asked for, even if the proxy rewrites `Host`. What a proxy does not set, it
+//! passes on as the client sent it: without a line for `X-Forwarded-For`, any client can claim any address. Caddy sets
+//! `X-Forwarded-For`, `-Host` and `-Proto` by itself, Apache the first two.
 //!
 //! # nginx
 //!
@@ -81,8 +81,9 @@
 //! # What goes wrong
 //!
 //! A page sees the close code 1006 in every case, and no reason: browsers hide it from pages.
-//! [`accept_then_close`](crate::WsAuthLayer::accept_then_close) does not help, because a page that looks foreign is told nothing.
-//! The status is in the browser's developer tools. The reason is in the application's log, with the feature `tracing`.
+//! [`accept_then_close`](crate::WsAuthLayer::accept_then_close) does not help, because a page that looks foreign is
+//! told nothing. The status is in the browser's developer tools. The reason is in the application's log, with the
+//! feature `tracing`.
 //!
 //! | you see | because |
 //! | --- | --- |
@@ -107,7 +108,8 @@
 //!
 //! # Time-outs
 //!
-//! A proxy cuts what is silent. The client gets no close frame, and the application notices only when it sends something.
+//! A proxy cuts what is silent. The client gets no close frame, and the application notices only when it sends
+//! something.
 //!
 //! | proxy | setting | default |
 //! | --- | --- | --- |
@@ -116,46 +118,49 @@
 //! | Apache | the longer of `Timeout` and `ProxyTimeout` | 60 s; Debian: 300 s |
 //! | Caddy | | never |
 //!
-//! [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive) pings sockets, and sends comments on event streams. Its interval
-//! must be shorter than the time-out; half of it is a good value. A longer time-out instead would keep connections whose
-//! client has vanished. Tests cut both with a time-out of three seconds, and keep both with pings.
+//! [`WsAuthLayer::keep_alive`](crate::WsAuthLayer::keep_alive) pings sockets, and sends comments on event streams. Its
+//! interval must be shorter than the time-out; half of it is a good value. A longer time-out instead would keep
+//! connections whose client has vanished. In the tests, a time-out of three seconds cuts both, and pings keep both open.
 //!
 //! # Logs
 //!
-//! The usual formats log the query: nginx's `combined`, haproxy's `httplog`, Apache's `%r`, and Caddy's, which also logs
-//! `Sec-WebSocket-Protocol` with the token in it. The configurations above log the path alone. But a proxy's *error* log may
-//! still quote a request, and so may others on the way. So put [tickets](crate::Tickets) into URLs, which are used up by then,
-//! and no tokens.
+//! The usual formats log the query: nginx's `combined`, haproxy's `httplog`, Apache's `%r`, and Caddy's, which also
+//! logs `Sec-WebSocket-Protocol` with the token in it. The configurations above log the path alone. But a proxy's
+//! *error* log may still quote a request, and so may others on the way. So put [tickets](crate::Tickets) into URLs,
+//! never tokens: a ticket is used up by then.
 //!
 //! # HTTP/2
 //!
-//! haproxy accepts WebSockets over HTTP/2 (RFC 8441), and upgrades them to the application over HTTP/1.1. Apache does so with
-//! `H2WebSockets on`, since 2.4.58. nginx and Caddy 2.6 do not offer it; browsers then open another connection, over HTTP/1.1.
-//! The page notices no difference.
+//! haproxy accepts WebSockets over HTTP/2 (RFC 8441), and upgrades them to the application over HTTP/1.1. Apache does
+//! so with `H2WebSockets on`, since 2.4.58. nginx and Caddy 2.6 do not offer it; browsers then open another connection,
+//! over HTTP/1.1. The page notices no difference.
 //!
-//! A proxy may also speak HTTP/2 with the application, such as haproxy with `proto h2` in the line `server`. Handshakes then
-//! are `CONNECT` requests, so route them with [`any`](axum::routing::any), not with `get`. Caddy 2.6 cannot do this.
+//! A proxy may also speak HTTP/2 with the application, such as haproxy with `proto h2` in the line `server`. Handshakes
+//! then are `CONNECT` requests, so route them with [`any`](axum::routing::any), not with `get`. Caddy 2.6 cannot do
+//! this.
 //!
 //! A download that is cut with its [session](crate::Streams) looks complete behind Caddy 2.6, and over HTTP/2 behind
-//! haproxy 2.6: they end the response regularly. Event streams are not concerned, whose last event says that they ended.
+//! haproxy 2.6: they end the response as if it were complete. Event streams are not affected: their last event says
+//! that they ended.
 //!
 //! # Load balancers
 //!
 //! These were not run. The facts are from their documentation, of November 2026.
 //!
-//! - **AWS Application Load Balancer** cuts what is silent for 60 seconds (`idle_timeout.timeout_seconds`, up to 4000). It
-//!   sends `Host` with the listener's port, unless `routing.http.preserve_host_header.enabled` is on. It appends to
-//!   `X-Forwarded-For`: trust the load balancer's subnets. It sets no `X-Forwarded-Host`, so a client can: name the pages with
-//!   [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin). For its own tokens see
+//! - **AWS Application Load Balancer** cuts what is silent for 60 seconds (`idle_timeout.timeout_seconds`, up to 4000).
+//!   It sends `Host` with the listener's port, unless `routing.http.preserve_host_header.enabled` is on. It appends to
+//!   `X-Forwarded-For`: trust the load balancer's subnets. It sets no `X-Forwarded-Host`, so a client can: name the
+//!   pages with [`WsAuthLayer::allow_origin`](crate::WsAuthLayer::allow_origin). For its own tokens see
 //!   [`AlbVerifier`](crate::jwt::AlbVerifier).
-//! - **Cloudflare** cuts what is silent for 100 seconds, and keeps `Host`. It also closes sockets when it updates its servers,
-//!   so clients must reconnect.
+//! - **Cloudflare** cuts what is silent for 100 seconds, and keeps `Host`. It also closes sockets when it updates its
+//!   servers, so clients must reconnect.
 //!
 //! # Several nodes
 //!
-//! Sticky sessions are not needed. A socket stays with its node because it is one connection, and a handshake brings along all
-//! that a node has to know. What nodes share is in a [store](crate::Redis): tickets, revocations and limits. A request that
-//! concerns a socket on another node finds it, too ([`Sessions::reachable_through`](crate::Sessions::reachable_through)).
+//! Sticky sessions are not needed. A socket stays with its node because it is one connection, and a handshake brings
+//! along all that a node has to know. What nodes share is in a [store](crate::Redis): tickets, revocations and limits.
+//! A request that concerns a socket on another node finds it, too
+//! ([`Sessions::reachable_through`](crate::Sessions::reachable_through)).
 //!
-//! Two protocols need them for reasons of their own: socket.io while it polls, and SignalR between its negotiation and its
-//! socket.
+//! Two protocols need sticky sessions for reasons of their own: socket.io while it polls, and SignalR between its
+//! negotiation and its socket.

@@ -74,7 +74,7 @@ impl SessionInfo {
         Some(ScopedId::from_claims(self.issuer.clone(), self.subject.clone()?))
     }
 
-    /// What it is the session of.
+    /// What the session belongs to: a WebSocket, a stream, or another request.
     #[must_use]
     pub const fn kind(&self) -> SessionKind {
         self.kind

@@ -53,7 +53,7 @@ impl OfSubject {
     }
 
     /// Finds one live session of the subject, on whatever node it is. `None` if there is no such session, or it is
-    /// another subject's: to be asked before a user may end a session by its id.
+    /// another subject's. Call it before you let a user end a session by its id.
     ///
     /// The list is read from its beginning, whatever [`after`](Self::after) and [`limit`](Self::limit) are. A session
     /// of this node is found without the store.

@@ -17,8 +17,8 @@ impl Sessions {
     /// permissions have changed. Returns how many sessions of this node it will be asked about.
     ///
     /// The answers come later, and are applied as described at [`Verified::recheck_in`](crate::Verified::recheck_in()).
-    /// Only sessions whose verifier asked to be asked again can be rechecked. A verifier that wants it on demand alone
-    /// says `recheck_in(Duration::MAX)`. All other sessions stay as they are, and are not counted:
+    /// Only sessions whose verifier set `recheck_in` can be rechecked. A verifier that wants rechecks on demand alone
+    /// sets `recheck_in(Duration::MAX)`. All other sessions stay as they are, and are not counted:
     /// [`end_subject`](Self::end_subject) ends them.
     ///
     /// A [`ScopedId`] names the issuer too; a string means this subject of any issuer. Each layer asks about

@@ -33,9 +33,10 @@ use crate::session::{EndReason, SessionPage};
 /// to a task of the tokio runtime, which yields regularly, and still returns the full count. All of these sessions
 /// count as ended at once: whatever looks at one of them finds that it has ended.
 ///
-/// Counting the rest takes longer in two cases, because it has to look at every session. With 100,000 sessions on one
-/// machine, [`end_token`](Self::end_token) took 15 milliseconds, and a call during the task of an earlier call took 90.
-/// Other calls took one.
+/// Counting the rest takes longer in two cases, because it has to look at every session: for the id of a token or of a
+/// provider session, and while the task of an earlier call is still running. With 100,000 sessions on one machine,
+/// [`end_token`](Self::end_token) took 15 milliseconds, and a call during an earlier call's task 90. Other calls took
+/// one millisecond.
 ///
 /// # Example
 ///
@@ -161,16 +162,17 @@ impl Sessions {
     ///
     /// A page has 100 sessions unless [`limit`](OfSubject::limit) is set. [`SessionPage::next`] is where the next one
     /// begins: a [`SessionCursor`](crate::SessionCursor), which can be a query parameter, so that no node has to
-    /// remember a reader. Sessions that begin and end meanwhile shift nothing: whatever lives from the first page to
-    /// the last is listed once. (A session that a node whose clock is behind accepts meanwhile may be missed.)
+    /// remember a reader. Sessions that begin or end in the meantime do not shift the pages: whatever lives from the
+    /// first page to the last is listed once. (A new session may be missed if the clock of its node is behind.)
     ///
     /// # How true it is
     ///
-    /// What is on this node is listed as it is now. Of the other nodes, the list has what their leases tell, which they
-    /// renew three times in a [lease's lifetime](Limits::lease_lifetime): [`expires_at`](SessionInfo::expires_at) and
-    /// [`kind`](SessionInfo::kind) may be as old as that. Sessions that begin or end are in the list or not at once. The
-    /// sessions of a node that crashed, and those that it had just when the store was unavailable, are wrong for a
-    /// lifetime at most: 60 seconds by default.
+    /// Sessions of this node are listed as they are now. Those of other nodes are listed as their leases say. Nodes
+    /// renew leases three times in a [lease's lifetime](Limits::lease_lifetime), so
+    /// [`expires_at`](SessionInfo::expires_at) and [`kind`](SessionInfo::kind) may be as old as the last renewal.
+    /// Sessions that begin or end appear or disappear at once. There are two exceptions, each for one lifetime at most
+    /// (60 seconds by default): sessions of a node that crashed are still listed, and sessions that began or ended
+    /// while the store was unavailable may be wrong.
     ///
     /// # Sign out one device
     ///
@@ -277,8 +279,8 @@ impl Sessions {
 
     /// Ends a session of this registry with [`EndReason::Revoked`]. Returns how many were ended: one or none.
     ///
-    /// [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends a session on any node. Before an id from a
-    /// client is used here, check [whose it is](OfSubject::find).
+    /// [`Revocations::revoke_session`](crate::Revocations::revoke_session) ends a session on any node. Before an id
+    /// from a client is used here, check [whose it is](OfSubject::find).
     pub fn end(&self, id: SessionId) -> usize {
         End::REVOKED.apply(self.0.get(id))
     }

@@ -30,10 +30,10 @@ use crate::{
 /// | a subject (`sub`) alone | everything that was issued to the subject until then |
 ///
 /// For the former, access tokens must have the `sid`. See
-/// [`provider_session_claim`](crate::jwt::JwtVerifierBuilder::provider_session_claim) if they have it under another name,
-/// and [`whole_subject`](Self::whole_subject) if they do not have it at all.
+/// [`provider_session_claim`](crate::jwt::JwtVerifierBuilder::provider_session_claim) if they have it under another
+/// name, and [`whole_subject`](Self::whole_subject) if they do not have it at all.
 ///
-/// - A notice that arrives before the handshake refuses it, for as long as [revocations are
+/// - A handshake that comes after its notice is refused, for as long as [revocations are
 ///   kept](crate::RevocationOptions::keep_for).
 /// - A notice that arrives twice is answered like the first time, and has no further effect: a user who has signed in
 ///   again in the meantime stays connected.

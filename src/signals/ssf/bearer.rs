@@ -7,8 +7,7 @@ use super::{TransmitterError, TransmitterErrorKind};
 use crate::{signals::resolve::BoxError, token::Token};
 
 /// The access token for requests to a transmitter: a string, or an `async` closure that is asked before each request;
-/// see
-/// [`from_fn`](Self::from_fn).
+/// see [`from_fn`](Self::from_fn).
 #[derive(Clone)]
 pub struct BearerToken(Arc<GetToken>);
 

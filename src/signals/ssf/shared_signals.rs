@@ -12,8 +12,7 @@ use crate::{error::ConfigError, revocation::Revocations, verify::jwks::IssuerKey
 /// Receives security events from an identity provider, and ends the sessions that they are about, on all nodes.
 ///
 /// This is a receiver of the Shared Signals Framework 1.0: it takes events (RFC 8417) of CAEP 1.0 and RISC 1.0, pushed
-/// to a
-/// [route](Self::push_route) (RFC 8935) or [polled](Self::poll) (RFC 8936).
+/// to a [route](Self::push_route) (RFC 8935) or [polled](Self::poll) (RFC 8936).
 ///
 /// | event | effect |
 /// | --- | --- |
@@ -29,10 +28,10 @@ use crate::{error::ConfigError, revocation::Revocations, verify::jwks::IssuerKey
 ///
 /// | subject | what ends |
 /// | --- | --- |
-/// | `complex` with a `session` | of `session-revoked`: the sessions with this [provider session](crate::Session::provider_session), of the issuer of `user`, or else of the transmitter. All sessions of the user if the id is `ALL`, as Keycloak writes |
+/// | `complex` with a `session` | for `session-revoked`, and for any event that names no `user`: the sessions with this [provider session](crate::Session::provider_session), of the issuer of `user`, or else of the transmitter. All sessions of the user if the id is `ALL`, as Keycloak writes |
 /// | `complex` with a `user` | what was issued to the user |
 /// | `iss_sub` | what was issued to this user |
-/// | `opaque` | of `session-revoked`: the sessions with this provider session, of the transmitter, unless the resolver finds a user |
+/// | `opaque` | for `session-revoked`: the sessions with this provider session of the transmitter, unless the resolver finds a user |
 /// | `jwt_id` | the token with this `jti` |
 /// | others, such as `email` | what was issued to the user that the [resolver](SharedSignalsBuilder::users) finds |
 ///
@@ -118,8 +117,8 @@ impl SharedSignals {
     ///
     /// It answers 202 when the event has taken effect on this node and the store has it; 400 with
     /// `{"err": …, "description": …}` if the event is not valid, `err` being a name of
-    /// [`SecurityEventErrorKind`](super::SecurityEventErrorKind); and 503 if the store or the keys are unavailable. A body
-    /// may have 64 KiB.
+    /// [`SecurityEventErrorKind`](super::SecurityEventErrorKind); and 503 if the store or the keys are unavailable. A
+    /// body may have 64 KiB.
     pub fn push_route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         push::route(Arc::clone(&self.0))
     }

@@ -188,8 +188,7 @@ impl UniversalLogout {
     /// JWT can log out anybody.
     ///
     /// Refusals have `error` and `error_description` as JSON. The cause of a refusal is in the extensions of the
-    /// response:
-    /// [`SignalError`](super::SignalError).
+    /// response: [`SignalError`](super::SignalError).
     pub fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let Self { verifier, revocations, client_ids, users, time } = self.clone();
         let refusals = Arc::new(Throttle::new());

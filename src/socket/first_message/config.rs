@@ -15,9 +15,9 @@ use crate::{
 /// Set with [`WsAuthLayer::first_message`](crate::WsAuthLayer::first_message). It does not change a handshake *with* a
 /// token. A handshake without a token is accepted, and then:
 ///
-/// - The client has ten seconds and 16 KiB to send its token. What it sends after its first message is read when it is
-///   authenticated. If it is refused, that is discarded, for at most two seconds and 8 MiB, so that the client receives
-///   the close code.
+/// - The client has ten seconds and 16 KiB to send its token. Whatever follows its first message is read once the
+///   client is authenticated. If the client is refused, the rest is discarded, for at most two seconds and 8 MiB, so
+///   that the client receives the close code.
 /// - The token is verified with the [head of the handshake](crate::VerifyInput::parts), as in a handshake, and the
 ///   session is admitted or not.
 /// - Then the callback of [`AuthenticatedUpgrade::on_upgrade`](crate::AuthenticatedUpgrade::on_upgrade) runs. A refused

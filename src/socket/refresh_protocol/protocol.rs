@@ -98,9 +98,10 @@ impl RefreshProtocol {
     /// members, white space, a byte order mark before it, or a record separator behind it. The handler receives
     /// everything else, including a message with `auth.refresh` elsewhere.
     ///
-    /// A message that may contain a token is not passed to the handler. It is refused as malformed and counts as an
-    /// attempt: a request without a token, with a duplicate `type`, `token` or `dpop`, or with a JSON error behind the
-    /// `type`; and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as whole strings.
+    /// Some malformed messages may contain a token, so the handler does not receive them either. They are refused as
+    /// malformed, and count as attempts: a request without a token, with a duplicate `type`, `token` or `dpop`, or with
+    /// a JSON error behind the `type`; and a text that is not JSON and contains both `"auth.refresh"` and `"token"` as
+    /// whole strings.
     #[must_use]
     pub fn json() -> Self {
         let protocol = Self::of(Arc::new(json::read), Arc::new(|_, outcome| Some(json::response(outcome))));

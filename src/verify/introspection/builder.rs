@@ -181,8 +181,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> IntrospectionBuilder<C> {
     }
 
     /// Sets how many handshakes may ask the provider at the same time. More wait for their turn, within the
-    /// [`timeout`](Self::timeout). Rechecks have [a limit of their own](crate::WsAuthLayer::max_concurrent_rechecks), so that
-    /// a flood of handshakes does not delay them.
+    /// [`timeout`](Self::timeout). Rechecks have [a limit of their own](crate::WsAuthLayer::max_concurrent_rechecks),
+    /// so that a flood of handshakes does not delay them.
     ///
     /// Defaults to 32, which suffices for a thousand handshakes a second if an answer takes 30 milliseconds.
     pub fn concurrent_requests(mut self, requests: usize) -> Self {

@@ -1,27 +1,26 @@
 //! Opaque tokens, which only their provider can read: OAuth 2.0 Token Introspection (RFC 7662).
 //!
-//! [`IntrospectionVerifier`] asks the provider about each token. The claims are the members of its answer, such as `sub`,
-//! `scope` and `client_id`.
+//! [`IntrospectionVerifier`] asks the provider about each token. The claims are the members of its answer, such as
+//! `sub`, `scope` and `client_id`.
 //!
 //! - **The answer is checked here.** `active` must be `true`. The rules for `exp`, `nbf`, `iss` and `aud` are those of
-//!   [`jwt`](crate::jwt): what is configured is required, and without an [audience](IntrospectionBuilder::audience) a token
-//!   that has one is refused. A token without `exp` is accepted, because its session is rechecked. (One that begins
-//!   with a
-//!   [ticket](crate::Tickets) is not: set a [`max_lifetime`](crate::WsAuthLayer::max_lifetime).) A token that is bound to a
-//!   key (`cnf`, or a `token_type` of `DPoP`) is refused, and so is a refresh token, which a client must not send here.
+//!   [`jwt`](crate::jwt): what is configured is required, and without an [audience](IntrospectionBuilder::audience) a
+//!   token that has one is refused. A token without `exp` is accepted, because its session is rechecked. (A session
+//!   that begins with a [ticket](crate::Tickets) is not rechecked: set a
+//!   [`max_lifetime`](crate::WsAuthLayer::max_lifetime).) A token that is bound to a key (`cnf`, or a `token_type` of
+//!   `DPoP`) is refused, and so is a refresh token, which a client must not send here.
 //! - **401 is about the token alone**: it is not active, or breaks a rule. If the provider is unreachable, refuses the
 //!   credentials of this server, or answers with anything else, handshakes get 503 with `Retry-After` and clients keep
 //!   their tokens. An [event](crate#events) says what is wrong, at most once every 10 seconds for each reason.
 //! - **Live sessions are rechecked** every [60 seconds](IntrospectionBuilder::recheck_every), so a token that is
 //!   revoked at the provider closes its connections. Rechecks are spread over time, and never answered from the cache.
 //!   While the provider is unavailable, sessions go on until [`max_unconfirmed`](crate::WsAuthLayer::max_unconfirmed).
-//! - **Few requests.** Concurrent handshakes with the same token share one request, and its answer is kept for
-//!   [10 seconds](IntrospectionBuilder::cache_active), or [5 seconds](IntrospectionBuilder::cache_inactive) if the token is
+//! - **Few requests.** Concurrent handshakes with the same token share one request, and its answer is kept for [10
+//!   seconds](IntrospectionBuilder::cache_active), or [5 seconds](IntrospectionBuilder::cache_inactive) if the token is
 //!   not active. The cache holds hashes of up to 10 000 active tokens with the answers about them, and of 4 096
 //!   inactive ones, which never evict active ones. At most [32 handshakes](IntrospectionBuilder::concurrent_requests)
-//!   and
-//!   [32 rechecks](crate::WsAuthLayer::max_concurrent_rechecks) ask at the same time. If a client disconnects, the others
-//!   with its token go on.
+//!   and [32 rechecks](crate::WsAuthLayer::max_concurrent_rechecks) ask at the same time. If a client disconnects, the
+//!   others with its token go on.
 //! - **The token** is sent in the body of a `POST`, to `https` or a loopback address alone. Redirects are not followed.
 //!   An answer longer than 64 KiB is refused.
 //!

@@ -24,7 +24,7 @@
 //!   refresh.
 //! - **If the issuer is unavailable**, the last good keys stay in use for up to a [day](IssuerKeys::max_stale). After
 //!   that, tokens are refused with 503, never 401. A response that is not a key set does not replace the keys. Fetches
-//!   are retried after one second, then two, four, and so on up to a minute, or after the issuer's `Retry-After` of up
+//!   are retried within one second, then two, four, and so on up to a minute, or after the issuer's `Retry-After` of up
 //!   to five minutes.
 //! - **A withdrawn key** stays in use until the next refresh, for an [hour](IssuerKeys::refresh_interval) at most
 //!   unless the issuer is unavailable. This includes tokens in a [`CachedVerifier`](crate::CachedVerifier).

@@ -1,7 +1,7 @@
 //! The two places where several parties race without one lock around all of it, run in thousands of orders.
 //!
-//! [`life`] is the life of a session: its end, refresh, deadline, recheck, registration and lease. [`revocation`] is a node's
-//! set of revocations against registration.
+//! [`life`] is the life of a session: its end, refresh, deadline, recheck, registration and lease. [`revocation`] is a
+//! node's set of revocations against registration.
 //!
 //! This package compiles the crate's own sources with the locks and atomics of [`shuttle`], which decides at each of
 //! their operations which thread goes on. Half of the orders are chosen by PCT, which finds an error of a few switches

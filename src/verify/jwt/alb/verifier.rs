@@ -31,8 +31,7 @@ use crate::verify::{
 /// reach the server, or a stolen token can be used until it expires.
 ///
 /// The token expires soon, and clients do not have it, so they cannot send a new one on the socket. A page can request
-/// a
-/// [refresh route](crate::WsAuthLayer::refresh_route) instead: the load balancer adds a new token to that request.
+/// a [refresh route](crate::WsAuthLayer::refresh_route) instead: the load balancer adds a new token to that request.
 ///
 /// Events about keys have the id of the key as `issuer`.
 ///
