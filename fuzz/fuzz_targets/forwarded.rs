@@ -121,7 +121,8 @@ impl Settings {
             |host: &&str| host.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
         let host =
             if self.is_own_host { None } else { Some(str::from_utf8(lines.next()?).ok().filter(is_host)?.to_owned()) };
-        for line in lines {
+        // With more, the head can become too large.
+        for line in lines.take(64) {
             let (selector, value) = line.split_first()?;
             let name = HeaderName::from_static(NAMES[usize::from(*selector) % NAMES.len()]);
             headers.append(name, HeaderValue::from_bytes(value).ok()?);
