@@ -374,7 +374,7 @@ async fn or_returns_the_more_informative_error() {
     for (first, second, expected) in [
         (ok, unavailable, None),
         (unavailable, ok, None),
-        (invalid, expired, Some("token_invalid")),
+        (invalid, expired, Some("token_expired")),
         (expired, invalid, Some("token_expired")),
         (invalid, forbidden, Some("forbidden")),
         (forbidden, invalid, Some("forbidden")),

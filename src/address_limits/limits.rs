@@ -5,8 +5,8 @@ use crate::error::ConfigError;
 
 /// Limits on what one address may do; see [`WsAuthLayer::address_limits`](crate::WsAuthLayer::address_limits).
 ///
-/// They are checked **before a token is read**, so that a client can neither guess tokens nor keep the server busy with
-/// signatures and look-ups. A client beyond a limit gets 429 and `Retry-After`, even with a valid token, and even
+/// They are checked **before a token is read**, so that a client beyond a limit can neither guess tokens nor keep the
+/// server busy with signatures and look-ups. It gets 429 and `Retry-After`, even with a valid token, and even
 /// under [`accept_then_close`](crate::WsAuthLayer::accept_then_close), because that would hold a connection for each.
 ///
 /// The address is the [`ClientAddr`](crate::ClientAddr). The server has to tell it, and behind proxies it needs
@@ -112,11 +112,22 @@ impl AddressLimits {
     ///
     /// An attempt has failed if its token is refused with
     /// [`RejectionKind::InvalidToken`](crate::RejectionKind::InvalidToken): a token that nobody gave to the client.
+    ///
     /// These do **not** count, because a page that makes such a mistake again and again must not lock out everybody
-    /// else at its address: a token that was valid once and has expired or was revoked, one that is not valid yet, a
-    /// request without a token, one that is [forbidden](crate::VerifyError::forbidden), and a client that is asked for
-    /// a DPoP nonce. Neither do refusals by these limits, nor those that are not the client's fault. A success does not
-    /// reset the count: otherwise, a client that has one valid token could guess others.
+    /// else at its address:
+    ///
+    /// - a token that was valid once and has expired or was revoked, or that is not valid yet
+    /// - a [ticket](crate::Tickets) that was used, has expired, or is for another path or origin. The store does not
+    ///   tell it from one that never existed, but nobody can guess 256 random bits. A text that cannot be a ticket
+    ///   counts.
+    /// - a DPoP proof by the right key that is too old, was made by a wrong clock, was used before, or lacks a nonce
+    /// - a request without a token, and one that is [forbidden](crate::VerifyError::forbidden)
+    /// - a refusal by these limits, and one that is not the client's fault
+    ///
+    /// If a provider answers an introspection with *not active*, the attempt **counts**: the provider does not tell a
+    /// token that has expired or was revoked from one that was invented (RFC 7662 §2.2).
+    ///
+    /// A success does not reset the count: otherwise, a client that has one valid token could guess others.
     ///
     /// The window slides by an eighth of its length: a failure counts for this time, and for an eighth longer at most.
     /// Attempts that are being verified at the same time are not counted yet, and may exceed the limit; a limit on

@@ -227,10 +227,7 @@ impl Rejection {
     /// [`AddressLimits::failed_attempts`]: crate::address_limits::AddressLimits::failed_attempts
     pub(crate) fn is_failed_attempt(&self) -> bool {
         let is_genuine = match &self.cause {
-            Some(Cause::Verify(error)) => matches!(
-                error.kind(),
-                VerifyErrorKind::Expired | VerifyErrorKind::NotYetValid | VerifyErrorKind::UseDpopNonce
-            ),
+            Some(Cause::Verify(error)) => error.kind().is_of_genuine_credential(),
             // It was revoked.
             Some(Cause::Admission(_)) => true,
             _ => false,

@@ -32,7 +32,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C>
 
     async fn verify(&self, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
         // Neither the store nor the metrics see a text that cannot be a ticket: it may be for another verifier.
-        let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
+        let key = key_of(input.token.expose()).ok_or_else(|| VerifyError::new(VerifyErrorKind::Malformed))?;
         let outcome = self.redeem(key, input).await;
         telemetry::ticket_presented(outcome.as_ref().err().map(|error| error.kind().as_str()));
         outcome

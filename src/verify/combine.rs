@@ -182,7 +182,7 @@ const fn rank(error: &VerifyError) -> u8 {
         3
     } else if error.is_of_valid_token() {
         2
-    } else if error.kind().proof_error().is_some() {
+    } else if error.kind().is_of_genuine_credential() || error.kind().proof_error().is_some() {
         1
     } else {
         0

@@ -34,7 +34,8 @@ struct Details {
 pub enum VerifyErrorKind {
     /// `token_invalid`: not valid, for a reason that the verifier does not name.
     Invalid,
-    /// `token_malformed`: not a JWT in compact form with a well-formed header (RFC 7515 §7.1).
+    /// `token_malformed`: not a JWT in compact form with a well-formed header (RFC 7515 §7.1), or no text that could be
+    /// a ticket.
     Malformed,
     /// `critical_header`: the header names a critical extension (RFC 7515 §4.1.11). None is supported.
     CriticalHeader,
@@ -318,6 +319,21 @@ impl VerifyErrorKind {
 }
 
 impl VerifyErrorKind {
+    /// Whether nobody guessed the credential: it was valid once or will be, or the proof is signed by the right key.
+    /// Nobody can guess a ticket, so this holds for every unknown one.
+    pub(crate) const fn is_of_genuine_credential(self) -> bool {
+        matches!(
+            self,
+            Self::Expired
+                | Self::NotYetValid
+                | Self::ProofStale
+                | Self::ProofReplayed
+                | Self::UseDpopNonce
+                | Self::UnknownTicket
+                | Self::TicketForElsewhere
+        )
+    }
+
     /// The `error` of a challenge for proofs (RFC 9449 §7.1 and §9). `None` if it is not the proof that is wrong.
     pub(crate) const fn proof_error(self) -> Option<&'static str> {
         match self {

@@ -235,8 +235,9 @@ pub trait Verifier: Send + Sync + 'static {
     /// Accepts the tokens that this verifier or the other one accepts. This one is asked first.
     ///
     /// If both refuse, the error that tells the client more is returned: unavailable before an error about a valid
-    /// token (forbidden, insufficient authentication) before invalid. If both are of the same class, it is the error of
-    /// this verifier. So a token is never called invalid while the verifier that may know it is unavailable.
+    /// token (forbidden, insufficient authentication), before one about a proof or about a token or ticket that the
+    /// verifier knows (expired, used), before invalid. If both are of the same class, it is the error of this verifier.
+    /// So a token is never called invalid while the verifier that may know it is unavailable.
     ///
     /// Both have the same claims type; [`map`](Self::map) converts one.
     fn or<V>(self, other: V) -> Or<Self, V>

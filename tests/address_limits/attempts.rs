@@ -9,7 +9,8 @@ use std::{
 };
 
 use axum_ws_auth::{
-    FirstMessage, MemoryRevocations, Revocations, Sessions, TokenSource, Verified, VerifyError, VerifyInput, test_util,
+    FirstMessage, MemoryRevocations, MemoryTickets, Revocations, Sessions, TicketOptions, Tickets, Token, TokenSource,
+    Verified, Verifier, VerifyError, VerifyInput, test_util,
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::advance;
@@ -116,6 +117,97 @@ async fn only_tokens_that_nobody_gave_to_the_client_count() {
     }
 }
 
+/// A client library connects again with the URL that it was given, ticket and all.
+#[tokio::test]
+async fn tickets_that_nobody_can_guess_do_not_count() {
+    let tickets = Tickets::<String>::new(MemoryTickets::new());
+    let bearer = |input: VerifyInput<'_>| {
+        ready(match input.token.expose() {
+            "alice" => Ok(Verified::new("alice".to_owned())),
+            "expired" => Err(VerifyError::expired()),
+            _ => Err(VerifyError::invalid()),
+        })
+    };
+    let issued = async |options: TicketOptions| {
+        let ticket = tickets.issue_for(&Verified::new("alice".to_owned()), &options).await.unwrap();
+        ticket.token().expose().to_owned()
+    };
+    let used = issued(TicketOptions::new()).await;
+    let verifier = tickets.verifier();
+    let used_token = Token::new(used.clone());
+    verifier.verify(VerifyInput::without_request(&used_token, std::time::SystemTime::now())).await.unwrap();
+    let never = "A".repeat(43);
+    let layers = || {
+        [
+            ("first", WsAuthLayer::new(verifier.clone().or(bearer))),
+            ("second", WsAuthLayer::new(bearer.or(verifier.clone()))),
+        ]
+    };
+    for (name, token, expected, counts) in [
+        ("used", used, "unknown_ticket", false),
+        ("never issued", never, "unknown_ticket", false),
+        ("an expired token", "expired".to_owned(), "token_expired", false),
+        ("too short for a ticket", "A".repeat(42), "token_malformed", true),
+        ("no ticket", "guess".to_owned(), "token_malformed", true),
+    ] {
+        for (position, layer) in layers() {
+            let app = from(&app(layer.address_limits(&attempts(1))), ALICE);
+            let reason = try_with(&app, &token).await.1;
+            let is_other = counts && position == "second";
+            assert_eq!(reason, Some(if is_other { "token_invalid" } else { expected }), "{name}, {position}");
+            let next = if counts { TOO_MANY_ATTEMPTS } else { ADMITTED };
+            assert_eq!(try_with(&app, "alice").await, next, "{name}, {position}");
+        }
+    }
+    // One is used up by each attempt.
+    for (position, layer) in layers() {
+        let elsewhere = issued(TicketOptions::new().path("/elsewhere").unwrap()).await;
+        let app = from(&app(layer.address_limits(&attempts(1))), ALICE);
+        assert_eq!(try_with(&app, &elsewhere).await, (401, Some("ticket_for_elsewhere")), "{position}");
+        assert_eq!(try_with(&app, "alice").await, ADMITTED, "{position}");
+    }
+}
+
+/// Wrong clocks and requests that are sent twice are mistakes of clients that hold the key.
+#[cfg(feature = "dpop")]
+#[tokio::test]
+async fn old_and_used_proofs_by_the_right_key_do_not_count() {
+    use axum_ws_auth::test_util::{DpopKey, TestToken};
+    use serde_json::json;
+
+    const URI: &str = "https://ws.example.com/";
+    let key = DpopKey::first();
+    let token = TestToken::new("alice").claim("cnf", json!({ "jkt": key.thumbprint() })).sign();
+    let dpop = axum_ws_auth::Dpop::new(test_util::verifier::<serde_json::Value>(), "https://ws.example.com").unwrap();
+    let attempt = async |app: &Router, proof: &str| {
+        let proof = format!("dpop.{proof}");
+        let response = answer(app, handshake().subprotocols(["bearer", &token, &proof]).build()).await;
+        refusal(&response).map(|(_, reason)| reason)
+    };
+    let layer = || WsAuthLayer::new(dpop.clone()).dpop(&dpop);
+    let fresh = || key.proof("GET", URI, &token);
+    let with = |claims| key.proof_with("GET", URI, &token, &claims);
+    let forged = || {
+        let proof = fresh();
+        let (message, signature) = proof.rsplit_once('.').unwrap();
+        format!("{message}.{}", "A".repeat(signature.len()))
+    };
+    let used = fresh();
+    assert_eq!(attempt(&echo_behind(layer()), &used).await, None);
+    for (name, proof, expected, counts) in [
+        ("old", with(json!({"iat": 1_000})), "proof_stale", false),
+        ("in the future", with(json!({"iat": 9_000_000_000_u64})), "proof_stale", false),
+        ("replayed", used, "proof_replayed", false),
+        ("forged", forged(), "proof_bad_signature", true),
+        ("by another key", DpopKey::second().proof("GET", URI, &token), "proof_wrong_key", true),
+        ("malformed", "x".to_owned(), "proof_malformed", true),
+    ] {
+        let app = from(&echo_behind(layer().address_limits(&attempts(1))), ALICE);
+        assert_eq!(attempt(&app, &proof).await, Some(expected), "{name}");
+        assert_eq!(attempt(&app, &fresh()).await, counts.then_some("too_many_attempts"), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_in_first_messages_and_at_refresh_routes_count_too() {
     let limits = attempts(2);
@@ -141,7 +233,7 @@ async fn tokens_in_first_messages_and_at_refresh_routes_count_too() {
 
 #[tokio::test]
 async fn a_verifier_that_waits_counts_as_well() {
-    let verifier = axum_ws_auth::verifier_fn(async |_: axum_ws_auth::Token| {
+    let verifier = axum_ws_auth::verifier_fn(async |_: Token| {
         tokio::task::yield_now().await;
         Err::<Verified<String>, _>(VerifyError::invalid())
     });

@@ -11,7 +11,8 @@
 //!   `DPoP`) is refused, and so is a refresh token, which a client must not send here.
 //! - **401 is about the token alone**: it is not active, or breaks a rule. If the provider is unreachable, refuses the
 //!   credentials of this server, or answers with anything else, handshakes get 503 with `Retry-After` and clients keep
-//!   their tokens. An [event](crate#events) says what is wrong, at most once every 10 seconds for each reason.
+//!   their tokens. An [event](crate#events) says what is wrong, at most once every 10 seconds for each reason. A token
+//!   that is not active is a [failed attempt](crate::AddressLimits::failed_attempts) of its address.
 //! - **Live sessions are rechecked** every [60 seconds](IntrospectionBuilder::recheck_every), so a token that is
 //!   revoked at the provider closes its connections. Rechecks are spread over time, and never answered from the cache.
 //!   While the provider is unavailable, sessions go on until [`max_unconfirmed`](crate::WsAuthLayer::max_unconfirmed).
