@@ -215,8 +215,9 @@
 //!
 //! Anybody can cause refusals, so events of refusals are throttled. For each kind, each layer writes ten at once and
 //! then one a second. Its field `suppressed` is the number of events that were left out before it. If no event follows
-//! within two seconds, the event `handshakes refused` has that number. The routes of [`signals`] do the same with what
-//! they refuse.
+//! within two seconds, the event `handshakes refused` has that number. The same holds for every event below that has
+//! the field `suppressed`, because clients can cause any number of them; the next row is the event that ends a flood.
+//! Signals, tickets, proofs and the bus between nodes have throttles of their own, so no flood hides another kind.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
@@ -229,7 +230,8 @@
 //! | `cause of the refusal` | debug | `cause`, which names the claim; `expected` and `found`: what was compared (origins, audiences, issuers, key ids, algorithms, types, times), at most 256 characters each, which may be anybody's if the signature is not valid |
 //! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
-//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts |
+//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts; `suppressed` at a [refresh route](WsAuthLayer::refresh_route) |
+//! | `refreshes refused` | info | `suppressed`: how many more there were in a flood that is over |
 //! | `session rechecked` | debug | `session`: the verifier accepts its token again |
 //! | `session recheck refused` | info | `session` and [`reason`](RefreshError::reason): it ends |
 //! | `step-up missed` | info | `session`: its client sent no token of a better or newer sign-in in time |
@@ -246,7 +248,8 @@
 //! | `signal received` | debug | `issuer`, `event` (its type) and `id` of a [security event](signals::SharedSignals) |
 //! | `signal refused` | info | [`reason`](signals::SecurityEventErrorKind::as_str), `error`, `suppressed` |
 //! | `signals refused` | info | `suppressed`: how many more there were in a flood that is over |
-//! | `signal not applied…` | warn | `error` of the store, the keys, the resolver or the fallback |
+//! | `signal not applied…` | warn | `error` of the store, the keys, the resolver or the fallback; `suppressed` |
+//! | `signals not applied` | warn | `suppressed`: how many more there were in a flood that is over |
 //! | `signal not acted on` | warn | `event` and `why`: its subject is unknown, for example; at debug if its type is |
 //! | `signal stream enabled` | info | `issuer`: the transmitter sends events |
 //! | `signal stream paused…` | warn | `issuer`: events come later |
@@ -254,12 +257,16 @@
 //! | `signal poll failed` | warn | `error`; at debug until a poll succeeds |
 //! | `introspection refused…` | error | `endpoint`, `reason` (`wrong_credentials` or `no_credentials`), `error`: the provider refuses the credentials of this server, or there are none; once every 10 seconds |
 //! | `introspection failed` | warn | `endpoint` (or the issuer), `reason`, `error`: there is no usable answer; once every 10 seconds for each reason: `discovery`, `unreachable`, `timed_out`, `unsupported_token`, `status`, `too_large`, `malformed`, `not_signed`, `keys_unavailable`, `bad_signature` |
-//! | `ticket not issued` | info | `error` |
-//! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503 |
-//! | `proof not noted` | warn | `error` of the store; the token is refused with 503 |
+//! | `ticket not issued` | info | `error`, `suppressed` |
+//! | `tickets not issued` | info | `suppressed`: how many more there were in a flood that is over |
+//! | `ticket not redeemed` | warn | `error` of the store; the handshake is refused with 503; `suppressed` |
+//! | `tickets not redeemed` | warn | `suppressed`: how many more there were in a flood that is over |
+//! | `proof not noted` | warn | `error` of the store; the token is refused with 503; `suppressed` |
+//! | `proofs not noted` | warn | `suppressed`: how many more there were in a flood that is over |
 //! | `limit store unavailable` | warn | `error`; this node counts the affected subjects alone |
 //! | `evictions not received` | warn | `error`; a session that another node evicted ends at the next renewal |
-//! | `node bus unavailable` | warn | `error`; sessions of other nodes cannot be refreshed here, or those of this node there |
+//! | `node bus unavailable` | warn | `error`; sessions of other nodes cannot be refreshed here, or those of this node there; `suppressed` |
+//! | `node bus still unavailable` | warn | `suppressed`: how many more there were in a flood that is over |
 //! | `revocation not confirmed` | error | `error` of the store, which may not know of the revocation |
 //! | `revocation store unavailable` | warn | `error`; this node may not know all revocations |
 //! | `revocations lost by the store` | error | `error`: this node's cursor is unknown, as after a failover; it loads all revocations again |
@@ -273,8 +280,10 @@
 //! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
 //! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |
 //! | `peer address unknown…` | error | once per layer: [`TrustedProxies`] or [`AddressLimits`] need it, and the server does not tell it; see [`ClientAddr`] |
-//! | `subprotocol not offered…` | warn | the response omits a name that the handler selected |
-//! | `rejection hook answered with success…` | error | the standard response was sent instead |
+//! | `subprotocol not offered…` | warn | the response omits a name that the handler selected; `suppressed` |
+//! | `subprotocols not offered` | warn | `suppressed`: how many more there were in a flood that is over |
+//! | `rejection hook answered with success…` | error | the standard response was sent instead; `suppressed` |
+//! | `rejection hook answers with success` | error | `suppressed`: how many more there were in a flood that is over |
 //!
 //! Other crates log more. axum's own `WebSocket` reads through tungstenite, which logs every message at `TRACE`,
 //! including a token in a message. Keep the target `tungstenite` at `DEBUG` in production. An [`AuthenticatedSocket`]

@@ -292,6 +292,30 @@ async fn a_full_or_unavailable_store_is_a_503() {
     assert_eq!(status(&app, with_ticket("/chat", &ticket)).await, 101);
 }
 
+#[tokio::test(start_paused = true)]
+async fn flood_while_the_store_is_unavailable_is_a_handful_of_log_events() {
+    let log = support::log::Log::default();
+    let _logging = log.capture(tracing::Level::INFO);
+    let spy = Spy::default();
+    let app = app(&Tickets::new(spy.clone()), TicketOptions::new());
+    *spy.fails.lock().unwrap() = Some(StoreError::unavailable());
+    for _ in 0..25 {
+        assert_eq!(status(&app, with_ticket("/chat", &"A".repeat(43))).await, 503);
+        assert_eq!(answer(&app, ticket_request(&support::token())).await.status(), 503);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        for (one, more) in [
+            ("ticket not redeemed", "WARN axum_ws_auth: tickets not redeemed suppressed=15\n"),
+            ("ticket not issued", "INFO axum_ws_auth: tickets not issued suppressed=15\n"),
+        ] {
+            assert_eq!(log.lines().filter(|line| line.contains(one)).count(), 10, "{log}");
+            assert!(log.contains(more), "{log}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_store_sees_hashes_only_and_is_not_asked_for_malformed_tickets() {
     let spy = Spy::default();

@@ -160,7 +160,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{dpop::uri::BaseUrl, ticket::MemoryTickets};
+    use crate::{dpop::uri::BaseUrl, telemetry::Throttle, ticket::MemoryTickets};
 
     /// RFC 9449 §7.1.
     const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
@@ -177,6 +177,7 @@ mod tests {
             accepts_bearer: false,
             nonces: None,
             used: Arc::new(MemoryTickets::new()),
+            not_noted: Arc::new(Throttle::new()),
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_562_262_618);
         let path = "/protectedresource";

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{nonce::Nonces, uri::BaseUrl};
-use crate::{store::DynTicketStore, verify::jwt::Algorithm};
+use crate::{store::DynTicketStore, telemetry::Throttle, verify::jwt::Algorithm};
 
 /// Which proofs are accepted.
 #[derive(Clone)]
@@ -13,6 +13,7 @@ pub(super) struct Rules {
     pub(super) nonces: Option<Nonces>,
     /// Where it is noted that a proof was used.
     pub(super) used: Arc<dyn DynTicketStore>,
+    pub(super) not_noted: Arc<Throttle>,
 }
 
 impl Rules {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::ConfigError,
     store::TicketKey,
-    telemetry,
+    telemetry::{self, Throttle},
     ticket::MemoryTickets,
     token::{Presentation, Proof},
     verify::{
@@ -139,6 +139,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Dpop<C> {
             accepts_bearer: false,
             nonces: None,
             used: Arc::new(MemoryTickets::new().capacity(USED_PROOFS)?.max_bytes(USED_PROOFS * 256)?),
+            not_noted: Arc::new(Throttle::new()),
         };
         Ok(Self { verifier: verifier.with_bound_tokens(), rules: Arc::new(rules) })
     }
@@ -175,7 +176,7 @@ impl<C> Dpop<C> {
             Ok(true) => Ok(()),
             Ok(false) => Err(VerifyError::of_claim(Kind::ProofReplayed, "jti")),
             Err(error) => {
-                telemetry::proof_not_noted(&error);
+                telemetry::proof_not_noted(&error, &self.rules.not_noted);
                 Err(VerifyError::unavailable(RETRY_AFTER).with_source(error))
             }
         }

@@ -122,7 +122,7 @@ impl Completion {
                 warn_if_dropped(session);
             }
             if self.selection.apply(response.headers_mut()) {
-                telemetry::subprotocol_not_offered();
+                telemetry::subprotocol_not_offered(&self.config.throttles.subprotocol);
             }
             return Completed::Now(response);
         }

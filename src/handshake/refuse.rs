@@ -53,7 +53,7 @@ pub(super) fn respond(config: &Config, rejection: Rejection) -> Response {
     let mut response = hook(rejection.clone());
     if response.status().is_informational() || response.status().is_success() {
         // `101`, or over HTTP/2 any success, would complete the refused handshake.
-        telemetry::rejection_hook_succeeded();
+        telemetry::rejection_hook_succeeded(&config.throttles.hook);
         return rejection.into_response();
     }
     if rejection.closes_connection() {

@@ -9,6 +9,8 @@ use crate::telemetry::{Refused, Throttle, handshake_refused};
 #[derive(Clone, Debug)]
 pub(crate) struct Throttles {
     pub(crate) incomplete: Arc<Throttle>,
+    pub(crate) subprotocol: Arc<Throttle>,
+    pub(crate) hook: Arc<Throttle>,
     refused: Arc<[Arc<Throttle>]>,
 }
 
@@ -21,7 +23,12 @@ impl Throttles {
 impl Default for Throttles {
     fn default() -> Self {
         let throttle = || Arc::new(Throttle::new());
-        Self { incomplete: throttle(), refused: (0..RejectionKind::COUNT).map(|_| throttle()).collect() }
+        Self {
+            incomplete: throttle(),
+            subprotocol: throttle(),
+            hook: throttle(),
+            refused: (0..RejectionKind::COUNT).map(|_| throttle()).collect(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     revocation::{LiveSessions, Revocations},
-    telemetry::{LogSubject, Meter},
+    telemetry::{LogSubject, Meter, Throttle},
     time::TimeSource,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct SessionConfig {
     pub(crate) revocations: Option<Revocations>,
     pub(crate) meter: Meter,
     pub(crate) log_subject: LogSubject,
+    /// Bounds the events of refreshes that routes refuse.
+    pub(crate) refused_refreshes: Arc<Throttle>,
 }
 
 impl SessionConfig {
@@ -105,6 +107,7 @@ impl Default for SessionConfig {
             revocations: None,
             meter: Meter::default(),
             log_subject: LogSubject::default(),
+            refused_refreshes: Arc::new(Throttle::new()),
         }
     }
 }

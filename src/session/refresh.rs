@@ -11,7 +11,7 @@ use super::{
 use crate::{
     id::{ScopedId, SessionId},
     lock::lock,
-    telemetry,
+    telemetry::{self, Throttle},
     token::{Token, check},
     verify::{Verified, VerifyError, VerifyInput},
 };
@@ -39,7 +39,7 @@ impl<C: Send + Sync + 'static> Session<C> {
         let outcome = self.try_refresh(token).await;
         match &outcome {
             Ok(()) => telemetry::session_refreshed(self.id()),
-            Err(error) => log(error, self.id()),
+            Err(error) => log(error, self.id(), None),
         }
         outcome
     }
@@ -67,7 +67,7 @@ impl<C: Send + Sync + 'static> Session<C> {
                 RefreshReply::Refreshed { expires_in: self.core().time_left() }
             }
             Err(error) => {
-                log(&error, self.id());
+                log(&error, self.id(), Some(&self.core().config.refused_refreshes));
                 let is_own = sender.is_some() && sender == self.scoped_subject();
                 RefreshReply::refused(&error, is_own)
             }
@@ -140,7 +140,7 @@ impl<C: Send + Sync + 'static> Session<C> {
             Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
             Err(error) => error,
         };
-        log(&error, self.id());
+        log(&error, self.id(), None);
         error
     }
 
@@ -166,10 +166,11 @@ impl<C: Send + Sync + 'static> Session<C> {
     }
 }
 
-fn log(error: &RefreshError, session: SessionId) {
+/// The throttle is for senders whose refusals do not all count as attempts.
+fn log(error: &RefreshError, session: SessionId, throttle: Option<&Arc<Throttle>>) {
     if error.kind() == RefreshErrorKind::TooManyAttempts {
         telemetry::refresh_throttled(session, error.reason());
     } else {
-        telemetry::refresh_refused(session, error.reason(), error.source());
+        telemetry::refresh_refused(session, error.reason(), error.source(), throttle);
     }
 }

@@ -108,10 +108,24 @@ pub(crate) fn no_session(claims: &'static str) {
     );
 }
 
-pub(crate) fn subprotocol_not_offered() {
-    event!(warn, "subprotocol not offered: the response omits the handler's selection");
+/// Each client of such a handler causes one.
+pub(crate) fn subprotocol_not_offered(throttle: &Arc<Throttle>) {
+    let Some(left_out) = throttle.admit(selections_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, suppressed, "subprotocol not offered: the response omits the handler's selection");
 }
 
-pub(crate) fn rejection_hook_succeeded() {
-    event!(error, "rejection hook answered with success: the standard refusal is sent instead");
+fn selections_left_out(suppressed: u64) {
+    event!(warn, suppressed, "subprotocols not offered");
+}
+
+/// Anybody can cause a flood of refusals.
+pub(crate) fn rejection_hook_succeeded(throttle: &Arc<Throttle>) {
+    let Some(left_out) = throttle.admit(hook_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(error, suppressed, "rejection hook answered with success: the standard refusal is sent instead");
+}
+
+fn hook_left_out(suppressed: u64) {
+    event!(error, suppressed, "rejection hook answers with success");
 }

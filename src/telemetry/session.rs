@@ -1,8 +1,8 @@
 //! A session, from its refreshes to its end.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
-use super::{Cause, LogSubject, cause_of_failure};
+use super::{Cause, LogSubject, Throttle, cause_of_failure};
 
 /// Once for each session that is more than one request: that of a handshake, or of a response that goes on.
 pub(crate) fn session_ended(
@@ -57,12 +57,25 @@ pub(crate) fn recheck_not_sent(error: Cause<'_>) {
     cause_of_failure(error);
 }
 
-pub(crate) fn refresh_refused(session: impl Display, reason: &'static str, cause: Option<Cause<'_>>) {
+/// Bounded by the throttle, if there is one: whoever has a valid token can have a route refuse it for any session.
+pub(crate) fn refresh_refused(
+    session: impl Display,
+    reason: &'static str,
+    cause: Option<Cause<'_>>,
+    throttle: Option<&Arc<Throttle>>,
+) {
     count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
-    event!(info, %session, reason, "refresh refused");
+    let Some(left_out) = throttle.map_or(Some(0), |throttle| throttle.admit(refreshes_left_out)) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(info, %session, reason, suppressed, "refresh refused");
     if let Some(cause) = cause {
         event!(debug, %session, %cause, "cause of the refusal");
     }
+}
+
+/// The end of a flood.
+fn refreshes_left_out(suppressed: u64) {
+    event!(info, suppressed, "refreshes refused");
 }
 
 /// A route has refused a token before it has looked for the session. The event is that of a handshake.

@@ -28,10 +28,18 @@ fn signals_left_out(suppressed: u64) {
     event!(info, suppressed, "signals refused");
 }
 
-pub(crate) fn signal_not_applied(kind: &'static str, error: Cause<'_>) {
+/// Anybody can cause these while keys are unavailable, so the throttle bounds them.
+pub(crate) fn signal_not_applied(kind: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "failed", "reason" => "unavailable");
-    event!(warn, %error, "signal not applied: the transmitter has to send it again");
+    let Some(left_out) = throttle.admit(not_applied_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, %error, suppressed, "signal not applied: the transmitter has to send it again");
     cause_of_failure(error);
+}
+
+/// The end of a flood.
+fn not_applied_left_out(suppressed: u64) {
+    event!(warn, suppressed, "signals not applied");
 }
 
 /// At warn if a session may be meant.

@@ -1,12 +1,20 @@
 //! Stores of tickets, proofs, revocations and limits, and the bus between nodes.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
-use super::{Cause, cause_of_failure};
+use super::{Cause, Throttle, cause_of_failure};
 
-pub(crate) fn ticket_not_issued(error: Cause<'_>) {
-    event!(info, %error, "ticket not issued");
+/// A user can cause any number of these, so the throttle bounds them.
+pub(crate) fn ticket_not_issued(error: Cause<'_>, throttle: &Arc<Throttle>) {
+    let Some(left_out) = throttle.admit(tickets_not_issued) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(info, %error, suppressed, "ticket not issued");
     cause_of_failure(error);
+}
+
+/// The end of a flood.
+fn tickets_not_issued(suppressed: u64) {
+    event!(info, suppressed, "tickets not issued");
 }
 
 /// What became of a request for a ticket.
@@ -25,9 +33,17 @@ pub(crate) fn ticket_not_stored() {
     count!(STORE_ERRORS_TOTAL, "store" => "tickets");
 }
 
-pub(crate) fn ticket_not_redeemed(error: Cause<'_>) {
+/// Anybody can cause these while the store is unavailable, so the throttle bounds them.
+pub(crate) fn ticket_not_redeemed(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "tickets");
-    event!(warn, %error, "ticket not redeemed");
+    let Some(left_out) = throttle.admit(tickets_not_redeemed) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, %error, suppressed, "ticket not redeemed");
+}
+
+/// The end of a flood.
+fn tickets_not_redeemed(suppressed: u64) {
+    event!(warn, suppressed, "tickets not redeemed");
 }
 
 #[cfg(feature = "dpop")]
@@ -36,10 +52,19 @@ pub(crate) fn proof_checked(refused: Option<&'static str>) {
     count!(PROOFS_TOTAL, "outcome" => outcome, "reason" => refused.unwrap_or("none"));
 }
 
+/// A user can cause any number of these while the store is unavailable, so the throttle bounds them.
 #[cfg(feature = "dpop")]
-pub(crate) fn proof_not_noted(error: Cause<'_>) {
+pub(crate) fn proof_not_noted(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "proofs");
-    event!(warn, %error, "proof not noted");
+    let Some(left_out) = throttle.admit(proofs_not_noted) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, %error, suppressed, "proof not noted");
+}
+
+/// The end of a flood.
+#[cfg(feature = "dpop")]
+fn proofs_not_noted(suppressed: u64) {
+    event!(warn, suppressed, "proofs not noted");
 }
 
 pub(crate) fn revoked(kind: &'static str) {
@@ -93,8 +118,16 @@ pub(crate) fn evictions_not_received(error: Cause<'_>) {
     event!(warn, %error, "evictions not received");
 }
 
-pub(crate) fn node_bus_unavailable(error: Cause<'_>) {
+/// A user can cause any number of these while the bus is unavailable, so the throttle bounds them.
+pub(crate) fn node_bus_unavailable(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "bus");
-    event!(warn, %error, "node bus unavailable");
+    let Some(left_out) = throttle.admit(messages_not_sent) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(warn, %error, suppressed, "node bus unavailable");
     cause_of_failure(error);
+}
+
+/// The end of a flood.
+fn messages_not_sent(suppressed: u64) {
+    event!(warn, suppressed, "node bus still unavailable");
 }

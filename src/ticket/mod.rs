@@ -22,6 +22,7 @@ use self::quota::{Quota, QuotaTracker};
 use crate::{
     error::ConfigError,
     store::{DynTicketStore, TicketStore},
+    telemetry::Throttle,
     time::TimeSource,
 };
 
@@ -82,6 +83,8 @@ pub struct Tickets<C> {
     quotas: Arc<QuotaTracker>,
     per_subject: Quota,
     time: TimeSource,
+    not_issued: Arc<Throttle>,
+    not_redeemed: Arc<Throttle>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -89,8 +92,15 @@ impl<C> Tickets<C> {
     /// Keeps tickets in this store.
     pub fn new(store: impl TicketStore) -> Self {
         let per_subject = Quota::default_for(&store.total_capacity());
-        let quotas = Arc::default();
-        Self { store: Arc::new(store), quotas, per_subject, time: TimeSource::default(), claims: PhantomData }
+        Self {
+            store: Arc::new(store),
+            quotas: Arc::default(),
+            per_subject,
+            time: TimeSource::default(),
+            not_issued: Arc::new(Throttle::new()),
+            not_redeemed: Arc::new(Throttle::new()),
+            claims: PhantomData,
+        }
     }
 
     /// Sets how many outstanding tickets a subject may have: issued, and neither redeemed nor expired. Their contents,
@@ -141,8 +151,15 @@ impl<C> Tickets<C> {
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for Tickets<C> {
     fn clone(&self) -> Self {
-        let (store, quotas) = (Arc::clone(&self.store), Arc::clone(&self.quotas));
-        Self { store, quotas, per_subject: self.per_subject, time: self.time.clone(), claims: PhantomData }
+        Self {
+            store: Arc::clone(&self.store),
+            quotas: Arc::clone(&self.quotas),
+            per_subject: self.per_subject,
+            time: self.time.clone(),
+            not_issued: Arc::clone(&self.not_issued),
+            not_redeemed: Arc::clone(&self.not_redeemed),
+            claims: PhantomData,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ where
         match tickets.issue_to(&session, &options, TicketRequest { origin, parts: Some(&parts) }).await {
             Ok(ticket) => answer(StatusCode::OK, "application/json", serde_json::to_vec(&ticket).unwrap_or_default()),
             Err(error) => {
-                telemetry::ticket_not_issued(&error);
+                telemetry::ticket_not_issued(&error, &tickets.not_issued);
                 error.into_response()
             }
         }

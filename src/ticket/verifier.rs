@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{Tickets, content::Content, quota::QuotaTracker};
 use crate::{
     store::{DynTicketStore, StoreError, TicketKey},
-    telemetry,
+    telemetry::{self, Throttle},
     verify::{Verified, Verifier, VerifyError, VerifyErrorKind, VerifyInput},
 };
 
@@ -15,6 +15,7 @@ use crate::{
 pub struct TicketVerifier<C> {
     store: Arc<dyn DynTicketStore>,
     quotas: Arc<QuotaTracker>,
+    not_redeemed: Arc<Throttle>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -23,7 +24,12 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl<C> TicketVerifier<C> {
     pub(super) fn new(tickets: &Tickets<C>) -> Self {
-        Self { store: Arc::clone(&tickets.store), quotas: Arc::clone(&tickets.quotas), claims: PhantomData }
+        Self {
+            store: Arc::clone(&tickets.store),
+            quotas: Arc::clone(&tickets.quotas),
+            not_redeemed: Arc::clone(&tickets.not_redeemed),
+            claims: PhantomData,
+        }
     }
 }
 
@@ -45,7 +51,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier for TicketVerifier<C>
 
 impl<C: DeserializeOwned> TicketVerifier<C> {
     async fn redeem(&self, key: TicketKey, input: VerifyInput<'_>) -> Result<Verified<C>, VerifyError> {
-        let content = self.store.redeem_boxed(key).await.map_err(unavailable)?;
+        let content = self.store.redeem_boxed(key).await.map_err(|error| self.unavailable(error))?;
         self.quotas.release(key);
         let content = content.ok_or_else(|| VerifyError::new(VerifyErrorKind::UnknownTicket))?;
         let content: Content<C> = serde_json::from_slice(&content)
@@ -58,6 +64,11 @@ impl<C: DeserializeOwned> TicketVerifier<C> {
         }
         Ok(content.into_verified())
     }
+
+    fn unavailable(&self, error: StoreError) -> VerifyError {
+        telemetry::ticket_not_redeemed(&error, &self.not_redeemed);
+        VerifyError::unavailable(RETRY_AFTER).with_source(error)
+    }
 }
 
 /// A ticket is 256 bits in base64url without padding, in its one canonical form.
@@ -66,15 +77,15 @@ fn key_of(ticket: &str) -> Option<TicketKey> {
     Some(TicketKey::of(bytes.as_slice().try_into().ok()?))
 }
 
-fn unavailable(error: StoreError) -> VerifyError {
-    telemetry::ticket_not_redeemed(&error);
-    VerifyError::unavailable(RETRY_AFTER).with_source(error)
-}
-
 // By hand, like the one below: a derive would ask the same of `C`.
 impl<C> Clone for TicketVerifier<C> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), quotas: Arc::clone(&self.quotas), claims: PhantomData }
+        Self {
+            store: Arc::clone(&self.store),
+            quotas: Arc::clone(&self.quotas),
+            not_redeemed: Arc::clone(&self.not_redeemed),
+            claims: PhantomData,
+        }
     }
 }
 

@@ -101,6 +101,26 @@ async fn a_store_that_fails_refuses_with_503() {
     assert_eq!(reason(&full, native(&token, &key.proof("GET", URI, &token))).await, "verifier_unavailable");
 }
 
+#[tokio::test(start_paused = true)]
+async fn flood_while_the_store_is_unavailable_is_a_handful_of_log_events() {
+    let log = log::Log::default();
+    let _logging = log.capture(tracing::Level::WARN);
+    let key = DpopKey::first();
+    let token = bound(&key);
+    let store = Shared::default();
+    store.0.1.store(true, SeqCst);
+    let app = app(&dpop().store(store));
+    for _ in 0..25 {
+        assert_eq!(reason(&app, native(&token, &key.proof("GET", URI, &token))).await, "verifier_unavailable");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        assert_eq!(log.lines().filter(|line| line.contains("proof not noted")).count(), 10, "{log}");
+        assert!(log.ends_with("proofs not noted suppressed=15\n"), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn memory_tells_a_second_use_from_an_error() {
     let store = MemoryTickets::new().capacity(1).unwrap();

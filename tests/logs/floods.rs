@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::{Router, extract::WebSocketUpgrade, response::Response, routing::any};
 use axum_ws_auth::test_util::handshake;
+use http::HeaderValue;
 use tokio::time::{advance, sleep};
 use tracing::Level;
 
@@ -103,4 +105,27 @@ async fn flood_of_incomplete_handshakes_is_bounded() {
     assert_eq!(log.lines().count(), 11, "{log}");
     assert!(log.lines().all(|line| line.contains("WARN axum_ws_auth: handshake")), "{log}");
     assert!(log.ends_with("handshakes incomplete suppressed=990\n"), "{log}");
+}
+
+/// What a handler or a hook does wrong, each client can have it do.
+#[tokio::test(start_paused = true)]
+async fn flood_by_mistakes_of_the_application_is_bounded() {
+    let handler = async |mut upgrade: WebSocketUpgrade| {
+        upgrade.set_selected_protocol(HeaderValue::from_static("imagined"));
+        upgrade.on_upgrade(async |_| {})
+    };
+    let layer = opaque_layer().on_rejection(|_| Response::default());
+    let app = Router::new().route("/", any(handler)).layer(layer);
+    let ((), log) = captured(Level::WARN, async {
+        for _ in 0..1000 {
+            answer(&app, handshake().build()).await;
+            answer(&app, handshake().bearer_subprotocol(TOKEN).build()).await;
+        }
+        sleep(Duration::from_secs(3)).await;
+    })
+    .await;
+    for message in ["ERROR axum_ws_auth: rejection hook answer", "WARN axum_ws_auth: subprotocol"] {
+        assert_eq!(log.matches(message).count(), 11, "{message}: {log}");
+    }
+    assert_eq!((log.lines().count(), suppressed(&log)), (22, vec![990, 990]), "{log}");
 }

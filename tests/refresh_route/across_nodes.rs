@@ -207,6 +207,27 @@ async fn an_event_says_once_that_the_bus_is_gone() {
     }
 }
 
+/// Whoever has a valid token can ask for sessions of other nodes.
+#[tokio::test(start_paused = true)]
+async fn flood_while_the_bus_is_gone_is_a_handful_of_log_events() {
+    let bus = TestBus::default();
+    let (one, other) = (node_on(bus.clone()), node_on(bus.clone()));
+    let (_socket, session) = one.open("alice.60").await;
+    assert_eq!(other.refresh(session.id(), "bob").await.status, 404);
+    bus.0.fails.store(true, SeqCst);
+    let log = Log::default();
+    let _capture = log.capture(Level::WARN);
+    for _ in 0..25 {
+        assert_eq!(other.refresh(session.id(), "bob").await.status, 503);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        assert_eq!(log.matches("node bus unavailable").count(), 10, "{log}");
+        assert!(log.ends_with("node bus still unavailable suppressed=15\n"), "{log}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn node_that_cannot_listen_keeps_trying() {
     let bus = TestBus::default();

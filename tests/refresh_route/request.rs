@@ -4,7 +4,7 @@ use axum_ws_auth::{AllowOrigin, ConfigError};
 use tracing::Level;
 
 use super::*;
-use crate::support::log::captured;
+use crate::support::log::{Log, captured};
 
 #[tokio::test(start_paused = true)]
 async fn cookie_from_the_same_origin_refreshes_the_session() {
@@ -60,6 +60,32 @@ async fn refusals_are_logged() {
     let (answer, log) = captured(Level::INFO, node.refresh(session.id(), "bad")).await;
     assert_eq!(answer.status, 401);
     assert!(log.contains("handshake refused kind=\"invalid_token\""), "{log}");
+}
+
+/// Ids of sessions need not be secret, and these refusals do not count as attempts of the session.
+#[tokio::test(start_paused = true)]
+async fn flood_of_refusals_by_another_user_is_a_handful_of_log_events() {
+    if cfg!(not(feature = "tracing")) {
+        return;
+    }
+    // Only the session's own verifier refuses `carol`.
+    let verifier = timed.authorize(|claims: &String, parts| {
+        if claims == "carol" && parts.method == http::Method::GET { Err(VerifyError::invalid()) } else { Ok(()) }
+    });
+    let node = Node::with_verifier(verifier);
+    let (_first, first) = node.open("alice.600").await;
+    let (_second, second) = node.open("alice.600").await;
+    let log = Log::default();
+    let _logging = log.capture(Level::INFO);
+    for _ in 0..25 {
+        assert_eq!(node.refresh(first.id(), "bob.3600").await.status, 404);
+        assert_eq!(node.refresh(second.id(), "carol").await.status, 404);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let log = log.text();
+    assert_eq!(log.lines().filter(|line| line.contains("refresh refused")).count(), 10, "{log}");
+    assert!(log.contains("other_subject") && log.contains("token_invalid"), "{log}");
+    assert!(log.ends_with("refreshes refused suppressed=40\n"), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

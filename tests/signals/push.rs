@@ -644,6 +644,28 @@ async fn flood_of_bad_events_is_a_handful_of_log_events() {
     }
 }
 
+/// Anybody can name a key that has to be fetched.
+#[tokio::test(start_paused = true)]
+async fn flood_of_events_that_cannot_be_verified_now_is_a_handful_of_log_events() {
+    let log = Log::default();
+    let _logging = log.capture(Level::WARN);
+    let keys = IssuerKeys::jwks_url(ISSUER, "https://id.example.com/keys").fetch(|_| async { Err("no route".into()) });
+    let node = Node::with_layer(MemoryRevocations::new(), WsAuthLayer::new(access_token), |revocations| {
+        SharedSignals::with_keys(keys, revocations).audience(AUDIENCE)
+    });
+    // The first one waits for the keys.
+    assert_eq!(node.push(&revoked(&user("alice"))).await.status(), 503);
+    for _ in 0..25 {
+        assert_eq!(node.push(&revoked(&user("alice"))).await.status(), 503);
+    }
+    sleep(Duration::from_secs(3)).await;
+    if cfg!(feature = "tracing") {
+        let log = log.text();
+        assert_eq!(log.lines().filter(|line| line.contains("signal not applied")).count(), 10, "{log}");
+        assert!(log.contains("signals not applied suppressed=16\n"), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn events_can_arrive_in_another_way() {
     let node = Node::new();

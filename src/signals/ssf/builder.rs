@@ -201,6 +201,7 @@ impl SharedSignalsBuilder {
             health: Health::default(),
             time: self.time,
             refusals: Arc::new(Throttle::new()),
+            failures: Arc::new(Throttle::new()),
         }))
     }
 }

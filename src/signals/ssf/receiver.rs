@@ -63,6 +63,7 @@ pub(super) struct Receiver {
     pub(super) health: Health,
     pub(super) time: TimeSource,
     pub(super) refusals: Arc<Throttle>,
+    pub(super) failures: Arc<Throttle>,
 }
 
 /// What an event that was acknowledged has changed.
@@ -87,7 +88,7 @@ impl Receiver {
                 self.health.note_received();
                 telemetry::signal_processed(event, *effect == Effect::Applied);
             }
-            Err(error) if error.is_unavailable() => telemetry::signal_not_applied(event, error),
+            Err(error) if error.is_unavailable() => telemetry::signal_not_applied(event, error, &self.failures),
             Err(error) => telemetry::signal_refused(event, error.kind().as_str(), error, &self.refusals),
         }
         outcome.map(|_| ())

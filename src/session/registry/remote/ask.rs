@@ -76,7 +76,7 @@ impl Remote {
                 Ok(Delivery::NoReceiver) => Outcome::NoReceiver,
                 Ok(Delivery::Sent) => answer.await.map_or(Outcome::Unavailable, Outcome::Answered),
                 Err(error) => {
-                    telemetry::node_bus_unavailable(&error);
+                    telemetry::node_bus_unavailable(&error, &self.failures);
                     Outcome::Unavailable
                 }
             }

@@ -21,6 +21,7 @@ use crate::{
     lock::{Mutex, atomic::AtomicU64, lock},
     session::RefreshReply,
     store::DynNodeBus,
+    telemetry::Throttle,
 };
 
 /// How long a node waits for the answer of another one, and how long that one works on it.
@@ -36,6 +37,7 @@ pub(super) struct Remote {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     next_request: AtomicU64,
     task: Mutex<Option<AbortHandle>>,
+    failures: Arc<Throttle>,
 }
 
 /// What another node answered.
@@ -54,6 +56,7 @@ impl Remote {
             waiting: Mutex::default(),
             next_request: AtomicU64::new(0),
             task: Mutex::default(),
+            failures: Arc::new(Throttle::new()),
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn run(remote: Arc<Remote>, registry: Weak<Registry>) -> Infall
             Err(error) => error,
         };
         if backoff == MIN_BACKOFF {
-            telemetry::node_bus_unavailable(&error);
+            telemetry::node_bus_unavailable(&error, &remote.failures);
         }
         sleep(backoff).await;
         backoff = (backoff * 2).min(MAX_BACKOFF);
@@ -95,6 +95,6 @@ async fn work_on(request: Message, registry: Arc<Registry>, remote: Arc<Remote>)
 async fn answer(remote: &Remote, to: NodeId, message: Message) {
     let Some(message) = message.to_bytes() else { return };
     if let Err(error) = remote.bus.send_boxed(to, message).await {
-        telemetry::node_bus_unavailable(&error);
+        telemetry::node_bus_unavailable(&error, &remote.failures);
     }
 }
