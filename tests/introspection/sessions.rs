@@ -112,13 +112,15 @@ async fn rechecks_of_one_token_share_a_request() {
 async fn flood_of_handshakes_does_not_delay_rechecks() {
     let provider = Provider::yes();
     let sessions = Sessions::new();
-    let app = app(layer(builder(&provider).concurrent_requests(1).build().unwrap()).sessions(&sessions));
+    let verifier = builder(&provider).concurrent_requests(1).cache_active(Duration::ZERO).build().unwrap();
+    let app = app(layer(verifier).sessions(&sessions));
     let mut alice = connected(&app, "alice").await;
     provider.delay(Duration::from_secs(3));
     provider.answer(|_| inactive());
     let mut flood = JoinSet::new();
-    for number in 0..100 {
-        let (app, request) = (app.clone(), handshake().bearer_subprotocol(&format!("eve{number}")).build());
+    // One of them has the same token, and waits until another one is answered.
+    for name in (0..100).map(|number| if number == 1 { "alice".to_owned() } else { format!("eve{number}") }) {
+        let (app, request) = (app.clone(), handshake().bearer_subprotocol(&name).build());
         flood.spawn(async move { answer(&app, request).await.status() });
     }
     settle().await;
@@ -126,6 +128,30 @@ async fn flood_of_handshakes_does_not_delay_rechecks() {
     sessions.recheck_subject("alice");
     assert_eq!(closed(&mut alice).await, (3000, "revoked".to_owned()));
     assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn recheck_that_overtakes_a_handshake_has_the_last_word() {
+    let provider = Provider::yes();
+    let sessions = Sessions::new();
+    let app = app(layer(builder(&provider).build().unwrap()).sessions(&sessions));
+    let mut alice = connected(&app, "alice").await;
+    sleep(Duration::from_secs(11)).await;
+    provider.delay(Duration::from_secs(3));
+    let slow = tokio::spawn({
+        let (app, request) = (app.clone(), handshake().bearer_subprotocol("alice").build());
+        async move { answer(&app, request).await.status() }
+    });
+    settle().await;
+    provider.delay(Duration::ZERO);
+    provider.answer(|_| inactive());
+    sessions.recheck_subject("alice");
+    assert_eq!(closed(&mut alice).await, (3000, "revoked".to_owned()));
+    // What the provider said of the request before.
+    provider.answer(active);
+    assert_eq!(slow.await.unwrap(), StatusCode::SWITCHING_PROTOCOLS);
+    let response = answer(&app, handshake().bearer_subprotocol("alice").build()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test(start_paused = true)]

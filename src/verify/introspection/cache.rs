@@ -12,7 +12,10 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
 use super::answer::{Active, Answer};
-use crate::verify::cached::{TokenHash, TokenHasher};
+use crate::{
+    lock::{Mutex, lock},
+    verify::cached::{TokenHash, TokenHasher},
+};
 
 /// About as many clients reconnect within a few seconds.
 const ACTIVE_CAPACITY: usize = 10_000;
@@ -25,6 +28,8 @@ pub(super) struct AnswerCache {
     inactive: Cache<TokenHash, Times>,
     lifetimes: Lifetimes,
     ticks: AtomicU64,
+    /// Held while an answer is stored.
+    storing: Mutex<()>,
 }
 
 /// How long answers are current.
@@ -63,6 +68,7 @@ impl AnswerCache {
             inactive: Cache::new(INACTIVE_CAPACITY),
             lifetimes,
             ticks: AtomicU64::new(0),
+            storing: Mutex::default(),
         }
     }
 
@@ -86,8 +92,13 @@ impl AnswerCache {
         freshness.allows(times, self.lifetimes.inactive).then_some(Answer::Inactive)
     }
 
-    /// Replaces the answer about a token.
+    /// Replaces the answer about a token, unless that was asked for later: a recheck may overtake a handshake.
     pub(super) fn store(&self, hash: TokenHash, times: Times, answer: &Answer) {
+        let _storing = lock(&self.storing);
+        let stored = self.active.get(&hash).map(|(times, _)| times).or_else(|| self.inactive.get(&hash));
+        if stored.is_some_and(|stored| stored.asked > times.asked) {
+            return;
+        }
         match answer {
             Answer::Active(active) => {
                 self.active.insert(hash, (times, Arc::clone(active)));

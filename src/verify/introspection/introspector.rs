@@ -26,7 +26,9 @@ pub(super) struct Introspector {
     /// The endpoint or the issuer, for logs.
     pub(super) name: String,
     pub(super) cache: AnswerCache,
-    pub(super) turns: Turns,
+    pub(super) handshakes: Turns,
+    /// Apart from those of handshakes, which may be waiting for a permit.
+    pub(super) rechecks: Turns,
     /// How many requests of handshakes may be in progress.
     pub(super) permits: Semaphore,
     /// How long an answer is waited for.
@@ -35,7 +37,7 @@ pub(super) struct Introspector {
 }
 
 impl Introspector {
-    /// The answer about a token. Concurrent callers with the same token share one request.
+    /// The answer about a token. Concurrent handshakes with the same token share one request, and so do concurrent rechecks.
     ///
     /// # Cancel safety
     ///
@@ -51,7 +53,11 @@ impl Introspector {
             return Ok(answer);
         }
         let deadline = Instant::now() + self.timeout;
-        let place = self.turns.queue(hash);
+        let turns = match freshness {
+            Freshness::Current(_) => &self.handshakes,
+            Freshness::AskedSince(_) => &self.rechecks,
+        };
+        let place = turns.queue(hash);
         let turn = timeout_at(deadline, place.turn()).await;
         let mut last_failure = turn.map_err(|_| self.report(Failure::new(Reason::TimedOut)))?;
         if let Some(answer) = self.cache.get(hash, freshness) {

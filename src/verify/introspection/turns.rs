@@ -10,7 +10,7 @@ use crate::{
     verify::cached::TokenHash,
 };
 
-/// The tokens that are being asked about. Each lasts for as long as one of its places.
+/// The tokens that are being asked about for one purpose. Each lasts for as long as one of its places.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<HashMap<TokenHash, Turn>>);
 
