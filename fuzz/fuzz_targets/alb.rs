@@ -32,6 +32,7 @@ use base64::{
 use http::{Request, Response};
 use jsonwebtoken::EncodingKey;
 use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/chat/50dc6c495c0c9188";
@@ -65,7 +66,10 @@ fuzz_target!(|data: &[u8]| {
     let (outcome, requests) = verify(&token, has_client);
     let right = read(header, claims, has_client);
     let wanted: Vec<_> = right.iter().map(|right| format!("{KEYS}/{}", right.key_id)).collect();
-    assert_eq!(requests, wanted, "{:?}", right.err());
+    // Whether the claims are JSON is known for sure only after the signature.
+    if right.is_ok() || serde_json::from_slice::<IgnoredAny>(claims).is_ok() {
+        assert_eq!(requests, wanted, "{:?}", right.err());
+    }
     let value = serde_json::from_slice::<Value>(claims);
     match (right, outcome) {
         (Ok(right), Ok(verified)) if right.key_id == KEY_ID => check(&right, claims, value.expect("JSON"), &verified),
