@@ -120,6 +120,10 @@ impl RevocationStore for MemoryRevocations {
             }
         }
     }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 impl Default for MemoryRevocations {

@@ -145,6 +145,12 @@ impl Revocations {
         self.0.node.status()
     }
 
+    /// Whether other nodes may use the store too.
+    #[cfg(feature = "signals")]
+    pub(crate) fn are_shared(&self) -> bool {
+        self.0.node.store.is_shared()
+    }
+
     /// Ends the sessions of this registry when they are revoked.
     pub(crate) fn attach(&self, sessions: &Arc<dyn LiveSessions>) {
         self.0.node.attach(sessions);

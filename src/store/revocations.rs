@@ -72,6 +72,13 @@ pub trait RevocationStore: Send + Sync + 'static {
     ///
     /// If the store does not know them all, or no longer has the entry of the cursor.
     fn next(&self, after: Cursor) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send;
+
+    /// Whether other nodes may use this store too. If so, there may be sessions that only they know.
+    ///
+    /// Defaults to `true`.
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 /// What is revoked: live sessions end, and handshakes and refreshes are refused.
@@ -171,6 +178,10 @@ impl<S: RevocationStore> RevocationStore for Arc<S> {
     fn next(&self, after: Cursor) -> impl Future<Output = Result<RevocationBatch, StoreError>> + Send {
         S::next(self, after)
     }
+
+    fn is_shared(&self) -> bool {
+        S::is_shared(self)
+    }
 }
 
 type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Result<(), StoreError>>> + Send + 'a>>;
@@ -181,6 +192,8 @@ pub(crate) trait DynRevocationStore: Send + Sync {
     fn add_many_boxed<'a>(&'a self, revocations: &'a [(Revocation, Duration)], more: bool) -> Outcomes<'a>;
     fn load_boxed(&self) -> StoreFuture<'_, RevocationBatch>;
     fn next_boxed(&self, after: Cursor) -> StoreFuture<'_, RevocationBatch>;
+    #[cfg(feature = "signals")]
+    fn is_shared(&self) -> bool;
 }
 
 impl<S: RevocationStore> DynRevocationStore for S {
@@ -198,5 +211,10 @@ impl<S: RevocationStore> DynRevocationStore for S {
 
     fn next_boxed(&self, after: Cursor) -> StoreFuture<'_, RevocationBatch> {
         Box::pin(self.next(after))
+    }
+
+    #[cfg(feature = "signals")]
+    fn is_shared(&self) -> bool {
+        RevocationStore::is_shared(self)
     }
 }

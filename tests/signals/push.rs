@@ -688,6 +688,27 @@ async fn receiver_needs_an_audience() {
     assert!(matches!(error, ConfigError::InvalidUrl { .. }), "{error}");
 }
 
+/// The sessions of this node were verified again, and those of the other one kept their claims.
+#[tokio::test(start_paused = true)]
+async fn claims_change_ends_all_if_the_sessions_of_other_nodes_are_not_known() {
+    let store = FlakyStore::default();
+    let nodes = [(); 2].map(|()| {
+        let sessions = Sessions::new();
+        let rechecked = async |token: axum_ws_auth::OwnedVerifyInput| {
+            access_token(token.as_input()).await.map(|verified| verified.recheck_in(Duration::MAX))
+        };
+        let layer = WsAuthLayer::new(axum_ws_auth::verifier_fn(rechecked)).sessions(&sessions);
+        Node::with_layer(store.clone(), layer, |revocations| {
+            let signals = SharedSignals::with_keys(keys(), revocations).audience(AUDIENCE);
+            signals.recheck_on_claims_change(&sessions)
+        })
+    });
+    let (mut on_here, mut on_there) = (nodes[0].open("alice.laptop.t1").await, nodes[1].open("alice.phone.t2").await);
+    let change = event(&format!("{CAEP}token-claims-change"), &user("alice"), &json!({"claims": {"role": "x"}}));
+    assert_eq!(nodes[0].push(&change).await.status(), 202);
+    assert!(!is_open(&mut on_here).await && !is_open(&mut on_there).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn claims_change_ends_what_a_node_does_not_answer_for() {
     for can_answer in [true, false] {

@@ -29,7 +29,9 @@ impl Sessions {
     ///
     /// With [`Limits::across_nodes`](crate::Limits::across_nodes) and [`reachable_through`](Self::reachable_through),
     /// other nodes recheck their sessions of the subject too: a task finds these nodes by their leases and sends them a
-    /// message. A node that does not answer is logged. Without both of these, call this on every node.
+    /// message. A node that does not answer is logged. Sessions that were admitted while the store of leases was
+    /// unavailable are found up to five seconds after it is available again. Without both of these, call this on every
+    /// node.
     ///
     /// # Example
     ///
@@ -88,6 +90,12 @@ impl Sessions {
             });
         }
         sessions
+    }
+
+    /// Whether sessions of other nodes are found.
+    #[cfg(feature = "signals")]
+    pub(crate) fn know_other_nodes(&self) -> bool {
+        self.0.knows_other_nodes()
     }
 
     /// Like [`recheck_subject`](Self::recheck_subject), and ends the sessions that cannot be rechecked. Returns once

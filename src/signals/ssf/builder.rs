@@ -114,8 +114,10 @@ impl SharedSignalsBuilder {
     /// For verifiers that ask the identity provider or a database each time. Otherwise a client could open a new
     /// session with an old token and its old claims.
     ///
-    /// Defaults to ending everything that was issued before the change. This happens too if a node does not answer, and
-    /// if the event is about a token or a session rather than a user.
+    /// Defaults to ending everything that was issued before the change. This happens too if the event is about a token or a
+    /// session rather than a user; if a node does not answer; and if the sessions of other nodes are not known: if the
+    /// store of revocations [may be shared](crate::store::RevocationStore::is_shared), set both
+    /// [`Limits::across_nodes`](crate::Limits::across_nodes) and [`Sessions::reachable_through`].
     pub fn recheck_on_claims_change(mut self, sessions: &Sessions) -> Self {
         self.recheck = Some(sessions.clone());
         self

@@ -148,12 +148,13 @@ impl Receiver {
     }
 
     async fn claims_changed(&self, subject: ScopedId, until: SystemTime) -> Result<(), SecurityEventError> {
+        // Without an answer of all nodes, some sessions would keep their old claims.
         if let Some(sessions) = &self.recheck
+            && (sessions.know_other_nodes() || !self.revocations.are_shared())
             && sessions.recheck_or_end(&subject).await.is_ok()
         {
             return Ok(());
         }
-        // Without an answer of all nodes, some sessions would keep their old claims.
         self.revoke(Revocation::Subject { subject, until }).await
     }
 
