@@ -394,3 +394,28 @@ async fn refresh_from_elsewhere_satisfies_it_too() {
     session.refresh(Token::new("alice.600.mfa")).await.unwrap();
     assert_eq!(outcomes.recv().await, Some(Ok(())));
 }
+
+/// Sufficient claims are no use to a session that ended before the handler could see them.
+#[tokio::test(start_paused = true)]
+async fn end_just_after_a_sufficient_token_wins() {
+    for (token, is_ended_elsewhere, reason) in
+        [("alice.0.mfa", false, EndReason::TokenExpired), ("alice.600.mfa", true, EndReason::Policy)]
+    {
+        let (sender, mut sessions) = mpsc::unbounded_channel();
+        let (outcome, mut outcomes) = mpsc::unbounded_channel();
+        let app = behind(WsAuthLayer::new(timed), move |socket: Socket| {
+            let (sender, outcome) = (sender.clone(), outcome.clone());
+            async move {
+                let _ = sender.send(socket.session().clone());
+                let _ = outcome.send(require(socket.session(), &mfa()).await);
+            }
+        });
+        let _client = connected(&app, "alice.600").await;
+        let session = sessions.recv().await.unwrap();
+        settle().await;
+        // A token that expires while it is being verified is accepted, and ends the session.
+        session.refresh(Token::new(token)).await.unwrap();
+        assert!(!is_ended_elsewhere || session.end(), "{token}");
+        assert_eq!(outcomes.recv().await, Some(Err(StepUpError::Ended(reason))), "{token}");
+    }
+}

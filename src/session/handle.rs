@@ -139,7 +139,7 @@ impl<C> Session<C> {
     ///
     /// # Errors
     ///
-    /// If the session ends instead, why.
+    /// If the session ends instead, why. A refresh just before the end is reported as a refresh.
     ///
     /// # Cancel safety
     ///

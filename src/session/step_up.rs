@@ -48,7 +48,8 @@ impl<C: Send + Sync + 'static> Session<C> {
     ///
     /// [`StepUpError::TimedOut`] if no sufficient token comes [in time](StepUp::within). The session then ends with
     /// [`EndReason::InsufficientUserAuthentication`], unless the requirement is to [keep it](StepUp::keep_session).
-    /// [`StepUpError::Ended`] if the session ends before, or the client leaves.
+    /// [`StepUpError::Ended`] if the session ends before this returns, also if that is just after a sufficient token, or
+    /// if the client leaves.
     ///
     /// # Cancel safety
     ///
@@ -116,19 +117,20 @@ impl<C: Send + Sync + 'static> Session<C> {
         F: Fn(&C, SystemTime) -> Result<(), VerifyError> + Send + Sync,
     {
         let core = self.core();
-        let is_met = || check(&self.claims(), core.config.time.now()).is_ok();
-        if let Some(reason) = core.end_reason() {
-            return Err(StepUpError::Ended(reason));
-        }
+        let is_met = || {
+            let is_met = check(&self.claims(), core.config.time.now()).is_ok();
+            // After the look at the claims: they may be those of a token that ended the session at once.
+            core.end_reason().map_or(Ok(is_met), |reason| Err(StepUpError::Ended(reason)))
+        };
         // Before the look at the claims: no refresh is missed.
         let mut seen = core.refresh_count();
-        if is_met() {
+        if is_met()? {
             return Ok(());
         }
         let demanded = core.demand(step_up);
         loop {
             match timeout_at(demanded.until(), demanded.answered(&mut seen)).await {
-                Ok(Ok(())) if is_met() => return Ok(()),
+                Ok(Ok(())) if is_met()? => return Ok(()),
                 Ok(Ok(())) => demanded.repeat(),
                 Ok(Err(reason)) => return Err(StepUpError::Ended(reason)),
                 Err(_) => break,

@@ -63,7 +63,7 @@ impl SessionWatcher {
     ///
     /// # Errors
     ///
-    /// If the session ends instead, why.
+    /// If the session ends instead, why. A refresh just before the end is reported first.
     ///
     /// # Cancel safety
     ///
