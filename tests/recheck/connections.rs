@@ -15,7 +15,7 @@ use axum_ws_auth::{
 };
 use futures_util::{SinkExt, StreamExt};
 use http::Request;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message as ClientMessage;
 
 use crate::{Answers, PERIOD, accepted, accepted_for_good, layer, open, races::alive_tasks, support::*};
@@ -62,7 +62,7 @@ async fn session_of_a_first_message_is_rechecked() {
     assert_eq!(closed(&mut client).await, (3000, "revoked".to_owned()));
 }
 
-fn idle_behind(layer: WsAuthLayer) -> Router {
+pub(crate) fn idle_behind(layer: WsAuthLayer) -> Router {
     let handler = async |upgrade: AuthenticatedUpgrade<String>| {
         upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
     };
@@ -138,6 +138,27 @@ async fn stream_is_rechecked() {
     assert!(start.elapsed() <= PERIOD * 4);
     settle().await;
     assert_eq!((alive_tasks(), sessions.count()), (0, 0));
+}
+
+/// Its handler took the request before the recheck was asked for.
+#[cfg(feature = "streams")]
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_before_the_response_is_that_of_a_stream() {
+    let sessions = Sessions::new();
+    let answers = Answers::new(|token| Ok(accepted(token).recheck_in(Duration::MAX)));
+    let events = async || {
+        sleep(Duration::from_secs(1)).await;
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        ([("content-type", "text/event-stream")], body)
+    };
+    let app = Router::new().route("/", any(events)).layer(layer(answers.clone()).sessions(&sessions));
+    let body = tokio::spawn(async move { text(answer(&app, plain_request("alice")).await).await });
+    settle().await;
+    answers.set(|_| Err(VerifyError::invalid()));
+    let start = Instant::now();
+    assert_eq!(sessions.recheck_subject("alice"), 0, "it may stay a plain request");
+    assert!(timeout(PERIOD, body).await.unwrap().unwrap().contains("revoked"));
+    assert_eq!(start.elapsed().as_secs(), 1);
 }
 
 fn plain_request(token: &str) -> Request<Body> {

@@ -1,12 +1,18 @@
 //! `Sessions::recheck_subject`.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use axum_ws_auth::{EndReason, ScopedId, Sessions, Verified, VerifyError};
-use futures_util::FutureExt;
+use axum_ws_auth::{
+    EndReason, FirstMessage, FirstToken, Limits, ScopedId, Sessions, Token, Verified, VerifyError,
+    test_util::{connect, handshake},
+};
+use futures_util::{FutureExt, SinkExt};
 use tokio::time::{Instant, sleep};
 
-use crate::{Answers, PERIOD, accepted, layer, open, sessions_of, support::*};
+use crate::{
+    Answers, PERIOD, accepted, connections::idle_behind, layer, limits::MemoryLimits, open,
+    sessions_of, support::*,
+};
 
 #[tokio::test(start_paused = true)]
 async fn sessions_of_the_subject_are_rechecked_at_once() {
@@ -96,4 +102,35 @@ async fn many_sessions_of_a_subject_do_not_ask_at_one_moment() {
     assert_eq!(answers.most(), 10);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     drop(kept);
+}
+
+/// Its token was verified before the recheck was asked for.
+#[tokio::test(start_paused = true)]
+async fn session_that_waits_for_its_lease_is_rechecked_once_it_is_admitted() {
+    let store = MemoryLimits::new();
+    let sessions = Sessions::with_limits(Limits::new().across_nodes(store.clone()));
+    let first_message = FirstMessage::new(|message| Some(FirstToken::new(Token::new(message.to_text().ok()?))));
+    for in_first_message in [false, true] {
+        let answers = Answers::new(|token| Ok(accepted(token).recheck_in(Duration::MAX)));
+        let app = idle_behind(layer(answers.clone()).sessions(&sessions).first_message(first_message.clone()));
+        store.slow.store(true, SeqCst);
+        let connecting = tokio::spawn(async move {
+            if !in_first_message {
+                return connected(&app, "alice").await;
+            }
+            let (mut client, _) = connect(app, handshake().build()).await.unwrap();
+            client.send("alice".into()).await.unwrap();
+            client
+        });
+        while sessions.count() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        answers.set(|_| Err(VerifyError::forbidden()));
+        assert_eq!(sessions.recheck_subject("alice"), 1, "in the first message: {in_first_message}");
+        let mut client = connecting.await.unwrap();
+        assert_eq!(closed(&mut client).await, (3000, "revoked".to_owned()));
+        store.slow.store(false, SeqCst);
+        settle().await;
+        assert_eq!(sessions.count(), 0);
+    }
 }

@@ -78,10 +78,14 @@ impl SessionCore {
     /// Whether a task must be started to recheck the session. It then counts as started.
     pub(in crate::session) fn needs_recheck_task(&self) -> bool {
         let mut state = lock(&self.state);
-        let is_connection = state.kind != SessionKind::Request || self.guarded.load(Ordering::Acquire);
-        let needs = state.schedule.is_some() && !state.has_recheck_task && is_connection;
+        let needs = state.schedule.is_some() && !state.has_recheck_task && self.is_connection(&state);
         state.has_recheck_task |= needs;
         needs
+    }
+
+    /// Whether the session is that of a connection, or of a handshake that is being admitted.
+    fn is_connection(&self, state: &State) -> bool {
+        state.kind != SessionKind::Request || self.guarded.load(Ordering::Acquire)
     }
 
     pub(in crate::session) fn next_recheck(&self) -> NextRecheck {
@@ -211,15 +215,18 @@ impl SessionCore {
         true
     }
 
-    /// Has the session rechecked now. Returns whether it is rechecked at all.
+    /// Has the session rechecked now, or as soon as it is admitted. Returns whether it is rechecked at all: a plain
+    /// request is only if its response shows that it is a connection.
     pub(in crate::session) fn recheck_now(&self) -> bool {
         let now = self.config.now();
         let mut state = lock(&self.state);
-        let State { schedule: Some(schedule), has_recheck_task: true, .. } = &mut *state else { return false };
+        let is_connection = self.is_connection(&state);
+        let Some(schedule) = &mut state.schedule else { return false };
+        // Without a task yet, the one that will be started finds this.
         schedule.next = Some(now);
         drop(state);
         self.changed.notify_waiters();
-        true
+        is_connection
     }
 }
 
