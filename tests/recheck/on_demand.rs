@@ -10,7 +10,7 @@ use futures_util::{FutureExt, SinkExt};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Answers, PERIOD, accepted, connections::idle_behind, layer, limits::MemoryLimits, open,
+    Answers, PERIOD, accepted, accepted_for_good, connections::idle_behind, layer, limits::MemoryLimits, open,
     sessions_of, support::*,
 };
 
@@ -67,6 +67,25 @@ async fn recheck_on_demand_follows_one_in_progress() {
     let start = Instant::now();
     assert_eq!(closed(&mut client).await, (3000, "revoked".to_owned()));
     assert!(start.elapsed() <= Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// The answer to the one in progress says that it is the last one.
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_follows_the_last_one() {
+    let sessions = Sessions::new();
+    let answers = Answers::yes();
+    let (_client, session) = open(layer(answers.clone()).sessions(&sessions), "alice").await;
+    answers.set_async(async |token| {
+        sleep(Duration::from_secs(5)).await;
+        Ok(accepted_for_good(&token))
+    });
+    while answers.running() == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(sessions.recheck_subject("alice"), 1);
+    sleep(PERIOD * 10).await;
+    assert_eq!((answers.count(), session.end_reason()), (3, None), "once more, and not again");
+    assert_eq!(sessions.recheck_subject("alice"), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,7 +176,9 @@ impl SessionCore {
             return None;
         }
         let (new, output) = apply(&mut state);
-        let mut new = new.map(|new| Schedule::new(new, now));
+        // Asked for meanwhile, one more recheck follows even if this was to be the last one.
+        let on_demand = asked_meanwhile.map(|_| NewRecheck { by: Arc::clone(by), period: Duration::MAX });
+        let mut new = new.or(on_demand).map(|new| Schedule::new(new, now));
         if let (Some(new), Some(next)) = (&mut new, asked_meanwhile) {
             new.next = Some(next);
         }
