@@ -1,8 +1,8 @@
 //! Requests that come over proxies: whatever the client writes into the headers of proxies, its address is the one that
 //! the outermost proxy saw, or unknown, and its page is allowed only if it is of the host that the outermost proxy saw.
-//! However proxies spell that, it is read.
+//! All forms in which proxies write it are read.
 //!
-//! The input is the settings, how proxies spell, the host that the client asks for, if it is not the own one, and a
+//! The input is the settings, how proxies write, the host that the client asks for, if it is not the own one, and a
 //! header of the client in each line, whose first byte selects the name.
 #![no_main]
 
@@ -174,7 +174,7 @@ impl Settings {
     }
 }
 
-/// How proxies spell, by the input.
+/// How proxies write, by the input.
 struct Spelling<'a> {
     bytes: &'a [u8],
     at: usize,
