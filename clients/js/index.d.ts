@@ -112,6 +112,8 @@ export interface CommonOptions {
   maxDelay?: number;
   /** How long a connection must be open for the delays to begin anew. Defaults to 10 000. */
   stableAfter?: number;
+  /** How long an attempt may take, from the token function until the connection is open. Defaults to 20 000. */
+  openTimeout?: number;
   /** Closes when it aborts. */
   signal?: AbortSignal;
 }
@@ -127,8 +129,6 @@ export interface SocketOptions extends CommonOptions {
   refreshUrl?: string | URL | ((session: string) => string | URL);
   /** How long before the deadline, in milliseconds, but not before two thirds of the time. Defaults to 30 000. */
   refreshBefore?: number;
-  /** How long a handshake may take. Defaults to 20 000. */
-  openTimeout?: number;
   /**
    * A URL behind the same layer, which is asked after a handshake failed. Defaults to `"auto"`: the URL of the socket, if it is
    * of the page's origin. `false` is off.

@@ -94,13 +94,27 @@ const bearer = (token) => (token === undefined ? {} : { authorization: `Bearer $
 /** As the value of a header, whose characters are bytes. */
 const utf8 = (text) => Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 
-/** Settles with the promise, or rejects when the signal aborts. */
-const until = (signal, promise) =>
-  new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    Promise.resolve(promise).then(resolve, reject);
+/**
+ * Settles with the promise, or rejects when the signal aborts. The signal may abort between that and the continuation of an
+ * `await`, so those who go on check it again.
+ */
+const until = (signal, promise) => {
+  let abort;
+  const aborted = new Promise((_, reject) => {
+    abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
   });
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", abort));
+};
+
+/** Ends a response whose body nobody reads. */
+const discard = (response) => response.body?.cancel().catch(() => {});
+
+const retryAfterOf = (response) => {
+  const seconds = Number(response.headers.get("retry-after") ?? 0);
+  return seconds > 0 ? seconds * 1000 : 0;
+};
 
 /** How a connection ended whose request was answered with a status other than success. */
 const refusal = async (response) => {
@@ -108,12 +122,19 @@ const refusal = async (response) => {
   const { error } = await response.json().catch(() => ({}));
   const challenge = /\berror="(\w+)"/.exec(response.headers.get("www-authenticate") ?? "")?.[1];
   const reason = typeof error === "string" ? error : (challenge ?? "");
-  const seconds = Number(response.headers.get("retry-after") ?? 0);
-  const retryAfter = seconds > 0 ? seconds * 1000 : 0;
   const isTemporary = [408, 425, 429].includes(status) || status >= 500;
   const byStatus = status === 401 ? REFUSED : isTemporary ? RETRY : STOP;
   const action = isTemporary ? RETRY : (REASONS[reason] ?? byStatus);
-  return { code: 1006, reason, status, retryAfter, action };
+  return { code: 1006, reason, status, retryAfter: retryAfterOf(response), action };
+};
+
+/** The URL of an attempt, and how the token goes there. */
+const prepare = async (source, token, { auth, credentials }, signal) => {
+  const url = absolute(await until(signal, typeof source === "function" ? source() : source));
+  signal.throwIfAborted();
+  const prepared = await until(signal, auth.prepare(token, { signal, credentials }));
+  if (prepared.query) url.searchParams.set(...prepared.query);
+  return { ...prepared, url };
 };
 
 /** Thrown with the end of an attempt that got no further. */
@@ -172,6 +193,7 @@ class Attempts {
   #failures = 0;
   #refusals = 0;
   #unopened = { count: 0, token: undefined };
+  #opening;
   #stable;
   /** Ends the current delay early. */
   #wake = null;
@@ -220,6 +242,7 @@ class Attempts {
 
   /** The connection is open. It has proved stable if it still is in a while. */
   opened() {
+    clearTimeout(this.#opening);
     this.#stable = later(this.#settings.stableAfter, () => {
       this.#failures = this.#refusals = 0;
     });
@@ -242,6 +265,7 @@ class Attempts {
       this.#target.dispatchEvent(new AuthEvent("close", fields));
       if (action === SIGN_IN) this.#target.dispatchEvent(new AuthEvent("signinneeded", { code, reason: why, status }));
       if (isOver) return;
+      signal.throwIfAborted();
       await this.#wait(delay, end.retryAfter > 0, signal);
     }
   }
@@ -249,9 +273,15 @@ class Attempts {
   /** Returns how it ended. */
   async #attempt(context) {
     const { signal } = context;
+    // Of this attempt, until its connection has ended.
+    const own = new AbortController();
+    signal.addEventListener("abort", () => own.abort(signal.reason), { signal: own.signal });
+    const late = () => own.abort(new DOMException("the connection took too long to open", "TimeoutError"));
+    const timer = (this.#opening = later(this.#settings.openTimeout, late));
     try {
-      const token = await askForToken(this.#settings, context);
-      const end = await this.#connect(token, context);
+      const token = await askForToken(this.#settings, { ...context, signal: own.signal });
+      own.signal.throwIfAborted();
+      const end = await this.#connect(token, own.signal);
       const repeats = !end.opened && token === this.#unopened.token;
       this.#unopened = { count: repeats ? this.#unopened.count + 1 : Number(!end.opened), token };
       return end;
@@ -260,6 +290,9 @@ class Attempts {
       if (error instanceof Ended) return error.end;
       this.#target.dispatchEvent(new AuthEvent("error", { error }));
       return {};
+    } finally {
+      clearTimeout(timer);
+      own.abort();
     }
   }
 
@@ -499,7 +532,7 @@ export class AuthSocket extends EventTarget {
     super();
     this.#url = url;
     this.#settings = settingsOf(options);
-    this.#attempts = new Attempts(this, this.#settings, (token, context) => this.#connect(token, context));
+    this.#attempts = new Attempts(this, this.#settings, (token, signal) => this.#connect(token, signal));
     this.#attempts.start();
   }
 
@@ -562,26 +595,13 @@ export class AuthSocket extends EventTarget {
     this.#session?.refresh({ reason: "asked" });
   }
 
-  async #connect(token, { signal }) {
-    const connection = new AbortController();
-    signal.addEventListener("abort", () => connection.abort(), { signal: connection.signal });
-    const isLate = new DOMException("the connection took too long to open", "TimeoutError");
-    const timer = later(this.#settings.openTimeout, () => connection.abort(isLate));
-    try {
-      const { auth, protocols, credentials } = this.#settings;
-      const url = absolute(await until(connection.signal, typeof this.#url === "function" ? this.#url() : this.#url));
-      url.protocol = url.protocol.replace("http", "ws");
-      const context = { signal: connection.signal, credentials };
-      const prepared = await until(connection.signal, auth.prepare(token, context));
-      if (prepared.query) url.searchParams.set(...prepared.query);
-      const socket = this.#open(url, [...(prepared.protocols ?? []), ...[protocols].flat()]);
-      const end = await this.#use(socket, prepared.first, connection.signal, timer);
-      clearTimeout(timer);
-      return end.opened ? end : { ...end, ...(await this.#probe(url, token, connection.signal)) };
-    } finally {
-      clearTimeout(timer);
-      connection.abort();
-    }
+  async #connect(token, signal) {
+    const { url, first, protocols = [] } = await prepare(this.#url, token, this.#settings, signal);
+    signal.throwIfAborted();
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = this.#open(url, [...protocols, ...[this.#settings.protocols].flat()]);
+    const end = await this.#use(socket, first, signal);
+    return end.opened ? end : { ...end, ...(await this.#probe(url, token, signal)) };
   }
 
   #open(url, protocols) {
@@ -596,7 +616,7 @@ export class AuthSocket extends EventTarget {
   }
 
   /** Returns how the socket ended. */
-  #use(socket, first, signal, timer) {
+  #use(socket, first, signal) {
     const session = new Session(socket, this.#settings, this, signal);
     socket.binaryType = this.#binaryType;
     this.#socket = socket;
@@ -605,7 +625,6 @@ export class AuthSocket extends EventTarget {
     return new Promise((resolve) => {
       const on = (name, run) => socket.addEventListener(name, (event) => signal.aborted || run(event));
       on("open", () => {
-        clearTimeout(timer);
         opened = this.#isOpen = true;
         if (first !== undefined) socket.send(first);
         this.#attempts.opened();
@@ -621,10 +640,12 @@ export class AuthSocket extends EventTarget {
       on("close", ({ code, reason, wasClean }) => end({ code, reason, wasClean }));
       // `close` follows, and tells more. In Node, `ws` throws if nothing listens.
       on("error", () => {});
-      signal.addEventListener("abort", () => {
+      const abort = () => {
         socket.close();
         end();
-      });
+      };
+      signal.addEventListener("abort", abort);
+      if (signal.aborted) abort();
     });
   }
 
@@ -636,10 +657,15 @@ export class AuthSocket extends EventTarget {
     if (probe === "auto" && target.origin !== globalThis.location?.origin) return {};
     try {
       const response = await fetch(target, { headers: auth.headers(token), cache: "no-store", credentials, signal });
-      const { status, reason, action, retryAfter } = await refusal(response);
+      if (response.status !== 401) {
+        // It may be a stream without an end.
+        discard(response);
+        const { status } = response;
+        return [429, 503].includes(status) ? { status, retryAfter: retryAfterOf(response) } : {};
+      }
+      const { status, reason, action } = await refusal(response);
       const isToken = auth.isCookie || reason === "invalid_token" || reason === "insufficient_user_authentication";
-      if (status === 401) return isToken ? { status, reason, action } : {};
-      return [429, 503].includes(status) ? { status, retryAfter } : {};
+      return isToken ? { status, reason, action } : {};
     } catch {
       return {};
     }
@@ -658,7 +684,7 @@ export class AuthEventSource extends EventTarget {
     super();
     this.#url = url;
     this.#settings = settingsOf(options);
-    this.#attempts = new Attempts(this, this.#settings, (token, context) => this.#connect(token, context));
+    this.#attempts = new Attempts(this, this.#settings, (token, signal) => this.#connect(token, signal));
     this.#attempts.start();
   }
 
@@ -680,18 +706,19 @@ export class AuthEventSource extends EventTarget {
     this.#attempts.start();
   }
 
-  async #connect(token, { signal }) {
+  async #connect(token, signal) {
     const { auth, credentials } = this.#settings;
-    const url = absolute(await until(signal, typeof this.#url === "function" ? this.#url() : this.#url));
-    const prepared = await until(signal, auth.prepare(token, { signal, credentials }));
-    if (prepared.query) url.searchParams.set(...prepared.query);
-    const headers = { accept: "text/event-stream", ...(prepared.query ? {} : auth.headers(token)) };
+    const { url, query } = await prepare(this.#url, token, this.#settings, signal);
+    signal.throwIfAborted();
+    const headers = { accept: "text/event-stream", ...(query ? {} : auth.headers(token)) };
     if (this.#lastEventId) headers["last-event-id"] = utf8(this.#lastEventId);
     const response = await fetch(url, { headers, cache: "no-store", credentials, signal });
+    if (signal.aborted) discard(response);
+    signal.throwIfAborted();
     if (!response.ok) return refusal(response);
     const isEvents = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
     if (response.status === 204 || !isEvents) {
-      await response.body?.cancel();
+      discard(response);
       return { status: response.status, reason: response.status === 204 ? "" : "wrong_content_type", action: STOP };
     }
     this.#isOpen = true;
@@ -710,6 +737,7 @@ export class AuthEventSource extends EventTarget {
     const events = new EventParser(this.#lastEventId);
     try {
       for (let chunk; !(chunk = await reader.read()).done; ) {
+        if (signal.aborted) return {};
         for (const { type, data } of events.push(decoder.decode(chunk.value, { stream: true }))) {
           if (signal.aborted) return {};
           if (type === "auth.ended") return endOf(data);

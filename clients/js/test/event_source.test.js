@@ -135,6 +135,38 @@ test("closing aborts the request, and nothing follows", async () => {
   assert.deepEqual([names(events), requests.length, requests[0][1].signal.aborted], [["open", "close"], 1, true]);
 });
 
+test("whenever it is closed or connects anew, nothing is left behind", async () => {
+  for (let turns = 0; turns <= 20; turns += 1) {
+    for (const method of ["close", "reconnect"]) {
+      requests.length = 0;
+      server.answer = () => streaming().response;
+      const source = new AuthEventSource("/events", { token: async () => "token" });
+      for (let i = 0; i < turns; i += 1) await null;
+      source[method]();
+      const events = record(source, "open");
+      await settle();
+      const live = requests.filter(([, { signal }]) => !signal.aborted);
+      const expected = method === "close" ? [AuthEventSource.CLOSED, 0, 0] : [AuthEventSource.OPEN, 1, 1];
+      assert.deepEqual([source.readyState, live.length, events.length], expected, `${method} after ${turns}`);
+      source.close();
+    }
+  }
+});
+
+test("an attempt that hangs is given up, and a stream that is open is not", async () => {
+  server.answer = () => new Promise(() => {});
+  const waiting = new AuthEventSource("/events", { token: counting(), openTimeout: 5000 });
+  const failed = record(waiting, "error", "close");
+  await tick(4999);
+  assert.deepEqual(names(failed), []);
+  await tick(1);
+  assert.deepEqual([names(failed), failed[0].error.name, failed[1].action], [["error", "close"], "TimeoutError", "retry"]);
+  waiting.close();
+  const { source, events } = await open({ openTimeout: 5000 });
+  await tick(3_600_000);
+  assert.deepEqual([names(events), source.readyState], [["open"], AuthEventSource.OPEN]);
+});
+
 test("an event that is too large ends the connection", async () => {
   const { stream, events } = await open();
   const part = `data: ${"x".repeat(1 << 20)}\n`;

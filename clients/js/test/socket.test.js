@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { AuthSocket, CLOSE_CODES, cookie, firstMessage, subprotocol, ticket } from "../index.js";
 import { counting, json, last, page, record, requests, server, settle, sockets, tick } from "./support.mjs";
@@ -201,6 +202,39 @@ test("closing while the token is fetched, or while it waits, opens nothing", asy
   assert.equal(sockets.length, 1);
 });
 
+test("whenever it is closed or connects anew, nothing is left behind", async () => {
+  for (let turns = 0; turns <= 20; turns += 1) {
+    for (const method of ["close", "reconnect"]) {
+      sockets.length = 0;
+      const socket = new AuthSocket(URL_OF_CHAT, { token: async () => "token", auth: ticket(async () => "ticket") });
+      for (let i = 0; i < turns; i += 1) await null;
+      socket[method]();
+      await settle();
+      const live = sockets.filter(({ closedWith }) => closedWith === undefined);
+      assert.equal(live.length, method === "close" ? 0 : 1, `${method} after ${turns}`);
+      socket.close();
+    }
+  }
+});
+
+test("no listener is left on a signal that lives long", async () => {
+  let signal;
+  const token = async (context) => {
+    signal = context.signal;
+    return "token";
+  };
+  const { socket } = await open({ token, refresh: true });
+  last().open();
+  const counts = [];
+  for (let i = 0; i < 5; i += 1) {
+    socket.refresh();
+    await settle();
+    last().receive({ type: "auth.refreshed", expires_in: null });
+    counts.push(getEventListeners(signal, "abort").length);
+  }
+  assert.deepEqual(counts, Array(5).fill(counts[0]));
+});
+
 test("send throws unless the socket is open", async () => {
   const { socket } = await open();
   assert.throws(() => socket.send("early"), { name: "InvalidStateError" });
@@ -228,6 +262,20 @@ test("a handshake that hangs is given up", async () => {
   assert.notEqual(sockets[0].closedWith, undefined);
   await tick(1000);
   assert.equal(sockets.length, 2);
+});
+
+test("an attempt that hangs before its handshake is given up", async () => {
+  const never = () => new Promise(() => {});
+  const token = () => "token";
+  for (const options of [{ token: never }, { token, auth: ticket(never) }, { token, auth: ticket("/ticket") }]) {
+    server.answer = never;
+    const { events, socket } = await open({ ...options, openTimeout: 5000 });
+    await tick(4999);
+    assert.deepEqual(names(events), []);
+    await tick(1);
+    assert.deepEqual([names(events), events[0].error.name, events[1].action], [["error", "close"], "TimeoutError", "retry"]);
+    socket.close();
+  }
 });
 
 test("going online wakes it, and so does a page that becomes visible", async () => {
@@ -406,6 +454,31 @@ test("a probe that proves nothing changes nothing", async () => {
     assert.deepEqual(names(events), ["close", "close", "close", "close"]);
     socket.close();
   }
+});
+
+test("a probe ends, whatever is answered", async () => {
+  globalThis.location = new URL("https://chat.example.com/");
+  const cancelled = [];
+  const endless = (status, signal) => {
+    const body = new ReadableStream({
+      start: (controller) => signal.addEventListener("abort", () => controller.error(signal.reason)),
+      cancel: () => cancelled.push(status),
+    });
+    return new Response(body, { status, headers: { "retry-after": "60" } });
+  };
+  for (const status of [200, 404, 503, 401, undefined]) {
+    server.answer = (_, { signal }) => (status ? endless(status, signal) : new Promise(() => {}));
+    const { events, socket } = await open({ openTimeout: 5000 });
+    last().end();
+    // Only a 401 is read.
+    const isRead = status === 401 || status === undefined;
+    await tick(isRead ? 4999 : 0);
+    assert.equal(names(events).length, isRead ? 0 : 1, `${status}`);
+    await tick(1);
+    assert.deepEqual([names(events), events[0].status], [["close"], status === 503 ? 503 : undefined], `${status}`);
+    socket.close();
+  }
+  assert.deepEqual(cancelled, [200, 404, 503]);
 });
 
 test("no probe goes to another origin by itself, nor when it is off", async () => {

@@ -89,7 +89,8 @@ beforeEach(() => {
   define("addEventListener", page.window.addEventListener.bind(page.window));
   define("fetch", async (url, request) => {
     requests.push([String(url), request]);
-    return server.answer(String(url), request);
+    const aborted = new Promise((_, reject) => request.signal.addEventListener("abort", () => reject(request.signal.reason)));
+    return Promise.race([server.answer(String(url), request), aborted]);
   });
   define("WebSocket", FakeWebSocket);
   mock.timers.enable({ apis: ["setTimeout", "Date"] });
