@@ -62,6 +62,8 @@ const MAX_REFUSALS = 2;
 const MAX_UNOPENED = 8;
 /** By how much longer the delays may be after that. */
 const SLOWDOWN = 10;
+/** A server that sends `retry: 0` would undo the growth of the delays. */
+const MIN_RETRY = 100;
 /** A longer one would overflow `setTimeout`. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 /** Of an event in a stream, in UTF-16 units. */
@@ -307,12 +309,13 @@ class Attempts {
 
   #delay(action, end) {
     const { baseDelay, maxDelay } = this.#settings;
+    const { retryAfter = 0 } = end;
     if (action === RENEW && this.#failures === 0) return 0;
-    if (globalThis.navigator?.onLine === false) return Math.max(maxDelay, end.retryAfter ?? 0);
-    const max = this.#unopened.count < MAX_UNOPENED ? maxDelay : maxDelay * SLOWDOWN;
+    if (globalThis.navigator?.onLine === false) return Math.max(maxDelay, retryAfter);
+    const max = Math.max(maxDelay, baseDelay) * (this.#unopened.count < MAX_UNOPENED ? 1 : SLOWDOWN);
     // Full jitter: clients that lost their connections together do not return together.
-    const delay = Math.random() * Math.min(max, baseDelay * 2 ** this.#failures);
-    return Math.max(delay, end.retryAfter ?? 0);
+    // A `Retry-After` is the same for all of them, so a random part is added to it as well.
+    return retryAfter + Math.random() * Math.max(retryAfter / 4, Math.min(max, baseDelay * 2 ** this.#failures));
   }
 
   async #wait(ms, isFirm, signal) {
@@ -745,7 +748,8 @@ export class AuthEventSource extends EventTarget {
           this.dispatchEvent(new MessageEvent(type, { data, origin, lastEventId: events.lastEventId }));
         }
         this.#lastEventId = events.lastEventId;
-        if (events.retry !== undefined) this.#settings.baseDelay = events.retry;
+        const { retry } = events;
+        if (retry !== undefined) this.#settings.baseDelay = Math.min(Math.max(retry, MIN_RETRY), MAX_TIMEOUT);
       }
     } catch (error) {
       if (error instanceof RangeError) this.dispatchEvent(new AuthEvent("error", { error }));
@@ -764,16 +768,18 @@ const endOf = (data) => {
 
 /** Of an event stream (HTML Living Standard, 9.2.6). */
 class EventParser {
+  /** Of the last block that is complete. One that is cut comes again, or it would be lost. */
   lastEventId;
   retry;
   #line = "";
   #endsInCr = false;
+  #id;
   #type = "";
   #data = [];
   #size = 0;
 
   constructor(lastEventId) {
-    this.lastEventId = lastEventId;
+    this.lastEventId = this.#id = lastEventId;
   }
 
   *push(text) {
@@ -797,13 +803,14 @@ class EventParser {
     const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
     if (name === "event") this.#type = value;
     else if (name === "data") this.#data.push(value);
-    else if (name === "id" && !value.includes("\0")) this.lastEventId = value;
+    else if (name === "id" && !value.includes("\0")) this.#id = value;
     else if (name === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
   }
 
   *#end() {
     const event = { type: this.#type || "message", data: this.#data.join("\n") };
     const hasData = this.#data.length > 0;
+    this.lastEventId = this.#id;
     this.#type = "";
     this.#data = [];
     this.#size = 0;

@@ -72,6 +72,37 @@ test("the last id is sent again, as UTF-8, and `retry` sets the delay", async ()
   assert.equal(requests[1][1].headers["last-event-id"], "Ã¼");
 });
 
+test("an event that was cut is not acknowledged", async () => {
+  const cases = [
+    ["id: 1\ndata: x\n\nid: 2\ndata: y\n", "1"],
+    ["id: 1\ndata: x\n\nid: 2\n", "1"],
+    // A block without data is one too.
+    ["id: 1\ndata: x\n\nid: 2\n\n", "2"],
+    ["id: 1\n", undefined],
+  ];
+  for (const [text, expected] of cases) {
+    const { stream, source } = await open();
+    await stream.write(text);
+    await stream.end();
+    await tick(500);
+    assert.equal(requests.at(-1)[1].headers["last-event-id"], expected, text);
+    source.close();
+  }
+});
+
+test("`retry: 0` does not undo the growth of the delays, and a long one is kept", async () => {
+  for (const [retry, expected] of [[0, [50, 100, 200]], [60_000, [30_000, 30_000, 30_000]]]) {
+    const { stream, events, source } = await open();
+    await stream.write(`retry: ${retry}\n\n`);
+    server.answer = () => json(500);
+    await stream.end();
+    for (let i = 0; i < 2; i += 1) await tick(60_000);
+    const delays = events.filter(({ type }) => type === "close").map(({ retryIn }) => retryIn);
+    assert.deepEqual(delays.slice(0, 3), expected);
+    source.close();
+  }
+});
+
 test("`auth.ended` decides, and is no event of the application", async () => {
   const cases = [
     ["token_expired", ["open", "message", "close"], 2],
@@ -112,7 +143,8 @@ test("the status decides", async () => {
     const events = record(source, "close");
     await settle();
     assert.deepEqual(events.map(({ action }) => action), actions, `${response.status}`);
-    if (response.status === 429) assert.equal(events[0].retryIn, 7000);
+    // With half of a quarter.
+    if (response.status === 429) assert.equal(events[0].retryIn, 7875);
     source.close();
   }
 });

@@ -387,12 +387,12 @@ test("the answer to a ticket's purchase decides", async () => {
     await tick(30_000);
     assert.deepEqual(names(events), expected, `${status}`);
     await tick(0);
-    // `Retry-After` is kept, even if the page wakes up.
+    // `Retry-After` is kept, even if the page wakes up. Half of a quarter is added.
     page.window.dispatchEvent(new Event("online"));
-    await tick(29_000);
+    await tick(37_000);
     assert.equal(events.length, expected.length, `${status}`);
     const before = requests.length;
-    await tick(2000);
+    await tick(1000);
     assert.equal(requests.length - before, headers["retry-after"] ? 1 : 0);
     events.find(({ type }) => type === "close").target.close();
   }
