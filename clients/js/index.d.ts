@@ -40,8 +40,9 @@ export interface TokenContext {
 }
 
 /**
- * Returns a token, or `null` if the user has to sign in. It is called for every attempt and every refresh. If it throws, it is
- * asked again later.
+ * Returns a token, or `null` if the user has to sign in. It is called for every attempt and every refresh. If it throws, or
+ * returns what is no token (visible ASCII without `"`, `,`, `<`, `>` and `\`), it is asked again later. With `cookie()`, its
+ * answer may be any text.
  */
 export type TokenFunction = (context: TokenContext) => Promise<string | null | undefined> | string | null | undefined;
 
@@ -215,7 +216,10 @@ export class AuthSocket extends Connection<SocketEvents> {
   readonly expiresAt: number | null;
   /** Throws an `InvalidStateError` unless the socket is open. */
   send(data: string | ArrayBufferLike | Blob | ArrayBufferView): void;
-  /** Sends the next token now, for example after a new sign-in. */
+  /**
+   * Sends the next token now, for example after a new sign-in. Does nothing while the socket is not open. Throws an
+   * `InvalidStateError` unless `refresh` or `refreshUrl` is set: the server would take the token for a message.
+   */
   refresh(): void;
   /** Closes for good. Only the event `close` follows. */
   close(code?: number, reason?: string): void;

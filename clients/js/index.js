@@ -66,6 +66,10 @@ const SLOWDOWN = 10;
 const MIN_RETRY = 100;
 /** A longer one would overflow `setTimeout`. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
+/** Visible ASCII, without what JSON, HTML and lists have. */
+const TOKEN = /^[!#-+\--;=?-[\]-~]+$/;
+/** A token of RFC 9110. */
+const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 /** Of an event in a stream, in UTF-16 units. */
 const MAX_EVENT = 16 * 1024 * 1024;
 
@@ -110,6 +114,17 @@ const until = (signal, promise) => {
   return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", abort));
 };
 
+/** `fetch`, whose own errors may name the value of a header, or the query. */
+const request = async (url, init) => {
+  try {
+    return await fetch(url, init);
+  } catch ({ cause }) {
+    init.signal.throwIfAborted();
+    const code = typeof cause?.code === "string" ? ` (${cause.code})` : "";
+    throw new TypeError(`the request to ${url.origin}${url.pathname} failed${code}`);
+  }
+};
+
 /** Ends a response whose body nobody reads. */
 const discard = (response) => response.body?.cancel().catch(() => {});
 
@@ -151,7 +166,11 @@ class Ended extends Error {
 
 /** The pair of subprotocols `bearer, <token>`: the default. A function returns other spellings. */
 export const subprotocol = (marker = "bearer") => ({
-  prepare: (token) => ({ protocols: typeof marker === "function" ? marker(token) : [marker, token] }),
+  prepare(token) {
+    const protocols = typeof marker === "function" ? marker(token) : [marker, token];
+    if (protocols.every((name) => SUBPROTOCOL.test(name))) return { protocols };
+    throw new TypeError("the token has characters that a subprotocol may not have");
+  },
   headers: bearer,
 });
 
@@ -162,8 +181,8 @@ export const subprotocol = (marker = "bearer") => ({
 export const ticket = (source, { parameter = "ticket" } = {}) => ({
   async prepare(token, { signal, credentials }) {
     if (typeof source === "function") return { query: [parameter, await source(token, { signal })] };
-    const request = { method: "POST", headers: bearer(token), cache: "no-store", credentials, signal };
-    const response = await fetch(absolute(source), request);
+    const init = { method: "POST", headers: bearer(token), cache: "no-store", credentials, signal };
+    const response = await request(absolute(source), init);
     if (!response.ok) throw new Ended(await refusal(response));
     return { query: [parameter, (await response.json()).ticket] };
   },
@@ -339,10 +358,14 @@ class Attempts {
 }
 
 /** `undefined` without a function to ask. */
-const askForToken = async ({ token }, context) => {
+const askForToken = async ({ token, auth }, context) => {
   if (token === undefined) return undefined;
   const answer = await until(context.signal, token(context));
-  if (typeof answer !== "string" || answer === "") throw new Ended({ reason: "no_token", action: SIGN_IN });
+  if (answer === null || answer === undefined || answer === "") throw new Ended({ reason: "no_token", action: SIGN_IN });
+  // Such as the page of an error. The next answer may be a token.
+  if (!auth.isCookie && !(typeof answer === "string" && TOKEN.test(answer))) {
+    throw new TypeError("the token function returned something else than a token");
+  }
   return answer;
 };
 
@@ -467,8 +490,8 @@ class Session {
     // It comes from the server, and becomes a part of a path.
     const id = /^\w+$/.test(this.id ?? "") ? this.id : "";
     const url = typeof refreshUrl === "function" ? refreshUrl(id) : String(refreshUrl).replace(/\{session\}|%7Bsession%7D/i, id);
-    const request = { method: "POST", headers: auth.headers(token), cache: "no-store", credentials, signal: this.#signal };
-    const response = await fetch(absolute(url), request);
+    const init = { method: "POST", headers: auth.headers(token), cache: "no-store", credentials, signal: this.#signal };
+    const response = await request(absolute(url), init);
     if (response.ok) {
       this.#refreshed((await response.json()).expires_in);
     } else {
@@ -593,9 +616,13 @@ export class AuthSocket extends EventTarget {
     this.#attempts.start();
   }
 
-  /** Sends the next token now, for example after a new sign-in. The server must speak the refresh protocol. */
+  /** Sends the next token now, for example after a new sign-in. Throws unless `refresh` or `refreshUrl` is set. */
   refresh() {
-    this.#session?.refresh({ reason: "asked" });
+    const { refresh, refreshUrl } = this.#settings;
+    if (!refresh && refreshUrl === undefined) {
+      throw new DOMException("neither `refresh` nor `refreshUrl` is set", "InvalidStateError");
+    }
+    if (this.#isOpen) this.#session.refresh({ reason: "asked" });
   }
 
   async #connect(token, signal) {
@@ -612,7 +639,7 @@ export class AuthSocket extends EventTarget {
       return new this.#settings.WebSocket(url.href, protocols);
     } catch {
       // The browser's error would name the token, or the URL with the ticket.
-      const error = new SyntaxError("the URL, a subprotocol or the token has characters that are not allowed there");
+      const error = new SyntaxError("the URL or a subprotocol is not allowed");
       this.dispatchEvent(new AuthEvent("error", { error }));
       throw new Ended({ action: STOP });
     }
@@ -715,7 +742,7 @@ export class AuthEventSource extends EventTarget {
     signal.throwIfAborted();
     const headers = { accept: "text/event-stream", ...(query ? {} : auth.headers(token)) };
     if (this.#lastEventId) headers["last-event-id"] = utf8(this.#lastEventId);
-    const response = await fetch(url, { headers, cache: "no-store", credentials, signal });
+    const response = await request(url, { headers, cache: "no-store", credentials, signal });
     if (signal.aborted) discard(response);
     signal.throwIfAborted();
     if (!response.ok) return refusal(response);

@@ -14,11 +14,15 @@
 //! ```js
 //! import { AuthSocket } from "axum-ws-auth-client";
 //!
-//! const socket = new AuthSocket("/chat", {
-//!   token: async ({ signal }) => (await fetch("/token", { signal })).text(),
-//!   // For RefreshProtocol::json().greeting().
-//!   refresh: true,
-//! });
+//! // `null`: nobody is signed in. If it throws, it is asked again later.
+//! const token = async ({ signal }) => {
+//!   const response = await fetch("/token", { signal });
+//!   if (response.status === 401) return null;
+//!   if (!response.ok) throw new Error(`no token: ${response.status}`);
+//!   return response.text();
+//! };
+//! // `refresh`: for RefreshProtocol::json().greeting().
+//! const socket = new AuthSocket("/chat", { token, refresh: true });
 //! socket.onopen = () => socket.send("hello");
 //! socket.onmessage = ({ data }) => console.log(data);
 //! socket.onsigninneeded = () => location.assign("/sign-in");

@@ -4,7 +4,9 @@ import { AuthEventSource, AuthSocket, CLOSE_CODES, cookie, firstMessage, subprot
 const token = async ({ attempt, reason, required, signal }: import("../../clients/js/index.js").TokenContext) => {
   if (reason === "step_up") console.log(required?.acrValues, attempt);
   const response = await fetch("/token", { signal });
-  return response.ok ? response.text() : null;
+  if (response.status === 401) return null;
+  if (!response.ok) throw new Error(`no token: ${response.status}`);
+  return response.text();
 };
 const socket = new AuthSocket("/chat", {
   token,

@@ -138,6 +138,23 @@ test("after a new sign-in, the application refreshes by itself", async () => {
   assert.equal(token.contexts.length, 2);
 });
 
+test("without the refresh protocol there is no refresh: a handler would receive the token", async () => {
+  const { socket, token } = await open({ refresh: false });
+  assert.throws(() => socket.refresh(), { name: "InvalidStateError" });
+  await settle();
+  assert.deepEqual([last().sent, token.contexts.length], [[], 1]);
+});
+
+test("nothing is refreshed before the socket is open", async () => {
+  const token = counting();
+  const socket = new AuthSocket("wss://chat.example.com/chat", { token, refresh: true });
+  const errors = record(socket, "error");
+  await settle();
+  socket.refresh();
+  await settle();
+  assert.deepEqual([last().sent, token.contexts.length, errors], [[], 1, []]);
+});
+
 test("other messages are the application's", async () => {
   const { events } = await open();
   const texts = ["hello", "", "{", '["auth.session"]', '{"type":"chat","text":"\\"auth.session\\""}', '{"type":"auth.other"}'];

@@ -351,11 +351,47 @@ test("codes decide where there is no reason, and `decide` before all", async () 
   assert.equal(events.at(-1).type, "signinneeded");
 });
 
-test("a token that no subprotocol may hold ends it, and no error names it", async () => {
-  const { events, socket } = await open({ token: async () => "secret/with=signs" });
+test("what is no token is asked for again, and no error names it", async () => {
+  const html = "<html><body>secret</body></html>";
+  const json = '{"error":"secret"}';
+  const bad = [html, json, "secret, and more", "secret\n", "sécret", "secret/with=signs", { secret: 1 }, 5, ["secret"]];
+  for (const answer of bad) {
+    sockets.length = 0;
+    let asked = 0;
+    const { events, socket } = await open({ token: async () => ((asked += 1) === 1 ? answer : "good") });
+    const isSilent = !JSON.stringify([events, String(events[0].error), events[0].error.stack]).includes("secret");
+    assert.deepEqual([names(events), events[1].action, isSilent], [["error", "close"], "retry", true], String(answer));
+    await tick(500);
+    assert.deepEqual(last().protocols, ["bearer", "good"]);
+    socket.close();
+  }
+});
+
+test("a token goes where its source allows it", async () => {
+  const token = async () => "secret/with+signs|and:more==";
+  const { events } = await open({ token, auth: firstMessage() });
+  last().open();
+  assert.deepEqual([names(events), last().sent.length], [["open"], 1]);
+  // Nothing is sent of it.
+  await open({ token: async () => '{"ok": true}', auth: cookie() });
+  assert.equal(sockets.length, 2);
+});
+
+test("a subprotocol of the application that is not allowed ends it, and no error names the token", async () => {
+  const { events, socket } = await open({ token: async () => "secret", protocols: "not allowed" });
   await tick(3_600_000);
   assert.deepEqual([sockets.length, names(events), socket.readyState], [0, ["error", "close"], AuthSocket.CLOSED]);
   assert.equal(JSON.stringify([events, String(events[0].error), events[0].error.stack]).includes("secret"), false);
+});
+
+test("no error of a request names the token", async () => {
+  server.answer = () => Promise.reject(new TypeError("invalid header value: secret", { cause: { code: "ECONNREFUSED" } }));
+  const { events } = await open({ token: async () => "secret", auth: ticket("/ticket?key=secret") });
+  const [{ error }] = events;
+  assert.deepEqual(
+    [error.name, error.message, error.cause, error.stack.includes("secret")],
+    ["TypeError", "the request to https://app.example.com/ticket failed (ECONNREFUSED)", undefined, false],
+  );
 });
 
 test("a ticket is bought for each attempt", async () => {
