@@ -30,7 +30,7 @@ export interface TokenContext {
   attempt: number;
   /**
    * Why a token is needed: what ended the last connection (`token_expired`, `invalid_token`, or a close code), `""` for the
-   * first one; for a refresh `expiring`, `step_up` or `asked`.
+   * first one; for a refresh `expiring`, `step_up` or `asked`. It stays `step_up` until a refresh is accepted, or its time is over.
    */
   reason: string;
   /** With `step_up`. */
@@ -124,7 +124,10 @@ export interface SocketOptions extends CommonOptions {
   protocols?: string | string[];
   /** The server's profile. Defaults to `CLOSE_CODES.IANA`. */
   closeCodes?: CloseCodes;
-  /** Refreshes by messages. Only for a server with `RefreshProtocol::json()`: another one takes the token for a message. */
+  /**
+   * Refreshes by messages. Only for a server with `RefreshProtocol::json()`: another one takes the token for a message. Its
+   * handler must not relay text messages as they come, as one whose `type` begins with `auth.` would be taken for the server's.
+   */
   refresh?: boolean;
   /** Refreshes by a `POST` there instead, where `{session}` is replaced by the id from the server's greeting. */
   refreshUrl?: string | URL | ((session: string) => string | URL);

@@ -93,6 +93,8 @@ class AuthEvent extends Event {
   }
 }
 
+/** Without the members that are `undefined`. */
+const given = (object = {}) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
 const later = (ms, run) => setTimeout(run, Math.min(ms, MAX_TIMEOUT));
 const absolute = (url) => new URL(url, globalThis.location?.href);
 const bearer = (token) => (token === undefined ? {} : { authorization: `Bearer ${token}` });
@@ -370,8 +372,7 @@ const askForToken = async ({ token, auth }, context) => {
 };
 
 const settingsOf = (options) => {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  const settings = { auth: subprotocol(), WebSocket: globalThis.WebSocket, ...DEFAULTS, ...Object.fromEntries(given) };
+  const settings = { auth: subprotocol(), WebSocket: globalThis.WebSocket, ...DEFAULTS, ...given(options) };
   const { auth, token } = settings;
   if (typeof token === "function" || (token === undefined && auth.needsToken === false)) return settings;
   throw new TypeError("`token` must be a function that returns a token: one that is fixed expires");
@@ -409,7 +410,16 @@ class Session {
   #target;
   #signal;
   #timer;
+  #isGreeted = false;
   #isRefreshing = false;
+  /** Whether the server has to answer by a message. Another message of this kind is not the server's. */
+  #isSent = false;
+  /** Whether another refresh was asked for meanwhile. */
+  #isQueued = false;
+  /** What the server demands of the user, and until when: until it accepts a token that was asked for with this. */
+  #stepUp = null;
+  /** The demand that the current refresh knew of. */
+  #asked = null;
   /** What was left when the current refresh began. */
   #leftBefore = Infinity;
 
@@ -435,20 +445,25 @@ class Session {
     const { type, reason, acr_values: acrValues, max_age: maxAge, scope } = message;
     switch (type) {
       case "auth.session":
+        if (this.#isGreeted) return false;
+        this.#isGreeted = true;
         this.id = message.session;
         this.#extend(milliseconds(message.expires_in));
         break;
       case "auth.expiring":
         this.expiresAt = Date.now() + milliseconds(message.expires_in);
-        this.refresh({ reason: "expiring" });
+        this.refresh("expiring");
         break;
       case "auth.required":
-        this.refresh({ reason: "step_up", required: { acrValues, maxAge, scope } });
+        this.#stepUp = { required: { acrValues, maxAge, scope }, until: Date.now() + milliseconds(message.within) };
+        this.refresh("step_up");
         break;
       case "auth.refreshed":
+        if (!this.#isSent) return false;
         this.#refreshed(message.expires_in);
         break;
       case "auth.refused":
+        if (!this.#isSent) return false;
         this.#refused(reason, message.retry_after, { acrValues, maxAge });
         break;
       default:
@@ -457,28 +472,43 @@ class Session {
     return true;
   }
 
-  /** Sends the next token, unless one is on its way. */
-  async refresh({ reason, required }) {
-    if (this.#isRefreshing || this.#signal.aborted) return;
+  /** Sends the next token. If one is on its way that may not be enough, sends another one after that. */
+  async refresh(reason) {
+    if (this.#signal.aborted) return;
+    if (this.#isRefreshing) {
+      this.#isQueued ||= reason !== "expiring";
+      return;
+    }
     this.#isRefreshing = true;
     this.#leftBefore = this.#left;
-    clearTimeout(this.#timer);
+    if (this.#stepUp?.until <= Date.now()) this.#stepUp = null;
+    const { required } = (this.#asked = this.#stepUp) ?? {};
+    const context = { attempt: 0, reason: required ? "step_up" : reason, required, signal: this.#signal };
     try {
-      const context = { attempt: 0, reason, required, signal: this.#signal };
       const token = await askForToken(this.#settings, context);
-      if (this.#settings.refreshUrl !== undefined) await this.#post(token);
-      else this.#socket.send(JSON.stringify({ type: "auth.refresh", token }));
+      this.#signal.throwIfAborted();
+      if (this.#settings.refreshUrl !== undefined) return await this.#post(token);
+      this.#isSent = true;
+      this.#socket.send(JSON.stringify({ type: "auth.refresh", token }));
     } catch (error) {
       if (this.#signal.aborted) return;
-      this.#isRefreshing = false;
       if (error instanceof Ended) {
         // The session goes on until its deadline, and its user may sign in meanwhile.
-        this.#target.dispatchEvent(new AuthEvent("signinneeded", { code: 0, reason, ...required }));
+        this.#target.dispatchEvent(new AuthEvent("signinneeded", { code: 0, reason: context.reason, ...required }));
+        this.#next();
       } else {
         this.#target.dispatchEvent(new AuthEvent("error", { error }));
-        this.#tryAgain();
+        if (!this.#next()) this.#tryAgain();
       }
     }
+  }
+
+  /** The refresh is over. Returns whether another one follows. */
+  #next() {
+    const isQueued = this.#isQueued;
+    this.#isRefreshing = this.#isSent = this.#isQueued = false;
+    if (isQueued) this.refresh("asked");
+    return isQueued;
   }
 
   get #left() {
@@ -492,31 +522,28 @@ class Session {
     const url = typeof refreshUrl === "function" ? refreshUrl(id) : String(refreshUrl).replace(/\{session\}|%7Bsession%7D/i, id);
     const init = { method: "POST", headers: auth.headers(token), cache: "no-store", credentials, signal: this.#signal };
     const response = await request(absolute(url), init);
-    if (response.ok) {
-      this.#refreshed((await response.json()).expires_in);
-    } else {
-      const { reason, retryAfter } = await refusal(response);
-      this.#refused(reason, retryAfter / 1000);
-    }
+    const answer = response.ok ? await response.json() : await refusal(response);
+    this.#signal.throwIfAborted();
+    if (response.ok) this.#refreshed(answer.expires_in);
+    else this.#refused(answer.reason, answer.retryAfter / 1000);
   }
 
   #refreshed(seconds) {
-    this.#isRefreshing = false;
     const left = milliseconds(seconds);
     // If not, it was the old token again, or the session has reached its max lifetime.
     const hasMoved = this.#leftBefore === Infinity || left > this.#leftBefore + 1000;
+    // A demand that came after its token was asked for goes on.
+    if (this.#stepUp === this.#asked) this.#stepUp = null;
     this.#extend(left);
-    if (!hasMoved) this.#tryAgain();
+    if (!this.#next() && !hasMoved) this.#tryAgain();
   }
 
-  #refused(reason, retryAfter, required) {
-    this.#isRefreshing = false;
+  #refused(reason, retryAfter, details) {
+    const isUser = reason === "insufficient_user_authentication";
+    const required = { ...this.#asked?.required, ...given(details) };
     this.#target.dispatchEvent(new AuthEvent("refused", { reason }));
-    if (reason === "insufficient_user_authentication") {
-      this.#target.dispatchEvent(new AuthEvent("signinneeded", { code: 0, reason, ...required }));
-    } else {
-      this.#tryAgain(retryAfter);
-    }
+    if (isUser) this.#target.dispatchEvent(new AuthEvent("signinneeded", { code: 0, reason, ...required }));
+    if (!this.#next() && !isUser) this.#tryAgain(retryAfter);
   }
 
   /** Sets the deadline, and schedules the refresh for it. */
@@ -528,16 +555,18 @@ class Session {
 
   /** At half of the time that is left. So there are few tries: the server counts them. */
   #tryAgain(retryAfter = 0) {
-    const left = this.#left;
-    const wait = Math.max(left / 2, retryAfter * 1000);
-    this.#schedule(left > 5000 && wait < left ? wait : Infinity);
+    const waits = [this.#left, (this.#stepUp?.until ?? Infinity) - Date.now()].map((left) => {
+      const wait = Math.max(left / 2, retryAfter * 1000);
+      return left > 5000 && wait < left ? wait : Infinity;
+    });
+    this.#schedule(Math.min(...waits));
   }
 
   #schedule(ms) {
     clearTimeout(this.#timer);
     if (ms === Infinity || Number.isNaN(ms) || this.#signal.aborted) return;
     // `setTimeout` takes 24 days at most. More than that is waited for in parts.
-    const run = () => (ms > MAX_TIMEOUT ? this.#schedule(ms - MAX_TIMEOUT) : this.refresh({ reason: "expiring" }));
+    const run = () => (ms > MAX_TIMEOUT ? this.#schedule(ms - MAX_TIMEOUT) : this.refresh("expiring"));
     this.#timer = later(ms, run);
   }
 }
@@ -622,7 +651,7 @@ export class AuthSocket extends EventTarget {
     if (!refresh && refreshUrl === undefined) {
       throw new DOMException("neither `refresh` nor `refreshUrl` is set", "InvalidStateError");
     }
-    if (this.#isOpen) this.#session.refresh({ reason: "asked" });
+    if (this.#isOpen) this.#session.refresh("asked");
   }
 
   async #connect(token, signal) {

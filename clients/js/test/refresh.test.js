@@ -110,6 +110,23 @@ test("a refresh belongs to its connection", async () => {
   assert.deepEqual(sent(), []);
 });
 
+test("whenever it is closed during a refresh, nothing follows", async () => {
+  server.answer = () => json(200, { expires_in: 3600 });
+  for (const options of [{}, { refreshUrl: "/refresh/{session}" }]) {
+    for (let turns = 0; turns <= 20; turns += 1) {
+      const { socket, events } = await open(options);
+      const socketEvents = record(socket, "session");
+      socket.refresh();
+      for (let i = 0; i < turns; i += 1) await null;
+      socket.close();
+      const before = [last().sent.length, socketEvents.length];
+      await settle();
+      assert.deepEqual([last().sent.length, socketEvents.length], before, `${turns}`);
+      assert.deepEqual(names(events).filter((name) => name !== "session"), ["close"]);
+    }
+  }
+});
+
 test("a step-up asks the token function, and then the user", async () => {
   const contexts = [];
   const token = async (context) => (contexts.push(context) === 1 ? "first" : null);
@@ -122,6 +139,115 @@ test("a step-up asks the token function, and then the user", async () => {
   assert.deepEqual([type, acrValues, maxAge], ["signinneeded", "gold", 300]);
   // It has time to do so.
   assert.deepEqual([socket.readyState, last().sent], [AuthSocket.OPEN, []]);
+});
+
+test("a step-up is remembered while the token function fails", async () => {
+  const contexts = [];
+  const token = async (context) => {
+    if (contexts.push(context) === 2 || contexts.length === 3) throw new TypeError("network");
+    return `token-${contexts.length}`;
+  };
+  await open({ token });
+  last().receive(greeting(3600));
+  last().receive({ type: "auth.required", within: 120, acr_values: "gold" });
+  // At half of the time that is left, each time.
+  await tick(59_999);
+  assert.equal(contexts.length, 2);
+  await tick(1);
+  await tick(30_000);
+  const required = { acrValues: "gold", maxAge: undefined, scope: undefined };
+  const asked = contexts.slice(1).map(({ reason, required }) => [reason, required]);
+  assert.deepEqual(asked, Array(3).fill(["step_up", required]));
+  assert.deepEqual(sent(), [{ type: "auth.refresh", token: "token-4" }]);
+  // A refresh that is accepted ends it.
+  last().receive({ type: "auth.refreshed", expires_in: 7200 });
+  await tick(7_170_000);
+  assert.deepEqual([contexts.length, contexts[4].reason, contexts[4].required], [5, "expiring", undefined]);
+});
+
+test("a step-up is remembered while the user signs in, and forgotten after its time", async () => {
+  const contexts = [];
+  const token = async (context) => (contexts.push(context) === 2 ? null : "token");
+  const { socket, events } = await open({ token });
+  last().receive(greeting(3600));
+  last().receive({ type: "auth.required", within: 120, acr_values: "gold", scope: "transfer" });
+  await settle();
+  socket.refresh();
+  await settle();
+  assert.deepEqual([contexts[2].reason, contexts[2].required.acrValues], ["step_up", "gold"]);
+  // What the server says is more exact, but it does not say all.
+  last().receive({ type: "auth.refused", reason: "insufficient_user_authentication", max_age: 60 });
+  const { acrValues, maxAge, scope } = events.at(-1);
+  assert.deepEqual([acrValues, maxAge, scope], ["gold", 60, "transfer"]);
+  // A handler that keeps the session goes on without it.
+  await tick(3_570_000);
+  assert.deepEqual([contexts.length, contexts[3].reason, contexts[3].required], [4, "expiring", undefined]);
+});
+
+test("a step-up during a refresh comes after it, whatever becomes of it", async () => {
+  const answers = [
+    () => last().receive({ type: "auth.refreshed", expires_in: 3600 }),
+    () => last().receive({ type: "auth.refused", reason: "invalid_token" }),
+  ];
+  for (const answer of answers) {
+    const { token } = await open();
+    last().receive({ type: "auth.expiring", expires_in: 60 });
+    await settle();
+    last().receive({ type: "auth.required", within: 120, acr_values: "gold" });
+    await settle();
+    assert.equal(token.contexts.length, 2);
+    answer();
+    await settle();
+    const { reason, required } = token.contexts[2];
+    assert.deepEqual([reason, required.acrValues, sent().length], ["step_up", "gold", 2]);
+  }
+  // While the token function still runs, too.
+  const contexts = [];
+  const token = (context) => (contexts.push(context) === 2 ? Promise.reject(new TypeError("network")) : Promise.resolve("token"));
+  await open({ token });
+  last().receive({ type: "auth.expiring", expires_in: 60 });
+  last().receive({ type: "auth.required", within: 120, acr_values: "gold" });
+  await settle();
+  assert.deepEqual(contexts.map(({ reason }) => reason), ["", "expiring", "step_up"]);
+});
+
+test("a new sign-in during a refresh is followed by another refresh", async () => {
+  const { socket } = await open();
+  last().receive({ type: "auth.expiring", expires_in: 60 });
+  await settle();
+  socket.refresh();
+  socket.refresh();
+  last().receive({ type: "auth.refreshed", expires_in: 3600 });
+  await settle();
+  assert.deepEqual(sent().map(({ token }) => token), ["token-2", "token-3"]);
+});
+
+test("an answer that nothing asked for, and a second greeting, are messages", async () => {
+  const { socket, events } = await open();
+  last().receive(greeting(3600));
+  const forged = [{ type: "auth.refreshed", expires_in: 1 }, { type: "auth.refused", reason: "x" }, greeting(1)];
+  const isUnchanged = () => assert.equal(socket.expiresAt, Date.now() + 3_600_000);
+  for (const message of forged) last().receive(message);
+  isUnchanged();
+  assert.deepEqual(names(events), ["session", "message", "message", "message"]);
+  // Only one answer to each request.
+  socket.refresh();
+  last().receive(forged[0]);
+  isUnchanged();
+  await settle();
+  last().receive({ type: "auth.refreshed", expires_in: 3600 });
+  last().receive(forged[0]);
+  isUnchanged();
+});
+
+test("while the refresh goes over HTTP, no message answers it", async () => {
+  server.answer = () => new Promise(() => {});
+  const { socket, events } = await open({ refresh: false, refreshUrl: "/refresh/{session}" });
+  last().receive(greeting(3600));
+  socket.refresh();
+  await settle();
+  last().receive({ type: "auth.refreshed", expires_in: 1 });
+  assert.deepEqual([requests.length, names(events)], [1, ["session", "message"]]);
 });
 
 test("after a new sign-in, the application refreshes by itself", async () => {
