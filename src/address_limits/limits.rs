@@ -119,8 +119,10 @@ impl AddressLimits {
     /// - a token that was valid once and has expired or was revoked, or that is not valid yet
     /// - a [ticket](crate::Tickets) that was used, has expired, or is for another path or origin. The store does not
     ///   tell it from one that never existed, but nobody can guess 256 random bits. A text that cannot be a ticket
-    ///   counts.
-    /// - a DPoP proof by the right key that is too old, was made by a wrong clock, was used before, or lacks a nonce
+    ///   counts, and so does one that another verifier, combined by [`or`](crate::Verifier::or()), finds invalid rather
+    ///   than malformed: it may be a guess at a token of that one.
+    /// - a DPoP proof by the right key that is too old, was made by a wrong clock, was used before, or lacks a nonce. One
+    ///   for another URL or another token counts.
     /// - a request without a token, and one that is [forbidden](crate::VerifyError::forbidden)
     /// - a refusal by these limits, and one that is not the client's fault
     ///

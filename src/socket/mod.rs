@@ -55,9 +55,9 @@ use {crate::session::SessionEnded, axum::extract::ws::WebSocket};
 /// Sending and receiving take part in tokio's [cooperative scheduling](tokio::task::coop): after about three
 /// milliseconds of work, the task yields once. So a client that sends without pause does not hold up other tasks.
 ///
-/// Dropping the socket drops the connection without a close frame, which a page sees as code 1006, and connects again.
-/// Closing it, with `futures_util::SinkExt::close`, tells the client that this is the end. It ends the session; then the
-/// client has two seconds for its close frame.
+/// Dropping the socket drops the connection without a close frame. A page sees code 1006, and its client usually connects
+/// again. Closing the socket, with `futures_util::SinkExt::close`, tells the client that this is the end. It ends the
+/// session; then the client has two seconds for its close frame.
 ///
 /// Over HTTP/2, the connection is a stream of a shared connection. If the client has opened no window for it, hyper
 /// keeps a task with up to two writes until the client resets the stream or the shared connection ends: hyper waits for

@@ -4,7 +4,7 @@ use std::{fmt, future::Future};
 
 use http::request::Parts;
 
-use super::{Verified, Verifier, VerifyError, VerifyInput};
+use super::{Verified, Verifier, VerifyError, VerifyErrorKind as Kind, VerifyInput};
 
 /// A verifier with a check for a route; see [`Verifier::authorize`].
 #[derive(Clone)]
@@ -165,7 +165,7 @@ where
             Err(first) => first,
         };
         match self.second.verify(input).await {
-            Err(second) if rank(&second) <= rank(&first) => Err(first),
+            Err(second) if rank(&second, &first) <= rank(&first, &second) => Err(first),
             outcome => outcome,
         }
     }
@@ -177,15 +177,17 @@ where
 }
 
 /// Orders errors by how much they tell the client.
-const fn rank(error: &VerifyError) -> u8 {
-    if error.is_unavailable() {
-        3
-    } else if error.is_of_valid_token() {
-        2
-    } else if error.kind().is_of_genuine_credential() || error.kind().proof_error().is_some() {
-        1
-    } else {
-        0
+///
+/// What no store knows as a ticket is taken for an old one only if it cannot be a credential of the other verifier.
+/// Otherwise, whoever guesses those would not count as an address that fails.
+const fn rank(error: &VerifyError, other: &VerifyError) -> u8 {
+    match error.kind() {
+        Kind::UnknownTicket if matches!(other.kind(), Kind::Malformed) => 2,
+        Kind::UnknownTicket => 0,
+        _ if error.is_unavailable() => 5,
+        _ if error.is_of_valid_token() => 4,
+        kind if kind.is_of_genuine_credential() || kind.proof_error().is_some() => 3,
+        _ => 1,
     }
 }
 

@@ -319,8 +319,8 @@ impl VerifyErrorKind {
 }
 
 impl VerifyErrorKind {
-    /// Whether nobody guessed the credential: it was valid once or will be, or the proof is signed by the right key.
-    /// Nobody can guess a ticket, so this holds for every unknown one.
+    /// Whether nobody guessed the credential: it was valid once or will be, or it has a proof whose only fault is its
+    /// time. Nobody can guess a ticket, so this holds for every unknown one.
     pub(crate) const fn is_of_genuine_credential(self) -> bool {
         matches!(
             self,
@@ -356,7 +356,7 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             VerifyErrorKind::Invalid => "the token is not valid",
-            VerifyErrorKind::Malformed => "the token is not a well-formed jwt",
+            VerifyErrorKind::Malformed => "the token is not well-formed",
             VerifyErrorKind::CriticalHeader => "the token's header has a critical extension",
             VerifyErrorKind::WrongType => "the token is of a type that is not accepted",
             VerifyErrorKind::WrongAlgorithm => "no key is for the token's algorithm",

@@ -234,10 +234,17 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Accepts the tokens that this verifier or the other one accepts. This one is asked first.
     ///
-    /// If both refuse, the error that tells the client more is returned: unavailable before an error about a valid
-    /// token (forbidden, insufficient authentication), before one about a proof or about a token or ticket that the
-    /// verifier knows (expired, used), before invalid. If both are of the same class, it is the error of this verifier.
-    /// So a token is never called invalid while the verifier that may know it is unavailable.
+    /// If both refuse, the error that tells the client more is returned:
+    ///
+    /// 1. The verifier is unavailable. So a token is never called invalid while the verifier that may know it is
+    ///    unavailable.
+    /// 2. The token is valid, but not sufficient: forbidden, insufficient authentication.
+    /// 3. The token was valid once or will be, or the ticket is for elsewhere, or the proof is wrong.
+    /// 4. The ticket is unknown, if the other verifier finds the text malformed.
+    /// 5. The token is not valid.
+    /// 6. The ticket is unknown, if the text may be a token of the other verifier.
+    ///
+    /// If both are of the same class, it is the error of this verifier.
     ///
     /// Both have the same claims type; [`map`](Self::map) converts one.
     fn or<V>(self, other: V) -> Or<Self, V>

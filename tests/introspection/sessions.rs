@@ -149,7 +149,7 @@ async fn recheck_that_overtakes_a_handshake_has_the_last_word() {
     assert_eq!(closed(&mut alice).await, (3000, "revoked".to_owned()));
     // What the provider said of the request before.
     provider.answer(active);
-    assert_eq!(slow.await.unwrap(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(slow.await.unwrap(), StatusCode::UNAUTHORIZED);
     let response = answer(&app, handshake().bearer_subprotocol("alice").build()).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }

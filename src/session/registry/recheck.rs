@@ -31,9 +31,11 @@ impl Sessions {
     ///
     /// With [`Limits::across_nodes`](crate::Limits::across_nodes) and [`reachable_through`](Self::reachable_through),
     /// other nodes recheck their sessions of the subject too: a task finds these nodes by their leases and sends them a
-    /// message. A node that does not answer is logged. Sessions that were admitted while the store of leases was
-    /// unavailable are found up to five seconds after it is available again. Without both of these, call this on every
-    /// node.
+    /// message. A node that does not answer is logged. Without both of these, call this on every node.
+    ///
+    /// Sessions of other nodes that have no lease yet are not found: those that are being admitted, and those that were
+    /// admitted while the store of leases was unavailable. The latter have one when their node next renews its leases,
+    /// after a third of [their lifetime](crate::Limits::lease_lifetime) at most.
     ///
     /// # Example
     ///

@@ -92,14 +92,14 @@ impl AnswerCache {
         freshness.allows(times, self.lifetimes.inactive).then_some(Answer::Inactive)
     }
 
-    /// Replaces the answer about a token, unless that was asked for later: a recheck may overtake a handshake.
-    pub(super) fn store(&self, hash: TokenHash, times: Times, answer: &Answer) {
+    /// Stores an answer about a token, and returns it. If there is one that was asked for later, keeps and returns that:
+    /// a recheck may overtake a handshake.
+    pub(super) fn store(&self, hash: TokenHash, times: Times, answer: Answer) -> Answer {
         let _storing = lock(&self.storing);
-        let stored = self.active.get(&hash).map(|(times, _)| times).or_else(|| self.inactive.get(&hash));
-        if stored.is_some_and(|stored| stored.asked > times.asked) {
-            return;
+        if let Some(later) = self.get(hash, Freshness::AskedSince(times.asked)) {
+            return later;
         }
-        match answer {
+        match &answer {
             Answer::Active(active) => {
                 self.active.insert(hash, (times, Arc::clone(active)));
                 self.inactive.remove(&hash);
@@ -109,6 +109,7 @@ impl AnswerCache {
                 self.inactive.insert(hash, times);
             }
         }
+        answer
     }
 
     /// The number of active and inactive tokens.

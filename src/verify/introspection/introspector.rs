@@ -90,8 +90,7 @@ impl Introspector {
         };
         let (asked, asked_at) = (self.cache.tick(), Instant::now());
         let answer = self.provider.ask(token, now).await?;
-        self.cache.store(hash, Times { asked, asked_at, answered: self.cache.tick() }, &answer);
-        Ok(answer)
+        Ok(self.cache.store(hash, Times { asked, asked_at, answered: self.cache.tick() }, answer))
     }
 
     pub(super) fn report(&self, failure: Failure) -> VerifyError {
