@@ -6,7 +6,8 @@ const GOES_ON = ["", "token_expired", "max_lifetime", "shutdown", "unavailable",
 export const connect = (url, getToken, onSignInNeeded, options) =>
   new WebSocket(url, async () => ["bearer", await getToken()], {
     shouldReconnectOnClose({ reason }) {
-      if (GOES_ON.includes(reason)) return true;
+      // The timeout is its own.
+      if (reason === "timeout" || GOES_ON.includes(reason)) return true;
       onSignInNeeded(reason);
       return false;
     },

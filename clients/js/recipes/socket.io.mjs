@@ -9,7 +9,11 @@ export const connect = async (url, getToken, onSignInNeeded, options) => {
   let tries = 0;
   let reason = "";
   const open = async () => {
-    socket.io.opts.protocols = ["bearer", await getToken()];
+    try {
+      socket.io.opts.protocols = ["bearer", await getToken()];
+    } catch {
+      return void later();
+    }
     socket.connect();
   };
   const later = () => setTimeout(open, Math.random() * Math.min(30_000, 1000 * 2 ** tries++));
