@@ -7,7 +7,7 @@
 //!
 //! # The client of this crate
 //!
-//! `clients/js` in the repository is an ES module without dependencies (5 kB minified and compressed): `AuthSocket`,
+//! `clients/js` in the repository is an ES module without dependencies (6 kB minified and compressed): `AuthSocket`,
 //! and `AuthEventSource` for event streams. Both ask for a token at every attempt, wait at random, and know what each
 //! reason means. The tests run them in Node, Chromium and Firefox.
 //!

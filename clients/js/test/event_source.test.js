@@ -174,15 +174,25 @@ test("whenever it is closed or connects anew, nothing is left behind", async () 
       server.answer = () => streaming().response;
       const source = new AuthEventSource("/events", { token: async () => "token" });
       for (let i = 0; i < turns; i += 1) await null;
+      const before = requests.length;
       source[method]();
-      const events = record(source, "open");
+      const events = record(source, "open", "close", "error");
       await settle();
       const live = requests.filter(([, { signal }]) => !signal.aborted);
-      const expected = method === "close" ? [AuthEventSource.CLOSED, 0, 0] : [AuthEventSource.OPEN, 1, 1];
-      assert.deepEqual([source.readyState, live.length, events.length], expected, `${method} after ${turns}`);
+      const expected = method === "close" ? [AuthEventSource.CLOSED, 0, 0, ["close"]] : [AuthEventSource.OPEN, 1, 1, ["open"]];
+      const seen = [source.readyState, requests.length - before, live.length, names(events)];
+      assert.deepEqual(seen, expected, `${method} after ${turns}`);
       source.close();
     }
   }
+});
+
+test("closing in a handler leaves the rest of the stream unread", async () => {
+  const { source, stream, events } = await open();
+  source.onmessage = () => source.reconnect();
+  await stream.write("id: 1\ndata: one\n\nid: 2\ndata: two\n\n");
+  assert.deepEqual([messages(events), requests.length], [["one"], 2]);
+  assert.equal(requests[1][1].headers["last-event-id"], "1");
 });
 
 test("an attempt that hangs is given up, and a stream that is open is not", async () => {

@@ -206,12 +206,21 @@ test("whenever it is closed or connects anew, nothing is left behind", async () 
   for (let turns = 0; turns <= 20; turns += 1) {
     for (const method of ["close", "reconnect"]) {
       sockets.length = 0;
-      const socket = new AuthSocket(URL_OF_CHAT, { token: async () => "token", auth: ticket(async () => "ticket") });
+      let calls = 0;
+      const counted = (value) => async () => {
+        calls += 1;
+        return value;
+      };
+      const socket = new AuthSocket(counted(URL_OF_CHAT), { token: counted("token"), auth: ticket(counted("ticket")) });
       for (let i = 0; i < turns; i += 1) await null;
+      const before = calls + sockets.length;
       socket[method]();
+      const events = record(socket, "open", "close", "error");
       await settle();
       const live = sockets.filter(({ closedWith }) => closedWith === undefined);
-      assert.equal(live.length, method === "close" ? 0 : 1, `${method} after ${turns}`);
+      const [more, open, expected] = method === "close" ? [0, 0, ["close"]] : [4, 1, []];
+      const seen = [calls + sockets.length - before, live.length, names(events)];
+      assert.deepEqual(seen, [more, open, expected], `${method} after ${turns}`);
       socket.close();
     }
   }
