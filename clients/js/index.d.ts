@@ -35,7 +35,7 @@ export interface TokenContext {
   reason: string;
   /** With `step_up`. */
   required?: StepUp;
-  /** Aborts when the token is no longer needed. */
+  /** Aborts when the token is no longer needed, and at an attempt after `openTimeout`. A refresh has until the session ends. */
   signal: AbortSignal;
 }
 
