@@ -60,14 +60,20 @@ impl Default for RecheckLimit {
 }
 
 impl NewRecheck {
-    /// `None` if the verifier wants no recheck. The token is kept only if the verifier needs it.
+    /// `None` if the verifier wants no recheck.
     pub(super) fn of<C>(verified: &Verified<C>, token: impl FnOnce() -> Token) -> Option<Self> {
         let period = verified.recheck_in?;
+        Some(Self { by: RecheckBy::of(verified, token), period })
+    }
+}
+
+impl RecheckBy {
+    /// The token is kept only if the verifier needs it.
+    pub(super) fn of<C>(verified: &Verified<C>, token: impl FnOnce() -> Token) -> Arc<Self> {
         #[cfg(feature = "dpop")]
         // The client proved that it holds the token's key. It is not asked again, and its proof is used up.
         let token = || token().for_recheck();
-        let by = verified.check.clone().map_or_else(|| RecheckBy::Token(token()), RecheckBy::Check);
-        Some(Self { by: Arc::new(by), period })
+        Arc::new(verified.check.clone().map_or_else(|| Self::Token(token()), Self::Check))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{error::Error, mem, sync::Arc};
 use tokio::{task::coop::consume_budget, time::timeout};
 
 use super::{
-    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session, TokenInfo, core::NewRecheck,
-    deadline::Timestamp,
+    AdmissionError, End, RefreshError, RefreshErrorKind, RefreshReply, Session, TokenInfo,
+    core::{RecheckBy, RefreshStart},
 };
 use crate::{
     id::{ScopedId, SessionId},
@@ -48,8 +48,8 @@ impl<C: Send + Sync + 'static> Session<C> {
         // Most refusals are found without waiting, and a handler may retry in a loop.
         consume_budget().await;
         let _attempt = self.core().begin_refresh()?;
-        let (verified, now) = self.verify_again(&token).await?;
-        self.replace_token(token, verified, now)
+        let (verified, start) = self.verify_again(&token).await?;
+        self.replace_token(token, verified, start)
     }
 
     /// Refreshes the session with a token from a client that may be a stranger. `sender` is the subject of the token,
@@ -80,50 +80,50 @@ impl<C: Send + Sync + 'static> Session<C> {
             return Err(RefreshError::of(RefreshErrorKind::SessionEnded));
         }
         let refreshes = core.refresh_count();
-        let (verified, now) = self.verify_again(&token).await?;
+        let (verified, start) = self.verify_again(&token).await?;
         let _attempt = core.begin_refresh()?;
         // Another token came first, while this one was being verified. It may be the newer one.
         if refreshes != core.refresh_count() {
             return Err(RefreshError::of(RefreshErrorKind::InProgress));
         }
-        self.replace_token(token, verified, now)
+        self.replace_token(token, verified, start)
     }
 
     /// Verifies a token for the same subject, and returns when that began.
-    async fn verify_again(&self, token: &Token) -> Result<(Verified<C>, Timestamp), RefreshError> {
+    async fn verify_again(&self, token: &Token) -> Result<(Verified<C>, RefreshStart), RefreshError> {
         let core = self.core();
         if token.expose().len() > core.config.max_token_len {
             return Err(RefreshError::of(RefreshErrorKind::TokenTooLarge));
         }
         check(token).map_err(|_| RefreshError::of(RefreshErrorKind::Malformed))?;
-        let now = core.config.now();
+        let start = core.refresh_start();
         let head = self.0.head.to_parts().ok_or_else(|| RefreshError::not_verified(VerifyError::invalid()))?;
-        let input = VerifyInput::new(token, &head, now.wall);
+        let input = VerifyInput::new(token, &head, start.at.wall);
         // Unlike in a handshake, this future is not dropped when the client disconnects: it needs a timeout.
         let limit = core.config.refresh_timeout;
         let verified = timeout(limit, self.0.verifier.verify_boxed(input))
             .await
             .unwrap_or_else(|_| Err(VerifyError::unavailable(limit)));
-        core.config.meter.verified(self.0.verifier.verifier_name(), Some(now.monotonic));
+        core.config.meter.verified(self.0.verifier.verifier_name(), Some(start.at.monotonic));
         let verified = verified.map_err(RefreshError::not_verified)?;
         self.check_has_subject(&verified)?;
         self.check_same_subject(&verified)?;
-        Ok((verified, now))
+        Ok((verified, start))
     }
 
-    /// Replaces the token by this one, which was verified from `now` on. Call it within an attempt.
-    fn replace_token(&self, token: Token, verified: Verified<C>, now: Timestamp) -> Result<(), RefreshError> {
+    /// Replaces the token by this one. Call it within an attempt.
+    fn replace_token(&self, token: Token, verified: Verified<C>, start: RefreshStart) -> Result<(), RefreshError> {
         let core = self.core();
-        let recheck = NewRecheck::of(&verified, || token);
-        let token = TokenInfo::of(&verified, now.wall);
-        let Verified { claims, expires_at, .. } = verified;
+        let recheck_by = RecheckBy::of(&verified, || token);
+        let token = TokenInfo::of(&verified, start.at.wall);
+        let Verified { claims, expires_at, recheck_in, .. } = verified;
         let pending = core.set_pending_token(&token);
         core.check_revoked(&token).map_err(RefreshError::not_admitted)?;
         let claims = Arc::new(claims);
         // A token that expired while it was being verified ends the session at once, as it should. The old claims are
         // dropped after the lock is released: their `Drop` may block or re-enter.
-        let _old =
-            core.renew(expires_at, (token.clone(), recheck), now, || mem::replace(&mut *lock(&self.0.claims), claims))?;
+        let new = (token.clone(), recheck_by, recheck_in);
+        let _old = core.renew(expires_at, new, start, || mem::replace(&mut *lock(&self.0.claims), claims))?;
         pending.commit();
         core.start_recheck();
         // A revocation that arrived in between was compared with the old token.

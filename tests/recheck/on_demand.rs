@@ -1,13 +1,19 @@
 //! `Sessions::recheck_subject`.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use axum_ws_auth::{
     EndReason, FirstMessage, FirstToken, Limits, ScopedId, Sessions, Token, Verified, VerifyError,
     test_util::{connect, handshake},
 };
 use futures_util::{FutureExt, SinkExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Answers, PERIOD, accepted, accepted_for_good, connections::idle_behind, layer, limits::MemoryLimits, open,
@@ -86,6 +92,66 @@ async fn recheck_on_demand_follows_the_last_one() {
     sleep(PERIOD * 10).await;
     assert_eq!((answers.count(), session.end_reason()), (3, None), "once more, and not again");
     assert_eq!(sessions.recheck_subject("alice"), 0);
+}
+
+/// The answer to the refresh is older than the demand. It may say that there are to be no rechecks of the new token, and
+/// the recheck of the old one may be over when it comes.
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_follows_a_refresh_in_progress() {
+    const REFRESH: Duration = Duration::from_secs(2);
+    for (recheck_in, is_old_slow) in [None, Some(Duration::MAX)].into_iter().flat_map(|at| [(at, false), (at, true)]) {
+        let case = format!("{recheck_in:?} {is_old_slow}");
+        let sessions = Sessions::new();
+        let answers = Answers::new(|token| Ok(accepted(token).recheck_in(Duration::MAX)));
+        let (mut client, session) = open(layer(answers.clone()).sessions(&sessions), "alice.old").await;
+        let role = Arc::new(AtomicBool::new(true));
+        answers.set_async({
+            let role = Arc::clone(&role);
+            move |token| {
+                let mut verified = accepted(&token);
+                verified.recheck_in = recheck_in;
+                let is_new = token == "alice.new";
+                let answer = if role.load(SeqCst) || !is_new { Ok(verified) } else { Err(VerifyError::forbidden()) };
+                async move {
+                    if is_new || is_old_slow {
+                        sleep(REFRESH).await;
+                    }
+                    answer
+                }
+            }
+        });
+        let refresh = tokio::spawn(async move { session.refresh(Token::new("alice.new")).await });
+        sleep(REFRESH / 2).await;
+        role.store(false, SeqCst);
+        assert_eq!(sessions.recheck_subject("alice"), 1, "{case}");
+        refresh.await.unwrap().unwrap();
+        let closed = timeout(REFRESH * 2, closed(&mut client)).await.expect(&case);
+        assert_eq!(closed, (3000, "revoked".to_owned()), "{case}");
+    }
+}
+
+/// The verifier still accepts the new token.
+#[tokio::test(start_paused = true)]
+async fn recheck_on_demand_during_a_refresh_is_one_recheck() {
+    let sessions = Sessions::new();
+    let answers = Answers::new(|token| Ok(accepted(token).recheck_in(Duration::MAX)));
+    let (_client, session) = open(layer(answers.clone()).sessions(&sessions), "alice.old").await;
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    answers.set_async({
+        let tokens = Arc::clone(&tokens);
+        move |token| {
+            tokens.lock().unwrap().push(token.clone());
+            sleep(Duration::from_secs(2)).map(move |()| Ok(accepted_for_good(&token)))
+        }
+    });
+    let refreshed = session.clone();
+    let refresh = tokio::spawn(async move { refreshed.refresh(Token::new("alice.new")).await });
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(sessions.recheck_subject("alice"), 1);
+    refresh.await.unwrap().unwrap();
+    sleep(PERIOD * 10).await;
+    assert_eq!(*tokens.lock().unwrap(), ["alice.new", "alice.old", "alice.new"]);
+    assert_eq!((session.end_reason(), sessions.recheck_subject("alice")), (None, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ pub(crate) use lifecycle::Status;
 pub(crate) use state::SessionCore;
 
 pub(super) use recheck::{NextRecheck, RecheckBy};
+pub(super) use refresh::RefreshStart;
 pub(super) use state::{NewRecheck, NewSession, TokenInfo};
 
 /// The longest time between two reads of the wall clock: it may be set, and the machine may sleep.

@@ -31,7 +31,7 @@ pub(super) struct Schedule {
     by: Arc<RecheckBy>,
     period: Duration,
     /// `None` while a recheck is running, and if there is none but on demand.
-    next: Option<Timestamp>,
+    pub(super) next: Option<Timestamp>,
     /// Set while a recheck is due: when the session ends unless it is confirmed.
     confirm_by: Option<Timestamp>,
     /// How many times in a row there was no answer.
@@ -226,6 +226,7 @@ impl SessionCore {
         let Some(schedule) = &mut state.schedule else { return false };
         // Without a task yet, the one that will be started finds this.
         schedule.next = Some(now);
+        state.rechecks_on_demand = state.rechecks_on_demand.wrapping_add(1);
         drop(state);
         self.changed.notify_waiters();
         is_connection

@@ -1,13 +1,13 @@
 //! Counts attempts to refresh a session, and replaces its token.
 
 use std::{
-    mem,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
-use super::{NewRecheck, SessionCore, TokenInfo, recheck::Schedule};
+use super::{NewRecheck, RecheckBy, SessionCore, TokenInfo, recheck::Schedule};
 use crate::{
     lock::lock,
     session::{RefreshError, RefreshErrorKind, deadline::Timestamp},
@@ -23,6 +23,13 @@ pub(super) struct Attempts {
 /// An attempt in progress. No other can begin until it is dropped.
 pub(in crate::session) struct Attempt<'a>(&'a SessionCore);
 
+/// The moment at which a new token is given to the verifier.
+#[derive(Clone, Copy)]
+pub(in crate::session) struct RefreshStart {
+    pub(in crate::session) at: Timestamp,
+    rechecks_on_demand: u32,
+}
+
 impl SessionCore {
     /// Begins a refresh, unless one is in progress or there were too many.
     pub(in crate::session) fn begin_refresh(&self) -> Result<Attempt<'_>, RefreshError> {
@@ -33,6 +40,10 @@ impl SessionCore {
         Ok(Attempt(self))
     }
 
+    pub(in crate::session) fn refresh_start(&self) -> RefreshStart {
+        RefreshStart { at: self.config.now(), rechecks_on_demand: lock(&self.state).rechecks_on_demand }
+    }
+
     /// How many times the token was replaced. A recheck replaces the claims alone.
     pub(in crate::session) fn refresh_count(&self) -> u32 {
         lock(&self.state).refreshes
@@ -40,30 +51,41 @@ impl SessionCore {
 
     /// Replaces the token and what rechecks it, moves the deadline, and runs `swap`, all under one lock. Fails if the
     /// session has ended or its deadline has passed.
+    ///
+    /// If a recheck was asked for since the start, the verifier's answer may be older than what that is about. So one
+    /// follows now, even if the verifier wants none for this token.
     pub(in crate::session) fn renew<T>(
         &self,
         expires_at: Option<SystemTime>,
-        (token, recheck): (TokenInfo, Option<NewRecheck>),
-        verified: Timestamp,
+        (token, by, period): (TokenInfo, Arc<RecheckBy>, Option<Duration>),
+        start: RefreshStart,
         swap: impl FnOnce() -> T,
     ) -> Result<T, RefreshError> {
         let now = self.config.now();
-        let mut schedule = recheck.map(|recheck| Schedule::new(recheck, verified));
+        let mut new = Some(Schedule::new(NewRecheck { by, period: period.unwrap_or(Duration::MAX) }, start.at));
+        let mut old = None;
         let mut state = lock(&self.state);
         let left = self.deadline(&state).time_left(now);
         let (change, swapped) = match self.end_if_due(&mut state, left) {
             Some(change) => (Some(change), None),
             None if state.end.is_some() => (None, None),
             None => {
-                state.token_expiry = expires_at.and_then(|at| verified.at_wall_time(at));
+                state.token_expiry = expires_at.and_then(|at| start.at.at_wall_time(at));
                 state.token = token;
                 state.refreshes = state.refreshes.wrapping_add(1);
-                mem::swap(&mut state.schedule, &mut schedule);
+                old = state.schedule.take();
+                let is_on_demand = state.rechecks_on_demand != start.rechecks_on_demand;
+                if period.is_some() || is_on_demand {
+                    state.schedule = new.take();
+                }
+                if let Some(schedule) = state.schedule.as_mut().filter(|_| is_on_demand) {
+                    schedule.next = Some(now);
+                }
                 (Some(self.count_change(&state)), Some(swap()))
             }
         };
         drop(state);
-        drop(schedule);
+        drop((new, old));
         change.into_iter().for_each(|change| self.notify(change));
         swapped.ok_or_else(|| RefreshError::of(RefreshErrorKind::SessionEnded))
     }

@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) live: LiveSession,
     /// How many times the token was replaced.
     pub(super) refreshes: u32,
+    /// How many times it was to be rechecked on demand. Both may wrap around.
+    pub(super) rechecks_on_demand: u32,
     /// Boxed, because most sessions have none. `None` once the session has ended: nothing keeps its token then.
     pub(super) schedule: Option<Box<Schedule>>,
     /// Boxed as well.
@@ -152,6 +154,7 @@ impl SessionCore {
                 live: LiveSession::default(),
                 refreshes: 0,
                 schedule: new.recheck.map(|recheck| Schedule::new(recheck, verified)),
+                rechecks_on_demand: 0,
                 demands: None,
                 has_recheck_task: false,
             }),

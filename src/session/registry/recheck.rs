@@ -15,8 +15,8 @@ use crate::{
 impl Sessions {
     /// Has the verifier verify the tokens of this subject's connections again now, for example because the subject's
     /// permissions have changed. Returns how many sessions of this node it will be asked about. A session that is being
-    /// admitted is one of them, and one whose token is being verified again is verified once more. A handshake whose
-    /// token is still being verified for the first time has no session yet.
+    /// admitted is one of them, and one whose token is being verified again, or replaced, is verified once more. A
+    /// handshake whose token is still being verified for the first time has no session yet.
     ///
     /// The answers come later, and are applied as described at [`Verified::recheck_in`](crate::Verified::recheck_in()).
     /// Only sessions whose verifier set `recheck_in` can be rechecked. A verifier that wants rechecks on demand alone
