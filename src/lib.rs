@@ -218,6 +218,7 @@
 //! within two seconds, the event `handshakes refused` has that number. The same holds for every event below that has
 //! the field `suppressed`, because clients can cause any number of them; the next row is the event that ends a flood.
 //! Signals, tickets, proofs and the bus between nodes have throttles of their own, so no flood hides another kind.
+//! Routes that lack a layer share one.
 //!
 //! | event | level | fields |
 //! | --- | --- | --- |
@@ -230,7 +231,7 @@
 //! | `cause of the refusal` | debug | `cause`, which names the claim; `expected` and `found`: what was compared (origins, audiences, issuers, key ids, algorithms, types, times), at most 256 characters each, which may be anybody's if the signature is not valid |
 //! | `underlying cause` | trace | `underlying`: a verifier's own error, which may quote claims |
 //! | `session refreshed` | debug | `session` |
-//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts; `suppressed` at a [refresh route](WsAuthLayer::refresh_route) |
+//! | `refresh refused` | info | `session` and [`reason`](RefreshError::reason); at debug after too many attempts; `suppressed` |
 //! | `refreshes refused` | info | `suppressed`: how many more there were in a flood that is over |
 //! | `session rechecked` | debug | `session`: the verifier accepts its token again |
 //! | `session recheck refused` | info | `session` and [`reason`](RefreshError::reason): it ends |
@@ -274,8 +275,10 @@
 //! | | warn | `count`: this node added revocations that the store had never confirmed |
 //! | `revocations incomplete…` | warn | other nodes are still restoring revocations; this node admits nobody until they finish |
 //! | `cause of the failure` | debug | `cause` of an event above |
-//! | `no session in the request…` | error | the `claims` asked for: the route lacks its layer |
-//! | `no session in the path…` | error | a [refresh route](WsAuthLayer::refresh_route) whose path lacks `{session}` |
+//! | `no session in the request…` | error | the `claims` asked for: the route lacks its layer; `suppressed` |
+//! | `requests without a session` | error | `suppressed`: how many more there were in a flood that is over |
+//! | `no session in the path…` | error | a [refresh route](WsAuthLayer::refresh_route) whose path lacks `{session}`; `suppressed` |
+//! | `requests without a session in the path` | error | `suppressed`: how many more there were in a flood that is over |
 //! | `sessions without a subject are not limited…` | warn | once: [`Limits::per_subject`] needs a verifier that names subjects |
 //! | `session dropped before its upgrade…` | warn | `session`, once per registry: the handler accepted the handshake and dropped the [`Session`], so nothing ends the connection and no limit counts it |
 //! | `session ended and nothing watches it…` | warn | `session`, once per registry: the handler holds the [`Session`] and does not close its socket |

@@ -55,6 +55,7 @@ use self::{
 use crate::{
     id::ScopedId,
     rejection::Rejection,
+    telemetry,
     token::{Found, Selection, Token},
     verify::{VerifyError, VerifyInput},
 };
@@ -199,6 +200,11 @@ impl Pipeline {
     /// Logs the refusal of a request that is no handshake.
     pub(crate) fn log_refusal(&self, rejection: &Rejection, parts: &Parts) {
         log_refusal(&self.config, rejection, parts);
+    }
+
+    /// Logs that the path of a refresh route has no place for a session.
+    pub(crate) fn log_no_session_in_path(&self) {
+        telemetry::no_session_in_path(&self.config.throttles.path);
     }
 
     /// The response to a refused request that is no handshake.

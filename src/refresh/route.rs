@@ -50,7 +50,7 @@ async fn standard(pipeline: &Pipeline, sessions: &Sessions, mut parts: Parts) ->
     let params = PathParams::of(&parts);
     let session = params.get("session");
     if session.is_none() {
-        telemetry::no_session_in_path();
+        pipeline.log_no_session_in_path();
     }
     let reply = match session.and_then(|session| session.parse::<SessionId>().ok()) {
         Some(session) => sessions.refresh(session, token, sender).await,

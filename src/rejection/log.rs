@@ -11,6 +11,8 @@ pub(crate) struct Throttles {
     pub(crate) incomplete: Arc<Throttle>,
     pub(crate) subprotocol: Arc<Throttle>,
     pub(crate) hook: Arc<Throttle>,
+    /// A refresh route without its parameter.
+    pub(crate) path: Arc<Throttle>,
     refused: Arc<[Arc<Throttle>]>,
 }
 
@@ -27,6 +29,7 @@ impl Default for Throttles {
             incomplete: throttle(),
             subprotocol: throttle(),
             hook: throttle(),
+            path: throttle(),
             refused: (0..RejectionKind::COUNT).map(|_| throttle()).collect(),
         }
     }

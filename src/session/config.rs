@@ -28,7 +28,7 @@ pub(crate) struct SessionConfig {
     pub(crate) revocations: Option<Revocations>,
     pub(crate) meter: Meter,
     pub(crate) log_subject: LogSubject,
-    /// Bounds the events of refreshes that routes refuse.
+    /// Bounds the events of refused refreshes.
     pub(crate) refused_refreshes: Arc<Throttle>,
 }
 

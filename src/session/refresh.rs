@@ -9,9 +9,9 @@ use super::{
     core::{RecheckBy, RefreshStart},
 };
 use crate::{
-    id::{ScopedId, SessionId},
+    id::ScopedId,
     lock::lock,
-    telemetry::{self, Throttle},
+    telemetry,
     token::{Token, check},
     verify::{Verified, VerifyError, VerifyInput},
 };
@@ -39,7 +39,7 @@ impl<C: Send + Sync + 'static> Session<C> {
         let outcome = self.try_refresh(token).await;
         match &outcome {
             Ok(()) => telemetry::session_refreshed(self.id()),
-            Err(error) => log(error, self.id(), None),
+            Err(error) => self.log_refusal(error),
         }
         outcome
     }
@@ -67,7 +67,7 @@ impl<C: Send + Sync + 'static> Session<C> {
                 RefreshReply::Refreshed { expires_in: self.core().time_left() }
             }
             Err(error) => {
-                log(&error, self.id(), Some(&self.core().config.refused_refreshes));
+                self.log_refusal(&error);
                 let is_own = sender.is_some() && sender == self.scoped_subject();
                 RefreshReply::refused(&error, is_own)
             }
@@ -140,8 +140,17 @@ impl<C: Send + Sync + 'static> Session<C> {
             Ok(_) => RefreshError::of(RefreshErrorKind::Malformed),
             Err(error) => error,
         };
-        log(&error, self.id(), None);
+        self.log_refusal(&error);
         error
+    }
+
+    fn log_refusal(&self, error: &RefreshError) {
+        if error.kind() == RefreshErrorKind::TooManyAttempts {
+            telemetry::refresh_throttled(self.id(), error.reason());
+        } else {
+            let throttle = &self.core().config.refused_refreshes;
+            telemetry::refresh_refused(self.id(), error.reason(), error.source(), throttle);
+        }
     }
 
     fn check_has_subject(&self, verified: &Verified<C>) -> Result<(), RefreshError> {
@@ -163,14 +172,5 @@ impl<C: Send + Sync + 'static> Session<C> {
             return Err(RefreshError::of(RefreshErrorKind::OtherKey));
         }
         Ok(())
-    }
-}
-
-/// The throttle is for senders whose refusals do not all count as attempts.
-fn log(error: &RefreshError, session: SessionId, throttle: Option<&Arc<Throttle>>) {
-    if error.kind() == RefreshErrorKind::TooManyAttempts {
-        telemetry::refresh_throttled(session, error.reason());
-    } else {
-        telemetry::refresh_refused(session, error.reason(), error.source(), throttle);
     }
 }

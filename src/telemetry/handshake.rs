@@ -1,11 +1,18 @@
 //! Handshakes, and routes that are set up wrongly.
 
-use std::{fmt::Display, net::IpAddr, sync::Arc};
+use std::{
+    fmt::Display,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 #[cfg(feature = "tracing")]
 use tracing::field::{debug, display};
 
 use super::{Cause, LogSubject, Throttle};
+
+/// One for all routes that lack a layer: there is none that could have its own.
+static NO_SESSION: LazyLock<Arc<Throttle>> = LazyLock::new(|| Arc::new(Throttle::new()));
 
 /// What is logged of a refused request, besides the refusal.
 #[derive(Default)]
@@ -96,16 +103,31 @@ fn refusals_left_out(kind: &'static str, suppressed: u64) {
     event!(info, kind, suppressed, "handshakes refused");
 }
 
-pub(crate) fn no_session_in_path() {
-    event!(error, "no session in the path: the path of a refresh route needs the parameter `{{session}}`");
+/// Whoever has a valid token can cause any number of these, so the throttle bounds them.
+pub(crate) fn no_session_in_path(throttle: &Arc<Throttle>) {
+    let Some(left_out) = throttle.admit(paths_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
+    event!(error, suppressed, "no session in the path: the path of a refresh route needs the parameter `{{session}}`");
 }
 
+fn paths_left_out(suppressed: u64) {
+    event!(error, suppressed, "requests without a session in the path");
+}
+
+/// Anybody can cause these.
 pub(crate) fn no_session(claims: &'static str) {
+    let Some(left_out) = NO_SESSION.admit(requests_left_out) else { return };
+    let suppressed = (left_out > 0).then_some(left_out);
     event!(
         error,
         claims,
+        suppressed,
         "no session in the request: this route lacks a WsAuthLayer whose verifier has claims of this type"
     );
+}
+
+fn requests_left_out(suppressed: u64) {
+    event!(error, suppressed, "requests without a session");
 }
 
 /// Each client of such a handler causes one.

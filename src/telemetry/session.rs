@@ -57,15 +57,16 @@ pub(crate) fn recheck_not_sent(error: Cause<'_>) {
     cause_of_failure(error);
 }
 
-/// Bounded by the throttle, if there is one: whoever has a valid token can have a route refuse it for any session.
+/// Bounded by the throttle: whoever has a valid token can have a route refuse it for any session, and on a socket, each
+/// connection has attempts of its own.
 pub(crate) fn refresh_refused(
     session: impl Display,
     reason: &'static str,
     cause: Option<Cause<'_>>,
-    throttle: Option<&Arc<Throttle>>,
+    throttle: &Arc<Throttle>,
 ) {
     count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
-    let Some(left_out) = throttle.map_or(Some(0), |throttle| throttle.admit(refreshes_left_out)) else { return };
+    let Some(left_out) = throttle.admit(refreshes_left_out) else { return };
     let suppressed = (left_out > 0).then_some(left_out);
     event!(info, %session, reason, suppressed, "refresh refused");
     if let Some(cause) = cause {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::{Router, extract::WebSocketUpgrade, response::Response, routing::any};
-use axum_ws_auth::test_util::handshake;
+use axum_ws_auth::{Authenticated, AuthenticatedSocket, RefreshProtocol, WsAuthLayer, test_util::handshake};
+use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use tokio::time::{advance, sleep};
 use tracing::Level;
@@ -128,4 +129,45 @@ async fn flood_by_mistakes_of_the_application_is_bounded() {
         assert_eq!(log.matches(message).count(), 11, "{message}: {log}");
     }
     assert_eq!((log.lines().count(), suppressed(&log)), (22, vec![990, 990]), "{log}");
+}
+
+/// Anybody can ask for a route that lacks its layer.
+#[tokio::test(start_paused = true)]
+async fn flood_of_requests_without_a_layer_is_bounded() {
+    let app = Router::new().route("/", any(async |_: Authenticated<String>| {}));
+    let ((), log) = captured(Level::ERROR, async {
+        for _ in 0..1000 {
+            answer(&app, handshake().build()).await;
+        }
+        sleep(Duration::from_secs(3)).await;
+    })
+    .await;
+    assert_eq!(log.matches("ERROR axum_ws_auth: no session in the request:").count(), 10, "{log}");
+    assert_eq!((log.lines().count(), suppressed(&log)), (11, vec![990]), "{log}");
+    assert!(log.ends_with("requests without a session suppressed=990\n"), "{log}");
+}
+
+/// Each connection has attempts of its own.
+#[tokio::test(start_paused = true)]
+async fn flood_of_refused_refreshes_on_many_sockets_is_bounded() {
+    let layer = WsAuthLayer::new(timed).refresh_protocol(RefreshProtocol::json());
+    let app =
+        behind(layer, async |mut socket: AuthenticatedSocket<String>| while let Some(Ok(_)) = socket.recv().await {});
+    for refused in [r#"{"type":"auth.refresh","token":"bad"}"#, r#"{"type":"auth.refresh"}"#] {
+        let log = Log::default();
+        let _logging = log.capture(Level::INFO);
+        for _ in 0..20 {
+            let mut client = connected(&app, "alice.60").await;
+            for _ in 0..5 {
+                client.send(refused.into()).await.unwrap();
+                client.next().await.unwrap().unwrap();
+            }
+        }
+        // Until the throttle has recovered.
+        sleep(Duration::from_secs(30)).await;
+        let log = log.text();
+        assert_eq!(log.matches("axum_ws_auth: refresh refused").count(), 10, "{refused}: {log}");
+        assert_eq!((log.lines().count(), suppressed(&log)), (11, vec![90]), "{refused}: {log}");
+        assert!(log.ends_with("refreshes refused suppressed=90\n"), "{refused}: {log}");
+    }
 }
