@@ -151,6 +151,12 @@ impl Revocations {
         self.0.node.store.is_shared()
     }
 
+    /// Whether no other registry of this process has sessions that these revocations end.
+    #[cfg(feature = "signals")]
+    pub(crate) fn is_only_registry(&self, sessions: &Arc<dyn LiveSessions>) -> bool {
+        self.0.node.is_only_registry(sessions)
+    }
+
     /// Ends the sessions of this registry when they are revoked.
     pub(crate) fn attach(&self, sessions: &Arc<dyn LiveSessions>) {
         self.0.node.attach(sessions);

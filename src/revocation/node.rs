@@ -99,6 +99,12 @@ impl Node {
         }
     }
 
+    /// Whether no other registry has sessions that these revocations end.
+    #[cfg(feature = "signals")]
+    pub(super) fn is_only_registry(&self, sessions: &Arc<dyn LiveSessions>) -> bool {
+        self.live_sessions().iter().all(|other| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(sessions)))
+    }
+
     pub(super) fn status(&self) -> RevocationStatus {
         RevocationStatus {
             entries: self.read().len(),

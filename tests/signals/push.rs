@@ -709,6 +709,27 @@ async fn claims_change_ends_all_if_the_sessions_of_other_nodes_are_not_known() {
     assert!(!is_open(&mut on_here).await && !is_open(&mut on_there).await);
 }
 
+/// The sessions of the given registry were verified again, and those of another layer kept their claims.
+#[tokio::test(start_paused = true)]
+async fn claims_change_ends_all_if_a_layer_has_other_sessions() {
+    let sessions = Sessions::new();
+    let rechecked = async |token: axum_ws_auth::OwnedVerifyInput| {
+        access_token(token.as_input()).await.map(|verified| verified.recheck_in(Duration::MAX))
+    };
+    let layer = WsAuthLayer::new(axum_ws_auth::verifier_fn(rechecked)).sessions(&sessions);
+    let mut other = None;
+    let node = Node::with_layer(MemoryRevocations::new(), layer, |revocations| {
+        let layer = WsAuthLayer::new(access_token).revocations(revocations);
+        other = Some(crate::support::behind(layer, async |mut socket| while let Some(Ok(_)) = socket.recv().await {}));
+        SharedSignals::with_keys(keys(), revocations).audience(AUDIENCE).recheck_on_claims_change(&sessions)
+    });
+    let mut here = node.open("alice.laptop.t1").await;
+    let mut there = crate::support::connected(&other.unwrap(), "alice.phone.t2").await;
+    let change = event(&format!("{CAEP}token-claims-change"), &user("alice"), &json!({"claims": {"role": "x"}}));
+    assert_eq!(node.push(&change).await.status(), 202);
+    assert_eq!((is_open(&mut here).await, is_open(&mut there).await), (false, false));
+}
+
 #[tokio::test(start_paused = true)]
 async fn claims_change_ends_what_a_node_does_not_answer_for() {
     for can_answer in [true, false] {

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{Filter, Registry, Sessions, of_subject::MAX_LIMIT};
+#[cfg(feature = "signals")]
+use crate::revocation::{LiveSessions, Revocations};
 use crate::{
     id::{NodeId, ScopedId},
     session::{End, SessionCore},
@@ -96,10 +98,11 @@ impl Sessions {
         sessions
     }
 
-    /// Whether sessions of other nodes are found.
+    /// Whether these are all the sessions that the revocations could end, on this node and on others.
     #[cfg(feature = "signals")]
-    pub(crate) fn know_other_nodes(&self) -> bool {
-        self.0.knows_other_nodes()
+    pub(crate) fn are_all_of(&self, revocations: &Revocations) -> bool {
+        let live: Arc<dyn LiveSessions> = Arc::<Registry>::clone(&self.0);
+        revocations.is_only_registry(&live) && (self.0.knows_other_nodes() || !revocations.are_shared())
     }
 
     /// Like [`recheck_subject`](Self::recheck_subject), and ends the sessions that cannot be rechecked. Returns once

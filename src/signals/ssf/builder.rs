@@ -114,11 +114,16 @@ impl SharedSignalsBuilder {
     /// For verifiers that ask the identity provider or a database each time. Otherwise a client could open a new
     /// session with an old token and its old claims.
     ///
-    /// Defaults to ending everything that was issued before the change. This happens too if the event is about a token or a
-    /// session rather than a user; if a node does not answer; and if the sessions of other nodes are not known: if the
-    /// store of revocations [may be shared](crate::store::RevocationStore::is_shared), set both
-    /// [`Limits::across_nodes`](crate::Limits::across_nodes) and [`Sessions::reachable_through`]. Sessions of other nodes
-    /// [without a lease](Sessions::recheck_subject) keep their claims.
+    /// Defaults to ending everything that was issued before the change. That also happens:
+    ///
+    /// - if the event is about a token or a session rather than a user
+    /// - if a layer with these revocations has other [sessions](crate::WsAuthLayer::sessions)
+    /// - if a node does not answer
+    /// - if the store of revocations [may be shared](crate::store::RevocationStore::is_shared), and the sessions of other
+    ///   nodes are not known. Then set both [`Limits::across_nodes`](crate::Limits::across_nodes) and
+    ///   [`Sessions::reachable_through`].
+    ///
+    /// Sessions of other nodes [without a lease](Sessions::recheck_subject) keep their claims.
     pub fn recheck_on_claims_change(mut self, sessions: &Sessions) -> Self {
         self.recheck = Some(sessions.clone());
         self

@@ -148,9 +148,9 @@ impl Receiver {
     }
 
     async fn claims_changed(&self, subject: ScopedId, until: SystemTime) -> Result<(), SecurityEventError> {
-        // Without an answer of all nodes, some sessions would keep their old claims.
+        // Without an answer about all sessions, some sessions would keep their old claims.
         if let Some(sessions) = &self.recheck
-            && (sessions.know_other_nodes() || !self.revocations.are_shared())
+            && sessions.are_all_of(&self.revocations)
             && sessions.recheck_or_end(&subject).await.is_ok()
         {
             return Ok(());
