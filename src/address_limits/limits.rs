@@ -126,8 +126,8 @@ impl AddressLimits {
     /// - a request without a token, and one that is [forbidden](crate::VerifyError::forbidden)
     /// - a refusal by these limits, and one that is not the client's fault
     ///
-    /// If a provider answers an introspection with *not active*, the attempt **counts**: the provider does not tell a
-    /// token that has expired or was revoked from one that was invented (RFC 7662 §2.2).
+    /// If a provider answers an introspection with *not active*, the attempt **counts**. The token may have expired, or
+    /// may be invented: the provider does not say which (RFC 7662 §2.2).
     ///
     /// A success does not reset the count: otherwise, a client that has one valid token could guess others.
     ///

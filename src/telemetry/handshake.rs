@@ -45,11 +45,10 @@ pub(crate) fn handshake_incomplete(missing: &'static str, throttle: &Arc<Throttl
     if !is_enabled!(WARN) {
         return;
     }
-    let Some(left_out) = throttle.admit(incomplete_left_out) else { return };
+    let Some(suppressed) = throttle.admit(incomplete_left_out) else { return };
     let Refused { route, peer, .. } = details();
     #[cfg(feature = "tracing")]
     let peer = peer.map(display);
-    let suppressed = (left_out > 0).then_some(left_out);
     event!(warn, missing, route, peer, suppressed, "handshake incomplete: a proxy in front has dropped the upgrade");
 }
 
@@ -79,11 +78,10 @@ pub(crate) fn handshake_refused(
     if !are_refusals_logged() {
         return;
     }
-    let Some(left_out) = throttle.admit(move |left_out| refusals_left_out(kind, left_out)) else { return };
+    let Some(suppressed) = throttle.admit(move |left_out| refusals_left_out(kind, left_out)) else { return };
     let Refused { route, peer, origin, compared } = details();
     #[cfg(feature = "tracing")]
     let (peer, origin) = (peer.map(display), origin.as_deref().map(debug));
-    let suppressed = (left_out > 0).then_some(left_out);
     event!(info, kind, reason = reason(), route, peer, origin, suppressed, "handshake refused");
     if let Some(cause) = cause {
         if let Some((expected, found)) = compared {
@@ -105,8 +103,7 @@ fn refusals_left_out(kind: &'static str, suppressed: u64) {
 
 /// Whoever has a valid token can cause any number of these, so the throttle bounds them.
 pub(crate) fn no_session_in_path(throttle: &Arc<Throttle>) {
-    let Some(left_out) = throttle.admit(paths_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(paths_left_out) else { return };
     event!(error, suppressed, "no session in the path: the path of a refresh route needs the parameter `{{session}}`");
 }
 
@@ -116,8 +113,7 @@ fn paths_left_out(suppressed: u64) {
 
 /// Anybody can cause these.
 pub(crate) fn no_session(claims: &'static str) {
-    let Some(left_out) = NO_SESSION.admit(requests_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = NO_SESSION.admit(requests_left_out) else { return };
     event!(
         error,
         claims,
@@ -132,8 +128,7 @@ fn requests_left_out(suppressed: u64) {
 
 /// Each client of such a handler causes one.
 pub(crate) fn subprotocol_not_offered(throttle: &Arc<Throttle>) {
-    let Some(left_out) = throttle.admit(selections_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(selections_left_out) else { return };
     event!(warn, suppressed, "subprotocol not offered: the response omits the handler's selection");
 }
 
@@ -143,8 +138,7 @@ fn selections_left_out(suppressed: u64) {
 
 /// Anybody can cause a flood of refusals.
 pub(crate) fn rejection_hook_succeeded(throttle: &Arc<Throttle>) {
-    let Some(left_out) = throttle.admit(hook_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(hook_left_out) else { return };
     event!(error, suppressed, "rejection hook answered with success: the standard refusal is sent instead");
 }
 

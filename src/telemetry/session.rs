@@ -57,8 +57,8 @@ pub(crate) fn recheck_not_sent(error: Cause<'_>) {
     cause_of_failure(error);
 }
 
-/// Bounded by the throttle: whoever has a valid token can have a route refuse it for any session, and on a socket, each
-/// connection has attempts of its own.
+/// The throttle bounds it, because clients can cause any number: a route refuses a valid token for any session that is
+/// not its own, and each new socket has attempts of its own.
 pub(crate) fn refresh_refused(
     session: impl Display,
     reason: &'static str,
@@ -66,8 +66,7 @@ pub(crate) fn refresh_refused(
     throttle: &Arc<Throttle>,
 ) {
     count!(REFRESHES_TOTAL, "outcome" => "refused", "reason" => reason);
-    let Some(left_out) = throttle.admit(refreshes_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(refreshes_left_out) else { return };
     event!(info, %session, reason, suppressed, "refresh refused");
     if let Some(cause) = cause {
         event!(debug, %session, %cause, "cause of the refusal");

@@ -17,8 +17,7 @@ pub(crate) fn signal_processed(kind: &'static str, is_applied: bool) {
 /// Anybody can send something to a route, so the throttle bounds these events.
 pub(crate) fn signal_refused(kind: &'static str, reason: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "refused", "reason" => reason);
-    let Some(left_out) = throttle.admit(signals_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(signals_left_out) else { return };
     event!(info, reason, %error, suppressed, "signal refused");
     cause_of_failure(error);
 }
@@ -31,8 +30,7 @@ fn signals_left_out(suppressed: u64) {
 /// Anybody can cause these while keys are unavailable, so the throttle bounds them.
 pub(crate) fn signal_not_applied(kind: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => kind, "outcome" => "failed", "reason" => "unavailable");
-    let Some(left_out) = throttle.admit(not_applied_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(not_applied_left_out) else { return };
     event!(warn, %error, suppressed, "signal not applied: the transmitter has to send it again");
     cause_of_failure(error);
 }
@@ -85,8 +83,7 @@ pub(crate) fn log_out_accepted(notice: &'static str, issuer: Option<&str>, of: &
 /// Anybody can send something to a route, so the throttle bounds these events.
 pub(crate) fn log_out_refused(notice: &'static str, reason: &'static str, error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(SIGNALS_TOTAL, "event" => notice, "outcome" => "refused", "reason" => reason);
-    let Some(left_out) = throttle.admit(log_outs_left_out) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(log_outs_left_out) else { return };
     event!(info, reason, %error, suppressed, "log-out notice refused");
     if let Some(cause) = error.source() {
         event!(debug, %cause, "cause of the refusal");

@@ -6,8 +6,7 @@ use super::{Cause, Throttle, cause_of_failure};
 
 /// A user can cause any number of these, so the throttle bounds them.
 pub(crate) fn ticket_not_issued(error: Cause<'_>, throttle: &Arc<Throttle>) {
-    let Some(left_out) = throttle.admit(tickets_not_issued) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(tickets_not_issued) else { return };
     event!(info, %error, suppressed, "ticket not issued");
     cause_of_failure(error);
 }
@@ -36,8 +35,7 @@ pub(crate) fn ticket_not_stored() {
 /// Anybody can cause these while the store is unavailable, so the throttle bounds them.
 pub(crate) fn ticket_not_redeemed(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "tickets");
-    let Some(left_out) = throttle.admit(tickets_not_redeemed) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(tickets_not_redeemed) else { return };
     event!(warn, %error, suppressed, "ticket not redeemed");
 }
 
@@ -56,8 +54,7 @@ pub(crate) fn proof_checked(refused: Option<&'static str>) {
 #[cfg(feature = "dpop")]
 pub(crate) fn proof_not_noted(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "proofs");
-    let Some(left_out) = throttle.admit(proofs_not_noted) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(proofs_not_noted) else { return };
     event!(warn, %error, suppressed, "proof not noted");
 }
 
@@ -121,8 +118,7 @@ pub(crate) fn evictions_not_received(error: Cause<'_>) {
 /// A user can cause any number of these while the bus is unavailable, so the throttle bounds them.
 pub(crate) fn node_bus_unavailable(error: Cause<'_>, throttle: &Arc<Throttle>) {
     count!(STORE_ERRORS_TOTAL, "store" => "bus");
-    let Some(left_out) = throttle.admit(messages_not_sent) else { return };
-    let suppressed = (left_out > 0).then_some(left_out);
+    let Some(suppressed) = throttle.admit(messages_not_sent) else { return };
     event!(warn, %error, suppressed, "node bus unavailable");
     cause_of_failure(error);
 }

@@ -36,10 +36,10 @@ impl Throttle {
         Self { start: Instant::now(), recovered_at: zero(), written: zero(), left_out: zero() }
     }
 
-    /// Whether the event is to be written, and how many were left out since the last one.
+    /// Whether the event is to be written, and how many were left out since the last one, if any.
     ///
     /// `report` writes the number of those that were left out if no event follows.
-    pub(super) fn admit(self: &Arc<Self>, report: impl FnOnce(u64) + Send + 'static) -> Option<u64> {
+    pub(super) fn admit(self: &Arc<Self>, report: impl FnOnce(u64) + Send + 'static) -> Option<Option<u64>> {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
         let next = |recovered_at: u64| {
             let next = recovered_at.max(now) + INTERVAL_MILLIS;
@@ -47,7 +47,8 @@ impl Throttle {
         };
         if self.recovered_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
             self.written.fetch_add(1, Ordering::SeqCst);
-            return Some(self.left_out.swap(0, Ordering::SeqCst));
+            let left_out = self.left_out.swap(0, Ordering::SeqCst);
+            return Some((left_out > 0).then_some(left_out));
         }
         if self.left_out.fetch_add(1, Ordering::SeqCst) == 0
             && let Ok(runtime) = Handle::try_current()

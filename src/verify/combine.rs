@@ -178,8 +178,8 @@ where
 
 /// Orders errors by how much they tell the client.
 ///
-/// What no store knows as a ticket is taken for an old one only if it cannot be a credential of the other verifier.
-/// Otherwise, whoever guesses those would not count as an address that fails.
+/// An unknown ticket is most likely an old one, unless the other verifier finds the text invalid rather than malformed.
+/// Then it may be a guess at a token of that verifier, which must count as a failed attempt of its address.
 const fn rank(error: &VerifyError, other: &VerifyError) -> u8 {
     match error.kind() {
         Kind::UnknownTicket if matches!(other.kind(), Kind::Malformed) => 2,
